@@ -1,0 +1,107 @@
+"""Records that a solve leaves behind: schedule, dual solution, log, status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from decomp.instance import Array, Table, var
+
+
+class Status(str, Enum):
+    """What ended a solve, and so what may be trusted."""
+
+    GAP_REACHED = "gap_reached"
+    LIMIT = "limit"
+    INFEASIBLE = "infeasible"
+    FAILED = "failed"
+
+    @property
+    def exit_code(self) -> int:
+        return {Status.GAP_REACHED: 0, Status.LIMIT: 3, Status.INFEASIBLE: 4, Status.FAILED: 5}[self]
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule(Table):
+    """A complete schedule; every decision of the model, nothing derived."""
+
+    routed_gpu: Array = var("arc,period", "GPU", "inference load of the arc's stream at the arc's site", low=0)
+    unserved_gpu: Array = var("stream,period", "GPU", "inference demand not served", low=0)
+    job_site: Array = var("job", "1", "site at which the job runs (-1: rejected)", kind="i8", low=-1)
+    job_start: Array = var("job", "1", "first period of the job (-1: rejected)", kind="i8", low=-1)
+    pool_gpu: Array = var("pool_arc,period", "GPU", "deferrable load of the arc's pool at the arc's site", low=0)
+    pool_shortfall_gpu_h: Array = var("pool", "GPU h", "deferrable work not done", low=0)
+    it_power_mw: Array = var("site,period", "MW", "IT power", low=0)
+    import_mw: Array = var("site,period", "MW", "grid import", low=0)
+    export_mw: Array = var("site,period", "MW", "grid export", low=0)
+    renewable_mw: Array = var("site,period", "MW", "wind and sun used or exported", low=0)
+    charge_mw: Array = var("site,period", "MW", "battery charging", low=0)
+    discharge_mw: Array = var("site,period", "MW", "battery discharging", low=0)
+    stored_mwh: Array = var("site,instant", "MWh", "stored energy at the start of each period and at the end", low=0)
+    generation_mw: Array = var("generator,period", "MW", "generator output", low=0)
+    generator_on: Array = var("generator,period", "1", "generator is on", kind="?")
+
+
+@dataclass(frozen=True, eq=False)
+class Dual(Table):
+    """Multipliers and the proven lower bounds of the sites at exactly these multipliers.
+
+    `form` says which Lagrangian they belong to. "load": prices on the load of each site and period;
+    streams, jobs and pools are answered in closed form. "work": prices on demand, jobs and pools;
+    each site decides which of them to take.
+    """
+
+    load_price: Array = var("site,period", "USD/(GPU h)", "price of load at the site")
+    stream_price: Array = var("stream,period", "USD/(GPU h)", "price of inference")
+    job_price: Array = var("job", "USD", "price of running the job")
+    pool_price: Array = var("pool", "USD/(GPU h)", "price of deferrable work")
+    site_lower: Array = var("site", "USD", "proven lower bound of the site problem at these prices")
+    carbon_price: float = 0.0
+    form: str = "load"
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One line of the log: what the table, the stopping rules and the tests read. USD, seconds."""
+
+    iteration: int
+    phase: str
+    bound: float
+    incumbent: float | None
+    wall_seconds: float
+    model: float | None = None
+    step: str = ""
+    residual_gpu: float = 0.0
+    carbon_price: float = 0.0
+    columns: int = 0
+    site_seconds: float = 0.0
+    master_seconds: float = 0.0
+    recovery_seconds: float = 0.0
+    idle_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a solve returns; bound and incumbent are net cost in USD."""
+
+    status: Status
+    bound: float
+    incumbent: float
+    schedule: Schedule | None
+    dual: Dual | None
+    log: tuple[Iteration, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def gap_abs(self) -> float:
+        return self.incumbent - self.bound
+
+    @property
+    def gap_rel(self) -> float:
+        """(incumbent - bound) / max(|incumbent|, 1 USD)."""
+        if not np.isfinite(self.incumbent):
+            return np.inf
+        return self.gap_abs / max(abs(self.incumbent), 1.0)
