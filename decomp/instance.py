@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import Field, asdict, dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -329,7 +329,7 @@ class Instance:
         return digest.hexdigest()
 
 
-def fleet(
+def build_instance(
     n_sites: int,
     n_periods: int,
     period_h: float,
@@ -383,4 +383,4 @@ def describe(instance: Instance) -> dict[str, Any]:
     return {**instance.sizes, **{k: v for k, v in instance.scalars.items() if k != "source"}}
 
 
-__all__ = ["DIMENSIONS", "TABLES", "InputError", "Instance", "asdict", "describe", "fleet", "replace"]
+
