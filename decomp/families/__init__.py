@@ -1,0 +1,51 @@
+"""Seeded generator families: `generate("fleet", sites=30, seed=1, negative=0.2)`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from decomp.families.family import SIZES, Family
+from decomp.families.small import Small, random_small
+from decomp.instance import InputError, Instance
+
+FAMILIES: dict[str, type[Family]] = dict(small=Small)
+
+__all__ = ["FAMILIES", "Family", "generate", "random_small"]
+
+
+def generate(
+    family: str,
+    *,
+    sites: int | None = None,
+    periods: int | None = None,
+    jobs: int | None = None,
+    streams: int | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> Instance:
+    """Make an instance of a family; sizes left out take the family's defaults.
+
+    Parameters
+    ----------
+    family : name of the family, a key of `FAMILIES`.
+    sites, periods, jobs, streams : sizes.
+    seed : seed of every random number, 0 or more.
+    settings : settings of the family, as values or as text.
+
+    Raises
+    ------
+    InputError : unknown family or setting, or a value out of range.
+    """
+    if family not in FAMILIES:
+        raise InputError(f"family {family!r}: no such family; known are {', '.join(FAMILIES)}")
+    cls = FAMILIES[family]
+    sizes = dict(sites=sites, periods=periods, jobs=jobs, streams=streams)
+    for name in SIZES:
+        size = sizes[name]
+        if size is not None and name in cls.fixed:
+            raise InputError(f"family {family}: the number of {name} is fixed")
+        if size is not None and size < (name in ("sites", "periods")):
+            raise InputError(f"family {family}: {size} {name}")
+    if seed < 0:
+        raise InputError(f"seed {seed}: must be 0 or more")
+    return cls.configured(family, settings).instance(**sizes, seed=seed)
