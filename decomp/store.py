@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields, replace
-from datetime import datetime, timezone
 from typing import Any
 
 import h5py
@@ -47,7 +46,7 @@ from decomp.instance import (
     Streams,
 )
 from decomp.result import Dual, Iteration, Result, Schedule, Status
-from decomp.validate import validate, validate_coupling, validate_scalars, validate_sites
+from decomp.validate import parse_utc, validate, validate_coupling, validate_scalars, validate_sites
 
 INSTANCE = "decomp instance"
 RESULT = "decomp result"
@@ -135,7 +134,7 @@ def _write_header(file: h5py.File, kind: str, instance: Instance | FleetTables) 
     site_name = instance.sites.name if isinstance(instance, Instance) else instance.site_name
     names = dict(site=site_name, stream=instance.streams.name, job=instance.jobs.name, pool=instance.pools.name)
     sizes = {**instance.sizes, **({"instant": instance.sizes["period"] + 1} if kind == RESULT else {})}
-    since = f"seconds since {_utc(instance.scalars['start_utc'])}"
+    since = f"seconds since {parse_utc(instance.scalars['start_utc']):%Y-%m-%d %H:%M:%S}"
     for dim, size in sizes.items():
         if dim in names:
             create_dataset(file, dim, names[dim], "U", "1", f"name of the {dim}").make_scale(dim)
@@ -146,13 +145,6 @@ def _write_header(file: h5py.File, kind: str, instance: Instance | FleetTables) 
             scale.make_scale(dim)
         else:
             create_dimension(file, dim, size)
-
-
-def _utc(text: str) -> str:
-    """An ISO 8601 time as 'YYYY-MM-DD HH:MM:SS' in UTC."""
-    time = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    time = time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
-    return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _write_log(group: h5py.Group, log: Sequence[Iteration]) -> None:
