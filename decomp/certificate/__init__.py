@@ -1,0 +1,161 @@
+"""The certificate: schedule and bound of a result, re-proved from instance and result alone.
+
+Shares no code with any solver of this package: it knows the data model, NumPy and SciPy.
+
+Part A recomputes every equation of the model for the schedule, and its net cost. A row may be violated by
+`TOLERANCE` = 1e-6 of its natural scale, never less than one unit (GPU, MW, MWh, GPU h, t, USD): capacity for
+loads, the stream's demand in the period (C1), the work (C4), the site's largest device or full-load power for
+(2)-(5), the battery's size or power (6), p_max (7), budget plus gross grid emissions (C3), and for the net
+cost the larger of its value and a thousandth of its components' absolute sum. Integers are exact: starts,
+sites, on/off, minimum times. "Not both at once" means that the smaller one is zero by that tolerance.
+Periods in findings count from 0; for stored energy they name the period at whose end it is reached.
+
+Part B recomputes the bound at the dual's prices. The closed-form terms are exact up to rounding. A site is
+proved by its LP relaxation through a safe bound (any dual vector gives a valid one, rounding is subtracted),
+and only if that stays below the claim by HiGHS's proven MIP bound; the latter is the one number that rests on
+a solver's word, and on its tolerances (1e-6 on integrality and rows). A site's claim is accepted within
+1e-6 max(1 USD, |claim|, a thousandth of what full load would be paid), the fleet's likewise with the absolute
+sum of its terms. Every claimed `site_lower` must be re-proved, even if the sum would do without it.
+
+A result without a dual (extensive form) has a bound that nothing but a MIP solver vouches for: it is "not
+re-proved" and the certificate is not ok, unless only the schedule was asked for (`bound=False`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from decomp.certificate.bound import UNPROVED, BoundProof, prove_bound
+from decomp.certificate.findings import TOLERANCE, Finding, Findings
+from decomp.certificate.schedule import Settlement, check_schedule
+from decomp.instance import Instance
+from decomp.result import Result
+
+__all__ = ["TOLERANCE", "Certificate", "Finding", "check"]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was re-proved. USD and t CO2; NaN or -inf where nothing could be computed.
+
+    Attributes
+    ----------
+    ok : nothing to object to, in the parts asked for.
+    schedule_ok, bound_ok : the two parts; bound_ok is None if the bound was not asked for.
+    findings : every objection, worst places first within a rule.
+    cost, emissions_t, components : recomputed from the schedule.
+    certified_bound : own lower bound at the result's prices, from own site bounds.
+    claimed_bound, incumbent : as the result states them.
+    sites_lp, sites_milp : sites whose bound was proved by LP duals, by MILP.
+    sites_unproved : names of the sites whose claimed lower bound was not re-proved.
+    """
+
+    schedule_ok: bool
+    bound_ok: bool | None
+    findings: tuple[Finding, ...]
+    cost: float
+    emissions_t: float
+    components: dict[str, float]
+    claimed_bound: float
+    incumbent: float
+    certified_bound: float
+    sites_lp: int = 0
+    sites_milp: int = 0
+    sites_unproved: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return self.schedule_ok and self.bound_ok is not False
+
+    @property
+    def gap_rel(self) -> float:
+        """(cost - certified bound) / max(|cost|, 1 USD): both recomputed."""
+        return (self.cost - self.certified_bound) / max(abs(self.cost), 1.0)
+
+    def record(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {"ok": self.ok, "gap_rel": self.gap_rel, **asdict(self), "findings": [str(f) for f in self.findings]}
+
+
+def check(
+    instance: Instance, result: Result, *, bound: bool = True, jobs: int = 1, site_seconds: float = 60.0
+) -> Certificate:
+    """Re-prove schedule and bound of a result.
+
+    Parameters
+    ----------
+    bound : also re-prove the bound; False accepts the schedule alone.
+    jobs : processes that share the sites (spawned, so call from under `if __name__ == "__main__"`).
+    site_seconds : time limit of one site's proof.
+    """
+    findings = Findings(instance)
+    stored, own = result.provenance.get("instance_hash"), instance.content_hash()
+    if stored != own:
+        findings.add("instance hash", "", str(stored), own)
+    settlement = None
+    if result.schedule is None:
+        findings.add("schedule", "", "none", "there")
+    else:
+        settlement = check_schedule(instance, result.schedule, findings)
+        _check_cost(result, settlement, findings)
+    schedule_findings = len(findings.items)
+    proof = UNPROVED
+    if bound:
+        _check_claims(result, findings)
+        if result.dual is None:
+            findings.add("bound", "", "not re-proved, the result has no multipliers", "re-proved")
+        else:
+            proof = prove_bound(instance, result.dual, findings, jobs=jobs, site_seconds=site_seconds)
+            _check_bound(result, proof, settlement, findings)
+    sites = [(proof.method, proof.proved) for proof in proof.sites]
+    return Certificate(
+        schedule_ok=schedule_findings == 0,
+        bound_ok=len(findings.items) == schedule_findings if bound else None,
+        findings=tuple(findings.items),
+        cost=settlement.cost if settlement else np.nan,
+        emissions_t=settlement.emissions_t if settlement else np.nan,
+        components=settlement.components if settlement else {},
+        claimed_bound=float(result.bound),
+        incumbent=float(result.incumbent),
+        certified_bound=proof.bound,
+        sites_lp=sites.count(("LP", True)),
+        sites_milp=sites.count(("MILP", True)),
+        sites_unproved=tuple(str(instance.sites.name[i]) for i, (_, proved) in enumerate(sites) if not proved),
+    )
+
+
+def _check_cost(result: Result, settlement: Settlement | None, findings: Findings) -> None:
+    """The incumbent is the schedule's true net cost."""
+    if settlement is not None and not abs(settlement.cost - result.incumbent) <= TOLERANCE * settlement.scale:
+        findings.add("net cost", "incumbent", float(result.incumbent), f"{settlement.cost:.9g} USD")
+
+
+def _check_claims(result: Result, findings: Findings) -> None:
+    """Bound, incumbent and gaps are finite and fit together, now and in every line of the log."""
+    for name in ("bound", "incumbent", "gap_abs", "gap_rel"):
+        value = float(getattr(result, name))
+        if not np.isfinite(value):
+            findings.add(f"result.{name}", "", value, "finite")
+        elif name in result.provenance:
+            stated = float(result.provenance[name])
+            if not abs(stated - value) <= TOLERANCE * max(1e-3 if name == "gap_rel" else 1.0, abs(value)):
+                findings.add(f"stated {name}", "", stated, f"{value:.9g}")
+    slack = TOLERANCE * max(1.0, abs(result.incumbent))
+    if result.bound > result.incumbent + slack:
+        findings.add("bound", "claimed", float(result.bound), f"at most the incumbent {result.incumbent:.9g} USD")
+    for line in result.log:
+        if line.incumbent is not None and line.bound > line.incumbent + slack:
+            findings.add("log", f"iteration {line.iteration}", line.bound, f"at most {line.incumbent:.9g} USD")
+
+
+def _check_bound(result: Result, proof: BoundProof, settlement: Settlement | None, findings: Findings) -> None:
+    """The claimed bound is covered by the certified one, and that one by the schedule."""
+    slack = TOLERANCE * proof.scale
+    if not result.bound <= proof.bound + slack:
+        findings.add("bound", "claimed", float(result.bound), f"at most {proof.bound:.9g} USD, what its prices prove")
+    if settlement is not None and proof.bound > settlement.cost + slack:
+        right = f"at least the certified bound {proof.bound:.9g} USD: schedule or prices are wrong"
+        findings.add("net cost", "schedule", settlement.cost, right)

@@ -1,0 +1,136 @@
+"""Part B: the lower bound, re-proved from the multipliers alone.
+
+bound = sum of the sites' lower bounds + closed-form terms of streams, jobs and pools - gamma x budget.
+Valid for any finite prices and any gamma in [0, price of the excess].
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+
+from decomp.certificate.findings import TOLERANCE, Findings
+from decomp.certificate.sites import SiteProof, SiteTask, prove_site
+from decomp.certificate.terms import load_terms, work_terms
+from decomp.instance import Array, Instance, Table
+from decomp.result import Dual
+
+FORMS = ("load", "work")
+
+
+@dataclass(frozen=True)
+class BoundProof:
+    """The bound (USD, -inf if nothing is proved), the scale of its terms, and the sites' proofs."""
+
+    bound: float
+    scale: float
+    sites: tuple[SiteProof, ...] = ()
+
+
+UNPROVED = BoundProof(-np.inf, 1.0)
+
+
+def prove_bound(
+    instance: Instance, dual: Dual, findings: Findings, *, jobs: int = 1, site_seconds: float = 60.0
+) -> BoundProof:
+    """Re-prove the bound; `jobs` processes share the sites, each site may take `site_seconds`."""
+    if not (_prices_allowed(instance, dual, findings) and findings.well_formed("dual", dual, instance.sizes)):
+        return UNPROVED
+    carbon_term = -dual.carbon_price * instance.carbon_budget_t if np.isfinite(instance.carbon_budget_t) else 0.0
+    total, gross = carbon_term, abs(carbon_term)
+    terms = load_terms(instance, dual.load_price) if dual.form == "load" else work_terms(instance, dual)
+    for what, rows, value in terms:
+        for k in np.flatnonzero(~np.isfinite(value)):
+            findings.add(f"bound: {what}", str(findings.names[rows][k]), float(value[k]), "something the fleet can do")
+        total, gross = total + float(value.sum()), gross + float(np.abs(value).sum())
+    if not np.isfinite(total):
+        return UNPROVED
+    tasks = site_tasks(instance, dual, site_seconds)
+    if jobs > 1 and len(tasks) > 1:
+        with multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks))) as pool:
+            proofs = tuple(pool.imap(prove_site, tasks, chunksize=4))
+    else:
+        proofs = tuple(prove_site(task) for task in tasks)
+    for i, proof in enumerate(proofs):
+        if not proof.proved:
+            claimed, place = float(dual.site_lower[i]), str(findings.names["site"][i])
+            findings.add("bound: site_lower", place, claimed, f"at most {proof.lower:.9g} USD ({proof.remark})")
+    total += sum(proof.lower for proof in proofs)
+    gross += sum(abs(proof.lower) for proof in proofs)
+    return BoundProof(float(total), max(1.0, abs(total), 1e-3 * gross), proofs)
+
+
+def _prices_allowed(instance: Instance, dual: Dual, findings: Findings) -> bool:
+    """0 <= gamma <= price of the excess, zero without a budget; a known form."""
+    before, gamma = len(findings.items), dual.carbon_price
+    if dual.form not in FORMS:
+        findings.add("dual.form", "", repr(dual.form), " or ".join(FORMS))
+    if not (np.isfinite(gamma) and gamma >= 0):
+        findings.add("dual.carbon_price", "", float(gamma), "finite and not negative")
+    elif gamma > instance.carbon_excess_usd_per_t * (1 + 1e-12):
+        right = f"at most {instance.carbon_excess_usd_per_t:.9g} USD/t, the price of the excess"
+        findings.add("dual.carbon_price", "", float(gamma), right)
+    elif gamma > 0 and np.isinf(instance.carbon_budget_t):
+        findings.add("dual.carbon_price", "", float(gamma), "0, there is no budget")
+    return len(findings.items) == before
+
+
+def site_tasks(instance: Instance, dual: Dual, seconds: float) -> list[SiteTask]:
+    """What each site has to prove."""
+    carbon = instance.carbon_price_usd_per_t + dual.carbon_price
+    load_price = dual.load_price if dual.form == "load" else np.zeros_like(dual.load_price)
+    paid = instance.period_h * np.abs(load_price * instance.sites.capacity_gpu).sum(axis=1)
+    claimed = dual.site_lower
+    tolerance = TOLERANCE * np.maximum.reduce([np.ones(instance.n_sites), np.abs(claimed), 1e-3 * paid])
+    of_site = {name: _rows_by_site(instance, name) for name in ("generators", "arcs", "candidates", "pool_arcs")}
+    tasks = []
+    for i in range(instance.n_sites):
+        rows = {name: listed[i] for name, listed in of_site.items()}
+        tasks.append(
+            SiteTask(
+                site=_columns(instance.sites, i),
+                generators=_columns(instance.generators, rows["generators"]),
+                work=_work(instance, dual, rows) if dual.form == "work" else None,
+                period_h=instance.period_h,
+                carbon=carbon,
+                load_price=load_price[i],
+                claimed=float(claimed[i]),
+                tolerance=float(tolerance[i]),
+                seconds=seconds,
+            )
+        )
+    return tasks
+
+
+def _columns(table: Table, rows: int | Array) -> SimpleNamespace:
+    return SimpleNamespace(**{f.name: getattr(table, f.name)[rows] for f in table.columns()})
+
+
+def _rows_by_site(instance: Instance, name: str) -> list[Array]:
+    site = getattr(instance, name).site
+    order = np.argsort(site, kind="stable")
+    return np.split(order, np.searchsorted(site[order], np.arange(1, instance.n_sites)))
+
+
+def _work(instance: Instance, dual: Dual, rows: dict[str, Array]) -> SimpleNamespace:
+    """The work a site may take in form "work", with its reduced costs."""
+    arcs, streams, candidates, jobs = instance.arcs, instance.streams, instance.candidates, instance.jobs
+    a, c, p = rows["arcs"], rows["candidates"], rows["pool_arcs"]
+    stream, job, pool = arcs.stream[a], candidates.job[c], instance.pool_arcs.pool[p]
+    return SimpleNamespace(
+        arc_most=instance.streams.demand_rps[stream] * streams.gpu_per_rps[stream, None],
+        arc_cost=(arcs.cost[a] - streams.revenue[stream])[:, None] - dual.stream_price[stream],
+        gpus=jobs.gpus[job],
+        periods=jobs.periods[job],
+        release=jobs.release[job],
+        deadline=jobs.deadline[job],
+        job=job,
+        job_cost=candidates.cost_usd[c] - jobs.value_usd[job] - dual.job_price[job],
+        rate=instance.pool_arcs.rate_gpu[p],
+        start=instance.pools.start[pool],
+        end=instance.pools.end[pool],
+        pool_cost=-dual.pool_price[pool],
+    )

@@ -1,0 +1,122 @@
+"""A small mixed-integer program: columns with finite bounds, rows, and lower bounds that need no trust.
+
+Rows are `a x <= b` or `a x = b`. `safe_bound` turns any dual vector into a valid lower bound of the LP
+relaxation, so neither a solver's status nor its objective is believed; `integer_bound` is HiGHS's
+proven bound of the program with its integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from scipy.sparse import csr_array
+
+from decomp.instance import Array
+
+DUAL_TOLERANCE = 1e-9
+
+
+@dataclass
+class Program:
+    """min c x over the rows and low <= x <= high, some x integer."""
+
+    cost: Array
+    low: Array
+    high: Array
+    integer: Array
+    matrix: csr_array
+    right: Array
+    equal: Array
+
+    def safe_bound(self, dual: Array) -> float:
+        """b'y + sum of min over [low, high] of (c - A'y) x, less a bound on its rounding errors.
+
+        Valid for every `dual` (row,): entries of the wrong sign or not finite count as zero.
+        """
+        y = np.where(self.equal, dual, np.minimum(dual, 0.0))
+        y = np.where(np.isfinite(y), y, 0.0)
+        reduced = self.cost - self.matrix.T @ y
+        value = self.right @ y + (reduced * np.where(reduced > 0, self.low, self.high)).sum()
+        reach = np.maximum(np.abs(self.low), np.abs(self.high))
+        size = np.abs(self.right) @ np.abs(y) + (np.abs(self.cost) + abs(self.matrix).T @ np.abs(y)) @ reach
+        longest = np.bincount(self.matrix.indices, minlength=1).max() + np.log2(len(reach) + len(y) + 2)
+        return float(value - (longest + 8) * np.finfo(float).eps * size)
+
+    def linear_bound(self, seconds: float) -> tuple[float, bool]:
+        """Safe lower bound of the relaxation from linprog's duals; True if linprog calls it infeasible."""
+        rows, ties = np.flatnonzero(~self.equal), np.flatnonzero(self.equal)
+        dual = np.zeros(len(self.right))
+        answer = linprog(
+            self.cost,
+            A_ub=self.matrix[rows],
+            b_ub=self.right[rows],
+            A_eq=self.matrix[ties],
+            b_eq=self.right[ties],
+            bounds=np.column_stack([self.low, self.high]),
+            method="highs",
+            options=dict(time_limit=seconds, dual_feasibility_tolerance=DUAL_TOLERANCE),
+        )
+        if answer.get("ineqlin") is not None and answer.ineqlin.marginals is not None and answer.status == 0:
+            dual[rows], dual[ties] = answer.ineqlin.marginals, answer.eqlin.marginals
+        return self.safe_bound(dual), answer.status == 2
+
+    def integer_bound(self, gap: float, seconds: float) -> tuple[float, float, Array | None]:
+        """HiGHS's proven lower bound, the cost of its best point (inf: none) and that point."""
+        rows = LinearConstraint(self.matrix, np.where(self.equal, self.right, -np.inf), self.right)
+        answer = milp(
+            self.cost,
+            integrality=self.integer.astype(int),
+            bounds=Bounds(self.low, self.high),
+            constraints=rows,
+            options=dict(time_limit=max(seconds, 0.01), mip_rel_gap=gap),
+        )
+        upper = np.inf if answer.x is None else float(self.cost @ answer.x)
+        lower = answer.get("mip_dual_bound")
+        lower = -np.inf if lower is None or not np.isfinite(lower) else float(lower)
+        return min(lower, upper), upper, answer.x
+
+
+class Builder:
+    """Collects columns and rows as arrays."""
+
+    def __init__(self) -> None:
+        self._columns: list[tuple[Array, ...]] = []
+        self._entries: list[tuple[Array, ...]] = []
+        self._rows: list[tuple[Array, Array]] = []
+        self.n_columns = 0
+        self.n_rows = 0
+
+    def columns(self, shape: Any, low: Any, high: Any, cost: Any = 0.0, integer: bool = False) -> Array:
+        """Add columns; everything broadcasts to `shape`. Returns their numbers in that shape."""
+        given = (np.broadcast_to(np.asarray(x, dtype=float), shape).ravel() for x in (low, high, cost, integer))
+        low, high, cost, whole = given
+        self._columns.append((low, np.maximum(low, high), cost, whole))
+        first, self.n_columns = self.n_columns, self.n_columns + len(low)
+        return np.arange(first, self.n_columns).reshape(shape)
+
+    def rows(self, terms: Sequence[tuple[Any, Array]], right: Any, equal: bool = False) -> Array:
+        """Add one row for each element of the terms' columns: sum of coefficient x column <= (or =) right."""
+        shape = terms[0][1].shape
+        right = np.broadcast_to(np.asarray(right, dtype=float), shape).ravel()
+        first, self.n_rows = self.n_rows, self.n_rows + len(right)
+        rows = np.arange(first, self.n_rows).reshape(shape)
+        self._rows.append((right, np.full(len(right), equal)))
+        for coefficient, columns in terms:
+            self.entries(rows, columns, coefficient)
+        return rows
+
+    def entries(self, rows: Array, columns: Array, coefficient: Any) -> None:
+        """Add further terms to rows already there; coefficients of one place add up."""
+        value = np.broadcast_to(np.asarray(coefficient, dtype=float), rows.shape)
+        self._entries.append((rows.ravel(), columns.ravel(), value.ravel()))
+
+    def program(self) -> Program:
+        low, high, cost, integer = (np.concatenate(x) for x in zip(*self._columns, strict=True))
+        rows, columns, values = (np.concatenate(x) for x in zip(*self._entries, strict=True))
+        right, equal = (np.concatenate(x) for x in zip(*self._rows, strict=True))
+        matrix = csr_array((values, (rows, columns)), shape=(self.n_rows, self.n_columns))
+        return Program(cost, low, high, integer > 0, matrix, right, equal)

@@ -1,0 +1,227 @@
+"""Part B, per site: the certificate's own formulation of the site problem, and proofs of its lower bound.
+
+Equations (1)-(9) of one site with every variable bounded. Besides the model's own rows the relaxation
+knows three things that hold at every integer point: importing excludes exporting, so the limits of both
+shrink to what the site can take or give; an exact power curve lies below its chord.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from decomp.certificate.model import Builder, Program
+from decomp.certificate.terms import possible_starts
+from decomp.instance import Array
+
+FIRST_GAP = 1e-4
+
+
+@dataclass(frozen=True)
+class SiteTask:
+    """One site at given prices, with the lower bound claimed for it; travels to worker processes.
+
+    `site`, `generators` and `work` hold the instance's columns for this site; `carbon` is USD/t on every
+    tonne; `load_price` is (period,), USD/(GPU h), zero in form "work".
+    """
+
+    site: SimpleNamespace
+    generators: SimpleNamespace
+    work: SimpleNamespace | None
+    period_h: float
+    carbon: float
+    load_price: Array
+    claimed: float
+    tolerance: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SiteProof:
+    """A proven lower bound of one site: by which program, in which time, and what went wrong."""
+
+    lower: float
+    method: str
+    seconds: float
+    proved: bool
+    remark: str = ""
+
+
+def prove_site(task: SiteTask) -> SiteProof:
+    """Prove task.claimed (USD) by the LP relaxation, else by the MILP."""
+    begun = time.perf_counter()
+    program = site_program(task)
+    enough = task.claimed - task.tolerance
+    lower, infeasible = program.linear_bound(task.seconds)
+
+    def proof(method: str, remark: str = "") -> SiteProof:
+        return SiteProof(lower, method, time.perf_counter() - begun, lower >= enough, remark)
+
+    if infeasible:
+        return proof("LP", "no dispatch exists for any load")
+    if lower >= enough or not program.integer.any():
+        return proof("LP", "" if lower >= enough else "its relaxation is exact and stays below")
+    for gap in (FIRST_GAP, 0.0):
+        left = task.seconds - (time.perf_counter() - begun)
+        if left <= 0:
+            break
+        bound, upper, _ = program.integer_bound(gap, left)
+        lower = max(lower, bound)
+        if lower >= enough:
+            return proof("MILP")
+        if upper < enough:
+            return proof("MILP", f"a dispatch of {upper:.9g} USD exists")
+    return proof("MILP", f"not proved within {task.seconds:g} s")
+
+
+def site_program(task: SiteTask) -> Program:
+    """The site problem as a program; its value is net cost in USD less what its load is paid."""
+    builder, site, step = Builder(), task.site, task.period_h
+    n_periods = len(site.capacity_gpu)
+    load = builder.columns(n_periods, 0.0, site.capacity_gpu, -step * task.load_price)
+    power, most = _power(builder, site, load)
+    charge, discharge = _battery(builder, site, step, n_periods)
+    output = _generators(builder, task.generators, step, task.carbon, n_periods)
+    available = site.wind_mw + site.solar_mw
+    renewable = builder.columns(n_periods, np.where(site.curtailable, 0.0, available), available)
+    floor = site.pue * np.max(site.power_intercept_mw)
+    has = site.battery_mwh > 0
+    take = site.pue * most + (site.charge_mw if has else 0.0) - np.where(site.curtailable, 0.0, available)
+    give = available + (site.discharge_mw if has else 0.0) + np.sum(task.generators.p_max_mw) - floor
+    most_in = np.clip(take, 0.0, site.import_limit_mw)
+    most_out = np.clip(give, 0.0, site.export_limit_mw)
+    price_in = step * (site.buy_price + task.carbon * site.carbon_intensity)
+    price_out = -step * (site.sell_price + task.carbon * site.export_credit)
+    bought = builder.columns(n_periods, 0.0, most_in, price_in)
+    sold = builder.columns(n_periods, 0.0, most_out, price_out)
+    both = np.flatnonzero((most_in > 0) & (most_out > 0))
+    importing = builder.columns(len(both), 0.0, 1.0, integer=True)
+    builder.rows([(1.0, bought[both]), (-most_in[both], importing)], 0.0)
+    builder.rows([(1.0, sold[both]), (most_out[both], importing)], most_out[both])
+    terms = [(1.0, bought), (-1.0, sold), (1.0, renewable), (-site.pue, power)]
+    terms += [(1.0, discharge), (-1.0, charge)] if has else []
+    builder.rows(terms + [(1.0, g) for g in output], 0.0, equal=True)
+    if site.demand_charge > 0:
+        rise = max(0.0, most_in.max() - site.peak_so_far_mw)
+        peak = builder.columns(1, 0.0, rise, site.demand_charge)
+        builder.rows([(1.0, bought), (-1.0, np.repeat(peak, n_periods))], site.peak_so_far_mw)
+    if task.work is not None:
+        _work(builder, task.work, site.capacity_gpu, step, load)
+    return builder.program()
+
+
+def _power(builder: Builder, site: SimpleNamespace, load: Array) -> tuple[Array, Array]:
+    """(2): IT power columns, and the most they can be, MW."""
+    slope, intercept = site.power_slope_mw_per_gpu, site.power_intercept_mw
+    idle, capacity = np.max(intercept), site.capacity_gpu
+    curve = slope[:, None] * capacity + intercept[:, None]
+    full = curve.max(axis=0)
+    power = builder.columns(len(load), idle, full)
+    for a, b in zip(slope, intercept, strict=True):
+        builder.rows([(a, load), (-1.0, power)], -b)
+    if site.exact_power_curve:
+        chord = np.divide(full - idle, capacity, out=np.zeros_like(full), where=capacity > 0)
+        builder.rows([(1.0, power), (-chord, load)], idle)
+        if len(slope) > 1:
+            segment = builder.columns((len(slope), len(load)), 0.0, 1.0, integer=True)
+            rows = builder.rows([(1.0, segment[0])], 1.0, equal=True)
+            for m in range(len(slope)):
+                if m:
+                    builder.entries(rows, segment[m], 1.0)
+                beyond = np.maximum(idle - intercept[m], full - curve[m])
+                builder.rows([(1.0, power), (-slope[m], load), (beyond, segment[m])], intercept[m] + beyond)
+    return power, full
+
+
+def _battery(builder: Builder, site: SimpleNamespace, step: float, n_periods: int) -> tuple[Array, Array]:
+    """(6): charging and discharging columns; empty without a battery."""
+    if not site.battery_mwh > 0:
+        return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
+    charge = builder.columns(n_periods, 0.0, site.charge_mw)
+    discharge = builder.columns(n_periods, 0.0, site.discharge_mw, step * site.wear_usd_per_mwh)
+    charging = builder.columns(n_periods, 0.0, 1.0, integer=True)
+    builder.rows([(1.0, charge), (-site.charge_mw, charging)], 0.0)
+    builder.rows([(1.0, discharge), (site.discharge_mw, charging)], site.discharge_mw)
+    least = np.full(n_periods, site.battery_min_mwh)
+    least[-1] = max(least[-1], site.battery_final_mwh)
+    stored = builder.columns(n_periods, least, site.battery_mwh)
+    keep = (1.0 - site.self_discharge_per_h) ** step
+    start = np.zeros(n_periods)
+    start[0] = keep * site.battery_initial_mwh
+    flows = [(-step * site.charge_efficiency, charge), (step / site.discharge_efficiency, discharge)]
+    rows = builder.rows([(1.0, stored), *flows], start, equal=True)
+    builder.entries(rows[1:], stored[:-1], -keep)
+    return charge, discharge
+
+
+def _generators(builder: Builder, g: SimpleNamespace, step: float, carbon: float, n_periods: int) -> list[Array]:
+    """(7): output columns of each generator."""
+    output, t = [], np.arange(n_periods)
+    for k in range(len(g.p_max_mw)):
+        was_on = bool(g.initial_mw[k] > 0)
+        held = t < (g.min_up_periods[k] if was_on else g.min_down_periods[k]) - g.initial_periods[k]
+        on = builder.columns(n_periods, held & was_on, ~held | was_on, step * g.no_load_usd_per_h[k], integer=True)
+        start = builder.columns(n_periods, 0.0, 1.0, g.start_usd[k])
+        stop = builder.columns(n_periods, 0.0, 1.0)
+        unit = step * (g.fuel_usd_per_mwh[k] + carbon * g.emission_t_per_mwh[k])
+        out = builder.columns(n_periods, 0.0, g.p_max_mw[k], unit)
+        first = np.where(t == 0, 1.0, 0.0)
+        rows = builder.rows([(1.0, on), (-1.0, start), (1.0, stop)], first * was_on, equal=True)
+        builder.entries(rows[1:], on[:-1], -1.0)
+        builder.rows([(g.p_min_mw[k], on), (-1.0, out)], 0.0)
+        builder.rows([(1.0, out), (-g.p_max_mw[k], on)], 0.0)
+        for sign, changes, least in ((-1.0, start, g.min_up_periods[k]), (1.0, stop, g.min_down_periods[k])):
+            rows = builder.rows([(sign, on)], 0.0 if sign < 0 else 1.0)
+            for back in range(min(int(least), n_periods)):
+                builder.entries(rows[back:], changes[: n_periods - back], 1.0)
+        _ramps(builder, SimpleNamespace(on=on, start=start, stop=stop, out=out, was_on=was_on), g, k, step)
+        output.append(out)
+    return output
+
+
+def _ramps(builder: Builder, c: SimpleNamespace, g: SimpleNamespace, k: int, step: float) -> None:
+    initial = np.zeros(len(c.out))
+    initial[0] = g.initial_mw[k]
+    if np.isfinite(g.ramp_up_mw_per_h[k]):
+        ramp = min(g.ramp_up_mw_per_h[k] * step, g.p_max_mw[k])
+        right = initial.copy()
+        right[0] += ramp * c.was_on
+        rows = builder.rows([(1.0, c.out), (-max(g.p_min_mw[k], ramp), c.start)], right)
+        builder.entries(rows[1:], c.out[:-1], -1.0)
+        builder.entries(rows[1:], c.on[:-1], -ramp)
+    if np.isfinite(g.ramp_down_mw_per_h[k]):
+        ramp = min(g.ramp_down_mw_per_h[k] * step, g.p_max_mw[k])
+        rows = builder.rows([(-1.0, c.out), (-ramp, c.on), (-max(g.p_min_mw[k], ramp), c.stop)], -initial)
+        builder.entries(rows[1:], c.out[:-1], 1.0)
+
+
+def _work(builder: Builder, work: Any, capacity: Array, step: float, load: Array) -> None:
+    """Form "work": the load is what the site takes of streams, jobs and pools at their prices.
+
+    `work` holds routing (arc, period): arc_most, GPU, and arc_cost, USD/(GPU h); candidates: gpus, periods,
+    release, deadline, job, job_cost in USD; pool arcs: rate, start, end, pool_cost in USD/(GPU h).
+    """
+    rows = builder.rows([(-1.0, load)], 0.0, equal=True)
+    most = np.minimum(work.arc_most, capacity)
+    routed = builder.columns(most.shape, 0.0, most, step * work.arc_cost)
+    for arc in routed:
+        builder.entries(rows, arc, 1.0)
+    here = np.zeros(len(work.gpus), dtype=int)
+    row, start = possible_starts(work.gpus, work.periods, work.release, work.deadline, capacity[None, :], here)
+    begun = builder.columns(len(row), 0.0, 1.0, work.job_cost[row], integer=True)
+    runs = work.periods[row]
+    column = np.repeat(np.arange(len(row)), runs)
+    period = start[column] + np.arange(len(column)) - np.repeat(np.cumsum(runs) - runs, runs)
+    builder.entries(rows[period], begun[column], work.gpus[row[column]])
+    _, job = np.unique(work.job[row], return_inverse=True)
+    once = builder.rows([(0.0, np.repeat(begun[:1], job.max(initial=-1) + 1))], 1.0)
+    builder.entries(once[job], begun, 1.0)
+    t = np.arange(len(load))
+    window = (t >= work.start[:, None]) & (t < work.end[:, None])
+    rate = np.where(window, np.minimum(work.rate[:, None], capacity), 0.0)
+    for arc in builder.columns(rate.shape, 0.0, rate, step * work.pool_cost[:, None]):
+        builder.entries(rows, arc, 1.0)

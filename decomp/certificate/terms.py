@@ -1,0 +1,111 @@
+"""The closed-form terms of the bound: what streams, jobs and pools cost at best at given prices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from decomp.instance import Array, Instance
+from decomp.result import Dual
+
+CHUNK = 4_000_000
+"""Job starts priced at a time; bounds the memory."""
+
+
+def spread(first: Array, count: Array) -> tuple[Array, Array]:
+    """Row k repeated count_k times, and first_k, first_k + 1, ... beside it."""
+    count = np.maximum(count, 0)
+    row = np.repeat(np.arange(len(count)), count)
+    return row, np.arange(len(row)) - (np.cumsum(count) - count - first)[row]
+
+
+def possible_starts(
+    gpus: Array, periods: Array, release: Array, deadline: Array, capacity: Array, site: Array
+) -> tuple[Array, Array]:
+    """All (row, start) with release <= start, start + periods <= deadline and room for the job alone (C2, 1).
+
+    `gpus`, `periods`, `release`, `deadline`, `site` are (row,); `capacity` is (site, period), GPU.
+    """
+    deadline = np.minimum(deadline, capacity.shape[1])
+    row, start = spread(release, deadline - periods - release + 1)
+    span = np.where(deadline - release >= periods, deadline - release, 0)
+    at, period = spread(release, span)
+    short = capacity[site[at], period] < gpus[at] * (1 - 1e-9)
+    if short.any():
+        count = np.concatenate([[0], np.cumsum(short)])
+        begin = (np.cumsum(span) - span - release)[row] + start
+        free = count[begin + periods[row]] == count[begin]
+        row, start = row[free], start[free]
+    return row, start
+
+
+def load_terms(instance: Instance, price: Array) -> Iterator[tuple[str, str, Array]]:
+    """Terms of form "load" at prices (site, period), USD/(GPU h): (what, dimension, USD per row).
+
+    An infinite entry says that the row alone cannot be met.
+    """
+    yield "streams", "stream", _streams(instance, price)
+    yield "jobs", "job", _jobs(instance, price)
+    yield "pools", "pool", _pools(instance, price)
+
+
+def work_terms(instance: Instance, dual: Dual) -> Iterator[tuple[str, str, Array]]:
+    """Terms of form "work": every row's price, or what leaving the row unmet costs if that is less."""
+    jobs, pools = instance.jobs, instance.pools
+    paid = np.minimum(dual.stream_price, instance.streams.unserved_penalty[:, None])
+    yield "streams", "stream", instance.period_h * (instance.demand_gpu * paid).sum(axis=1)
+    yield "jobs", "job", np.where(jobs.mandatory, dual.job_price, np.minimum(dual.job_price, 0.0))
+    yield "pools", "pool", pools.work_gpu_h * np.minimum(dual.pool_price, pools.shortfall_penalty)
+
+
+def _streams(instance: Instance, price: Array) -> Array:
+    arcs, streams = instance.arcs, instance.streams
+    best = np.repeat(streams.unserved_penalty[:, None], instance.n_periods, axis=1)
+    np.minimum.at(best, arcs.stream, (arcs.cost - streams.revenue[arcs.stream])[:, None] + price[arcs.site])
+    return instance.period_h * (instance.demand_gpu * best).sum(axis=1)
+
+
+def _jobs(instance: Instance, price: Array) -> Array:
+    """Best reduced value of each job: the load price of a run is a difference of running sums."""
+    jobs, candidates = instance.jobs, instance.candidates
+    paid = np.zeros((instance.n_sites, instance.n_periods + 1))
+    np.cumsum(instance.period_h * price, axis=1, out=paid[:, 1:])
+    best = np.where(jobs.mandatory, np.inf, 0.0)
+    window = np.maximum(jobs.deadline - jobs.release, 1)[candidates.job]
+    for rows in np.split(np.arange(len(candidates.job)), _cuts(window)):
+        job, site = candidates.job[rows], candidates.site[rows]
+        gpus, periods = jobs.gpus[job], jobs.periods[job]
+        row, start = possible_starts(
+            gpus, periods, jobs.release[job], jobs.deadline[job], instance.sites.capacity_gpu, site
+        )
+        run = paid[site[row], start + periods[row]] - paid[site[row], start]
+        value = (candidates.cost_usd[rows] - jobs.value_usd[job])[row] + gpus[row] * run
+        np.minimum.at(best, job[row], value)
+    return best
+
+
+def _cuts(size: Array) -> Array:
+    """Where to split rows so that every part sums to about CHUNK."""
+    part = np.cumsum(size) // CHUNK
+    return np.flatnonzero(np.diff(part)) + 1
+
+
+def _pools(instance: Instance, price: Array) -> Array:
+    """Cheapest fluid fill of each pool: its (arc, period) slots by rising price, shortfall for the rest."""
+    pools, arcs = instance.pools, instance.pool_arcs
+    start, end = pools.start[arcs.pool], np.minimum(pools.end[arcs.pool], instance.n_periods)
+    row, period = spread(start, end - start)
+    n_pools = instance.n_pools
+    pool = np.concatenate([arcs.pool[row], np.arange(n_pools)])
+    unit = np.concatenate([price[arcs.site[row], period], pools.shortfall_penalty])
+    room = np.concatenate([instance.period_h * arcs.rate_gpu[row], pools.work_gpu_h])
+    order = np.lexsort((unit, pool))
+    pool, unit, room = pool[order], unit[order], room[order]
+    filled = np.cumsum(room)
+    begin = np.searchsorted(pool, np.arange(n_pools))
+    before = filled - room - (filled - room)[begin][pool] if n_pools else filled
+    used = np.clip(pools.work_gpu_h[pool] - before, 0.0, room)
+    rounding = np.isinf(unit) & (used <= 1e-9 * pools.work_gpu_h[pool])
+    cost = np.multiply(used, unit, out=np.zeros_like(used), where=~rounding)
+    return np.bincount(pool, weights=cost, minlength=n_pools)
