@@ -1,0 +1,266 @@
+"""One site's energy problem as matrices: equations (1)-(9) with the load as a variable.
+
+A `Block` is plain arrays: columns with bounds, cost and emissions, rows with bounds. Several blocks
+side by side make the problem of a cluster of sites. Nothing here knows a solver.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.sparse import csc_matrix
+
+from decomp.instance import Array, Generators, Sites
+
+
+@dataclass
+class Block:
+    """A linear problem under construction; `columns` maps a variable's name to its column numbers."""
+
+    low: list[Array] = field(default_factory=list)
+    high: list[Array] = field(default_factory=list)
+    cost: list[Array] = field(default_factory=list)
+    emission: list[Array] = field(default_factory=list)
+    integer: list[Array] = field(default_factory=list)
+    row_low: list[Array] = field(default_factory=list)
+    row_high: list[Array] = field(default_factory=list)
+    entries: list[tuple[Array, Array, Array]] = field(default_factory=list)
+    columns: dict[str, Array] = field(default_factory=dict)
+    bans: list[Array] = field(default_factory=list)
+    n_columns: int = 0
+    n_rows: int = 0
+
+    def add_columns(
+        self,
+        name: str,
+        n: int,
+        low: Array | float,
+        high: Array | float,
+        cost: Array | float = 0.0,
+        emission: Array | float = 0.0,
+        integer: bool = False,
+    ) -> Array:
+        """Add n variables; returns their column numbers."""
+        for store, value in ((self.low, low), (self.high, high), (self.cost, cost), (self.emission, emission)):
+            store.append(np.broadcast_to(np.asarray(value, dtype=float), (n,)))
+        self.integer.append(np.full(n, integer))
+        self.columns[name] = np.arange(self.n_columns, self.n_columns + n)
+        self.n_columns += n
+        return self.columns[name]
+
+    def add_rows(self, low: Array | float, high: Array | float, *terms: tuple[Array | float, Array]) -> Array:
+        """Add rows low <= sum of coefficient * column <= high; each term has one column per row."""
+        n = len(terms[0][1])
+        rows = np.arange(self.n_rows, self.n_rows + n)
+        for coefficient, column in terms:
+            self.add_entries(rows, column, coefficient)
+        self.row_low.append(np.broadcast_to(np.asarray(low, dtype=float), (n,)))
+        self.row_high.append(np.broadcast_to(np.asarray(high, dtype=float), (n,)))
+        self.n_rows += n
+        return rows
+
+    def add_entries(self, rows: Array, column: Array, coefficient: Array | float) -> None:
+        """Put coefficients into rows that exist or are being added."""
+        values = np.broadcast_to(np.asarray(coefficient, dtype=float), np.shape(rows))
+        keep = values != 0
+        self.entries.append((np.asarray(rows)[keep], np.asarray(column)[keep], values[keep]))
+
+    def finish(self) -> Model:
+        rows, columns, values = (np.concatenate(part) for part in zip(*self.entries, strict=True))
+        return Model(
+            matrix=csc_matrix((values, (rows, columns)), shape=(self.n_rows, self.n_columns)),
+            low=np.concatenate(self.low),
+            high=np.concatenate(self.high),
+            cost=np.concatenate(self.cost),
+            emission=np.concatenate(self.emission),
+            integer=np.concatenate(self.integer),
+            row_low=np.concatenate(self.row_low),
+            row_high=np.concatenate(self.row_high),
+            columns=dict(self.columns),
+            bans=np.concatenate([np.zeros((0, 3), dtype=int), *self.bans]),
+        )
+
+
+@dataclass(frozen=True)
+class Model:
+    """min cost·x subject to row_low <= matrix x <= row_high, low <= x <= high, some x integer.
+
+    `bans` (n, 3): mode column, and the two columns of which only one may be positive.
+    """
+
+    matrix: csc_matrix
+    low: Array
+    high: Array
+    cost: Array
+    emission: Array
+    integer: Array
+    row_low: Array
+    row_high: Array
+    columns: dict[str, Array]
+    bans: Array
+
+
+def add_site(
+    block: Block, sites: Sites, generators: Generators, i: int, period_h: float, prefix: str = "", relaxed: bool = False
+) -> None:
+    """Add site `i` to the block; its load is the variable `prefix + "load"` (GPU, one per period).
+
+    Every variable has finite bounds, so that any dual vector proves a lower bound. With `relaxed` the
+    binaries of (2), (5) and (6) are projected out: one row per period has the same linear relaxation.
+    Without, `import_mode` and `battery_mode` are columns that a caller makes integer where a solution
+    breaks the ban: a solution that keeps all bans is optimal for the problem with all of them.
+    """
+    n = sites.capacity_gpu.shape[1]
+    dt = period_h
+    cap = sites.capacity_gpu[i]
+    slope, intercept = sites.power_slope_mw_per_gpu[i], sites.power_intercept_mw[i]
+    top = (slope[:, None] * cap + intercept[:, None]).max(axis=0)
+    load = block.add_columns(prefix + "load", n, 0.0, cap)
+    power = block.add_columns(prefix + "it_power", n, max(intercept.max(), 0.0), np.maximum(top, 0.0))
+    for a, b in dict.fromkeys(zip(slope.tolist(), intercept.tolist(), strict=True)):
+        if a > 0:
+            block.add_rows(b, np.inf, (1.0, power), (-a, load))
+    if sites.exact_power_curve[i]:
+        _exact_curve(block, prefix, slope, intercept, cap, load, power, relaxed)
+    balance_terms = _grid(block, sites, i, dt, prefix, relaxed)
+    balance_terms += _battery(block, sites, i, dt, prefix, relaxed)
+    for g in np.flatnonzero(generators.site == i):
+        balance_terms.append((1.0, _generator(block, generators, int(g), n, dt, f"{prefix}g{g}_")))
+    block.add_rows(0.0, 0.0, *balance_terms, (-sites.pue[i], power))
+
+
+def _exact_curve(
+    block: Block, prefix: str, slope: Array, intercept: Array, cap: Array, load: Array, power: Array, relaxed: bool
+) -> None:
+    """Equality in (2): one binary per segment; the chord is the tightest linear ceiling."""
+    ends = np.stack([np.full_like(cap, intercept.max()), (slope[:, None] * cap + intercept[:, None]).max(axis=0)])
+    rise = np.divide(ends[1] - ends[0], cap, out=np.zeros_like(cap), where=cap > 0)
+    block.add_rows(-np.inf, ends[0], (1.0, power), (-rise, load))
+    if relaxed:
+        return
+    chosen = []
+    for m, (a, b) in enumerate(zip(slope, intercept, strict=True)):
+        slack = np.maximum(ends[0] - b, ends[1] - (a * cap + b))
+        z = block.add_columns(f"{prefix}segment{m}", len(cap), 0.0, 1.0, integer=True)
+        block.add_rows(-np.inf, b + slack, (1.0, power), (-a, load), (slack, z))
+        chosen.append((1.0, z))
+    block.add_rows(1.0, 1.0, *chosen)
+
+
+def _either(block: Block, prefix: str, first: Array, second: Array, most: tuple[Array, Array], relaxed: bool) -> None:
+    """Forbid two non-negative variables at once: a mode column, or the projection of its relaxation."""
+    if relaxed:
+        block.add_rows(-np.inf, 1.0, (1.0 / most[0], first), (1.0 / most[1], second))
+        return
+    mode = block.add_columns(prefix + "mode", len(first), 0.0, 1.0)
+    block.add_rows(-np.inf, 0.0, (1.0, first), (-most[0], mode))
+    block.add_rows(-np.inf, most[1], (1.0, second), (most[1], mode))
+    block.bans.append(np.stack([mode, first, second], axis=1))
+
+
+def _grid(block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: bool) -> list[tuple[Array | float, Array]]:
+    """Import, export, renewables, demand charge: (4), (5), (8)."""
+    n = sites.capacity_gpu.shape[1]
+    most_in, most_out = sites.import_limit_mw[i], sites.export_limit_mw[i]
+    buy, sell = sites.buy_price[i], sites.sell_price[i]
+    bought = block.add_columns(prefix + "import", n, 0.0, most_in, dt * buy, dt * sites.carbon_intensity[i])
+    sold = block.add_columns(prefix + "export", n, 0.0, most_out, -dt * sell, -dt * sites.export_credit[i])
+    # Cancelling import against export never costs when buying is dearer in money and in carbon.
+    tempting = (buy < sell) | (sites.carbon_intensity[i] < sites.export_credit[i])
+    at = np.flatnonzero(tempting & (most_in > 0) & (most_out > 0))
+    if len(at):
+        _either(block, prefix + "import_", bought[at], sold[at], (most_in[at], most_out[at]), relaxed)
+    if sites.demand_charge[i] > 0:
+        over = max(float(most_in.max()) - sites.peak_so_far_mw[i], 0.0)
+        peak = block.add_columns(prefix + "peak", 1, 0.0, over, sites.demand_charge[i])
+        block.add_rows(-np.inf, sites.peak_so_far_mw[i], (1.0, bought), (-1.0, np.repeat(peak, n)))
+    available = sites.wind_mw[i] + sites.solar_mw[i]
+    used = block.add_columns(prefix + "renewable", n, 0.0 if sites.curtailable[i] else available, available)
+    return [(1.0, bought), (-1.0, sold), (1.0, used)]
+
+
+def _battery(block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: bool) -> list[tuple[Array | float, Array]]:
+    """Stored energy: (6)."""
+    if sites.battery_mwh[i] <= 0:
+        return []
+    n = sites.capacity_gpu.shape[1]
+    least = np.full(n, sites.battery_min_mwh[i])
+    least[-1] = max(least[-1], sites.battery_final_mwh[i])
+    pc, pd = sites.charge_mw[i], sites.discharge_mw[i]
+    chg = block.add_columns(prefix + "charge", n, 0.0, pc)
+    dis = block.add_columns(prefix + "discharge", n, 0.0, pd, dt * sites.wear_usd_per_mwh[i])
+    stored = block.add_columns(prefix + "stored", n, least, sites.battery_mwh[i])
+    keep = (1.0 - sites.self_discharge_per_h[i]) ** dt
+    start = np.zeros(n)
+    start[0] = keep * sites.battery_initial_mwh[i]
+    gain, drain = dt * sites.charge_efficiency[i], dt / sites.discharge_efficiency[i]
+    rows = block.add_rows(start, start, (1.0, stored), (-gain, chg), (drain, dis))
+    block.add_entries(rows[1:], stored[:-1], -keep)
+    if pc > 0 and pd > 0:
+        _either(block, prefix + "battery_", chg, dis, (np.full(n, pc), np.full(n, pd)), relaxed)
+    return [(1.0, dis), (-1.0, chg)]
+
+
+def _generator(block: Block, generators: Generators, g: int, n: int, dt: float, prefix: str) -> Array:
+    """Commitment, minimum times and ramps of one generator: (7). Returns its output columns."""
+    low, high = generators.p_min_mw[g], generators.p_max_mw[g]
+    was_on = generators.initial_mw[g] > 0
+    up, down = int(generators.min_up_periods[g]), int(generators.min_down_periods[g])
+    owed = max(0, (up if was_on else down) - int(generators.initial_periods[g]))
+    on_low, on_high = np.zeros(n), np.ones(n)
+    (on_low if was_on else on_high)[:owed] = 1.0 if was_on else 0.0
+    fuel, tonnes = dt * generators.fuel_usd_per_mwh[g], dt * generators.emission_t_per_mwh[g]
+    out = block.add_columns(prefix + "output", n, 0.0, high, fuel, tonnes)
+    on = block.add_columns(prefix + "on", n, on_low, on_high, dt * generators.no_load_usd_per_h[g], integer=True)
+    start = block.add_columns(prefix + "start", n, 0.0, 1.0, generators.start_usd[g], integer=True)
+    stop = block.add_columns(prefix + "stop", n, 0.0, 1.0, integer=True)
+    block.add_rows(-np.inf, 0.0, (1.0, out), (-high, on))
+    if low > 0:
+        block.add_rows(0.0, np.inf, (1.0, out), (-low, on))
+    before = np.zeros(n)
+    before[0] = float(was_on)
+    rows = block.add_rows(before, before, (1.0, on), (-1.0, start), (1.0, stop))
+    block.add_entries(rows[1:], on[:-1], -1.0)
+    _window(block, start, on, up, -1.0, 0.0)
+    _window(block, stop, on, down, 1.0, 1.0)
+    for limit, toward, away, sign in (
+        (generators.ramp_up_mw_per_h[g], start, True, 1.0),
+        (generators.ramp_down_mw_per_h[g], stop, False, -1.0),
+    ):
+        step = min(dt * limit, high)
+        if step < high:
+            _ramp(block, out, on, toward, step, max(low, step), away, sign, generators.initial_mw[g], was_on)
+    return out
+
+
+def _window(block: Block, event: Array, on: Array, length: int, sign: float, high: float) -> None:
+    """Sum of the last `length` events at most `on` (sign -1) or at most 1 - on (sign +1)."""
+    n = len(on)
+    rows = block.add_rows(-np.inf, high, (sign, on))
+    for back in range(min(length, n)):
+        block.add_entries(rows[back:], event[: n - back], 1.0)
+
+
+def _ramp(
+    block: Block,
+    out: Array,
+    on: Array,
+    event: Array,
+    step: float,
+    jump: float,
+    upward: bool,
+    sign: float,
+    initial_mw: float,
+    was_on: bool,
+) -> None:
+    """sign*(out_t - out_{t-1}) <= step * on (before, if upward; after, if not) + jump * event_t."""
+    n = len(out)
+    high = np.zeros(n)
+    high[0] = sign * initial_mw + (step * was_on if upward else 0.0)
+    rows = block.add_rows(-np.inf, high, (sign, out), (-jump, event))
+    block.add_entries(rows[1:], out[:-1], -sign)
+    if upward:
+        block.add_entries(rows[1:], on[:-1], -step)
+    else:
+        block.add_entries(rows, on, -step)

@@ -1,0 +1,161 @@
+"""The coupling rows (C1)-(C4) as flat arrays, in GPU and USD per GPU and period, ready for the kernels.
+
+Prices inside the solver are per GPU and *period*; users read USD per GPU-hour. The conversion is
+the period length and happens here and where a result is written, nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from decomp import kernels
+from decomp.instance import Array, Instance
+
+FREE, REJECTED = -2, -1
+
+
+class StreamRows(NamedTuple):
+    """Streams (C1): demand (D, T); arcs of stream d are ptr[d]:ptr[d+1]."""
+
+    demand: Array
+    unserved: Array
+    ptr: Array
+    site: Array
+    cost: Array
+
+
+class JobRows(NamedTuple):
+    """Jobs (C2): candidates of job j are ptr[j]:ptr[j+1]; starts of candidate k are release[j] + (0..).
+
+    `allowed[first[k] + n]` says whether candidate k may start n periods after the release.
+    """
+
+    gpus: Array
+    length: Array
+    release: Array
+    n_starts: Array
+    optional: Array
+    ptr: Array
+    site: Array
+    cost: Array
+    first: Array
+    allowed: Array
+
+
+class PoolRows(NamedTuple):
+    """Pools (C4): work in GPU-periods; arcs of pool p are ptr[p]:ptr[p+1]."""
+
+    work: Array
+    start: Array
+    end: Array
+    penalty: Array
+    ptr: Array
+    site: Array
+    rate: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Coupling:
+    """Everything the master knows: work, budget, capacities; no energy data.
+
+    `arc_order`, `candidate_order` and `pool_arc_order` map rows here to rows of the instance.
+    """
+
+    period_h: float
+    capacity: Array
+    streams: StreamRows
+    jobs: JobRows
+    pools: PoolRows
+    arc_order: Array
+    candidate_order: Array
+    pool_arc_order: Array
+    budget: float
+    carbon_cap: float
+
+    @classmethod
+    def of(cls, instance: Instance) -> Coupling:
+        dt = instance.period_h
+        streams, arcs, jobs, pools = instance.streams, instance.arcs, instance.jobs, instance.pools
+        arc_order, arc_ptr = _group(arcs.stream, instance.n_streams)
+        candidate_order, candidate_ptr = _group(instance.candidates.job, instance.n_jobs)
+        pool_order, pool_ptr = _group(instance.pool_arcs.pool, instance.n_pools)
+        candidate_job = instance.candidates.job[candidate_order]
+        candidate_site = instance.candidates.site[candidate_order]
+        n_starts = np.maximum(jobs.deadline - jobs.periods - jobs.release + 1, 0)
+        first = np.concatenate([[0], np.cumsum(n_starts[candidate_job])]).astype(np.int64)
+        allowed = np.zeros(int(first[-1]), dtype=np.bool_)
+        kernels.mark_allowed_starts(
+            instance.sites.capacity_gpu,
+            jobs.gpus,
+            jobs.periods,
+            jobs.release,
+            n_starts,
+            candidate_ptr,
+            candidate_site,
+            first,
+            allowed,
+        )
+        has_budget = np.isfinite(instance.carbon_budget_t)
+        return cls(
+            period_h=dt,
+            capacity=instance.sites.capacity_gpu,
+            streams=StreamRows(
+                demand=instance.demand_gpu,
+                unserved=dt * streams.unserved_penalty,
+                ptr=arc_ptr,
+                site=arcs.site[arc_order],
+                cost=dt * (arcs.cost - streams.revenue[arcs.stream])[arc_order],
+            ),
+            jobs=JobRows(
+                gpus=np.array(jobs.gpus),
+                length=np.array(jobs.periods),
+                release=np.array(jobs.release),
+                n_starts=n_starts,
+                optional=~jobs.mandatory,
+                ptr=candidate_ptr,
+                site=candidate_site,
+                cost=(instance.candidates.cost_usd - jobs.value_usd[instance.candidates.job])[candidate_order],
+                first=first,
+                allowed=allowed,
+            ),
+            pools=PoolRows(
+                work=pools.work_gpu_h / dt,
+                start=np.array(pools.start),
+                end=np.array(pools.end),
+                penalty=dt * pools.shortfall_penalty,
+                ptr=pool_ptr,
+                site=instance.pool_arcs.site[pool_order],
+                rate=instance.pool_arcs.rate_gpu[pool_order],
+            ),
+            arc_order=arc_order,
+            candidate_order=candidate_order,
+            pool_arc_order=pool_order,
+            budget=instance.carbon_budget_t if has_budget else np.inf,
+            carbon_cap=instance.carbon_excess_usd_per_t if has_budget else 0.0,
+        )
+
+    @property
+    def n_jobs(self) -> int:
+        return len(self.jobs.gpus)
+
+    def free_jobs(self) -> tuple[Array, Array]:
+        """Fixings that leave every job free: candidate row (FREE, REJECTED or k) and start of each job."""
+        return np.full(self.n_jobs, FREE), np.full(self.n_jobs, -1)
+
+    def dual_terms(self, price: Array, carbon_price: float, fixed: tuple[Array, Array]) -> float:
+        """What streams, jobs, pools and the budget add to the sites' lower bounds at these prices, USD.
+
+        Closed form, hence exact: each unit of work takes its cheapest allowed place or its penalty.
+        """
+        total = kernels.stream_value(price, self.streams) + kernels.pool_value(price, self.pools)
+        total += kernels.job_value(price, self.jobs, *fixed)
+        return total - (carbon_price * self.budget if carbon_price > 0 else 0.0)
+
+
+def _group(owner: Array, n: int) -> tuple[Array, Array]:
+    """Order that sorts rows by owner (stable), and the start of each owner's rows."""
+    order = np.argsort(owner, kind="stable")
+    return order, np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=n))]).astype(np.int64)

@@ -1,0 +1,129 @@
+"""The crew: every rank's site oracles behind one voice at the root.
+
+The root says what is to be done (`evaluate`, `dispatch`); all ranks, the root included, do it for the
+sites they own and the answers arrive at the root in site order. The other ranks sit in `serve`.
+A site that fails is an answer with a flag, never an exception between two collectives.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from decomp.instance import Array, Generators, Sites
+from decomp.site import Answer, Plan, SiteOracle
+from decomp.team import Team
+
+SiteReader = Callable[[Array], tuple[Sites, Generators]]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One answer per site, in site order: arrays (S,) and load (S, T); load is NaN where a site failed."""
+
+    lower: Array
+    load: Array
+    cost: Array
+    emissions: Array
+    seconds: Array
+
+    def __iter__(self) -> Any:
+        for i in range(len(self.lower)):
+            load = None if np.isnan(self.load[i, 0]) else self.load[i]
+            yield Answer(self.lower[i], load, self.cost[i], self.emissions[i], self.seconds[i])
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """A request for the integral dispatch of one site at a given load (see SiteOracle.evaluate_fixed)."""
+
+    site: int
+    load: Array
+    droppable: Array
+    drop_price: Array
+    carbon_price: float
+    rel_gap: float = 1e-4
+    time_limit: float = 60.0
+
+
+class Crew:
+    """All oracles of a run.
+
+    Parameters
+    ----------
+    team : Serial or MPI.
+    read : returns the rows of given sites; each rank reads its own only.
+    n_sites, n_periods, period_h, carbon_price : of the fleet.
+    """
+
+    def __init__(
+        self, team: Team, read: SiteReader, n_sites: int, n_periods: int, period_h: float, carbon_price: float = 0.0
+    ):
+        self.team, self.n_sites, self.n_periods = team, n_sites, n_periods
+        self.owner = np.arange(n_sites) % team.size
+        self.own = np.flatnonzero(self.owner == team.rank)
+        sites, generators = read(self.own)
+        self.oracles = {
+            int(i): SiteOracle(sites, generators, k, period_h, carbon_price) for k, i in enumerate(self.own)
+        }
+        self.site_seconds = 0.0
+
+    def evaluate(self, price: Array, carbon_price: float) -> Answers:
+        """Ask every site at prices (S, T) USD per GPU and period, and USD/t. Root only."""
+        self.team.bcast(("evaluate", carbon_price))
+        answers = self._evaluate(price, carbon_price)
+        assert answers is not None
+        return answers
+
+    def _evaluate(self, price: Array | None, carbon_price: float) -> Answers | None:
+        mine = self.team.scatter_rows(price, self.owner)
+        started = time.perf_counter()
+        rows = np.full((len(self.own), self.n_periods + 4), np.nan)
+        for k, i in enumerate(self.own):
+            answer = self.oracles[int(i)].evaluate(mine[k], carbon_price)
+            rows[k, :4] = answer.lower, answer.cost, answer.emissions, answer.seconds
+            if answer.load is not None:
+                rows[k, 4:] = answer.load
+        self.site_seconds += time.perf_counter() - started
+        table = self.team.gather_rows(rows, self.owner)
+        if table is None:
+            return None
+        return Answers(table[:, 0], table[:, 4:], table[:, 1], table[:, 2], table[:, 3])
+
+    def dispatch(self, requests: Sequence[Dispatch]) -> list[Plan | None]:
+        """Integral dispatch for several sites, each at its owner; in the order asked. Root only."""
+        self.team.bcast(("dispatch", list(requests)))
+        answers = self._dispatch(requests)
+        assert answers is not None
+        return answers
+
+    def _dispatch(self, requests: Sequence[Dispatch]) -> list[Plan | None] | None:
+        started = time.perf_counter()
+        plans = {}
+        for number, r in enumerate(requests):
+            if self.owner[r.site] == self.team.rank:
+                plans[number] = self.oracles[r.site].evaluate_fixed(
+                    r.load, r.droppable, r.drop_price, r.carbon_price, rel_gap=r.rel_gap, time_limit=r.time_limit
+                )
+        self.site_seconds += time.perf_counter() - started
+        parts = self.team.gather(plans)
+        if parts is None:
+            return None
+        merged = {number: plan for part in parts for number, plan in part.items()}
+        return [merged[number] for number in range(len(requests))]
+
+    def serve(self) -> None:
+        """Do what the root says until it says stop."""
+        while True:
+            order, argument = self.team.bcast(None)
+            if order == "stop":
+                return
+            (self._evaluate(None, argument) if order == "evaluate" else self._dispatch(argument))
+
+    def dismiss(self) -> None:
+        """Let the other ranks leave `serve`. Root only."""
+        self.team.bcast(("stop", None))

@@ -1,0 +1,126 @@
+"""The Lagrangian loop in load space: a disaggregate proximal bundle over the crew's site answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from decomp.coupling import Coupling
+from decomp.crew import Answers, Crew
+from decomp.instance import Array, Sites
+from decomp.master import Fixing, Master
+from decomp.options import Bundle
+
+
+@dataclass(frozen=True)
+class DualPoint:
+    """Prices and what they prove: `bound` = sum of the sites' lower bounds + the work's closed form, USD."""
+
+    price: Array
+    carbon_price: float
+    site_lower: Array
+    bound: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one iteration did, for the log and the stopping rules. USD, seconds."""
+
+    bound: float
+    model: float
+    serious: bool
+    residual_gpu: float
+    passes: int
+    site_seconds: float
+    master_seconds: float
+
+
+def first_prices(coupling: Coupling, sites: Sites, carbon_price: float) -> Array:
+    """Marginal energy cost of load at each site and period, (S, T) USD per GPU and period."""
+    steepest = sites.power_slope_mw_per_gpu.max(axis=1)[:, None] * sites.pue
+    energy = sites.buy_price + carbon_price * sites.carbon_intensity
+    return coupling.period_h * steepest * energy
+
+
+class LagrangianLoop:
+    """Proximal bundle method on the dual of the coupling rows.
+
+    Holds the centre (best proven prices for the present fixing of jobs) and the master; `iterate` is one
+    step: propose prices, ask the sites, learn.
+    """
+
+    def __init__(self, coupling: Coupling, crew: Crew, price: Array, carbon_price: float, options: Bundle):
+        self.coupling, self.crew, self.options = coupling, crew, options
+        first = crew.evaluate(price, carbon_price)
+        scale = float(np.nansum(first.emissions))
+        self.master = Master(coupling, price, carbon_price, scale)
+        self.master.add(list(first))
+        for factor in options.first_factors:
+            self.master.add(list(crew.evaluate(factor * price, carbon_price)))
+        self.master.step = options.step
+        self.centre = self._prove(price, carbon_price, first)
+        self.nulls = 0
+
+    def _prove(self, price: Array, carbon_price: float, answers: Answers) -> DualPoint:
+        fixing = self.master.fixing
+        terms = self.coupling.dual_terms(price, carbon_price, (fixing.run, fixing.start))
+        return DualPoint(price, carbon_price, answers.lower, float(answers.lower.sum()) + terms)
+
+    def refix(self, fixing: Fixing) -> None:
+        """Fix jobs; columns stay valid, only the closed-form part of the bound changes."""
+        self.master.fix_jobs(fixing.run, fixing.start)
+        c = self.centre
+        terms = self.coupling.dual_terms(c.price, c.carbon_price, (fixing.run, fixing.start))
+        self.centre = DualPoint(c.price, c.carbon_price, c.site_lower, float(c.site_lower.sum()) + terms)
+
+    def iterate(self) -> Step:
+        """One proximal step."""
+        master, centre, options = self.master, self.centre, self.options
+        started = time.perf_counter()
+        proposal = master.propose(
+            centre.price, centre.carbon_price, accuracy=options.accuracy, max_passes=options.max_passes
+        )
+        between = time.perf_counter()
+        answers = self.crew.evaluate(proposal.price, proposal.carbon_price)
+        asked = time.perf_counter()
+        trial = self._prove(proposal.price, proposal.carbon_price, answers)
+        promised = proposal.model - centre.bound
+        gained = trial.bound - centre.bound
+        serious = gained >= options.serious * max(promised, 0.0)
+        self._adapt_step(gained, promised, serious)
+        if trial.bound > centre.bound:
+            self.centre = trial
+        residual = master.work_load() - master.site_load()
+        master.add(list(answers))
+        return Step(
+            bound=self.centre.bound,
+            model=proposal.model,
+            serious=serious,
+            residual_gpu=float(np.abs(residual).sum() / residual.shape[1]),
+            passes=proposal.passes,
+            site_seconds=asked - between,
+            master_seconds=between - started + time.perf_counter() - asked,
+        )
+
+    def _adapt_step(self, gained: float, promised: float, serious: bool) -> None:
+        """Longer steps while the model keeps its promise, shorter ones after it has not (Kiwiel 1990)."""
+        ratio = min(gained / promised, 1.0) if promised > 0 else 1.0
+        if serious:
+            self.nulls = 0
+            if ratio > 0.5:
+                self.master.step *= 2.0 if ratio > 0.8 else 1.3
+        else:
+            self.nulls += 1
+            if ratio < -1.0 or self.nulls > 2:
+                self.master.step *= max(0.3, 0.5 / max(1.0 - ratio, 0.5))
+
+    def run(self, rel_tolerance: float, until: Callable[[Step], bool]) -> Step:
+        """Iterate until the model promises less than the tolerance, or the caller has seen enough."""
+        while True:
+            step = self.iterate()
+            close = step.model - step.bound <= rel_tolerance * max(abs(step.bound), 1.0)
+            if close or until(step):
+                return step

@@ -1,0 +1,191 @@
+"""The proximal master: an augmented Lagrangian over site columns, routing, job starts, pools and the budget.
+
+Around a centre (price, carbon price) it maximises the model of the dual minus a proximal term; the
+primal of that problem is what the kernels solve, and its residual (load put on a site minus load its
+columns carry) moves the price: price = centre + step * weight * residual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from decomp import kernels
+from decomp.coupling import FREE, REJECTED, Coupling
+from decomp.instance import Array
+from decomp.site import Answer
+
+ATOMS = 16  # runs a job's relaxed start may be spread over
+COLUMNS = 40  # columns kept per site
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Where the master wants the sites to be asked next, and what its model promises there, USD."""
+
+    price: Array
+    carbon_price: float
+    model: float
+    site_model: Array
+    passes: int
+
+
+@dataclass(frozen=True)
+class Fixing:
+    """Decisions on jobs: candidate row (FREE, REJECTED or k) and start of each job."""
+
+    run: Array
+    start: Array
+
+
+class Master:
+    """Column model of the sites, exact model of the work, and the proximal subproblem over both."""
+
+    def __init__(self, coupling: Coupling, price: Array, carbon_price: float, carbon_scale: float):
+        """price (S, T) in USD per GPU and period; carbon_scale: typical fleet emissions, t."""
+        self.coupling = coupling
+        n_sites, n = price.shape
+        self.price, self.carbon_price = price.copy(), carbon_price
+        scale = float(np.mean(np.abs(price))) + 1e-9
+        self.weight = scale / np.maximum(coupling.capacity, 1e-3 * coupling.capacity.max())
+        self.carbon_weight = 50.0 / max(carbon_scale, 1e-9)
+        self.step = 1.0
+        self.loads = np.zeros((n_sites, COLUMNS, n))
+        self.cost = np.zeros((n_sites, COLUMNS))
+        self.emission = np.zeros((n_sites, COLUMNS))
+        self.theta = np.zeros((n_sites, COLUMNS))
+        self.idle = np.zeros((n_sites, COLUMNS), dtype=np.int64)
+        self.gram = np.zeros((n_sites, COLUMNS, COLUMNS))
+        self.count = np.zeros(n_sites, dtype=np.int64)
+        self.routed = np.zeros((len(coupling.streams.site), n))
+        self.pooled = np.zeros((len(coupling.pools.site), n))
+        self.run = np.full((coupling.n_jobs, ATOMS), REJECTED)
+        self.start = np.full((coupling.n_jobs, ATOMS), -1)
+        self.share = np.zeros((coupling.n_jobs, ATOMS))
+        self.fixing = Fixing(*coupling.free_jobs())
+        self._place_work()
+
+    def _place_work(self) -> None:
+        """First position: every job at its cheapest run, demand and pools not yet placed."""
+        jobs = self.coupling.jobs
+        for j in range(self.coupling.n_jobs):
+            value, k, start = kernels.best_start(self.price, jobs, j)
+            if not (jobs.optional[j] and value >= 0.0):
+                self.run[j, 0], self.start[j, 0] = k, start
+            self.share[j, 0] = 1.0
+
+    @property
+    def n_columns(self) -> int:
+        return int(self.count.sum())
+
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Take one answer per site as a column; a full site forgets the column idle for longest."""
+        for i, answer in enumerate(answers):
+            if answer.load is not None:
+                self._add_column(i, answer.load, answer.cost, answer.emissions)
+
+    def _add_column(self, i: int, load: Array, cost: float, emissions: float) -> None:
+        m = int(self.count[i])
+        if m < COLUMNS:
+            k, self.count[i] = m, m + 1
+        else:
+            k = int(np.argmax(np.where(self.theta[i] > kernels.TINY, -1, self.idle[i])))
+            if self.theta[i, k] > kernels.TINY:
+                k = int(np.argmin(self.theta[i]))
+                self.theta[i, np.argmax(self.theta[i])] += self.theta[i, k]
+        self.loads[i, k], self.cost[i, k], self.emission[i, k] = load, cost, emissions
+        self.theta[i, k] = 1.0 if m == 0 else 0.0
+        self.idle[i, k] = 0
+        kernels.add_gram(self.loads, self.weight, self.gram, i, k, int(self.count[i]))
+
+    def work_load(self) -> Array:
+        """Load that routing, jobs and pools put on the sites, (S, T) GPU."""
+        load = np.zeros_like(self.price)
+        kernels.arc_load(load, self.coupling.streams.site, self.routed)
+        kernels.arc_load(load, self.coupling.pools.site, self.pooled)
+        kernels.job_load(load, self.coupling.jobs, self.run, self.start, self.share)
+        return load
+
+    def site_load(self) -> Array:
+        """Load that the convexified site columns carry, (S, T) GPU."""
+        return np.einsum("sk,skt->st", self.theta, self.loads)
+
+    def emissions(self) -> float:
+        return float((self.theta * self.emission).sum())
+
+    def model(self, price: Array, carbon_price: float) -> tuple[float, Array]:
+        """Value of the column model at given prices, in all and by site: never below the true dual function."""
+        sites = kernels.site_values(price, carbon_price, self.loads, self.cost, self.emission, self.count)
+        fixed = (self.fixing.run, self.fixing.start)
+        return float(sites.sum()) + self.coupling.dual_terms(price, carbon_price, fixed), sites
+
+    def propose(self, centre: Array, centre_carbon: float, *, accuracy: float, max_passes: int) -> Proposal:
+        """Solve the proximal subproblem around a centre until its own gap is `accuracy` of the promised rise."""
+        c, step = self.coupling, self.step
+        carbon_step = step * self.carbon_weight if c.carbon_cap > 0 else 0.0
+        price = centre + step * self.weight * (self.work_load() - self.site_load())
+        carbon = np.array([0.0, centre_carbon, carbon_step, c.carbon_cap])
+        kernels.carbon_update(carbon, self.emissions() - c.budget if carbon_step > 0 else 0.0)
+        base = self.model(centre, centre_carbon)[0]
+        done = 0
+        while True:
+            for _ in range(4):
+                kernels.site_pass(
+                    price, self.weight, step, self.loads, self.cost, self.emission, self.theta, self.count, self.gram,
+                    carbon, 2 * COLUMNS,
+                )  # fmt: skip
+                kernels.stream_pass(price, self.weight, step, c.streams, self.routed)
+                kernels.job_pass(
+                    price, self.weight, step, c.jobs, self.fixing.run, self.run, self.start, self.share, 3
+                )  # fmt: skip
+                kernels.pool_pass(price, self.weight, step, c.pools, self.pooled)
+                done += 1
+            value, sites = self.model(price, float(carbon[0]))
+            penalty = self._proximity(price - centre, float(carbon[0]) - centre_carbon, carbon_step)
+            slack = self._primal(price, centre, carbon, centre_carbon, carbon_step) - (value - penalty)
+            if slack <= accuracy * max(value - penalty - base, 0.0) or done >= max_passes:
+                break
+        self.idle = np.where(self.theta > kernels.TINY, 0, self.idle + 1)
+        self.price, self.carbon_price = price, float(carbon[0])
+        return Proposal(price, float(carbon[0]), value, sites, done)
+
+    def _proximity(self, move: Array, carbon_move: float, carbon_step: float) -> float:
+        """The proximal term at a distance from the centre."""
+        far = 0.5 * float((move * move / self.weight).sum()) / self.step
+        return far + (0.5 * carbon_move**2 / carbon_step if carbon_step > 0 else 0.0)
+
+    def _primal(
+        self, price: Array, centre: Array, carbon: Array, centre_carbon: float, carbon_step: float
+    ) -> float:
+        """Value of the augmented Lagrangian at the current weights: an upper bound of the subproblem."""
+        residual = (price - centre) / (self.step * self.weight)
+        total = self.work_cost() + float((self.theta * self.cost).sum())
+        total += float((residual * (centre + price)).sum()) / 2.0
+        if carbon_step > 0:
+            # max over the carbon price of price * excess - (price - centre)^2 / (2 step)
+            excess = (carbon[1] - centre_carbon) / carbon_step
+            total += float(carbon[0]) * excess - 0.5 * (float(carbon[0]) - centre_carbon) ** 2 / carbon_step
+        return total
+
+    def work_cost(self) -> float:
+        """Net cost of the current routing, runs and pools, USD."""
+        c = self.coupling
+        served = np.zeros_like(c.streams.demand)
+        np.add.at(served, np.repeat(np.arange(len(c.streams.unserved)), np.diff(c.streams.ptr)), self.routed)
+        total = float((c.streams.cost[:, None] * self.routed).sum())
+        total += float((c.streams.unserved[:, None] * np.maximum(c.streams.demand - served, 0.0)).sum())
+        padded = np.append(c.jobs.cost, 0.0)
+        total += float((self.share * padded[self.run]).sum())
+        done = np.zeros_like(c.pools.work)
+        np.add.at(done, np.repeat(np.arange(len(done)), np.diff(c.pools.ptr)), self.pooled.sum(axis=1))
+        short = np.maximum(c.pools.work - done, 0.0)
+        return total + float((np.where(np.isfinite(c.pools.penalty), c.pools.penalty, 0.0) * short).sum())
+
+    def fix_jobs(self, run: Array, start: Array) -> None:
+        """Fix jobs to runs (FREE leaves a job as it is); their relaxed starts move there at once."""
+        self.fixing = Fixing(run.copy(), start.copy())
+        hit = run != FREE
+        self.share[hit], self.share[hit, 0] = 0.0, 1.0
+        self.run[hit, 0], self.start[hit, 0] = run[hit], start[hit]

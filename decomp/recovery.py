@@ -1,0 +1,247 @@
+"""From prices to a complete schedule: dive on the jobs, then an integral finish.
+
+Whatever happens here, a schedule that leaves this module is complete: every job runs once or is
+rejected, every unit of demand is served or counted as unserved, every integer is integral, emissions
+are summed. Whether it is also feasible and what it costs is asked of the true data, not of a model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from decomp import kernels
+from decomp.accounts import account
+from decomp.coupling import FREE, REJECTED, Coupling
+from decomp.crew import Crew, Dispatch
+from decomp.instance import Array, Instance
+from decomp.lagrangian import LagrangianLoop
+from decomp.master import Fixing
+from decomp.options import Recovery
+from decomp.result import Schedule
+from decomp.site import Plan
+
+CARBON_ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """A complete feasible schedule, its true net cost (USD) and the job decisions behind it."""
+
+    schedule: Schedule
+    cost: float
+    fixing: Fixing
+
+
+@dataclass(frozen=True)
+class Work:
+    """Placed work: what is asked of the sites. GPU; arcs and pool arcs in the coupling's order."""
+
+    fixing: Fixing
+    routed: Array
+    pooled: Array
+
+
+def dive(loop: LagrangianLoop, options: Recovery) -> Fixing:
+    """Fix the most decided jobs, let the prices answer, repeat; the contested rest goes by price and room."""
+    loop.refix(Fixing(*loop.coupling.free_jobs()))
+    while (loop.master.fixing.run == FREE).any():
+        loop.refix(_fix_most_decided(loop, options))
+        for _ in range(options.dive_iterations):
+            loop.iterate()
+    return loop.master.fixing
+
+
+def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
+    """Fix every nearly decided job, and at least a share of the free ones, where they fit."""
+    master, jobs = loop.master, loop.coupling.jobs
+    run, start = master.fixing.run.copy(), master.fixing.start.copy()
+    room = loop.coupling.capacity - fixed_load(loop, run, start)
+    free = np.flatnonzero(run == FREE)
+    top = master.share[free].max(axis=1)
+    order = free[np.lexsort((free, -jobs.gpus[free] * jobs.length[free], -np.round(top, 3)))]
+    least = int(np.ceil(options.dive_share * len(free)))
+    for rank, j in enumerate(order):
+        slot = int(np.argmax(master.share[j]))
+        if rank >= least and master.share[j, slot] < options.decided:
+            break
+        k, s = int(master.run[j, slot]), int(master.start[j, slot])
+        if k >= 0 and not kernels.runs_fit(room, jobs, j, k, s):
+            value, k, s = kernels.best_fitting_start(master.price, room, jobs, j)
+            if jobs.optional[j] and value >= 0.0:
+                k, s = REJECTED, -1
+        run[j], start[j] = k, s
+        if k >= 0:
+            room[jobs.site[k], s : s + jobs.length[j]] -= jobs.gpus[j]
+    return Fixing(run, start)
+
+
+def fixed_load(loop: LagrangianLoop, run: Array, start: Array) -> Array:
+    """Load of the jobs that are fixed to run, (S, T) GPU."""
+    load = np.zeros_like(loop.coupling.capacity)
+    share = (run >= 0).astype(float)[:, None]
+    kernels.job_load(load, loop.coupling.jobs, run[:, None], start[:, None], share)
+    return load
+
+
+def place_work(loop: LagrangianLoop) -> Work:
+    """Make the master's routing and pools fit beside the fixed jobs: nothing above capacity, all counted."""
+    c, master = loop.coupling, loop.master
+    room = np.maximum(c.capacity - fixed_load(loop, master.fixing.run, master.fixing.start), 0.0)
+    routed, pooled = master.routed.copy(), master.pooled.copy()
+    kernels.fit_pools(loop.centre.price, room, c.pools, pooled)
+    kernels.fit_streams(loop.centre.price, room, c.streams, routed)
+    return Work(master.fixing, routed, pooled)
+
+
+def finish(instance: Instance, loop: LagrangianLoop, crew: Crew, options: Recovery) -> Incumbent | None:
+    """Settle the dispatch of every site for the placed work, within the carbon budget; None if that fails."""
+    work = place_work(loop)
+    plans = settle_carbon(instance, loop, crew, work, options)
+    if plans is None:
+        return None
+    schedule = assemble(instance, loop, work, plans)
+    return Incumbent(schedule, account(instance, schedule).net_cost, work.fixing)
+
+
+def settle_carbon(
+    instance: Instance, loop: LagrangianLoop, crew: Crew, work: Work, options: Recovery
+) -> list[Plan] | None:
+    """Integral dispatch of all sites whose emissions keep the budget.
+
+    At the carbon price of the bound first; if that overshoots, the price is raised until it does not, and
+    then as many sites as possible (dearest abatement first) return to the cheaper plan.
+    """
+    cheap, price = loop.centre.carbon_price, loop.centre.carbon_price
+    plans = dispatch_all(loop, crew, work, price, options)
+    if plans is None:
+        return None
+    limit = instance.carbon_budget_t * (1 + 1e-12)
+    if np.isfinite(instance.carbon_excess_usd_per_t) or _tonnes(plans) <= limit:
+        return plans
+    for _ in range(CARBON_ROUNDS):
+        price = 1.5 * price + 10.0
+        clean = dispatch_all(loop, crew, work, price, options)
+        if clean is None:
+            return None
+        if _tonnes(clean) <= limit:
+            return _mix(plans, clean, limit, instance.carbon_price_usd_per_t + cheap)
+    return None
+
+
+def _tonnes(plans: list[Plan]) -> float:
+    return float(sum(plan.emissions for plan in plans))
+
+
+def _mix(dirty: list[Plan], clean: list[Plan], limit: float, price: float) -> list[Plan]:
+    """Start from the clean plans and return to dirty ones, most money per tonne first, within the limit."""
+    chosen, tonnes = list(clean), _tonnes(clean)
+    extra = [d.emissions - c.emissions for d, c in zip(dirty, clean, strict=True)]
+    saving = [c.cost - d.cost for d, c in zip(dirty, clean, strict=True)]
+    same_load = [np.allclose(d.load, c.load) for d, c in zip(dirty, clean, strict=True)]
+    for i in sorted(range(len(clean)), key=lambda i: -saving[i] / max(extra[i], 1e-9)):
+        if same_load[i] and saving[i] > 0 and tonnes + extra[i] <= limit:
+            chosen[i] = dirty[i]
+            tonnes += extra[i]
+    return chosen
+
+
+def dispatch_all(
+    loop: LagrangianLoop, crew: Crew, work: Work, carbon_price: float, options: Recovery
+) -> list[Plan] | None:
+    """Ask every site for its integral dispatch; inference may be dropped at what it is worth there."""
+    c = loop.coupling
+    inference = np.zeros_like(c.capacity)
+    kernels.arc_load(inference, c.streams.site, work.routed)
+    load = inference.copy()
+    kernels.arc_load(load, c.pools.site, work.pooled)
+    load += fixed_load(loop, work.fixing.run, work.fixing.start)
+    worth = _worth(loop, work, inference)
+    requests = [
+        Dispatch(i, load[i], inference[i], worth[i], carbon_price, options.site_rel_gap, options.site_time_limit)
+        for i in range(len(load))
+    ]
+    plans = crew.dispatch(requests)
+    kept = [plan for plan in plans if plan is not None]
+    return kept if len(kept) == len(plans) else None
+
+
+def _worth(loop: LagrangianLoop, work: Work, inference: Array) -> Array:
+    """Mean loss per GPU and period if inference is dropped at a site, (S, T) USD."""
+    s = loop.coupling.streams
+    owner = np.repeat(np.arange(len(s.unserved)), np.diff(s.ptr))
+    loss = np.zeros_like(inference)
+    kernels.arc_load(loss, s.site, work.routed * (s.unserved[owner] - s.cost)[:, None])
+    fallback = float(s.unserved.max()) if len(s.unserved) else 1.0
+    return np.divide(loss, inference, out=np.full_like(loss, fallback), where=inference > 1e-9)
+
+
+def assemble(instance: Instance, loop: LagrangianLoop, work: Work, plans: list[Plan]) -> Schedule:
+    """Put placed work and dispatch together in the instance's order; dropped load becomes unserved."""
+    c, n = loop.coupling, instance.n_periods
+    routed = _drop(c, work, plans)
+    served = np.zeros_like(c.streams.demand)
+    np.add.at(served, instance.arcs.stream[c.arc_order], routed)
+    pooled = work.pooled
+    done = np.zeros(instance.n_pools)
+    np.add.at(done, instance.pool_arcs.pool[c.pool_arc_order], c.period_h * pooled.sum(axis=1))
+    run = work.fixing.run
+    site = np.where(run >= 0, np.append(c.jobs.site, -1)[run], -1)
+
+    def stack(name: str) -> Array:
+        return np.array([p.values.get(name, np.zeros(n)) for p in plans])
+
+    start_mwh = np.where(instance.sites.battery_mwh > 0, instance.sites.battery_initial_mwh, 0.0)
+    generation, on = _generators(instance, plans)
+    return Schedule(
+        routed_gpu=_unsort(routed, c.arc_order),
+        unserved_gpu=np.maximum(c.streams.demand - served, 0.0),
+        job_site=site,
+        job_start=np.where(run >= 0, work.fixing.start, -1),
+        pool_gpu=_unsort(pooled, c.pool_arc_order),
+        pool_shortfall_gpu_h=np.maximum(instance.pools.work_gpu_h - done, 0.0),
+        it_power_mw=stack("it_power"),
+        import_mw=stack("import"),
+        export_mw=stack("export"),
+        renewable_mw=stack("renewable"),
+        charge_mw=stack("charge"),
+        discharge_mw=stack("discharge"),
+        stored_mwh=np.column_stack([start_mwh, stack("stored")]),
+        generation_mw=generation,
+        generator_on=on,
+    )
+
+
+def _drop(c: Coupling, work: Work, plans: list[Plan]) -> Array:
+    """Scale the routing at a site down to what its plan carries beside jobs and pools."""
+    inference = np.zeros_like(c.capacity)
+    kernels.arc_load(inference, c.streams.site, work.routed)
+    asked = inference.copy()
+    kernels.arc_load(asked, c.pools.site, work.pooled)
+    share = (work.fixing.run >= 0).astype(float)[:, None]
+    kernels.job_load(asked, c.jobs, work.fixing.run[:, None], work.fixing.start[:, None], share)
+    dropped = np.maximum(asked - np.array([plan.load for plan in plans]), 0.0)
+    dropped[dropped < 1e-7 * (1.0 + asked)] = 0.0
+    keep = 1.0 - np.divide(dropped, inference, out=np.zeros_like(dropped), where=inference > 0)
+    return work.routed * np.clip(keep, 0.0, 1.0)[c.streams.site]
+
+
+def _unsort(rows: Array, order: Array) -> Array:
+    """Rows in the coupling's order, put back into the instance's."""
+    out = np.empty_like(rows)
+    out[order] = rows
+    return out
+
+
+def _generators(instance: Instance, plans: list[Plan]) -> tuple[Array, Array]:
+    """Output and on/off of every generator, (generator, period)."""
+    shape = (len(instance.generators.site), instance.n_periods)
+    output, on = np.zeros(shape), np.zeros(shape, dtype=bool)
+    for g, i in enumerate(instance.generators.site):
+        first = int(np.searchsorted(instance.generators.site, i))
+        values = plans[i].values
+        names = sorted((name for name in values if name.endswith("output")), key=lambda s: int(s[1:-7]))
+        prefix = names[g - first][: -len("output")]
+        output[g], on[g] = values[prefix + "output"], values[prefix + "on"] > 0.5
+    return output, on

@@ -1,0 +1,223 @@
+"""The site oracle: one site's energy problem in HiGHS, built once and warm-started.
+
+Two questions are answered. `evaluate`: at prices on load and carbon, which load would this site take
+(linear relaxation, proven lower bound)? `evaluate_fixed`: at a given load, what is the cheapest dispatch
+with all integers integral?
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import highspy
+import numpy as np
+
+from decomp.blocks import Block, Model, add_site
+from decomp.instance import Array, Generators, Sites
+
+SIMULTANEOUS_MW = 1e-6
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a site says to prices: a proven lower bound, and a point that is a column, a cut and a bound term.
+
+    `lower` <= min of cost + (carbon price) * emissions - price . load, USD. `load` (GPU, one per period),
+    `cost` (USD, energy only) and `emissions` (t) belong to one feasible point of the relaxation; `load` is
+    None when the solver failed, and `lower` is then the value of the last good dual vector at these prices.
+    """
+
+    lower: float
+    load: Array | None
+    cost: float
+    emissions: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A dispatch of one site with all integers integral; `values` maps variable names to arrays."""
+
+    load: Array
+    cost: float
+    emissions: float
+    values: dict[str, Array]
+    seconds: float
+
+
+def to_highs(model: Model, *, integer: Array | None = None) -> highspy.Highs:
+    """A silent single-thread HiGHS that holds the model (all continuous unless `integer` says otherwise)."""
+    lp = highspy.HighsLp()
+    lp.num_row_, lp.num_col_ = model.matrix.shape
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = model.cost, model.low, model.high
+    lp.row_lower_, lp.row_upper_ = model.row_low, model.row_high
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    lp.a_matrix_.start_, lp.a_matrix_.index_ = model.matrix.indptr, model.matrix.indices
+    lp.a_matrix_.value_ = model.matrix.data
+    if integer is not None:
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        lp.integrality_ = [kinds[int(flag)] for flag in integer]
+    solver = highspy.Highs()
+    solver.silent()
+    solver.setOptionValue("threads", 1)
+    solver.setOptionValue("random_seed", 0)
+    solver.passModel(lp)
+    return solver
+
+
+def safe_bound(model: Model, cost: Array, duals: Array) -> float:
+    """Lower bound proved by any dual vector: y'b + sum of min over [low, high] of the reduced cost.
+
+    Rows with an infinite side admit one sign only; a dual of the wrong sign is set to zero.
+    """
+    y = np.where((duals > 0) & np.isinf(model.row_low) | (duals < 0) & np.isinf(model.row_high), 0.0, duals)
+    side = np.where(y > 0, model.row_low, model.row_high)
+    reduced = cost - model.matrix.T @ y
+    rows = np.multiply(y, side, out=np.zeros_like(y), where=y != 0)
+    return float(rows.sum() + np.minimum(reduced * model.low, reduced * model.high).sum())
+
+
+class SiteOracle:
+    """The energy problem of site `i` behind prices on load and carbon.
+
+    Parameters
+    ----------
+    sites, generators : tables that contain the site.
+    i : its row.
+    period_h : length of a period, hours.
+    carbon_price : price that every tonne carries anyhow, USD/t.
+    """
+
+    def __init__(self, sites: Sites, generators: Generators, i: int, period_h: float, carbon_price: float = 0.0):
+        self.sites, self.generators, self.i, self.period_h = sites, generators, i, period_h
+        self.carbon_price = carbon_price
+        block = Block()
+        add_site(block, sites, generators, i, period_h, relaxed=True)
+        self.model = block.finish()
+        self.load = self.model.columns["load"]
+        self.solver = to_highs(self.model)
+        self.solver.setOptionValue("presolve", "off")
+        self.solver.setOptionValue("solver", "simplex")
+        self._index = np.arange(len(self.model.cost), dtype=np.int32)
+        self._duals = np.zeros(len(self.model.row_low))
+
+    def evaluate(self, load_price: Array, carbon_price: float) -> Answer:
+        """Cheapest point of the relaxation at prices on load (USD per GPU and period) and carbon (USD/t)."""
+        started = time.perf_counter()
+        model = self.model
+        cost = model.cost + (self.carbon_price + carbon_price) * model.emission
+        cost[self.load] -= load_price
+        self.solver.changeColsCost(len(cost), self._index, cost)
+        point = self._run()
+        lower = safe_bound(model, cost, self._duals)
+        if point is None:
+            return Answer(lower, None, np.nan, np.nan, time.perf_counter() - started)
+        x = np.clip(point, model.low, model.high)
+        emissions = float(model.emission @ x)
+        energy = float(model.cost @ x) + self.carbon_price * emissions
+        return Answer(lower, x[self.load], energy, emissions, time.perf_counter() - started)
+
+    def _run(self) -> Array | None:
+        """Primal point if HiGHS says optimal (a second try is cold); keeps the duals."""
+        for attempt in ("warm", "cold"):
+            if attempt == "cold":
+                self.solver.clearSolver()
+            self.solver.run()
+            if self.solver.getModelStatus() == highspy.HighsModelStatus.kOptimal:
+                solution = self.solver.getSolution()
+                self._duals = np.array(solution.row_dual)
+                return np.array(solution.col_value)
+        return None
+
+    def evaluate_fixed(
+        self,
+        load: Array,
+        droppable: Array,
+        drop_price: Array,
+        carbon_price: float,
+        *,
+        rel_gap: float = 1e-4,
+        time_limit: float = 60.0,
+    ) -> Plan | None:
+        """Cheapest integral dispatch that carries `load`, of which `droppable` may be left out at a price.
+
+        All (period,) arrays; load and droppable in GPU, drop_price in USD per GPU and period, carbon_price
+        in USD/t on top of the fleet's own. None when even dropping everything droppable does not help.
+        """
+        started = time.perf_counter()
+        block = Block()
+        add_site(block, self.sites, self.generators, self.i, self.period_h)
+        model = block.finish()
+        columns = model.columns
+        low, high = model.low.copy(), model.high.copy()
+        high[columns["load"]] = np.minimum(load, high[columns["load"]])
+        low[columns["load"]] = np.minimum(np.maximum(load - droppable, 0.0), high[columns["load"]])
+        cost = model.cost + (self.carbon_price + carbon_price) * model.emission
+        cost[columns["load"]] -= drop_price
+        priced = Model(**{**model.__dict__, "low": low, "high": high, "cost": cost})
+        x = solve_integral(priced, rel_gap=rel_gap, time_limit=time_limit)
+        if x is None:
+            return None
+        emissions = float(model.emission @ x)
+        energy = float(model.cost @ x) + self.carbon_price * emissions
+        values = {name: x[where] for name, where in columns.items()}
+        return Plan(values["load"], energy, emissions, values, time.perf_counter() - started)
+
+
+def solve_integral(
+    model: Model, *, rel_gap: float, time_limit: float, start: Array | None = None
+) -> Array | None:
+    """A feasible point with all integers integral and no ban broken, or None.
+
+    The modes that forbid import with export and charging with discharging are made integer only in the
+    periods in which a solution breaks the ban, until none does.
+    """
+    integer = model.integer.copy()
+    mode, first, second = model.bans.T
+    deadline = time.perf_counter() + time_limit
+    while True:
+        x = _mip(model, integer, rel_gap, max(deadline - time.perf_counter(), 1.0), start)
+        if x is None:
+            return None
+        broken = mode[(np.minimum(x[first], x[second]) > SIMULTANEOUS_MW) & ~integer[mode]]
+        if not len(broken):
+            return x
+        integer[broken] = True
+
+
+def _mip(model: Model, integer: Array, rel_gap: float, time_limit: float, start: Array | None) -> Array | None:
+    """Solve, fix the integers at their rounded values, and solve the rest again as an LP."""
+    solver = to_highs(model, integer=integer if integer.any() else None)
+    if integer.any():
+        solver.setOptionValue("mip_rel_gap", rel_gap)
+        solver.setOptionValue("time_limit", time_limit)
+        if start is not None:
+            _set_start(solver, start)
+    solver.run()
+    info = solver.getInfo()
+    if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        return None
+    x = np.array(solver.getSolution().col_value)
+    if integer.any():
+        x = _polish(model, integer, x)
+    return np.clip(x, model.low, model.high)
+
+
+def _polish(model: Model, integer: Array, x: Array) -> Array:
+    """The best continuous part for the rounded integers (x itself where that LP fails)."""
+    fixed = np.round(x[integer])
+    low, high = model.low.copy(), model.high.copy()
+    low[integer] = high[integer] = fixed
+    solver = to_highs(Model(**{**model.__dict__, "low": low, "high": high}))
+    solver.run()
+    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return x
+    return np.array(solver.getSolution().col_value)
+
+
+def _set_start(solver: highspy.Highs, start: Array) -> None:
+    solution: Any = highspy.HighsSolution()
+    solution.col_value = start
+    solver.setSolution(solution)
