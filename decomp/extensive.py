@@ -186,8 +186,7 @@ def power(m: Model, data: SimpleNamespace, instance: Instance) -> Cost:
         data.M,
         data.T,
         rule=lambda m, i, s, t: (
-            m.it[i, t] - slope[i][s] * m.gpu[i, t] + slack[i][s][t] * m.seg[i, s, t]
-            <= intercept[i][s] + slack[i][s][t]
+            m.it[i, t] - slope[i][s] * m.gpu[i, t] + slack[i][s][t] * m.seg[i, s, t] <= intercept[i][s] + slack[i][s][t]
         ),
     )
     return 0

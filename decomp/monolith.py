@@ -20,7 +20,7 @@ from scipy.sparse import csr_array
 from decomp.accounts import account, emissions_t, load_gpu, starts
 from decomp.instance import Array, InputError, Instance
 from decomp.reductions import untangle
-from decomp.result import Iteration, Result, Schedule, Status
+from decomp.result import Dual, Iteration, Result, Schedule, Status
 
 ROUNDING = 1e-6  # relative; what solver arithmetic may leave between bound and incumbent of an optimal MILP
 INTEGRALITY = 1e-7  # tolerance on integers and rows inside HiGHS
@@ -128,14 +128,22 @@ class ExtensiveForm:
         highs.passModel(lp)
         return highs
 
-    def safe_bound(self, row_dual: Array) -> float:
-        """Lower bound on the linear relaxation that any row duals give: y.b + Σ min over [l, u] of reduced cost."""
+    def safe_duals(self, row_dual: Array) -> Array:
+        """The nearest row duals (row) whose signs fit their rows: only these bound anything."""
         y = np.where(np.isinf(self.row_upper), np.maximum(row_dual, 0), row_dual)
-        y = np.where(np.isinf(self.row_lower), np.minimum(y, 0), y)
-        rows = np.where(y > 0, self.row_lower, self.row_upper)
+        return np.where(np.isinf(self.row_lower), np.minimum(y, 0), y)
+
+    def bound_terms(self, y: Array) -> tuple[Array, Array]:
+        """What safe duals prove: y.b by row, min over [l, u] of reduced cost by column, USD; their sum bounds the LP."""
+        row_terms = y * np.where(y == 0, 0, np.where(y > 0, self.row_lower, self.row_upper))
         reduced = self.cost - self.matrix.T @ y
-        box = np.where(reduced > 0, self.lower, self.upper)
-        return float(y[y != 0] @ rows[y != 0] + reduced @ box) + self.offset
+        return row_terms, reduced * np.where(reduced > 0, self.lower, self.upper)
+
+    def row_numbers(self, name: str, *shape: int) -> Array:
+        """Row numbers of a group of rows in the group's own shape."""
+        position = {row: n for n, row in enumerate(self.rows)}
+        numbers = [position["_".join(map(str, (name, *key)))] for key in np.ndindex(*shape)]
+        return np.array(numbers, dtype=int).reshape(shape)
 
     def write_mps(self, path: str | Path) -> None:
         """Write the model as an MPS file, whole or not at all."""
@@ -257,8 +265,8 @@ def solve(
     -------
     Result
         Status gap_reached, limit, infeasible or failed (then `provenance["reason"]` says why). Of a relaxed form:
-        bound = LP optimum, no schedule, and in `provenance` `lp_objective` (USD) and `lp_carbon_price` (USD/t, the
-        shadow price of the carbon row).
+        bound = LP optimum, no schedule, the duals as prices on load, and in `provenance` `lp_objective` (USD) and
+        `lp_carbon_price` (USD/t, the shadow price of the carbon row).
     """
     highs, began = form.highs(), time.perf_counter()
     log: list[Iteration] = []
@@ -283,6 +291,7 @@ def solve(
     highs.run()
     solved = time.perf_counter() - began
     facts = dict(
+        instance_hash=form.instance.content_hash(),
         rows=len(form.rows),
         columns=len(form.columns),
         nonzeros=int(form.matrix.nnz),
@@ -303,16 +312,16 @@ def _conclude(form: ExtensiveForm, highs: highspy.Highs, rel_gap: float, facts: 
         return Result(Status.INFEASIBLE, np.inf, np.inf, None, None, provenance=facts)  # every column is bounded
     if not optimal and end not in LIMITS:
         return _failed(facts, f"HiGHS ended with {facts['highs_status']}")
-    solution = highs.getSolution()
-    bound = info.mip_dual_bound if form.integer.any() else form.safe_bound(np.array(solution.row_dual))
     if form.relaxed:
-        carbon = [n for n, name in enumerate(form.rows) if name == "carbon"]
-        facts["lp_objective"] = info.objective_function_value
-        facts["lp_carbon_price"] = -solution.row_dual[carbon[0]] if carbon else 0.0
-        return Result(Status.GAP_REACHED if optimal else Status.LIMIT, bound, np.inf, None, None, provenance=facts)
+        dual, bound = lp_dual(form, np.array(highs.getSolution().row_dual))
+        facts |= dict(lp_objective=info.objective_function_value, lp_carbon_price=dual.carbon_price)
+        return Result(Status.GAP_REACHED if optimal else Status.LIMIT, bound, np.inf, None, dual, provenance=facts)
+    bound = info.mip_dual_bound
+    if not form.integer.any():
+        bound = lp_dual(form, np.array(highs.getSolution().row_dual))[1]
     if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
         return Result(Status.LIMIT, bound, np.inf, None, None, provenance=facts)
-    schedule, incumbent = polish(form, np.array(solution.col_value))
+    schedule, incumbent = polish(form, np.array(highs.getSolution().col_value))
     if schedule is None:
         return _failed(facts, "with its integers rounded, HiGHS's solution is infeasible")
     slack = ROUNDING * max(1.0, abs(incumbent))
@@ -323,6 +332,48 @@ def _conclude(form: ExtensiveForm, highs: highspy.Highs, rel_gap: float, facts: 
     if reached and result.gap_rel <= max(rel_gap, ROUNDING):
         return replace(result, status=Status.GAP_REACHED)
     return result
+
+
+def lp_dual(form: ExtensiveForm, row_dual: Array) -> tuple[Dual, float]:
+    """The duals of the linear relaxation as prices on load (form "load"), and the bound they prove, USD."""
+    instance, hours = form.instance, form.instance.period_h
+    y = form.safe_duals(row_dual)
+    carbon_price = 0.0
+    if np.isfinite(instance.carbon_budget_t):
+        carbon = form.row_numbers("carbon")
+        carbon_price = min(abs(float(y[carbon])), instance.carbon_excess_usd_per_t)
+        y[carbon] = -carbon_price
+    shape = (instance.n_sites, instance.n_periods)
+    carry, serve = form.row_numbers("carry", *shape), form.row_numbers("serve", instance.n_streams, shape[1])
+    row_terms, column_terms = form.bound_terms(y)
+    site_lower = np.zeros(instance.n_sites)
+    row_site, column_site = _owners(form)
+    np.add.at(site_lower, row_site[row_site >= 0], row_terms[row_site >= 0])
+    np.add.at(site_lower, column_site[column_site >= 0], column_terms[column_site >= 0])
+    dual = Dual(
+        load_price=y[carry] / hours,
+        stream_price=y[serve] / hours,
+        job_price=y[form.row_numbers("place", instance.n_jobs)],
+        pool_price=y[form.row_numbers("finish", instance.n_pools)],
+        site_lower=site_lower,
+        carbon_price=carbon_price,
+    )
+    return dual, float(row_terms.sum() + column_terms.sum()) + form.offset
+
+
+def _owners(form: ExtensiveForm) -> tuple[Array, Array]:
+    """The site that owns each row and each column, -1 for work, coupling rows and the rows that define load (1)."""
+    column_site = np.full(len(form.columns), -1)
+    for name in ("gpu", "it", "seg", "imp", "exp", "imp_on", "ren", "chg", "dis", "sto", "chg_on", "peak", "emis"):
+        for i, block in enumerate(form.index[name]):
+            column_site[block[block >= 0]] = i
+    for name in ("gen", "on", "up", "down"):
+        for i, block in zip(form.instance.generators.site, form.index[name], strict=True):
+            column_site[block] = i
+    row_site = column_site[form.matrix.indices[form.matrix.indptr[:-1]]]
+    coupling = [n for n, name in enumerate(form.rows) if name == "carbon" or name.startswith("carry_")]
+    row_site[coupling] = -1
+    return row_site, column_site
 
 
 def polish(form: ExtensiveForm, x: Array) -> tuple[Schedule | None, float]:
