@@ -1,27 +1,76 @@
-"""What every command shares: exit codes and one-line refusals."""
+"""What every command shares: exit codes, one-line refusals, the team of ranks."""
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 from decomp.instance import InputError
+from decomp.team import MPI, AtRoot, Serial, Team, exit_code, load_mpi
 
 BAD_INPUT = 2
 INTERNAL_FAILURE = 5
+
+# How launchers tell a process the number of ranks; a bare rank means that only MPI knows it.
+_RANKS_IN = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+_RANK_IN = ("PMIX_RANK", "PALS_RANKID")
 
 Command = Callable[[Sequence[str] | None], int]
 
 
 def run(command: Command, argv: Sequence[str] | None = None) -> int:
-    """Run a command's main; bad input ends as one line on stderr and exit code 2, never as a traceback."""
+    """Run a command's main; whatever goes wrong ends as one line on stderr and an exit code.
+
+    Only a failure that is nobody's fault but ours shows a traceback.
+    """
     try:
         return command(argv)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return BAD_INPUT
     except BrokenPipeError:
         return 0
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return exit_code(130)
+    except AtRoot as elsewhere:  # the root has said why
+        return exit_code(_code(elsewhere.__cause__))
+    except Exception as error:
+        if _code(error) == INTERNAL_FAILURE:
+            traceback.print_exc()
+        print(f"error: {_reason(error)}", file=sys.stderr)
+        return exit_code(_code(error))
+
+
+def make_team(patience: float = 600.0) -> Team:
+    """The ranks this process was started with: one alone needs no MPI; see `decomp.team.MPI` for `patience`."""
+    ranks = _launched_ranks()
+    if ranks == 1:
+        return Serial()
+    world = load_mpi().COMM_WORLD
+    if ranks is not None and ranks != world.size:
+        raise InputError(
+            f"started as {ranks} ranks, but the MPI library sees {world.size}: the launcher is not that library's own "
+            "(use the mpiexec beside python, or set MPI4PY_LIBMPI to the launcher's libmpi; srun: try --mpi=pmi2)"
+        )
+    return MPI(world, patience)
+
+
+def _launched_ranks() -> int | None:
+    """Ranks by the launcher's word; 1 without a launcher, None when only MPI knows."""
+    sizes = [int(os.environ[name]) for name in _RANKS_IN if os.environ.get(name, "").isdigit()]
+    if sizes:
+        return sizes[0]
+    return None if any(name in os.environ for name in _RANK_IN) else 1
+
+
+def _code(error: BaseException | None) -> int:
+    known = (InputError, FileNotFoundError, IsADirectoryError, PermissionError)
+    return BAD_INPUT if isinstance(error, known) else INTERNAL_FAILURE
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return f"internal failure, {type(error).__name__}: {error}"

@@ -1,0 +1,266 @@
+"""What a team of ranks does together, whatever carries the messages; and the team of one.
+
+All talk is a star around the root. The same methods serve one process and many: with one rank
+there is nobody to write to. Every method that takes `what` is called by all ranks in the same
+order; `what` names the call in the watchdog's message.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from decomp.instance import Array
+from decomp.progress import process_seconds
+
+T = TypeVar("T")
+NextTask = Callable[[], "tuple[int, Any] | None"]
+
+ROOT = 0
+N_TAGS = 32_768
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a task: its value, or one line on why there is none; on which rank, in how many seconds."""
+
+    value: Any
+    error: str | None
+    rank: int
+    seconds: float
+
+
+class AtRoot(Exception):
+    """Raised on the other ranks when the root fails in `Team.at_root`; the cause is the root's error."""
+
+
+class Call(NamedTuple):
+    """A call as the watchdog names it, and the tag of its messages."""
+
+    name: str
+    tag: int
+
+
+class Team:
+    """What does not depend on how messages travel."""
+
+    rank = ROOT
+    size = 1
+
+    def __init__(self) -> None:
+        self.waited_seconds = 0.0
+        self._root_lead = 0.0  # seconds by which the root's process is older than this one
+        self._calls = 0
+        self._signalled = False
+        self._stop = False
+        self._agreed_failure: Exception | None = None
+        self._old_handlers: dict[int, Any] = {}
+
+    @property
+    def is_root(self) -> bool:
+        return self.rank == ROOT
+
+    @property
+    def workers(self) -> range:
+        """The ranks besides the root."""
+        return range(1, self.size)
+
+    def clock(self) -> float:
+        """Seconds since the root's process started (on other ranks: to a few milliseconds)."""
+        return process_seconds() + self._root_lead
+
+    def stop_requested(self) -> bool:
+        """Whether the root knew at the last `bcast` that some rank had SIGINT or SIGTERM; the same on all ranks."""
+        return self._stop
+
+    def bcast(self, value: Any, what: str = "") -> Any:
+        """The root's value, on every rank."""
+        call = self._next_call("bcast", what)
+        if self.is_root:
+            self._send(dict.fromkeys(self.workers, value), call)
+            self._stop = self._signalled
+        else:
+            [(self._stop, value)] = self._receive([ROOT], call)
+        return value
+
+    def gather(self, value: T, what: str = "") -> list[T] | None:
+        """Every rank's value, in rank order, at the root; None elsewhere."""
+        call = self._next_call("gather", what)
+        if not self.is_root:
+            self._send({ROOT: value}, call)
+            return None
+        messages = self._receive(self.workers, call)
+        self._signalled |= any(signalled for signalled, _ in messages)
+        return [value, *(answer for _, answer in messages)]
+
+    def scatter_rows(self, rows: Array | None, owner: Array, what: str = "") -> Array:
+        """Each rank's own rows of an array that the root holds.
+
+        Parameters
+        ----------
+        rows : (S, ...) at the root, ignored elsewhere.
+        owner : (S,) rank that owns each row, the same on all ranks.
+        """
+        call = self._next_call("scatter_rows", what)
+        if not self.is_root:
+            [(_, own)] = self._receive([ROOT], call)
+            return np.asarray(own)
+        rows = np.asarray(rows)
+        self._send({rank: rows[owner == rank] for rank in self.workers}, call)
+        return rows[owner == ROOT]
+
+    def gather_rows(self, rows: Array, owner: Array, what: str = "") -> Array | None:
+        """The inverse of `scatter_rows`: (S, ...) in row order at the root, None elsewhere.
+
+        A rank that owns no row sends an empty array of the right shape, (0, ...).
+        """
+        pieces = self.gather(rows, what)
+        if pieces is None:
+            return None
+        full = np.empty((len(owner), *rows.shape[1:]), np.result_type(*pieces))
+        for rank, piece in enumerate(pieces):
+            full[owner == rank] = piece
+        return full
+
+    def barrier(self, what: str = "") -> None:
+        """Wait until every rank is here."""
+        self.gather(None, what)
+        self.bcast(None, what)
+
+    def at_root(self, function: Callable[[], T], what: str = "") -> T:
+        """Run a function at the root; every rank gets its value, or fails with it: see `AtRoot`."""
+        outcome: tuple[Any, Exception | None] = None, None
+        if self.is_root:
+            try:
+                outcome = function(), None
+            except Exception as error:
+                outcome = None, error
+        value, failure = self.bcast(outcome, what)
+        if failure is None:
+            return value
+        self._agreed_failure = failure if self.is_root else AtRoot(what)
+        raise self._agreed_failure from (None if self.is_root else failure)
+
+    def map_tasks(
+        self, function: Callable[[Any], Any], tasks: Sequence[Any] = (), *, until: float = np.inf, what: str = ""
+    ) -> list[Answer] | None:
+        """Run independent tasks on whoever is free, the root too; answers in task order at the root, None elsewhere.
+
+        A task that raises is answered with an error, and so is one that was not started because of
+        `until` or a stop signal. Tasks start in the given order: put the longest first.
+
+        Parameters
+        ----------
+        function : what every rank does with a task; it must not use the team.
+        tasks : picklable records at the root, ignored elsewhere.
+        until : time by `clock` after which no task is started.
+        """
+        call = self._next_call("map_tasks", what)
+        if not self.is_root:
+            self._work(function, call)
+            return None
+        answers = [Answer(None, "not started before the stop", ROOT, 0.0)] * len(tasks)
+        queue = deque(enumerate(tasks))
+
+        def next_task() -> tuple[int, Any] | None:
+            if self._signalled or self.clock() >= until:
+                return None
+            try:
+                return queue.popleft()
+            except IndexError:
+                return None
+
+        with ThreadPoolExecutor(1) as thread:
+            dispatching = thread.submit(self._dispatch, next_task, answers, call)
+            try:
+                while self._may_work_while_dispatching and (item := next_task()) is not None:
+                    answers[item[0]] = attempt(function, item[1], self.rank)
+                started = time.monotonic()
+                dispatching.result()
+                self.waited_seconds += time.monotonic() - started
+            finally:
+                queue.clear()
+        return answers
+
+    def abort(self, code: int, message: str) -> None:
+        """Say why, and end all ranks at once."""
+        print(message, file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        self._end(code)
+
+    def _next_call(self, method: str, what: str) -> Call:
+        self._calls += 1
+        return Call(f"{method}({what})", self._calls % N_TAGS)
+
+    # How messages travel: in a team of one there is nobody to write to.
+
+    _may_work_while_dispatching = True
+
+    def _send(self, values: dict[int, Any], call: Call) -> None:
+        assert not values
+
+    def _receive(self, ranks: Sequence[int], call: Call) -> list[tuple[bool, Any]]:
+        assert not ranks
+        return []
+
+    def _dispatch(self, next_task: NextTask, answers: list[Answer], call: Call) -> None:
+        pass
+
+    def _work(self, function: Callable[[Any], Any], call: Call) -> None:
+        raise NotImplementedError
+
+    def _end(self, code: int) -> None:
+        raise SystemExit(code)
+
+    def _leave(self) -> None:
+        pass
+
+    # A program, which owns its signals and its MPI, does everything inside `with team:`.
+
+    def __enter__(self) -> Team:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._old_handlers[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """All ranks leave together, except one that fails alone: its exit ends the others, see `exit_code`."""
+        if error is None or error is self._agreed_failure:
+            self._leave()
+        self._restore_handlers()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signalled = True
+        self._restore_handlers()  # a second signal ends the process as usual
+
+    def _restore_handlers(self) -> None:
+        while self._old_handlers:
+            signal.signal(*self._old_handlers.popitem())
+
+
+class Serial(Team):
+    """A team of one."""
+
+
+def attempt(function: Callable[[Any], Any], task: Any, rank: int) -> Answer:
+    """Do a task; a failure becomes a line of text."""
+    started = time.monotonic()
+    value, failure = None, None
+    try:
+        value = function(task)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        failure = f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"
+    return Answer(value, failure, rank, time.monotonic() - started)
