@@ -50,7 +50,7 @@ class MPI(Team):
         self._comm = comm
         self._mpi = load_mpi()
         self.rank, self.size = comm.rank, comm.size
-        self._patience = patience if self.is_root else 2 * patience + 2 + 0.1 * self.rank
+        self._patience = patience if self.is_root else 2 * patience + 1 + 0.5 * self.rank
         self._may_work_while_dispatching = self._mpi.Query_thread() >= self._mpi.THREAD_SERIALIZED
         self._places: list[tuple[str, int]] = []
         places = self.gather((socket.gethostname(), os.getpid()), "start")
@@ -152,7 +152,7 @@ class MPI(Team):
             for host, process in (self._places[rank] for rank in late if self._places):
                 if host == socket.gethostname():
                     os.kill(process, signal.SIGUSR2)
-            time.sleep(1.0)
+            time.sleep(0.3)
         self._end(GIVEN_UP)
 
     def _place(self, rank: int) -> str:
