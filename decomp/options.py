@@ -130,12 +130,11 @@ class Bundle(Group):
     """The bound: proximal bundle method on the prices."""
 
     max_iterations: int = option(200, "most iterations of the bound", low=0)
-    first_factors: tuple[float, ...] = option((0.5, 2.0), "multiples of the first prices asked for columns", low=0)
-    step: float = option(1.0, "first proximal step, relative to the natural scale of the prices", low=1e-9)
+    first_factors: tuple[float, ...] = option((0.0, 3.0, 10.0), "multiples of the first prices asked for columns", low=0)
+    step: float = option(10.0, "first proximal step, relative to the natural scale of the prices", low=1e-9)
     serious: float = option(0.1, "least share of the promised rise that moves the centre", low=0, high=1)
     accuracy: float = option(0.03, "gap of the master, relative to the rise it promises", low=1e-9, high=1)
-    max_passes: int = option(2000, "most block-coordinate passes of a master", low=1)
-    prune_after: int = option(20, "iterations after which an unused column is dropped", low=1)
+    max_passes: int = option(60, "most block-coordinate passes of a master", low=1)
 
 
 @dataclass(frozen=True)
@@ -145,6 +144,7 @@ class Recovery(Group):
     dive_share: float = option(0.15, "least share of the free jobs fixed in a round of the dive", low=1e-6, high=1)
     dive_iterations: int = option(3, "iterations of the bound between rounds of the dive", low=0)
     decided: float = option(0.99, "share of a start from which a job counts as decided", low=0, high=1)
+    settle_iterations: int = option(8, "iterations of the bound with all jobs fixed, before the finish", low=0)
     site_rel_gap: float = option(1e-4, "relative gap of a site's dispatch in the finish", low=0, high=1)
     site_time_limit: float = option(30.0, "seconds for a site's dispatch in the finish", low=0.01)
 

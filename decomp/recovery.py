@@ -7,6 +7,7 @@ are summed. Whether it is also feasible and what it costs is asked of the true d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from decomp.accounts import account
 from decomp.coupling import FREE, REJECTED, Coupling
 from decomp.crew import Crew, Dispatch
 from decomp.instance import Array, Instance
-from decomp.lagrangian import LagrangianLoop
+from decomp.lagrangian import LagrangianLoop, Step
 from decomp.master import Fixing
 from decomp.options import Recovery
 from decomp.result import Schedule
@@ -43,13 +44,13 @@ class Work:
     pooled: Array
 
 
-def dive(loop: LagrangianLoop, options: Recovery) -> Fixing:
+def dive(loop: LagrangianLoop, options: Recovery, heard: Callable[[Step], None]) -> Fixing:
     """Fix the most decided jobs, let the prices answer, repeat; the contested rest goes by price and room."""
     loop.refix(Fixing(*loop.coupling.free_jobs()))
     while (loop.master.fixing.run == FREE).any():
         loop.refix(_fix_most_decided(loop, options))
         for _ in range(options.dive_iterations):
-            loop.iterate()
+            heard(loop.iterate())
     return loop.master.fixing
 
 

@@ -1,0 +1,242 @@
+"""A whole solve: bound, dive, finish, improvement; the order of things and nothing else.
+
+Every rank calls `solve`; the root decides and the others serve it. What the root knows at any moment
+is in a `Run`: the best proven prices, the best schedule, the log.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
+
+import numpy as np
+
+from decomp.coupling import Coupling
+from decomp.crew import Crew, SiteReader
+from decomp.instance import Instance
+from decomp.lagrangian import DualPoint, LagrangianLoop, Step, first_prices
+from decomp.options import Options
+from decomp.progress import process_seconds
+from decomp.recovery import Incumbent, dive, finish
+from decomp.result import Dual, Iteration, Result, Status
+from decomp.team import Team
+
+
+class Listener(Protocol):
+    """Anything that wants to hear of progress: the screen, the JSON log, a checkpoint."""
+
+    def row(self, it: Iteration) -> None: ...
+
+
+class Run:
+    """The root's record of a solve: best prices, best schedule, log; and when to stop."""
+
+    def __init__(self, instance: Instance, team: Team, options: Options, listeners: Iterable[Listener]):
+        self.instance, self.team, self.options = instance, team, options
+        self.listeners = list(listeners)
+        self.log: list[Iteration] = []
+        self.proof: DualPoint | None = None
+        self.incumbent: Incumbent | None = None
+        self.phase = "bound"
+
+    @property
+    def bound(self) -> float:
+        return -np.inf if self.proof is None else self.proof.bound
+
+    @property
+    def cost(self) -> float:
+        return np.inf if self.incumbent is None else self.incumbent.cost
+
+    @property
+    def gap(self) -> float:
+        """(incumbent - bound) / max(|incumbent|, 1 USD)."""
+        if not np.isfinite(self.cost):
+            return np.inf
+        return (self.cost - self.bound) / max(abs(self.cost), 1.0)
+
+    def prove(self, point: DualPoint) -> None:
+        """Keep the prices if they prove more, for the problem with all jobs free."""
+        if point.bound > self.bound:
+            self.proof = point
+        self._consistent()
+
+    def offer(self, incumbent: Incumbent | None) -> bool:
+        """Keep the schedule if it is cheaper."""
+        better = incumbent is not None and incumbent.cost < self.cost
+        if better:
+            self.incumbent = incumbent
+        self._consistent()
+        return better
+
+    def _consistent(self) -> None:
+        slack = 1e-6 * max(abs(self.cost), 1.0) if np.isfinite(self.cost) else np.inf
+        if self.bound > self.cost + slack:
+            raise ArithmeticError(f"bound {self.bound:.6f} USD above a schedule of {self.cost:.6f} USD")
+
+    def record(self, step: Step | None, loop: LagrangianLoop) -> None:
+        """Log the present state."""
+        line = Iteration(
+            iteration=len(self.log),
+            phase=self.phase,
+            bound=self.bound,
+            incumbent=self.cost if np.isfinite(self.cost) else None,
+            wall_seconds=process_seconds(),
+            model=step.model if step else None,
+            step=("serious" if step.serious else "null") if step else "",
+            residual_gpu=step.residual_gpu if step else 0.0,
+            carbon_price=loop.centre.carbon_price,
+            columns=loop.master.n_columns,
+            site_seconds=step.site_seconds if step else 0.0,
+            master_seconds=step.master_seconds if step else 0.0,
+            idle_seconds=self.team.waited_seconds,
+        )
+        self.log.append(line)
+        for listener in self.listeners:
+            listener.row(line)
+
+    def seconds_left(self) -> float:
+        return self.options.time_limit_seconds - process_seconds()
+
+    def must_stop(self) -> bool:
+        """Gap reached, time over, or somebody asked to stop."""
+        return self.gap <= self.options.rel_gap or self.seconds_left() <= 0.0 or self.team.stop_requested()
+
+    def result(self) -> Result:
+        """What is known now."""
+        status = Status.GAP_REACHED if self.gap <= self.options.rel_gap else Status.LIMIT
+        return Result(
+            status=status,
+            bound=self.bound,
+            incumbent=self.cost,
+            schedule=self.incumbent.schedule if self.incumbent else None,
+            dual=dual_of(self.instance, self.proof) if self.proof else None,
+            log=tuple(self.log),
+            provenance=provenance(self.instance, self.options, self.team.size),
+        )
+
+
+def dual_of(instance: Instance, proof: DualPoint) -> Dual:
+    """The proof in the units of the result: prices per GPU-hour; work priced at its cheapest place."""
+    hours = instance.period_h
+    price = proof.price / hours
+    arcs = instance.arcs
+    stream = np.tile(instance.streams.unserved_penalty[:, None], (1, instance.n_periods))
+    np.minimum.at(stream, arcs.stream, (arcs.cost - instance.streams.revenue[arcs.stream])[:, None] + price[arcs.site])
+    return Dual(
+        load_price=price,
+        stream_price=stream,
+        job_price=np.zeros(instance.n_jobs),
+        pool_price=np.zeros(instance.n_pools),
+        site_lower=proof.site_lower,
+        carbon_price=proof.carbon_price,
+        form="load",
+    )
+
+
+def provenance(instance: Instance, options: Options, ranks: int) -> dict[str, object]:
+    """Where a result comes from."""
+    packages = ("numpy", "scipy", "numba", "highspy", "mpi4py", "h5py")
+    return dict(
+        instance_hash=instance.content_hash(),
+        method=options.method,
+        options=asdict(options),
+        seed=options.seed,
+        ranks=ranks,
+        python=platform.python_version(),
+        machine=platform.machine(),
+        versions={name: _version(name) for name in packages},
+        decomp=_version("decomp-fleet"),
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def solve(
+    instance: Instance | None,
+    team: Team,
+    options: Options,
+    *,
+    read: SiteReader | None = None,
+    listeners: Iterable[Listener] = (),
+    keep: Callable[[Result], None] | None = None,
+) -> Result | None:
+    """Solve an instance on all ranks of a team.
+
+    Parameters
+    ----------
+    instance : at the root; other ranks may pass None.
+    team : `Serial()` or `MPI(comm)`.
+    options : the same on every rank.
+    read : returns (Sites, Generators) of given rows; default takes them from the root's instance.
+    listeners : told of every iteration (root only).
+    keep : called with the result so far whenever the schedule improves (root only).
+
+    Returns
+    -------
+    The result at the root, None on the others.
+    """
+    facts = None
+    if team.is_root:
+        assert instance is not None
+        facts = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t)
+        if read is None:
+            facts = (*facts, instance.sites, instance.generators)
+    facts = team.bcast(facts, "instance")
+    if read is None:
+        sites, generators = facts[4:]
+        read = lambda own: (sites, generators)  # noqa: E731
+    crew = Crew(team, read, *facts[:4])
+    if not team.is_root:
+        crew.serve()
+        return None
+    assert instance is not None
+    run = Run(instance, team, options, listeners)
+    try:
+        lagrangian(run, crew, keep or (lambda result: None))
+    finally:
+        crew.dismiss()
+    return run.result()
+
+
+def lagrangian(run: Run, crew: Crew, keep: Callable[[Result], None]) -> None:
+    """Bound, dive, finish, and the bound again while time is left."""
+    instance, options = run.instance, run.options
+    coupling = Coupling.of(instance)
+    price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
+    loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
+    raise_bound(run, loop, options.bundle.max_iterations)
+    run.phase = "dive"
+    dive(loop, options.recovery, lambda step: run.record(step, loop))
+    run.phase = "finish"
+    settle(run, loop, crew, keep)
+
+
+def raise_bound(run: Run, loop: LagrangianLoop, max_iterations: int) -> None:
+    """Iterate with all jobs free until the model promises little, or it is time to stop."""
+    tolerance = float(np.clip(0.1 * run.options.rel_gap, 1e-6, 1e-3))
+    for _ in range(max_iterations):
+        step = loop.iterate()
+        run.prove(loop.centre)
+        run.record(step, loop)
+        if run.must_stop() or step.converged(tolerance):
+            return
+
+
+def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Callable[[Result], None]) -> None:
+    """With all jobs fixed: a few more iterations for the routing, then the integral finish."""
+    for _ in range(run.options.recovery.settle_iterations):
+        step = loop.iterate()
+        run.record(step, loop)
+        if step.converged(1e-5):
+            break
+    if run.offer(finish(run.instance, loop, crew, run.options.recovery)):
+        run.record(None, loop)
+        keep(run.result())

@@ -1,0 +1,103 @@
+"""`solve`: schedule a fleet on all ranks, to a proven gap.
+
+    mpiexec -n 4 python -m mpi4py -m drivers.solve fleet.h5 -o result.h5
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from decomp.instance import InputError, Instance, describe
+from decomp.options import Options
+from decomp.progress import JsonLog, Progress
+from decomp.result import Result
+from decomp.solve import solve
+from decomp.store import read_instance, read_sites, write_result
+from decomp.team import Team
+
+from .common import make_team, run
+
+METHODS = ("lagrangian", "extensive")
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="solve", description="Schedule a fleet to a proven gap.")
+    p.add_argument("instance", type=Path, help="instance file")
+    p.add_argument("-o", "--output", type=Path, required=True, help="result file")
+    p.add_argument("--method", choices=METHODS, help="default: lagrangian")
+    p.add_argument("--rel-gap", type=float, help="stop at (incumbent - bound) / |incumbent| (default 1e-3)")
+    p.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop after so many seconds")
+    p.add_argument("--options", type=Path, metavar="TOML", help="further options")
+    p.add_argument("--log", type=Path, metavar="JSONL", help="write one JSON line per iteration")
+    p.add_argument("--seed", type=int, help="seed of every random choice")
+    return p
+
+
+def read_options(args: argparse.Namespace) -> Options:
+    """Options from the file, overridden by the command line."""
+    options = Options.from_toml(args.options) if args.options else Options()
+    given = dict(
+        method=args.method, rel_gap=args.rel_gap, time_limit_seconds=args.time_limit, seed=args.seed
+    )
+    return Options.from_dict({**options.to_dict(), **{k: v for k, v in given.items() if v is not None}})
+
+
+def open_input(args: argparse.Namespace) -> tuple[Options, Instance]:
+    """Everything that can be wrong with the input is wrong here, before any work."""
+    options = read_options(args)
+    for path in (args.output, args.log):
+        if path is not None and not path.resolve().parent.is_dir():
+            raise InputError(f"{path}: its folder does not exist")
+    return options, read_instance(args.instance)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    with make_team() as team:
+        found: list[Instance] = []
+
+        def look() -> Options:
+            options, instance = open_input(args)
+            found.append(instance)
+            return options
+
+        options = team.at_root(look, "reading the instance")
+        result = work(args, team, options, found[0] if found else None)
+        code = team.bcast(None if result is None else result.status.exit_code, "exit code")
+    return int(code)
+
+
+def work(args: argparse.Namespace, team: Team, options: Options, instance: Instance | None) -> Result | None:
+    """Solve, show, save."""
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(root=team.is_root))
+        log = stack.enter_context(JsonLog(args.log if team.is_root else None))
+        if instance is not None:
+            progress.banner({**describe(instance), "ranks": team.size, "method": options.method})
+
+        def keep(result: Result) -> None:
+            if instance is not None:
+                write_result(args.output, result, instance)
+
+        result = solve(
+            instance,
+            team,
+            options,
+            read=lambda own: read_sites(args.instance, own),
+            listeners=(progress, log),
+            keep=keep,
+        )
+        if result is not None:
+            keep(result)
+            progress.close(result)
+            log.close(result)
+        return result
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
