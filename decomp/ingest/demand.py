@@ -1,0 +1,124 @@
+"""Inference: a request trace gives GPU seconds per request, local time gives the shape, latency gives the arcs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from decomp.ingest.clock import zone
+from decomp.ingest.keys import within
+from decomp.ingest.network import great_circle_km, round_trip_ms
+from decomp.ingest.readers import number_in, select
+from decomp.ingest.series import Library
+from decomp.ingest.spec import Horizon, Inference, Latency, Origin, RequestTrace, ServiceClass, Site
+from decomp.instance import Array, InputError
+
+Columns = dict[str, Any]
+
+
+def mean_tokens(trace: RequestTrace, library: Library) -> tuple[float, float]:
+    """Mean prompt and output tokens of a trace's requests."""
+    path = library.locate(trace.path)
+    columns = [trace.prompt_column, trace.output_column]
+    name = path.name
+    tokens: list[list[float]] = []
+    for line, row in select(path, columns, trace.where, "request"):
+        pair = [number_in(text, f"{name}, line {line}, column {c}") for c, text in zip(columns, row, strict=True)]
+        if not min(pair) >= 0:
+            raise InputError(f"{name}, line {line}: tokens are {pair}; must be at least 0")
+        tokens.append(pair)
+    prompt, output = np.mean(tokens, axis=0)
+    return float(prompt), float(output)
+
+
+def gpu_seconds(service: ServiceClass, tokens: dict[str, tuple[float, float]]) -> float:
+    """GPU seconds a request takes on average: prompt read plus answer written."""
+    if service.trace not in tokens:
+        raise InputError(f"trace = {service.trace!r}: must be one of [requests]: {', '.join(tokens)}")
+    prompt, output = tokens[service.trace]
+    seconds = prompt / service.prefill_tokens_per_gpu_s + output / service.decode_tokens_per_gpu_s
+    if seconds <= 0:
+        raise InputError(f"trace {service.trace!r} has no tokens")
+    return seconds
+
+
+def local_shape(service: ServiceClass, origin: Origin, horizon: Horizon) -> Array:
+    """Relative demand, (period,): 1 on average over a working day, by the origin's local time."""
+    weights = np.array(service.shape)
+    if weights.shape != (24,) or weights.min() < 0 or weights.sum() <= 0:
+        raise InputError("shape: must be 24 weights of at least 0, not all 0")
+    local = zone(origin.time_zone, f"origin {origin.name}: time_zone")
+    start = horizon.start_utc + horizon.step / 2
+    clock = [(start + k * horizon.step).astimezone(local) for k in range(horizon.periods)]
+    midnight = [timedelta(hours=c.hour, minutes=c.minute, seconds=c.second) for c in clock]
+    hours = np.array([m / timedelta(hours=1) for m in midnight])
+    shape = np.interp(hours, np.arange(-0.5, 25), np.r_[weights[-1], weights, weights[0]]) / weights.mean()
+    return shape * np.where([c.weekday() >= 5 for c in clock], service.weekend, 1.0)
+
+
+def build_streams(
+    inference: Inference,
+    requests: dict[str, RequestTrace],
+    latency: Latency,
+    sites: list[Site],
+    fleet_gpus: float,
+    horizon: Horizon,
+    library: Library,
+    rng: np.random.Generator,
+) -> tuple[Columns, Columns]:
+    """Streams (one per origin and class) and the arcs to the sites within their latency limit."""
+    origins, classes = inference.origins, inference.classes
+    total = sum(o.weight for o in origins) * sum(c.share for c in classes)
+    if total <= 0:
+        raise InputError("weights of the origins and shares of the classes must not all be 0")
+    trips = round_trip_ms(latency, library, origins, sites)
+    km = great_circle_km(origins, sites)
+    names: list[tuple[str, str, ServiceClass]] = []
+    arcs: list[tuple[int, Any, float, float]] = []
+    demand, gpu = [], []
+    tokens: dict[str, tuple[float, float]] = {}
+    for name, trace in requests.items():
+        with within(f"requests.{name}"):
+            tokens[name] = mean_tokens(trace, library)
+    per_request = []
+    for service in classes:
+        with within(f"class {service.name}"):
+            per_request.append(gpu_seconds(service, tokens))
+    for i, origin in enumerate(origins):
+        for service, seconds in zip(classes, per_request, strict=True):
+            name = f"{origin.name}/{service.name}"
+            with within(f"class {service.name}"):
+                shape = local_shape(service, origin, horizon)
+            level = inference.gpu_hours_share * fleet_gpus * origin.weight * service.share / total
+            noise = np.exp(inference.noise * rng.standard_normal(horizon.periods))
+            within_reach = np.flatnonzero(trips[i] + service.service_ms <= service.latency_limit_ms)
+            if not within_reach.size:
+                raise InputError(
+                    f"stream {name}: no site within {service.latency_limit_ms:g} ms; the nearest takes "
+                    f"{trips[i].min():.1f} ms round trip plus {service.service_ms:g} ms of service"
+                )
+            arcs += [(len(names), s, trips[i, s], km[i, s]) for s in within_reach]
+            names.append((name, origin.name, service))
+            demand.append(level * shape * noise / seconds)
+            gpu.append(seconds)
+    return _streams(names, demand, gpu), _arcs(arcs, inference.route_usd_per_gpu_h_1000km)
+
+
+def _streams(names: list[tuple[str, str, ServiceClass]], demand: list[Array], gpu: list[float]) -> Columns:
+    services = [service for _, _, service in names]
+    same = ("latency_limit_ms", "service_ms", "revenue", "unserved_penalty")
+    return dict(
+        name=[name for name, _, _ in names],
+        origin=[origin for _, origin, _ in names],
+        service_class=[service.name for service in services],
+        demand_rps=np.array(demand),
+        gpu_per_rps=gpu,
+        **{k: [getattr(service, k) for service in services] for k in same},
+    )
+
+
+def _arcs(arcs: list[tuple[int, Any, float, float]], usd_per_1000km: float) -> Columns:
+    stream, site, trip, km = (np.array(c) for c in zip(*arcs, strict=True))
+    return dict(stream=stream, site=site, round_trip_ms=trip, cost=usd_per_1000km * km / 1000.0)

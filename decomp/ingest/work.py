@@ -1,0 +1,188 @@
+"""Training: a job trace becomes rigid jobs with windows, values and candidate sites, its small jobs fluid pools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from decomp.ingest.network import egress_usd_per_gb, great_circle_km
+from decomp.ingest.readers import number_in, select
+from decomp.ingest.series import Library
+from decomp.ingest.spec import Egress, Horizon, Jobs, JobTrace, Pools, Site
+from decomp.instance import Array, InputError
+
+Columns = dict[str, Any]
+SERVER = 8
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Submissions of the chosen days folded onto the horizon, by time of day; arrays (job,)."""
+
+    name: Array
+    group: Array
+    gpus: Array
+    hours: Array
+    submit_h: Array
+
+    def take(self, rows: Array) -> Trace:
+        return Trace(*(getattr(self, k)[rows] for k in ("name", "group", "gpus", "hours", "submit_h")))
+
+
+def read_trace(trace: JobTrace, horizon_h: float, library: Library) -> Trace:
+    """Jobs submitted on the chosen days, in order of their time of day."""
+    path = library.locate(trace.path)
+    unit = {"s": 1 / 3600, "min": 1 / 60, "h": 1.0}[trace.time_unit]
+    names = [trace.gpus_column, trace.duration_column, trace.submit_column, trace.name_column]
+    names.append(trace.group_column or trace.name_column)
+    first, last = 24.0 * trace.first_day, 24.0 * (trace.first_day + trace.days)
+    kept: list[tuple[float, str, str, float, float]] = []
+    for line, (*texts, name, group) in select(path, names, trace.where, "job"):
+        gpus, duration, submit = (
+            number_in(text, f"{path.name}, line {line}, column {c}") for text, c in zip(texts, names, strict=False)
+        )
+        if not (gpus > 0 and duration > 0 and submit >= 0):
+            raise InputError(
+                f"{path.name}, line {line}: a job of {gpus:g} GPUs, duration {duration:g}, submitted at {submit:g}; "
+                "GPUs and duration must be positive, submission at least 0"
+            )
+        if first <= submit * unit < last:
+            vc = group if trace.group_column else "all"
+            kept.append(((submit * unit - first) % horizon_h, name, vc, gpus, duration * unit))
+    if not kept:
+        raise InputError(f"{path.name}: no job was submitted on days {trace.first_day} … +{trace.days}")
+    kept.sort()
+    submit_h, named, grouped, size, hours = (np.array(c) for c in zip(*kept, strict=True))
+    return Trace(named, grouped, size, hours, submit_h)
+
+
+def build_jobs(
+    jobs: Jobs,
+    trace: Trace,
+    egress: Egress,
+    sites: list[Site],
+    capacity: Array,
+    horizon: Horizon,
+    library: Library,
+    rng: np.random.Generator,
+) -> tuple[Columns, Columns]:
+    """Rigid jobs and their candidate sites; `capacity` is (site, period)."""
+    rows = np.flatnonzero(trace.gpus >= jobs.min_gpus)
+    if len(rows) > jobs.max_jobs:
+        rows = np.sort(rng.choice(rows, jobs.max_jobs, replace=False))
+    if len(rows) < jobs.min_jobs:
+        raise InputError(f"{len(rows)} jobs of at least {jobs.min_gpus} GPUs on these days; needs {jobs.min_jobs}")
+    trace, period_h, n = trace.take(rows), horizon.period_min / 60, horizon.periods
+    _ordered(jobs.value_usd_per_gpu_h, "value_usd_per_gpu_h", 1e-9)
+    _ordered(jobs.slack, "slack", 1.0)
+    hours = np.clip(trace.hours * jobs.duration_scale, jobs.min_h, jobs.max_h)
+    length = np.clip(np.ceil(hours / period_h - 1e-9), 1, n).astype(int)
+    window = np.clip(np.round(length * rng.uniform(jobs.slack[0], jobs.slack[1], len(rows))), length, n).astype(int)
+    release = fitted_release((trace.submit_h / period_h).astype(int), window, n)
+    least = capacity.min(axis=1)
+    work = jobs.gpu_hours_share * float(capacity.sum()) * period_h
+    gpus = scaled_gpus(trace.gpus, length * period_h, work, jobs.largest_share * float(least.max()))
+    low, high = np.log(jobs.value_usd_per_gpu_h)
+    value = np.exp(rng.uniform(low, high, len(rows))) * gpus * length * period_h
+    mandatory = np.zeros(len(rows), dtype=bool)
+    mandatory[rng.permutation(len(rows))[: round(jobs.mandatory_share * len(rows))]] = True
+    home = spread_homes(gpus * length, gpus, least)
+    job, site = choose_sites(home, gpus, least, jobs.candidates, jobs.choose, great_circle_km(sites, sites), rng)
+    usd_per_gb = egress_usd_per_gb(egress, library, sites)
+    columns = dict(
+        name=trace.name,
+        gpus=gpus,
+        periods=length,
+        release=release,
+        deadline=release + window,
+        value_usd=np.round(value, 2),
+        mandatory=mandatory,
+    )
+    cost = usd_per_gb[home[job], site] * jobs.data_gb_per_gpu * gpus[job]
+    return columns, dict(job=job, site=site, cost_usd=np.round(cost, 2))
+
+
+def fitted_release(submit: Array, window: Array, n: int) -> Array:
+    """First period of each window such that it ends within n periods.
+
+    A window that ends too late moves back to fit; when more than half of it is too late the job is taken as
+    submitted the day before: it waits when the horizon starts.
+    """
+    return np.where(submit + window / 2 > n, 0, np.minimum(submit, n - window))
+
+
+def _ordered(pair: list[float], name: str, low: float) -> None:
+    if len(pair) != 2 or not low <= pair[0] <= pair[1]:
+        raise InputError(f"{name} = {pair}: must be [least, most] with {low:g} ≤ least ≤ most")
+
+
+def scaled_gpus(gpus: Array, hours: Array, work_gpu_h: float, largest: float) -> Array:
+    """Whole servers of 8 GPUs, in the trace's proportions up to `largest`, that add up to the work wanted."""
+    low, high = 0.0, 2 * largest / gpus.min()
+    for _ in range(60):
+        factor = (low + high) / 2
+        size = np.minimum(gpus * factor, largest)
+        low, high = (factor, high) if (size * hours).sum() < work_gpu_h else (low, factor)
+    return np.maximum(np.floor(np.minimum(gpus * high, largest) / SERVER), 1.0) * SERVER
+
+
+def spread_homes(work: Array, gpus: Array, capacity: Array) -> Array:
+    """Home of each job, (job,): the largest work first, each to the site with the least work per GPU that fits it."""
+    home, load = np.zeros(len(work), dtype=int), np.zeros(len(capacity))
+    for j in np.argsort(-work, kind="stable"):
+        after = np.where(capacity >= gpus[j], (load + work[j]) / np.maximum(capacity, 1e-9), np.inf)
+        home[j] = int(np.argmin(after))
+        if not np.isfinite(after[home[j]]):
+            raise InputError(f"a job of {gpus[j]:g} GPUs fits no site; the largest always has {capacity.max():g} GPUs")
+        load[home[j]] += work[j]
+    return home
+
+
+def choose_sites(
+    home: Array, gpus: Array, capacity: Array, count: int, rule: str, km: Array, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """(job, site) of each candidate, home first, then `count` - 1 others that fit the job."""
+    pairs: list[tuple[int, int]] = []
+    for j, h in enumerate(home):
+        others = np.flatnonzero((capacity >= gpus[j]) & (np.arange(len(capacity)) != h))
+        order = rng.permutation(others) if rule == "random" else others[np.argsort(km[h, others], kind="stable")]
+        pairs += [(j, int(h))] + [(j, int(s)) for s in order[: count - 1]]
+    job, site = np.array(pairs).T
+    return job, site
+
+
+def build_pools(
+    pools: Pools, trace: Trace, sites: list[Site], capacity: Array, horizon: Horizon
+) -> tuple[Columns, Columns]:
+    """One pool per virtual cluster from its small jobs; it may run from the first submission to the end."""
+    small = trace.take(np.flatnonzero(trace.gpus <= pools.max_gpus))
+    if not len(small.name):
+        raise InputError(f"no job of at most {pools.max_gpus} GPUs on these days")
+    if not pools.sites or min(pools.sites) < 1:
+        raise InputError(f"sites = {pools.sites}: must be one or more whole numbers of at least 1")
+    period_h, n = horizon.period_min / 60, horizon.periods
+    groups = sorted(set(small.group.tolist()))
+    gpu_h = small.gpus * np.minimum(small.hours, pools.max_h)
+    raw = np.array([gpu_h[small.group == g].sum() for g in groups])
+    work = raw * pools.gpu_hours_share * float(capacity.sum()) * period_h / raw.sum()
+    start = [min(int(small.submit_h[small.group == g].min() / period_h), n - 1) for g in groups]
+    km, least = great_circle_km(sites, sites), capacity.min(axis=1)
+    arcs, load = [], np.zeros(len(sites))
+    for p in np.argsort(-work, kind="stable"):
+        used = min(pools.sites[p % len(pools.sites)], len(sites))
+        first = int(np.argmin((load + work[p] / used) / np.maximum(least, 1e-9)))
+        chosen = np.argsort(km[first], kind="stable")[:used]
+        load[chosen] += work[p] / used
+        even = work[p] / ((n - start[p]) * period_h * used)
+        arcs += [(int(p), int(s), min(pools.rate_factor * even, float(least[s]))) for s in chosen]
+    pool, site, rate = (np.array(c) for c in zip(*sorted(arcs), strict=True))
+    table = dict(
+        name=[f"small jobs {g}" for g in groups],
+        work_gpu_h=work,
+        start=start,
+        end=np.full(len(groups), n),
+        shortfall_penalty=np.full(len(groups), pools.shortfall_penalty),
+    )
+    return table, dict(pool=pool, site=site, rate_gpu=rate)

@@ -1,0 +1,77 @@
+"""Real data → instance file.
+
+    python -m drivers.ingest SPEC.toml -o fleet.h5 [--data DIR] [--set key=value ...]
+
+The spec names CSV series, job and request traces and latency tables; instances/README.md explains it and says
+where public series come from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from decomp.ingest import ingest
+from decomp.ingest.budget import requested_gpu
+from decomp.ingest.keys import key_reference
+from decomp.ingest.series import QUANTITIES
+from decomp.ingest.spec import Spec
+from decomp.instance import Instance
+from decomp.store import write_instance
+from decomp.validate import validate
+
+from .common import run
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="ingest", description="Build an instance from real data.")
+    p.add_argument("spec", nargs="?", type=Path, help="TOML spec, such as instances/world16.toml")
+    p.add_argument("-o", "--output", type=Path, help="instance file to write (HDF5)")
+    p.add_argument("--data", type=Path, help="directory of the data files (default: the spec's)")
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the spec, such as horizon.start=2022-07-15 or sites.Texas.gpus=20000",
+    )
+    p.add_argument("--keys", action="store_true", help="list every key a spec may have, and exit")
+    return p
+
+
+def summary(instance: Instance) -> str:
+    """What was built, in two lines."""
+    sizes = {k: n for k, n in instance.sizes.items() if k not in ("segment", "candidate", "pool_arc") and n}
+    gpus = instance.sites.capacity_gpu
+    asked = requested_gpu(instance).sum() / gpus.sum()
+    budget = "none" if np.isinf(instance.carbon_budget_t) else f"{instance.carbon_budget_t:.0f} t"
+    return (
+        f"{instance.family}: " + ", ".join(f"{n} {k}s" for k, n in sizes.items()) + f", from {instance.start_utc}\n"
+        f"asks for {100 * asked:.1f} % of {gpus.mean(axis=1).sum():,.0f} GPUs; carbon budget {budget}"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    p = parser()
+    args = p.parse_args(argv)
+    if args.keys:
+        print("\n".join(key_reference(Spec)))
+        print("\n".join(f"series {k}: units {', '.join(q.units) or 'CURRENCY/MWh'}" for k, q in QUANTITIES.items()))
+        return 0
+    if args.spec is None or args.output is None:
+        p.error("a spec and -o OUTPUT are required")
+    instance, notes = ingest(args.spec, args.data, args.set)
+    validate(instance)
+    write_instance(args.output, instance)
+    for note in notes:
+        print(f"note: {note}")
+    print(summary(instance))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
