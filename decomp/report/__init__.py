@@ -1,0 +1,55 @@
+"""One self-contained HTML page about a result: pictures first, then numbers, then where they come from."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from decomp.accounts import account
+from decomp.certificate import Certificate
+from decomp.hdf5 import atomic_path
+from decomp.instance import Instance
+from decomp.report.pictures import chapters
+from decomp.report.tables import key_figures, provenance, sheets
+from decomp.report.words import certified, size, title, verdict
+from decomp.result import Result
+
+__all__ = ["render", "write_report"]
+
+
+def render(instance: Instance, result: Result, certificate: Certificate | None = None) -> str:
+    """The page as text; no script, no reference to anything outside.
+
+    Parameters
+    ----------
+    instance, result : what to report; the result may lack its schedule, its dual solution or both.
+    certificate : optional outcome of `decomp.certificate.check`, shown on the page.
+    """
+    accounts = account(instance, result.schedule) if result.schedule is not None else None
+    template = files("decomp.report").joinpath("page.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template).render(
+        title=title(instance),
+        size=size(instance),
+        verdict=verdict(result),
+        figures=key_figures(instance, result, accounts),
+        chapters=chapters(instance, result, accounts),
+        sheets=sheets(instance, result, accounts),
+        provenance=provenance(instance, result, instance.content_hash()),
+        certificate=certificate,
+        certified=certified(certificate),
+        sheet_lead="Benefit is the negative of net cost. All sums are over the whole horizon.",
+        safe=Markup,
+    )
+
+
+def write_report(
+    path: str | os.PathLike[str], instance: Instance, result: Result, certificate: Certificate | None = None
+) -> None:
+    """Write the page to `path`, whole or not at all."""
+    text = render(instance, result, certificate)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,68 @@
+"""The chapters of the report and their pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from decomp.accounts import Accounts
+from decomp.instance import Instance
+from decomp.report.figure import Picture, style
+from decomp.report.flows import RULE, choose, flows, load_price, stream_price
+from decomp.report.jobs import job_pictures
+from decomp.report.money import money_picture
+from decomp.report.power import fleet_picture, site_picture
+from decomp.report.prices import carbon_picture, convergence_picture, load_price_picture, stream_price_picture
+from decomp.report.routing import class_picture, routing_picture
+from decomp.result import Result
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A heading, a sentence, and the pictures below it."""
+
+    title: str
+    lead: str
+    pictures: list[Picture]
+
+
+def chapters(instance: Instance, result: Result, accounts: Accounts | None) -> list[Chapter]:
+    """Every picture the result allows; chapters without pictures are left out."""
+    with style():
+        found = [*_schedule(instance, result, accounts), _prices(instance, result)]
+        convergence = convergence_picture(result)
+    found.append(Chapter("Proof", "How bound and incumbent met.", [convergence] if convergence else []))
+    return [c for c in found if c.pictures]
+
+
+def _schedule(instance: Instance, result: Result, accounts: Accounts | None) -> list[Chapter]:
+    schedule, price = result.schedule, load_price(result.dual)
+    if schedule is None or accounts is None:
+        return []
+    f = flows(instance, schedule)
+    shown, some = choose(instance, f, accounts.emissions_t, price)
+    fleet = [fleet_picture(instance, f, price)] if instance.n_sites > 1 else []
+    sites = [site_picture(instance, f, price, i, reason) for i, reason in shown]
+    which = (
+        f"{len(shown)} of {instance.n_sites} sites: {RULE}."
+        if some
+        else "Every site."
+        if instance.n_sites > 1
+        else "The site."
+    )
+    work = job_pictures(instance, schedule, f, [i for i, _ in shown])
+    work += [p for p in (routing_picture(instance, schedule), class_picture(instance, schedule)) if p]
+    money = money_picture(accounts)
+    return [
+        Chapter("Fleet", "What the sites do together.", fleet),
+        Chapter("Sites", which, sites),
+        Chapter("Work", "Where training and inference run.", work),
+        Chapter("Carbon", "What is emitted, when and where.", [carbon_picture(instance, schedule)]),
+        Chapter("Money", "What the schedule earns and what it costs.", [money] if money else []),
+    ]
+
+
+def _prices(instance: Instance, result: Result) -> Chapter:
+    price, inference = load_price(result.dual), stream_price(instance, result.dual)
+    pictures = [load_price_picture(instance, price)] if price is not None else []
+    pictures += [stream_price_picture(instance, inference)] if inference is not None else []
+    return Chapter("Prices of compute", "The multipliers that prove the bound are prices.", pictures)

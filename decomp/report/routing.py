@@ -1,0 +1,188 @@
+"""Pictures of inference: from which stream to which site, and how much of it is served."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+
+from decomp.instance import Array, Instance
+from decomp.report.figure import (
+    CYCLE,
+    FAINT,
+    HEAT,
+    INK,
+    RED,
+    SOFT,
+    Clock,
+    Layer,
+    Picture,
+    figure,
+    gpu_scale,
+    stack,
+    steps,
+    svg,
+)
+from decomp.report.words import amount, plural, short, stream_name
+from decomp.result import Schedule
+
+MATRIX = 40
+CLASSES = 6
+
+
+def routing_picture(instance: Instance, schedule: Schedule) -> Picture | None:
+    """Mean load from each stream (origin and class) to each site."""
+    if not instance.n_streams:
+        return None
+    shape = (instance.n_streams, instance.n_sites)
+    mean, allowed = np.zeros(shape), np.zeros(shape, dtype=bool)
+    np.add.at(mean, (instance.arcs.stream, instance.arcs.site), schedule.routed_gpu.mean(axis=1))
+    allowed[instance.arcs.stream, instance.arcs.site] = True
+    demand = instance.demand_gpu.mean(axis=1)
+    share = np.minimum(100 * np.divide(mean.sum(axis=1), demand, out=np.ones_like(demand), where=demand > 0), 100)
+    share[demand <= 0] = 100
+    text, how = (_matrix if max(shape) <= MATRIX else _map)(instance, mean, allowed, share)
+    trip, weight = "", schedule.routed_gpu.sum(axis=1)
+    if np.any(instance.arcs.round_trip_ms) and weight.sum() > 0:
+        milliseconds = np.average(instance.arcs.round_trip_ms, weights=weight)
+        trip = f" The load-weighted mean round trip is {milliseconds:.0f} ms."
+    return Picture(text, "Where inference runs", f"{how}{trip}")
+
+
+def _matrix(instance: Instance, mean: Array, allowed: Array, share: Array) -> tuple[str, str]:
+    """Every stream and site as a cell."""
+    names = [short(str(n), 16) for n in instance.sites.name]
+    flat = len(names) <= 8
+    fig = figure(10.4, 0.24 * len(mean) + (0.7 if flat else 1.4))
+    ax = fig.subplots()
+    _cells(fig, ax, mean, allowed)
+    ax.set_yticks(np.arange(len(mean)) + 0.5, [stream_name(instance, d) for d in range(len(mean))])
+    ax.set_xticks(np.arange(len(names)) + 0.5, names)
+    if not flat:
+        ax.tick_params(axis="x", rotation=50)
+        for label in ax.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+    for k, value in enumerate(share):
+        colour = INK if value > 99.95 else RED
+        ax.text(len(names) * 1.012, k + 0.5, f"{value:.1f} %", va="center", fontsize=7.5, color=colour)
+    ax.text(1.012, 1.01, "served", transform=ax.transAxes, va="bottom", fontsize=7.5, color=SOFT)
+    caption = (
+        "Mean inference load in GPUs from each stream (row: origin and class) to each site (column): the darker, the "
+        "more. White cells are out of reach of the latency limit, grey ones within reach but not used. On the right, "
+        "the share of the stream's demand that is served."
+    )
+    return svg(fig, "Routing of inference"), caption
+
+
+def _cells(fig: Figure, ax: Axes, mean: Array, allowed: Array) -> None:
+    used = mean > 1e-6 * max(float(mean.max()), 1e-9)
+    extent = (0, mean.shape[1], mean.shape[0], 0)
+    how = dict(extent=extent, aspect="auto", interpolation="none")
+    ax.imshow(np.where(allowed, 1.0, np.nan), cmap=ListedColormap([FAINT]), **how)  # type: ignore[arg-type]
+    if used.any():
+        low, high = float(mean[used].min()), float(mean[used].max())
+        norm = LogNorm(max(low, 1e-3 * high), high) if high > 50 * low else Normalize(0, high)
+        image = ax.imshow(np.where(used, mean, np.nan), cmap=HEAT, norm=norm, **how)  # type: ignore[arg-type]
+        form = FuncFormatter(lambda value, _: f"{value:,g}")
+        bar = fig.colorbar(image, ax=ax, label="GPUs, mean", pad=0.07, aspect=30, fraction=0.03, format=form)
+        bar.outline.set_visible(False)
+        for (r, c), value in np.ndenumerate(mean):
+            if used[r, c] and mean.size <= 200:
+                colour = "#ffffff" if norm(value) > 0.5 else INK
+                ax.text(c + 0.5, r + 0.5, f"{value:,.0f}", ha="center", va="center", fontsize=7.5, color=colour)
+    for axis, n in ((ax.xaxis, mean.shape[1]), (ax.yaxis, mean.shape[0])):
+        axis.set_ticks(np.arange(n + 1), minor=True)
+    ax.grid(which="minor", color="#ffffff", linewidth=0.8)
+    ax.tick_params(which="both", length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def _map(instance: Instance, mean: Array, allowed: Array, share: Array) -> tuple[str, str]:
+    """Every flow as a dot; streams and sites ordered so that neighbours exchange load."""
+    rows, columns, west_east = _orders(instance, mean)
+    mean = mean[np.ix_(rows, columns)]
+    kinds, names = _classes(instance)
+    fig = figure(10.4, 5.4)
+    ax, side = fig.subplots(1, 2, width_ratios=[8, 1], sharey=True)
+    r, c = np.nonzero(mean > 1e-6 * max(float(mean.max()), 1e-9))
+    colours = np.array(CYCLE)[kinds[rows][r]]
+    area = 1.5 + 22 * mean[r, c] / max(float(mean.max()), 1e-9)
+    ax.scatter(c + 0.5, r + 0.5, s=area, c=colours, linewidths=0, alpha=0.85, rasterized=True)
+    ax.set(xlim=(0, mean.shape[1]), ylim=(mean.shape[0], 0), xticks=[], yticks=[])
+    ax.set_xlabel(plural(mean.shape[1], "site") + (", from west to east" if west_east else ""))
+    ax.set_ylabel(plural(mean.shape[0], "stream"))
+    look = dict(marker="o", linestyle="", markersize=4)
+    keys = [Line2D([], [], color=CYCLE[k], label=name, **look) for k, name in enumerate(names)]  # type: ignore[arg-type]
+    ax.legend(handles=keys, loc="lower left", bbox_to_anchor=(-0.005, 1.0), ncols=7, borderaxespad=0.1)
+    side.barh(np.arange(len(rows)) + 0.5, share[rows], height=1.0, color="#d5e6f2", linewidth=0, rasterized=True)
+    side.barh(np.arange(len(rows)) + 0.5, 100 - share[rows], left=share[rows], height=1.0, color=RED, rasterized=True)
+    side.set(xlim=(0, 100), xlabel="served, %")
+    caption = (
+        "Every flow of inference as a dot: row is the stream, column the site, area the mean load in GPUs (largest "
+        f"{amount(float(mean.max()))}), colour the class. Streams are ordered by where their load goes, so a narrow "
+        "diagonal is work that stays near and scattered dots are work sent far. On the right the share of each stream "
+        "that is served; red is dropped."
+    )
+    return svg(fig, "Routing of inference"), caption
+
+
+def _orders(instance: Instance, mean: Array) -> tuple[Array, Array, bool]:
+    """Orders of streams and sites that put flows near the diagonal, and whether sites go from west to east."""
+    west_east = bool(np.all(np.isfinite(instance.sites.longitude)))
+    place = np.argsort(np.argsort(instance.sites.longitude, kind="stable")).astype(float) if west_east else None
+    rank = np.arange(instance.n_streams, dtype=float)
+    for _ in range(8):
+        site = place if place is not None else _ranks(_centre(mean.T, rank))
+        rank = _ranks(_centre(mean, site))
+    return np.argsort(rank), np.argsort(site), west_east
+
+
+def _centre(weights: Array, place: Array) -> Array:
+    """Mean place of each row's load; the overall middle for a row without load."""
+    total = weights.sum(axis=1)
+    return np.divide(weights @ place, total, out=np.full(len(total), len(place) / 2), where=total > 0)
+
+
+def _ranks(values: Array) -> Array:
+    return np.argsort(np.argsort(values, kind="stable"), kind="stable").astype(float)
+
+
+def _classes(instance: Instance) -> tuple[Array, list[str]]:
+    """Class number of each stream and the classes' names; beyond `CLASSES` they are lumped."""
+    kinds = np.where(instance.streams.service_class == "", "inference", instance.streams.service_class).tolist()
+    names = list(dict.fromkeys(kinds))
+    number = np.array([min(names.index(kind), CLASSES) for kind in kinds])
+    return number, names[:CLASSES] + (["other classes"] if len(names) > CLASSES else [])
+
+
+def class_picture(instance: Instance, schedule: Schedule) -> Picture | None:
+    """Served inference by class over time, and what goes unserved."""
+    if not instance.n_streams:
+        return None
+    clock = Clock.of(instance)
+    kinds, names = _classes(instance)
+    served = np.zeros((len(names), instance.n_periods))
+    np.add.at(served, kinds[instance.arcs.stream], schedule.routed_gpu)
+    demand = instance.demand_gpu.sum(axis=0)
+    scale, unit = gpu_scale(float(demand.max()))
+    fig = figure(10.4, 2.5)
+    ax = fig.subplots()
+    layers: list[Layer] = [(name, served[k] / scale, dict(color=CYCLE[k])) for k, name in enumerate(names)]
+    look = dict(facecolor="#ffffff", edgecolor=RED, hatch="//////", linewidth=0.5)
+    layers.append(("unserved", schedule.unserved_gpu.sum(axis=0) / scale, look))
+    stack(ax, clock, layers)
+    steps(ax, clock, demand / scale, color=INK, linewidth=1.0, label="demand")
+    ax.set_ylim(bottom=0)
+    ax.set_ylabel(unit)
+    clock.dress(ax)
+    handles, labels = ax.get_legend_handles_labels()
+    ax.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.005, 0.5))
+    caption = (
+        f"Inference load by service class, in {unit}, summed over origins and sites; the black line is demand. "
+        "Served classes fill the space up to the line; a red hatched gap is demand that was dropped at a penalty."
+    )
+    return Picture(svg(fig, "Inference by class"), "Inference served, by class", caption)
