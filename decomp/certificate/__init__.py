@@ -17,7 +17,8 @@ a solver's word, and on its tolerances (1e-6 on integrality and rows). A site's 
 1e-6 max(1 USD, |claim|, a thousandth of what full load would be paid), the fleet's likewise with the absolute
 sum of its terms. Every claimed `site_lower` must be re-proved, even if the sum would do without it.
 
-A result without a dual (extensive form) has a bound that nothing but a MIP solver vouches for: it is "not
+A result without a dual (extensive form) has no multipliers to prove anything with. A small one is put to the
+certificate's own model of the whole fleet, whose MIP bound then has to reach the claim. A larger one is "not
 re-proved" and the certificate is not ok, unless only the schedule was asked for (`bound=False`).
 """
 
@@ -30,6 +31,7 @@ import numpy as np
 
 from decomp.certificate.bound import UNPROVED, BoundProof, prove_bound
 from decomp.certificate.findings import TOLERANCE, Finding, Findings
+from decomp.certificate.fleet import prove_whole
 from decomp.certificate.schedule import Settlement, check_schedule
 from decomp.instance import Instance
 from decomp.result import Result
@@ -81,7 +83,7 @@ class Certificate:
 
 
 def check(
-    instance: Instance, result: Result, *, bound: bool = True, jobs: int = 1, site_seconds: float = 60.0
+    instance: Instance, result: Result, *, bound: bool = True, jobs: int = 1, seconds: float = 60.0
 ) -> Certificate:
     """Re-prove schedule and bound of a result.
 
@@ -89,7 +91,7 @@ def check(
     ----------
     bound : also re-prove the bound; False accepts the schedule alone.
     jobs : processes that share the sites (spawned, so call from under `if __name__ == "__main__"`).
-    site_seconds : time limit of one site's proof.
+    seconds : time limit of one site's proof, or of the whole fleet's if the result has no multipliers.
     """
     findings = Findings(instance)
     stored, own = result.provenance.get("instance_hash"), instance.content_hash()
@@ -105,12 +107,13 @@ def check(
     proof = UNPROVED
     if bound:
         _check_claims(result, findings)
-        if result.dual is None:
-            findings.add("bound", "", "not re-proved, the result has no multipliers", "re-proved")
+        if result.dual is not None:
+            proof = prove_bound(instance, result.dual, findings, jobs=jobs, seconds=seconds)
         else:
-            proof = prove_bound(instance, result.dual, findings, jobs=jobs, site_seconds=site_seconds)
+            proof = prove_whole(instance, result.bound, findings, seconds=seconds)
+        if proof is not UNPROVED:
             _check_bound(result, proof, settlement, findings)
-    sites = [(proof.method, proof.proved) for proof in proof.sites]
+    sites = [(site.method, site.proved) for site in proof.sites]
     return Certificate(
         schedule_ok=schedule_findings == 0,
         bound_ok=len(findings.items) == schedule_findings if bound else None,

@@ -34,9 +34,9 @@ UNPROVED = BoundProof(-np.inf, 1.0)
 
 
 def prove_bound(
-    instance: Instance, dual: Dual, findings: Findings, *, jobs: int = 1, site_seconds: float = 60.0
+    instance: Instance, dual: Dual, findings: Findings, *, jobs: int = 1, seconds: float = 60.0
 ) -> BoundProof:
-    """Re-prove the bound; `jobs` processes share the sites, each site may take `site_seconds`."""
+    """Re-prove the bound; `jobs` processes share the sites, each site may take `seconds`."""
     if not (_prices_allowed(instance, dual, findings) and findings.well_formed("dual", dual, instance.sizes)):
         return UNPROVED
     carbon_term = -dual.carbon_price * instance.carbon_budget_t if np.isfinite(instance.carbon_budget_t) else 0.0
@@ -48,7 +48,7 @@ def prove_bound(
         total, gross = total + float(value.sum()), gross + float(np.abs(value).sum())
     if not np.isfinite(total):
         return UNPROVED
-    tasks = site_tasks(instance, dual, site_seconds)
+    tasks = site_tasks(instance, dual, seconds)
     if jobs > 1 and len(tasks) > 1:
         with multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks))) as pool:
             proofs = tuple(pool.imap(prove_site, tasks, chunksize=4))
@@ -85,7 +85,7 @@ def site_tasks(instance: Instance, dual: Dual, seconds: float) -> list[SiteTask]
     paid = instance.period_h * np.abs(load_price * instance.sites.capacity_gpu).sum(axis=1)
     claimed = dual.site_lower
     tolerance = TOLERANCE * np.maximum.reduce([np.ones(instance.n_sites), np.abs(claimed), 1e-3 * paid])
-    of_site = {name: _rows_by_site(instance, name) for name in ("generators", "arcs", "candidates", "pool_arcs")}
+    of_site = {name: rows_by_site(instance, name) for name in ("generators", "arcs", "candidates", "pool_arcs")}
     tasks = []
     for i in range(instance.n_sites):
         rows = {name: listed[i] for name, listed in of_site.items()}
@@ -109,7 +109,8 @@ def _columns(table: Table, rows: int | Array) -> SimpleNamespace:
     return SimpleNamespace(**{f.name: getattr(table, f.name)[rows] for f in table.columns()})
 
 
-def _rows_by_site(instance: Instance, name: str) -> list[Array]:
+def rows_by_site(instance: Instance, name: str) -> list[Array]:
+    """The rows of a table at each site."""
     site = getattr(instance, name).site
     order = np.argsort(site, kind="stable")
     return np.split(order, np.searchsorted(site[order], np.arange(1, instance.n_sites)))

@@ -79,39 +79,51 @@ def prove_site(task: SiteTask) -> SiteProof:
 
 
 def site_program(task: SiteTask) -> Program:
-    """The site problem as a program; its value is net cost in USD less what its load is paid."""
-    builder, site, step = Builder(), task.site, task.period_h
+    """The site problem as a program; its value is net cost in USD less what its load and work are paid."""
+    builder = Builder()
+    add_site(builder, task)
+    return builder.program()
+
+
+def add_site(builder: Builder, task: SiteTask) -> SimpleNamespace:
+    """Add one site; returns the columns that couple it: routed, begun, begun_job, pool, emission (t per unit)."""
+    site, step, battery = task.site, task.period_h, task.site.battery_mwh > 0
     n_periods = len(site.capacity_gpu)
     load = builder.columns(n_periods, 0.0, site.capacity_gpu, -step * task.load_price)
-    power, most = _power(builder, site, load)
+    power, full = _power(builder, site, load)
     charge, discharge = _battery(builder, site, step, n_periods)
     output = _generators(builder, task.generators, step, task.carbon, n_periods)
     available = site.wind_mw + site.solar_mw
-    renewable = builder.columns(n_periods, np.where(site.curtailable, 0.0, available), available)
-    floor = site.pue * np.max(site.power_intercept_mw)
-    has = site.battery_mwh > 0
-    take = site.pue * most + (site.charge_mw if has else 0.0) - np.where(site.curtailable, 0.0, available)
-    give = available + (site.discharge_mw if has else 0.0) + np.sum(task.generators.p_max_mw) - floor
-    most_in = np.clip(take, 0.0, site.import_limit_mw)
-    most_out = np.clip(give, 0.0, site.export_limit_mw)
-    price_in = step * (site.buy_price + task.carbon * site.carbon_intensity)
-    price_out = -step * (site.sell_price + task.carbon * site.export_credit)
-    bought = builder.columns(n_periods, 0.0, most_in, price_in)
-    sold = builder.columns(n_periods, 0.0, most_out, price_out)
+    least = np.where(site.curtailable, 0.0, available)
+    renewable = builder.columns(n_periods, least, available)
+    take = site.pue * full + battery * site.charge_mw - least
+    idle = site.pue * np.max(site.power_intercept_mw)
+    give = available + battery * site.discharge_mw + np.sum(task.generators.p_max_mw) - idle
+    most_in, most_out = np.clip(take, 0.0, site.import_limit_mw), np.clip(give, 0.0, site.export_limit_mw)
+    bought, sold = _grid(builder, task, most_in, most_out)
+    terms = [(1.0, bought), (-1.0, sold), (1.0, renewable), (-site.pue, power)]
+    terms += [(1.0, discharge), (-1.0, charge)] if battery else []
+    builder.rows(terms + [(1.0, g) for g in output], 0.0, equal=True)
+    emission = [(step * site.carbon_intensity, bought), (-step * site.export_credit, sold)]
+    emission += [(step * e, g) for e, g in zip(task.generators.emission_t_per_mwh, output, strict=True)]
+    work = {} if task.work is None else _work(builder, task.work, site.capacity_gpu, step, load)
+    return SimpleNamespace(emission=emission, **work)
+
+
+def _grid(builder: Builder, task: SiteTask, most_in: Array, most_out: Array) -> tuple[Array, Array]:
+    """(5), (8): columns of import and export."""
+    site, step, n_periods = task.site, task.period_h, len(most_in)
+    bought = builder.columns(n_periods, 0.0, most_in, step * (site.buy_price + task.carbon * site.carbon_intensity))
+    sold = builder.columns(n_periods, 0.0, most_out, -step * (site.sell_price + task.carbon * site.export_credit))
     both = np.flatnonzero((most_in > 0) & (most_out > 0))
     importing = builder.columns(len(both), 0.0, 1.0, integer=True)
     builder.rows([(1.0, bought[both]), (-most_in[both], importing)], 0.0)
     builder.rows([(1.0, sold[both]), (most_out[both], importing)], most_out[both])
-    terms = [(1.0, bought), (-1.0, sold), (1.0, renewable), (-site.pue, power)]
-    terms += [(1.0, discharge), (-1.0, charge)] if has else []
-    builder.rows(terms + [(1.0, g) for g in output], 0.0, equal=True)
     if site.demand_charge > 0:
         rise = max(0.0, most_in.max() - site.peak_so_far_mw)
         peak = builder.columns(1, 0.0, rise, site.demand_charge)
         builder.rows([(1.0, bought), (-1.0, np.repeat(peak, n_periods))], site.peak_so_far_mw)
-    if task.work is not None:
-        _work(builder, task.work, site.capacity_gpu, step, load)
-    return builder.program()
+    return bought, sold
 
 
 def _power(builder: Builder, site: SimpleNamespace, load: Array) -> tuple[Array, Array]:
@@ -199,7 +211,7 @@ def _ramps(builder: Builder, c: SimpleNamespace, g: SimpleNamespace, k: int, ste
         builder.entries(rows[1:], c.out[:-1], 1.0)
 
 
-def _work(builder: Builder, work: Any, capacity: Array, step: float, load: Array) -> None:
+def _work(builder: Builder, work: Any, capacity: Array, step: float, load: Array) -> dict[str, Array]:
     """Form "work": the load is what the site takes of streams, jobs and pools at their prices.
 
     `work` holds routing (arc, period): arc_most, GPU, and arc_cost, USD/(GPU h); candidates: gpus, periods,
@@ -223,5 +235,7 @@ def _work(builder: Builder, work: Any, capacity: Array, step: float, load: Array
     t = np.arange(len(load))
     window = (t >= work.start[:, None]) & (t < work.end[:, None])
     rate = np.where(window, np.minimum(work.rate[:, None], capacity), 0.0)
-    for arc in builder.columns(rate.shape, 0.0, rate, step * work.pool_cost[:, None]):
+    pool = builder.columns(rate.shape, 0.0, rate, step * work.pool_cost[:, None])
+    for arc in pool:
         builder.entries(rows, arc, 1.0)
+    return dict(routed=routed, begun=begun, begun_job=work.job[row], pool=pool)

@@ -1,0 +1,84 @@
+"""Part B without multipliers: the whole fleet as one program, for results of the extensive form.
+
+The site problems side by side, joined by (C1)-(C4). Only small fleets: the bound is a MIP solver's word, and
+that word has to be given anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from decomp.certificate.bound import UNPROVED, BoundProof, rows_by_site, site_tasks
+from decomp.certificate.findings import TOLERANCE, Findings
+from decomp.certificate.model import Builder, Program
+from decomp.certificate.sites import add_site
+from decomp.instance import Array, Instance
+from decomp.result import Dual
+
+MOST_COLUMNS = 20_000
+"""Largest program that is tried, in columns; a guard, not a promise."""
+
+
+def prove_whole(instance: Instance, claimed: float, findings: Findings, *, seconds: float = 60.0) -> BoundProof:
+    """Re-prove a bound (USD) by the fleet's LP relaxation, else by its MILP."""
+    slots = len(instance.arcs.site) + len(instance.pool_arcs.site) + 10 * instance.n_sites
+    program = fleet_program(instance) if slots * instance.n_periods <= MOST_COLUMNS else None
+    if program is None or len(program.cost) > MOST_COLUMNS:
+        findings.add("bound", "", "not re-proved, the result has no multipliers", "re-proved; the fleet is too large")
+        return UNPROVED
+    lower, infeasible = program.linear_bound(seconds)
+    if infeasible:
+        findings.add("bound", "", "not re-proved, the fleet has no schedule", "re-proved")
+        return UNPROVED
+    if lower < claimed - TOLERANCE * max(1.0, abs(claimed)) and program.integer.any():
+        lower = max(lower, program.integer_bound(0.0, seconds)[0])
+    return BoundProof(lower, max(1.0, abs(lower)))
+
+
+def fleet_program(instance: Instance) -> Program:
+    """The extensive form in the certificate's own words; its value is the net cost in USD."""
+    builder, step = Builder(), instance.period_h
+    sizes = instance.sizes
+    zero = Dual.make(sizes, **{f.name: 0.0 for f in Dual.columns()})
+    tasks = site_tasks(instance, replace(zero, form="work"), 0.0)
+    routed = np.zeros((sizes["arc"], sizes["period"]), dtype=int)
+    pool = np.zeros((sizes["pool_arc"], sizes["period"]), dtype=int)
+    begun: list[Array] = []
+    job: list[Array] = []
+    emission: list[tuple[Array, Array]] = []
+    arcs_of, pool_arcs_of = rows_by_site(instance, "arcs"), rows_by_site(instance, "pool_arcs")
+    for task, arcs, pool_arcs in zip(tasks, arcs_of, pool_arcs_of, strict=True):
+        site = add_site(builder, task)
+        routed[arcs], pool[pool_arcs] = site.routed, site.pool
+        begun.append(site.begun)
+        job.append(site.begun_job)
+        emission.extend(site.emission)
+    demand = instance.demand_gpu
+    unserved = builder.columns(demand.shape, 0.0, demand, step * instance.streams.unserved_penalty[:, None])
+    met = builder.rows([(1.0, unserved)], demand, equal=True)
+    builder.entries(met[instance.arcs.stream], routed, 1.0)
+    rejected = builder.columns(instance.n_jobs, 0.0, ~instance.jobs.mandatory)
+    decided = builder.rows([(1.0, rejected)], 1.0, equal=True)
+    builder.entries(decided[np.concatenate(job)], np.concatenate(begun), 1.0)
+    work, penalty = instance.pools.work_gpu_h, instance.pools.shortfall_penalty
+    hard = np.isinf(penalty)
+    shortfall = builder.columns(instance.n_pools, 0.0, np.where(hard, 0.0, work), np.where(hard, 0.0, penalty))
+    done = builder.rows([(1.0, shortfall)], work, equal=True)
+    builder.entries(np.repeat(done[instance.pool_arcs.pool, None], sizes["period"], axis=1), pool, step)
+    if np.isfinite(instance.carbon_budget_t):
+        _budget(builder, instance, emission)
+    return builder.program()
+
+
+def _budget(builder: Builder, instance: Instance, emission: list[tuple[Array, Array]]) -> None:
+    """(C3); the excess is bounded by what imports and generators could emit at most."""
+    s, g, price = instance.sites, instance.generators, instance.carbon_excess_usd_per_t
+    most = instance.period_h * (s.carbon_intensity * s.import_limit_mw).sum()
+    most += instance.period_h * instance.n_periods * (g.emission_t_per_mwh * g.p_max_mw).sum()
+    soft = np.isfinite(price)
+    excess = builder.columns(1, 0.0, most if soft else 0.0, price if soft else 0.0)
+    row = builder.rows([(-1.0, excess)], instance.carbon_budget_t)
+    for coefficient, columns in emission:
+        builder.entries(np.repeat(row, len(columns)), columns, coefficient)

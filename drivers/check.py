@@ -1,0 +1,93 @@
+"""decomp check: re-prove a result's schedule and bound from the instance and the result alone.
+
+Exit codes: 0 schedule and bound are re-proved (with --no-bound: the schedule), 1 rejected, 2 bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from decomp.certificate import Certificate, check
+from decomp.instance import InputError
+from decomp.store import read_instance, read_result
+
+from .common import run
+
+REJECTED = 1
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="check", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("instance", help="instance file (HDF5)")
+    p.add_argument("result", help="result file (HDF5)")
+    p.add_argument("--no-bound", action="store_true", help="check the schedule only")
+    p.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the sites (default 1)")
+    p.add_argument(
+        "--seconds", type=float, default=60.0, metavar="S", help="time limit of one site's proof (default 60)"
+    )
+    p.add_argument("--json", action="store_true", help="print the certificate as one JSON object")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    if args.jobs < 1:
+        raise InputError(f"--jobs: {args.jobs}, must be at least 1")
+    if not args.seconds > 0:
+        raise InputError(f"--seconds: {args.seconds:g}, must be above 0")
+    instance, result = read_instance(args.instance), read_result(args.result)
+    begun = time.perf_counter()
+    certificate = check(instance, result, bound=not args.no_bound, jobs=args.jobs, seconds=args.seconds)
+    seconds = time.perf_counter() - begun
+    if args.json:
+        print(json.dumps({**finite(certificate.record()), "check_seconds": round(seconds, 3)}))
+    else:
+        show(certificate, seconds)
+    return 0 if certificate.ok else REJECTED
+
+
+def finite(value: Any) -> Any:
+    """Numbers that JSON does not know become null."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def show(certificate: Certificate, seconds: float) -> None:
+    """A table of what was recomputed, the objections, and one line of verdict."""
+    console = Console(soft_wrap=True, highlight=False)
+    table = Table("", "recomputed", "claimed", "verdict", box=None, pad_edge=False)
+    verdict = {True: "OK", False: "REJECTED", None: "not asked for"}
+    costs = (certificate.cost, certificate.incumbent)
+    table.add_row("schedule: net cost, USD", *numbers(*costs), verdict[certificate.schedule_ok])
+    table.add_row("emissions, t CO2", *numbers(certificate.emissions_t), "", "")
+    bounds = (certificate.certified_bound, certificate.claimed_bound)
+    table.add_row("lower bound, USD", *numbers(*bounds), verdict[certificate.bound_ok])
+    if math.isfinite(certificate.gap_rel):
+        claimed = (certificate.incumbent - certificate.claimed_bound) / max(abs(certificate.incumbent), 1.0)
+        table.add_row("relative gap", f"{certificate.gap_rel:.4%}", f"{claimed:.4%}", "")
+    console.print(table)
+    counts = (certificate.sites_lp, certificate.sites_milp, len(certificate.sites_unproved))
+    if any(counts):
+        console.print("site bounds re-proved: {} by LP duals, {} by MILP; not re-proved: {}".format(*counts))
+    for finding in certificate.findings:
+        console.print(f"- {escape(str(finding))}", style="red")
+    console.print(f"certificate: {'OK' if certificate.ok else 'REJECTED'} ({seconds:.1f} s)", style="bold")
+
+
+def numbers(*values: float) -> list[str]:
+    return [f"{value:,.2f}" if math.isfinite(value) else "-" for value in values]
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
