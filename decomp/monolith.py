@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import highspy
@@ -18,6 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from decomp.accounts import account, emissions_t, load_gpu, starts
+from decomp.hdf5 import PathLike, atomic_path
 from decomp.instance import Array, InputError, Instance
 from decomp.reductions import untangle
 from decomp.result import Dual, Iteration, Result, Schedule, Status
@@ -122,7 +121,9 @@ class ExtensiveForm:
             kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
             lp.integrality_ = [kinds[int(flag)] for flag in self.integer]
         highs = highspy.Highs()
-        options = dict(log_to_console=False, threads=1, random_seed=0, mip_feasibility_tolerance=INTEGRALITY)
+        options: dict[str, Any] = dict(log_to_console=False, threads=1, random_seed=0)
+        options |= dict(mip_feasibility_tolerance=INTEGRALITY)
+        options |= dict(solver="ipm") if self.relaxed else {}  # 3 to 4 times faster than simplex at 30 sites
         for name, value in options.items():
             highs.setOptionValue(name, value)
         highs.passModel(lp)
@@ -134,7 +135,7 @@ class ExtensiveForm:
         return np.where(np.isinf(self.row_lower), np.minimum(y, 0), y)
 
     def bound_terms(self, y: Array) -> tuple[Array, Array]:
-        """What safe duals prove: y.b by row, min over [l, u] of reduced cost by column, USD; their sum bounds the LP."""
+        """What safe duals prove: y.b by row, min over [l, u] of reduced cost by column, USD; in sum an LP bound."""
         row_terms = y * np.where(y == 0, 0, np.where(y > 0, self.row_lower, self.row_upper))
         reduced = self.cost - self.matrix.T @ y
         return row_terms, reduced * np.where(reduced > 0, self.lower, self.upper)
@@ -145,33 +146,27 @@ class ExtensiveForm:
         numbers = [position["_".join(map(str, (name, *key)))] for key in np.ndindex(*shape)]
         return np.array(numbers, dtype=int).reshape(shape)
 
-    def write_mps(self, path: str | Path) -> None:
+    def write_mps(self, path: PathLike) -> None:
         """Write the model as an MPS file, whole or not at all."""
-        with _beside(path) as partial:
-            self.highs().writeModel(str(partial))
+        with atomic_path(path) as partial:
+            named = partial.with_name(partial.name + ".mps")  # HiGHS chooses the format by the ending
+            try:
+                if self.highs().writeModel(str(named)) == highspy.HighsStatus.kError:
+                    raise OSError(5, "HiGHS could not write the model", str(path))
+                os.replace(named, partial)
+            finally:
+                named.unlink(missing_ok=True)
 
-    def write_solution(self, path: str | Path, x: Array, plain: bool = False) -> None:
+    def write_solution(self, path: PathLike, x: Array, plain: bool = False) -> None:
         """Write a point: HiGHS's solution file, or with `plain` lines of name and value, as SCIP and Gurobi read."""
-        values = [f"{name} {float(value)!r}" for name, value in zip(self.columns, x, strict=True)]
+        lines = [f"{name} {float(value)!r}" for name, value in zip(self.columns, x, strict=True)]
         if not plain:
             activity = [f"{name} {float(a)!r}" for name, a in zip(self.rows, self.matrix @ x, strict=True)]
             head = ["Model status", "Unknown", "", "# Primal solution values", "Feasible"]
-            head += [f"Objective {self.objective(x)!r}", f"# Columns {len(values)}"]
-            values = head + values + [f"# Rows {len(activity)}", *activity, "", "# Dual solution values", "None"]
-        with _beside(path) as partial:
-            partial.write_text("\n".join(values) + "\n", encoding="ascii")
-
-
-@contextmanager
-def _beside(path: str | Path) -> Iterator[Path]:
-    """A temporary file beside the target that replaces it when the block ends well, and vanishes when not."""
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.mps")
-    try:
-        yield partial
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+            head += [f"Objective {self.objective(x)!r}", f"# Columns {len(lines)}"]
+            lines = head + lines + [f"# Rows {len(activity)}", *activity, "", "# Dual solution values", "None"]
+        with atomic_path(path) as partial:
+            partial.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
 def to_schedule(form: ExtensiveForm, x: Array) -> Schedule:
