@@ -50,6 +50,19 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def create_file(path: PathLike) -> h5py.File:
+    """A new file in the format of HDF5 1.10, which guards its own structure with checksums."""
+    return h5py.File(path, "w", libver=("v110", "v110"))
+
+
+def write_attributes(target: h5py.Group | h5py.Dataset, **values: Any) -> None:
+    """Attributes; text is of fixed length, which every netCDF reader shows as plain characters."""
+    for name, value in values.items():
+        if isinstance(value, str):
+            value = np.array(value.encode(), dtype=h5py.string_dtype("utf-8", max(1, len(value.encode()))))
+        target.attrs[name] = value
+
+
 def create_dimension(file: h5py.File, dim: str, size: int) -> None:
     """A dimension that has a length but no coordinate, as netCDF-4 writes it."""
     file.create_dataset(dim, shape=(size,), dtype=">f4").make_scale(f"{NO_VARIABLE}{size:10d}")
@@ -65,22 +78,20 @@ def create_dataset(group: h5py.Group, name: str, array: Array, kind: str, unit: 
         dataset = group.create_dataset(name, data=array.astype(object), dtype=h5py.string_dtype())
     elif kind == "f8":
         dataset = group.create_dataset(name, data=np.asarray(array, "f8"), fillvalue=np.nan, **how)
-        dataset.attrs["_FillValue"] = np.array([np.nan])
+        write_attributes(dataset, _FillValue=np.array([np.nan]))
     else:
         dataset = group.create_dataset(name, data=np.asarray(array, "i1" if kind == "?" else kind), **how)
     if kind == "?":
-        dataset.attrs["dtype"] = "bool"  # how xarray knows; the flags are CF's way
-        dataset.attrs["flag_values"] = np.array([0, 1], "i1")
-        dataset.attrs["flag_meanings"] = "false true"
-    dataset.attrs["units"] = unit
-    dataset.attrs["long_name"] = long_name
+        # xarray knows booleans by `dtype`; flags are CF's way
+        write_attributes(dataset, dtype="bool", flag_values=np.array([0, 1], "i1"), flag_meanings="false true")
+    write_attributes(dataset, units=unit, long_name=long_name)
     return dataset
 
 
 def write_table(file: h5py.File, name: str, table: Table) -> None:
     """A group with the table's arrays, on the dimensions at the root."""
-    group = file.create_group(name)
-    group.attrs["long_name"] = (type(table).__doc__ or "").split("\n")[0]
+    group = file.create_group(name, track_order=True)
+    write_attributes(group, long_name=(type(table).__doc__ or "").split("\n")[0])
     for f in table.columns():
         meta = f.metadata
         dataset = create_dataset(group, f.name, getattr(table, f.name), meta["kind"], meta["unit"], meta["long_name"])
@@ -120,18 +131,22 @@ def open_hdf5(path: PathLike, *formats: str) -> Iterator[h5py.File]:
 def read_attribute(group: h5py.Group, name: str, kind: type) -> Any:
     """A scalar attribute as str, int or float."""
     label = name if group.name == "/" else f"{group.name[1:]}.{name}"
-    if name not in group.attrs:
+    value = _get_attribute(group, name)
+    if value is None:
         raise InputError(f"attribute {label} is missing")
-    value = group.attrs[name]
-    if isinstance(value, bytes):
-        value = value.decode()
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.item()
     wanted: Any = {str: str, int: int | np.integer, float: int | float | np.integer | np.floating}[kind]
     if not isinstance(value, wanted) or isinstance(value, bool | np.bool_):
         what = {str: "text", int: "an integer", float: "a number"}[kind]
         raise InputError(f"attribute {label} is {value!r}, must be {what}")
     return kind(value)
+
+
+def _get_attribute(target: h5py.Group | h5py.Dataset, name: str) -> Any:
+    """An attribute, text as str and arrays of one as scalars; None if there is none."""
+    value = target.attrs.get(name)
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def read_sizes(file: h5py.File, dims: Sequence[str]) -> dict[str, int]:
@@ -168,7 +183,7 @@ def read_column(
     shape = tuple(sizes[dim] for dim in meta["dims"])
     if dataset.shape != shape:
         raise InputError(f"{table}.{key}: shape {dataset.shape}, must be ({', '.join(meta['dims'])}) = {shape}")
-    unit = dataset.attrs.get("units")
+    unit = _get_attribute(dataset, "units")
     if not isinstance(unit, str) or unit != meta["unit"]:
         given = "no units attribute" if unit is None else f"units {unit!r}"
         raise InputError(f"{table}.{key}: {given}, must be {meta['unit']!r}")

@@ -21,6 +21,7 @@ from decomp.hdf5 import (
     atomic_path,
     create_dataset,
     create_dimension,
+    create_file,
     find_dataset,
     open_hdf5,
     read_attribute,
@@ -28,6 +29,7 @@ from decomp.hdf5 import (
     read_sizes,
     read_table,
     read_values,
+    write_attributes,
     write_table,
 )
 from decomp.instance import (
@@ -100,37 +102,32 @@ def write_instance(path: PathLike, instance: Instance, *, check: bool = True) ->
     """
     if check:
         validate(instance)
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, create_file(temporary) as file:
         _write_header(file, INSTANCE, instance)
-        for name in SCALARS:
-            file.attrs[name] = getattr(instance, name)
+        write_attributes(file, **instance.scalars)
         for name, table in instance.tables():
             write_table(file, name, table)
 
 
 def write_result(path: PathLike, result: Result, instance: Instance | FleetTables) -> None:
     """Write a result, labelled with the names and times of the instance it belongs to."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, create_file(temporary) as file:
         _write_header(file, RESULT, instance)
-        file.attrs["status"] = result.status.value
-        for name in ("bound", "incumbent", "gap_abs", "gap_rel"):
-            file.attrs[name] = float(getattr(result, name))
-        file.attrs["provenance"] = json.dumps(result.provenance, sort_keys=True, default=_plain)
+        numbers = {name: float(getattr(result, name)) for name in ("bound", "incumbent", "gap_abs", "gap_rel")}
+        provenance = json.dumps(result.provenance, sort_keys=True, default=_plain)
+        write_attributes(file, status=result.status.value, **numbers, provenance=provenance)
         for name, table in (("schedule", result.schedule), ("dual", result.dual)):
             if table is not None:
                 write_table(file, name, table)
         if result.dual is not None:
-            file["dual"].attrs["carbon_price"] = float(result.dual.carbon_price)
-            file["dual"].attrs["form"] = result.dual.form
-        _write_log(file.create_group("log"), result.log)
+            write_attributes(file["dual"], carbon_price=float(result.dual.carbon_price), form=result.dual.form)
+        _write_log(file.create_group("log", track_order=True), result.log)
 
 
 def _write_header(file: h5py.File, kind: str, instance: Instance | FleetTables) -> None:
     """Root attributes and dimension scales: names and times as coordinates, bare lengths for the rest."""
-    file.attrs["format"] = kind
-    file.attrs["schema_version"] = SCHEMA_VERSION
-    file.attrs["Conventions"] = "CF-1.10"
-    file.attrs["content_hash"] = instance.content_hash()
+    header = dict(format=kind, schema_version=SCHEMA_VERSION, Conventions="CF-1.10")
+    write_attributes(file, **header, content_hash=instance.content_hash())
     site_name = instance.sites.name if isinstance(instance, Instance) else instance.site_name
     names = dict(site=site_name, stream=instance.streams.name, job=instance.jobs.name, pool=instance.pools.name)
     sizes = {**instance.sizes, **({"instant": instance.sizes["period"] + 1} if kind == RESULT else {})}
@@ -141,7 +138,7 @@ def _write_header(file: h5py.File, kind: str, instance: Instance | FleetTables) 
         elif dim in ("period", "instant"):
             seconds = np.arange(size) * instance.scalars["period_h"] * 3600.0
             scale = create_dataset(file, dim, seconds, "f8", since, f"start of the {dim}")
-            scale.attrs["calendar"] = "standard"
+            write_attributes(scale, calendar="standard")
             scale.make_scale(dim)
         else:
             create_dimension(file, dim, size)
@@ -149,7 +146,7 @@ def _write_header(file: h5py.File, kind: str, instance: Instance | FleetTables) 
 
 def _write_log(group: h5py.Group, log: Sequence[Iteration]) -> None:
     """One column per field of Iteration; what is not known is NaN. The iteration is the dimension."""
-    group.attrs["long_name"] = "Log of the iterations"
+    write_attributes(group, long_name="Log of the iterations")
     for f in fields(Iteration):
         kind = _log_kind(str(f.type))
         raw = [getattr(line, f.name) for line in log]
