@@ -192,6 +192,7 @@ def start_vector(form: ExtensiveForm, schedule: Schedule) -> Array:
         The schedule starts a job where or when the model knows no start.
     """
     instance, s = form.instance, form.instance.sites
+    chosen = _chosen(form, schedule)
     load, peak = load_gpu(instance, schedule), schedule.import_mw.max(axis=1, initial=0.0)
     began = starts(instance, schedule)
     before = np.column_stack([instance.generators.initial_mw > 0, schedule.generator_on[:, :-1]])
@@ -208,7 +209,7 @@ def start_vector(form: ExtensiveForm, schedule: Schedule) -> Array:
         "peak": np.maximum(0.0, peak - s.peak_so_far_mw),
         "emis": emitted,
         "excess": np.asarray(max(0.0, float(emitted.sum()) - instance.carbon_budget_t)),
-        "start": _chosen(form, schedule),
+        "start": chosen,
         "reject": schedule.job_site < 0,
     }
     x = np.zeros(len(form.columns))

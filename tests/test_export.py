@@ -1,0 +1,120 @@
+"""drivers.export: the MPS and the start solution as other programs read them."""
+
+import re
+from dataclasses import replace
+
+import highspy
+import pytest
+
+from decomp.extensive import solve_extensive
+from decomp.families import generate
+from decomp.result import Result, Status
+from decomp.store import write_instance, write_result
+from drivers.common import run
+from drivers.export import main
+
+
+@pytest.fixture(scope="module")
+def instance():
+    return generate("small", seed=4)
+
+
+@pytest.fixture(scope="module")
+def result(instance):
+    solved = solve_extensive(instance)
+    assert solved.status == Status.GAP_REACHED
+    return solved
+
+
+@pytest.fixture
+def files(tmp_path, instance, result):
+    """The folder, with fleet.h5 and result.h5 in it."""
+    write_instance(tmp_path / "fleet.h5", instance)
+    write_result(tmp_path / "result.h5", result, instance)
+    return tmp_path
+
+
+def export(folder, *arguments):
+    """Run the command with the names of files in the folder; return its exit code."""
+    argv = [str(folder / word) if "." in word else word for word in ("fleet.h5", *arguments)]
+    try:
+        return run(main, argv)
+    except SystemExit as stop:
+        return stop.code
+
+
+def read(path):
+    highs = highspy.Highs()
+    highs.setOptionValue("log_to_console", False)
+    highs.setOptionValue("threads", 1)
+    assert highs.readModel(str(path)) == highspy.HighsStatus.kOk
+    return highs
+
+
+def start_in_highs(folder):
+    """Net cost of start.sol if HiGHS takes it as a feasible start for fleet.mps, by HiGHS's own word."""
+    highs = read(folder / "fleet.mps")
+    highs.setOptionValue("log_file", str(folder / "highs.log"))
+    assert highs.readSolution(str(folder / "start.sol"), 0) == highspy.HighsStatus.kOk
+    highs.setOptionValue("mip_rel_gap", 1e9)  # the start alone will do
+    highs.run()
+    log = (folder / "highs.log").read_text()
+    return float(re.search(r"MIP start solution is feasible, objective value is (\S+)", log).group(1))
+
+
+def test_mps_has_the_same_optimum(files, result):
+    assert export(files, "--mps", "fleet.mps") == 0
+    highs = read(files / "fleet.mps")
+    highs.setOptionValue("mip_rel_gap", 1e-9)
+    highs.run()
+    assert highs.getInfo().objective_function_value == pytest.approx(result.incumbent, rel=1e-6)
+    assert {"imp_0_0", "gpu_1_2"} <= set(highs.getLp().col_names_)
+
+
+def test_start_is_feasible_in_highs_at_the_result_s_cost(files, result, capsys):
+    assert export(files, "--mps", "fleet.mps", "--result", "result.h5", "--sol", "start.sol") == 0
+    assert f"{result.incumbent:.6f}" in capsys.readouterr().out
+    assert start_in_highs(files) == pytest.approx(result.incumbent, rel=1e-6)
+
+
+def test_start_is_feasible_in_scip_at_the_result_s_cost(files, result):
+    pyscipopt = pytest.importorskip("pyscipopt")
+    assert export(files, "--mps", "fleet.mps", "--result", "result.h5", "--plain", "start.mst") == 0
+    model = pyscipopt.Model()
+    model.hideOutput()
+    model.readProblem(str(files / "fleet.mps"))
+    solution = model.readSolFile(str(files / "start.mst"))
+    assert model.checkSol(solution)
+    assert model.getSolObjVal(solution) == pytest.approx(result.incumbent, rel=1e-6)
+    model.setParam("limits/gap", 1e-7)
+    model.optimize()
+    assert model.getObjVal() == pytest.approx(result.incumbent, rel=1e-6)
+
+
+def test_nearly_feasible_schedule_is_mended(files, instance, result):
+    off = replace(result.schedule, import_mw=result.schedule.import_mw + 1e-5)
+    write_result(files / "result.h5", replace(result, schedule=off), instance)
+    assert export(files, "--mps", "fleet.mps", "--result", "result.h5", "--sol", "start.sol") == 0
+    assert start_in_highs(files) == pytest.approx(result.incumbent, rel=1e-6)
+
+
+def test_refusals_leave_no_file_behind(files, instance, result, capsys):
+    everything = ("--mps", "fleet.mps", "--result", "result.h5", "--sol", "start.sol")
+    before = sorted(files.iterdir())
+
+    def refused(*arguments):
+        assert export(files, *arguments) == 2
+        assert sorted(files.iterdir()) == before
+        return capsys.readouterr().err
+
+    assert "go together" in refused("--mps", "fleet.mps", "--sol", "start.sol")
+    assert "go together" in refused("--mps", "fleet.mps", "--result", "result.h5")
+    assert "absent.h5" in refused("--mps", "fleet.mps", "--result", "absent.h5", "--sol", "start.sol")
+    assert "nowhere" in refused("--mps", "nowhere/fleet.mps")
+    wrong = replace(result, schedule=replace(result.schedule, import_mw=result.schedule.import_mw + 1))
+    write_result(files / "result.h5", wrong, instance)
+    assert "result.schedule: infeasible, balance_" in refused(*everything)
+    write_result(files / "result.h5", Result(Status.LIMIT, -1e9, float("inf"), None, None), instance)
+    assert "there is none" in refused(*everything)
+    write_result(files / "result.h5", result, replace(instance, carbon_price_usd_per_t=77.0))
+    assert "belongs to another instance" in refused(*everything)
