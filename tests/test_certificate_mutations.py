@@ -12,7 +12,7 @@ import pytest
 from decomp.certificate import check
 from decomp.extensive import solve_extensive
 from decomp.instance import Array, Instance
-from decomp.result import Iteration, Result
+from decomp.result import Iteration, Result, Status
 from hand_case import INSTANCE, RIGHT, claim, hand_instance, prices
 
 Case = tuple[Instance, Result]
@@ -226,6 +226,17 @@ def no_hash() -> Case:
 @rejects("stated gap_rel")
 def wrong_gap_stated() -> Case:
     return INSTANCE, replace(RIGHT, provenance={**RIGHT.provenance, "gap_rel": RIGHT.gap_rel / 2})
+
+
+@rejects("stated bound: very good")
+def nonsense_stated() -> Case:
+    return INSTANCE, replace(RIGHT, provenance={**RIGHT.provenance, "bound": "very good"})
+
+
+@rejects("status: gap reached")
+def gap_not_reached() -> Case:
+    provenance = {**RIGHT.provenance, "options": {"rel_gap": RIGHT.gap_rel / 2}}
+    return INSTANCE, replace(RIGHT, status=Status.GAP_REACHED, provenance=provenance)
 
 
 @rejects("log: iteration 3")

@@ -34,7 +34,7 @@ from decomp.certificate.findings import TOLERANCE, Finding, Findings
 from decomp.certificate.fleet import prove_whole
 from decomp.certificate.schedule import Settlement, check_schedule
 from decomp.instance import Instance
-from decomp.result import Result
+from decomp.result import Result, Status
 
 __all__ = ["TOLERANCE", "Certificate", "Finding", "check"]
 
@@ -85,7 +85,7 @@ class Certificate:
 def check(
     instance: Instance, result: Result, *, bound: bool = True, jobs: int = 1, seconds: float = 60.0
 ) -> Certificate:
-    """Re-prove schedule and bound of a result.
+    """Re-prove schedule and bound of a result; the instance is taken as it is (reading one validates it).
 
     Parameters
     ----------
@@ -94,12 +94,12 @@ def check(
     seconds : time limit of one site's proof, or of the whole fleet's if the result has no multipliers.
     """
     findings = Findings(instance)
-    stored, own = result.provenance.get("instance_hash"), instance.content_hash()
+    stored, own = _stated(result).get("instance_hash"), instance.content_hash()
     if stored != own:
         findings.add("instance hash", "", str(stored), own)
     settlement = None
     if result.schedule is None:
-        findings.add("schedule", "", "none", "there")
+        findings.add("schedule", "", "none in the result", "there")
     else:
         settlement = check_schedule(instance, result.schedule, findings)
         _check_cost(result, settlement, findings)
@@ -138,20 +138,30 @@ def _check_cost(result: Result, settlement: Settlement | None, findings: Finding
 
 def _check_claims(result: Result, findings: Findings) -> None:
     """Bound, incumbent and gaps are finite and fit together, now and in every line of the log."""
-    for name in ("bound", "incumbent", "gap_abs", "gap_rel"):
+    for name in ("bound",) if result.schedule is None else ("bound", "incumbent", "gap_abs", "gap_rel"):
         value = float(getattr(result, name))
         if not np.isfinite(value):
             findings.add(f"result.{name}", "", value, "finite")
-        elif name in result.provenance:
-            stated = float(result.provenance[name])
-            if not abs(stated - value) <= TOLERANCE * max(1e-3 if name == "gap_rel" else 1.0, abs(value)):
-                findings.add(f"stated {name}", "", stated, f"{value:.9g}")
-    slack = TOLERANCE * max(1.0, abs(result.incumbent))
+            continue
+        stated = _stated(result).get(name, value)
+        slack = TOLERANCE * max(1e-3 if name == "gap_rel" else 1.0, abs(value))
+        if not (isinstance(stated, int | float) and abs(stated - value) <= slack):
+            findings.add(f"stated {name}", "", str(stated), f"{value:.9g}")
+    slack = TOLERANCE * max(1.0, abs(result.incumbent)) if np.isfinite(result.incumbent) else 0.0
     if result.bound > result.incumbent + slack:
         findings.add("bound", "claimed", float(result.bound), f"at most the incumbent {result.incumbent:.9g} USD")
+    options = _stated(result).get("options")
+    asked = options.get("rel_gap") if isinstance(options, dict) else None
+    if result.status is Status.GAP_REACHED and isinstance(asked, int | float) and result.gap_rel > asked + TOLERANCE:
+        findings.add("status", "gap reached", f"{result.gap_rel:.6g}", f"at most {asked:.6g}, the gap asked for")
     for line in result.log:
         if line.incumbent is not None and line.bound > line.incumbent + slack:
             findings.add("log", f"iteration {line.iteration}", line.bound, f"at most {line.incumbent:.9g} USD")
+
+
+def _stated(result: Result) -> dict[str, Any]:
+    """What the result says of itself; a file may say anything."""
+    return result.provenance if isinstance(result.provenance, dict) else {}
 
 
 def _check_bound(result: Result, proof: BoundProof, settlement: Settlement | None, findings: Findings) -> None:
