@@ -7,6 +7,7 @@ from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
+
 from decomp.instance import InputError
 from decomp.options import Bundle, Options
 
