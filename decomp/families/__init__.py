@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from decomp.families.family import SIZES, Family
+from decomp.families.family import Family, Request
+from decomp.families.fleet import Fleet, Swarm
 from decomp.families.small import Small, random_small
 from decomp.instance import InputError, Instance
 
-FAMILIES: dict[str, type[Family]] = dict(small=Small)
+FAMILIES: dict[str, type[Family]] = dict(fleet=Fleet, swarm=Swarm, small=Small)
 
 __all__ = ["FAMILIES", "Family", "generate", "random_small"]
 
@@ -40,12 +41,11 @@ def generate(
         raise InputError(f"family {family!r}: no such family; known are {', '.join(FAMILIES)}")
     cls = FAMILIES[family]
     sizes = dict(sites=sites, periods=periods, jobs=jobs, streams=streams)
-    for name in SIZES:
-        size = sizes[name]
+    for name, size in sizes.items():
         if size is not None and name in cls.fixed:
             raise InputError(f"family {family}: the number of {name} is fixed")
         if size is not None and size < (name in ("sites", "periods")):
             raise InputError(f"family {family}: {size} {name}")
     if seed < 0:
         raise InputError(f"seed {seed}: must be 0 or more")
-    return cls.configured(family, settings).instance(**sizes, seed=seed)
+    return cls.configured(family, settings).instance(Request(**sizes, seed=seed))

@@ -13,12 +13,23 @@ import numpy as np
 
 from decomp.instance import InputError, Instance
 
-SIZES = ("sites", "periods", "jobs", "streams")
 
-
-def setting(default: Any, meaning: str, *, low: float = -np.inf, high: float = np.inf, choices: tuple[str, ...] = ()) -> Any:
+def setting(
+    default: Any, meaning: str, *, low: float = -np.inf, high: float = np.inf, choices: tuple[str, ...] = ()
+) -> Any:
     """Declare a setting: default, meaning with its unit, legal range or choices."""
     return field(default=default, metadata=dict(meaning=meaning, low=low, high=high, choices=choices))
+
+
+@dataclass(frozen=True)
+class Request:
+    """The sizes a user asked for (None: the family's default) and the seed."""
+
+    sites: int | None = None
+    periods: int | None = None
+    jobs: int | None = None
+    streams: int | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,20 +55,18 @@ class Family:
         values = {}
         for key, value in given.items():
             if key not in known:
-                raise InputError(
-                    f"family {name}: no setting {key!r}; known are {', '.join(sorted(known)) or 'none'}"
-                )
+                raise InputError(f"family {name}: no setting {key!r}; known are {', '.join(known) or 'none'}")
             values[key] = _converted(f"family {name}, setting {key}", known[key], value)
         return cls(**values)
 
-    def instance(self, sites: int | None, periods: int | None, jobs: int | None, streams: int | None, seed: int) -> Instance:
-        """Make the instance; a size of None means the family's default."""
+    def instance(self, request: Request) -> Instance:
+        """Make the instance."""
         raise NotImplementedError
 
 
 def _converted(place: str, known: Field[Any], value: Any) -> Any:
     """The value as the type of the setting's default, inside its range."""
-    kind = type(known.default)
+    kind: type = type(known.default)
     meta = known.metadata
     if isinstance(value, str) and kind is bool:
         words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}

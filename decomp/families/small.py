@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from decomp.families.family import Family
+from decomp.families.family import Family, Request
 from decomp.instance import Array, Instance, build_instance
 
 Rng = np.random.Generator
@@ -32,12 +32,11 @@ class _Plan:
 class Small(Family):
     """Tiny random instances over all features, always feasible; for comparing methods with the ground truth."""
 
-    def instance(self, sites: int | None, periods: int | None, jobs: int | None, streams: int | None, seed: int) -> Instance:
-        rng = np.random.default_rng(seed)
-        n_sites = sites or int(rng.integers(2, 5))
-        n_periods = periods or int(rng.integers(4, 13))
-        n_jobs = int(rng.integers(0, 6)) if jobs is None else jobs
-        n_streams = int(rng.integers(0, 4)) if streams is None else streams
+    def instance(self, request: Request) -> Instance:
+        rng = np.random.default_rng(request.seed)
+        drawn = [int(rng.integers(*limits)) for limits in ((2, 5), (4, 13), (0, 6), (0, 4))]
+        asked = (request.sites, request.periods, request.jobs, request.streams)
+        n_sites, n_periods, n_jobs, n_streams = (d if a is None else a for a, d in zip(asked, drawn, strict=True))
         period_h = float(rng.choice([1 / 12, 0.25, 0.5, 1.0]))
 
         table = _sites(rng, n_sites, n_periods)
@@ -50,14 +49,13 @@ class Small(Family):
         generators = _generators(rng, table, period_h, plan)
         _grid(rng, table, plan)
         carbon = _carbon(rng, table, generators, plan, period_h)
-        return build_instance(
-            n_sites, n_periods, period_h, sites=table, generators=generators, family="small", seed=seed, **work, **carbon
-        )
+        made = dict(sites=table, generators=generators, **work, **carbon)
+        return build_instance(n_sites, n_periods, period_h, family="small", seed=request.seed, **made)
 
 
 def random_small(seed: int) -> Instance:
     """A tiny random instance, feasible by construction."""
-    return Small().instance(None, None, None, None, seed)
+    return Small().instance(Request(seed=seed))
 
 
 def _maybe(rng: Rng, share: float = 0.5) -> bool:
@@ -185,7 +183,8 @@ def _streams(rng: Rng, n_streams: int, capacity: Array) -> dict[str, Any]:
         unserved_penalty=rng.uniform(0, 1.5, n_streams),
     )
     hops = round_trip[stream, site]
-    return dict(streams=streams, arcs=dict(stream=stream, site=site, round_trip_ms=hops, cost=hops * rng.uniform(0, 2e-3)))
+    arcs = dict(stream=stream, site=site, round_trip_ms=hops, cost=hops * rng.uniform(0, 2e-3))
+    return dict(streams=streams, arcs=arcs)
 
 
 def _batteries(rng: Rng, n_sites: int, n_periods: int, period_h: float, plan: _Plan) -> dict[str, Any]:
@@ -222,7 +221,7 @@ def _generators(rng: Rng, table: dict[str, Any], period_h: float, plan: _Plan) -
     n = len(site)
     if not n:
         return {}
-    p_max = table["power_slope_mw_per_gpu"][site, -1] * table["capacity_gpu"].max(axis=1)[site] * rng.uniform(0.2, 0.8, n)
+    p_max = _nominal_mw(table)[site] * rng.uniform(0.2, 0.8, n)
     p_min = p_max * rng.choice([0.0, 0.2, 0.4, 0.7], n)
     ramp_up, ramp_down = (np.where(rng.random(n) < 0.5, np.inf, p_max * rng.uniform(0.3, 3.0, n)) for _ in range(2))
     initial = np.where(rng.random(n) < 0.4, rng.uniform(p_min, p_max), 0.0)
@@ -246,6 +245,11 @@ def _generators(rng: Rng, table: dict[str, Any], period_h: float, plan: _Plan) -
     )
 
 
+def _nominal_mw(table: dict[str, Any]) -> Array:
+    """Power scale of each site, MW."""
+    return np.asarray(table["power_slope_mw_per_gpu"][:, -1] * table["capacity_gpu"].max(axis=1))
+
+
 def _net_import(table: dict[str, Any], plan: _Plan, load: Array) -> Array:
     """Import less export (MW, (site, period)) when the plan's batteries and generators serve a load."""
     slope, intercept = table["power_slope_mw_per_gpu"], table["power_intercept_mw"]
@@ -261,11 +265,13 @@ def _grid(rng: Rng, table: dict[str, Any], plan: _Plan) -> None:
     full = _net_import(table, plan, table["capacity_gpu"]).max(axis=1)
     wanted = np.maximum(full, 0.0) * rng.choice([0.5, 0.8, 1.5], n_sites)
     table["import_limit_mw"] = np.maximum(wanted[:, None], 1.05 * net + 1e-3)
-    wanted = rng.choice([0.0, 0.5, 1.5], n_sites) * table["power_slope_mw_per_gpu"][:, -1] * table["capacity_gpu"].max(axis=1)
+    wanted = rng.choice([0.0, 0.5, 1.5], n_sites) * _nominal_mw(table)
     table["export_limit_mw"] = np.maximum(wanted[:, None], -1.05 * net)
 
 
-def _carbon(rng: Rng, table: dict[str, Any], generators: dict[str, Any], plan: _Plan, period_h: float) -> dict[str, float]:
+def _carbon(
+    rng: Rng, table: dict[str, Any], generators: dict[str, Any], plan: _Plan, period_h: float
+) -> dict[str, Any]:
     """Budget (none, hard, or with a priced excess) and carbon price; a hard budget allows the plan."""
     factor = np.zeros(plan.load.shape[0])
     if generators:

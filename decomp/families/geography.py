@@ -1,0 +1,53 @@
+"""Distances on the globe and the network round trips they imply."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from decomp.instance import Array
+
+EARTH_KM = 6371.0
+ROUND_TRIP_MS_PER_KM = 0.021  # fibre detours and routing included: median of public inter-region measurements
+ROUND_TRIP_MS = 2.0
+CHUNK = 512
+
+
+def distance_km(latitude: Array, longitude: Array, to_latitude: Array, to_longitude: Array) -> Array:
+    """Great-circle distances, km, (from, to); degrees in."""
+    cosine = _unit_vectors(latitude, longitude) @ _unit_vectors(to_latitude, to_longitude).T
+    return np.asarray(EARTH_KM * np.arccos(np.clip(cosine, -1.0, 1.0)))
+
+
+def paired_km(latitude: Array, longitude: Array, one: Array, other: Array) -> Array:
+    """Great-circle distance between pairs of places given by index, km, (pair,)."""
+    lat, lon = np.radians(latitude), np.radians(longitude)
+    half = np.sin((lat[one] - lat[other]) / 2) ** 2
+    half += np.cos(lat[one]) * np.cos(lat[other]) * np.sin((lon[one] - lon[other]) / 2) ** 2
+    return np.asarray(2 * EARTH_KM * np.arcsin(np.sqrt(np.minimum(half, 1.0))))
+
+
+def nearest(
+    latitude: Array, longitude: Array, to_latitude: Array, to_longitude: Array, count: int
+) -> tuple[Array, Array]:
+    """The nearest points and their distances in km, nearest first, both (from, count)."""
+    count = min(count, len(to_latitude))
+    index = np.empty((len(latitude), count), dtype=np.int64)
+    km = np.empty((len(latitude), count))
+    for first in range(0, len(latitude), CHUNK):
+        rows = slice(first, first + CHUNK)
+        away = distance_km(latitude[rows], longitude[rows], to_latitude, to_longitude)
+        some = np.argpartition(away, count - 1, axis=1)[:, :count]
+        order = np.argsort(np.take_along_axis(away, some, axis=1), axis=1, kind="stable")
+        index[rows] = np.take_along_axis(some, order, axis=1)
+        km[rows] = np.take_along_axis(away, index[rows], axis=1)
+    return index, km
+
+
+def round_trip_ms(km: Array) -> Array:
+    """Network round trip over a great-circle distance, ms."""
+    return np.asarray(ROUND_TRIP_MS + ROUND_TRIP_MS_PER_KM * km)
+
+
+def _unit_vectors(latitude: Array, longitude: Array) -> Array:
+    lat, lon = np.radians(latitude), np.radians(longitude)
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
