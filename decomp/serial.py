@@ -154,8 +154,8 @@ class Team:
 
     def map_tasks(
         self, function: Callable[[Any], Any], tasks: Sequence[Any] = (), *, until: float = np.inf, what: str = ""
-    ) -> list[Answer] | None:
-        """Run independent tasks on whoever is free, the root too; answers in task order at the root, None elsewhere.
+    ) -> list[Answer]:
+        """Run independent tasks on whoever is free, the root too; their answers in task order (elsewhere: none).
 
         A task that raises is answered with an error, and so is one that was not started because of
         `until` or a stop signal. Tasks start in the given order: put the longest first.
@@ -169,7 +169,7 @@ class Team:
         call = self._next_call("map_tasks", what)
         if not self.is_root:
             self._work(function, call)
-            return None
+            return []
         answers = [Answer(None, "not started before the stop", ROOT, 0.0)] * len(tasks)
         queue = deque(enumerate(tasks))
 

@@ -148,7 +148,7 @@ def test_serial_team() -> None:
     np.testing.assert_array_equal(team.scatter_rows(rows, owner), rows)
     np.testing.assert_array_equal(team.gather_rows(rows, owner), rows)
     answers = team.map_tasks(lambda task: 1 / task, [1, 0, 2])
-    assert answers is not None and [a.value for a in answers] == [1.0, None, 0.5]
+    assert [a.value for a in answers] == [1.0, None, 0.5]
     assert answers[1].error is not None and answers[1].error.startswith("ZeroDivisionError")
     assert isinstance(answers[0], Answer)
     assert team.waited_seconds < 0.1 and team.clock() > 0

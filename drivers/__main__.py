@@ -1,0 +1,52 @@
+"""`decomp VERB ...`, in a checkout also `python -m drivers VERB ...`: runs the command of that name."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from .common import BAD_INPUT, run
+
+FOLDER = Path(__file__).parent
+
+
+def verbs() -> dict[str, str]:
+    """Every command with the first line of its module's docstring; nothing is imported for this."""
+    modules = sorted(path for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "__main__", "common"))
+    return {path.stem: (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0] for path in modules}
+
+
+def usage() -> str:
+    known = verbs()
+    width = max(map(len, known), default=0)
+    lines = [f"  {verb:{width}}  {text}" for verb, text in known.items()]
+    return "\n".join(["usage: decomp VERB ...; decomp VERB --help tells more.", "", *lines])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else BAD_INPUT
+    if arguments[0] == "--version":
+        from decomp import __version__
+
+        print(f"decomp {__version__}")
+        return 0
+    verb, *rest = arguments
+    known = verbs()
+    if verb not in known:
+        close = get_close_matches(verb, known, 1)
+        hint = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+        print(f"error: no command {verb!r}{hint}", file=sys.stderr)
+        return BAD_INPUT
+    sys.argv[0] = f"decomp {verb}"  # what argparse calls the program
+    return run(importlib.import_module(f".{verb}", __package__).main, rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
