@@ -134,17 +134,17 @@ def read_attribute(group: h5py.Group, name: str, kind: type) -> Any:
     value = _get_attribute(group, name)
     if value is None:
         raise InputError(f"attribute {label} is missing")
-    wanted: Any = {str: str, int: int | np.integer, float: int | float | np.integer | np.floating}[kind]
-    if not isinstance(value, wanted) or isinstance(value, bool | np.bool_):
+    wanted: Any = {str: str, int: int, float: int | float}[kind]
+    if not isinstance(value, wanted) or isinstance(value, bool):
         what = {str: "text", int: "an integer", float: "a number"}[kind]
         raise InputError(f"attribute {label} is {value!r}, must be {what}")
     return kind(value)
 
 
 def _get_attribute(target: h5py.Group | h5py.Dataset, name: str) -> Any:
-    """An attribute, text as str and arrays of one as scalars; None if there is none."""
+    """An attribute, text as str and arrays of one as plain numbers; None if there is none."""
     value = target.attrs.get(name)
-    if isinstance(value, np.ndarray) and value.size == 1:
+    if isinstance(value, np.ndarray | np.generic) and value.size == 1:
         value = value.item()
     return value.decode() if isinstance(value, bytes) else value
 

@@ -216,7 +216,9 @@ def read_sites(path: PathLike, ids: Sequence[int] | Array) -> tuple[Sites, Gener
         rows = rows[np.argsort(position[owner[rows]], kind="stable")]
         generators: Generators = read_table(file, "generators", Generators, sizes, rows)
         generators = replace(generators, site=position[owner[rows]])
-        validate_sites(sites, generators, read_attribute(file, "period_h", float))
+        scalars = _scalars(file)
+        validate_scalars(scalars)
+        validate_sites(sites, generators, scalars["period_h"])
     return sites, generators
 
 

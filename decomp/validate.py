@@ -178,7 +178,7 @@ def _check_columns(name: str, table: Table, label: Label) -> None:
             continue
         bad = ~((array >= low) & (array <= high))
         bad &= ~(meta["missing"] & np.isnan(array)) & ~(meta["infinite"] & (array == np.inf))
-        legal = f"between {low:g} and {high:g}" if high < NUMBER_LIMIT else f"finite and at least {low:g}"
+        legal = f"at least {low:g}" if meta["kind"] == "i8" else f"between {low:g} and {high:g}"
         legal += unit + " or inf" * meta["infinite"]
         _refuse(bad, f"{name}.{f.name}", label, f"{{value:g}}{unit}, must be {legal}", meta["dims"][-1], value=array)
 
@@ -211,9 +211,9 @@ def _check_links(name: str, table: Any, kind: str, owner: Label, site: Label, si
     _check_index(name, table, row, "site", sizes["site"])
     label: Label = lambda k: f"{row} {k} ({owner(first[k])} at {site(table.site[k])})"  # noqa: E731
     _check_columns(name, table, label)
-    _refuse(_repeated(first * sizes["site"] + table.site), name, label, "this pair is listed twice")
     lonely = np.bincount(first, minlength=sizes[kind]) == 0
     _refuse(lonely, f"{kind}s", owner, f"has no site, must have at least one row in {name}")
+    _refuse(_repeated(first * sizes["site"] + table.site), name, label, "this pair is listed twice")
 
 
 # ---------------------------------------------------------------- sites
