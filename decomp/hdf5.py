@@ -93,8 +93,11 @@ def write_table(file: h5py.File, name: str, table: Table) -> None:
     group = file.create_group(name, track_order=True)
     write_attributes(group, long_name=(type(table).__doc__ or "").split("\n")[0])
     for f in table.columns():
-        meta = f.metadata
-        dataset = create_dataset(group, f.name, getattr(table, f.name), meta["kind"], meta["unit"], meta["long_name"])
+        meta, array = f.metadata, getattr(table, f.name)
+        shape = tuple(file[dim].shape[0] for dim in meta["dims"])
+        if array.shape != shape:
+            raise ValueError(f"{name}.{f.name}: shape {array.shape}, must be ({', '.join(meta['dims'])}) = {shape}")
+        dataset = create_dataset(group, f.name, array, meta["kind"], meta["unit"], meta["long_name"])
         for axis, dim in enumerate(meta["dims"]):
             dataset.dims[axis].attach_scale(file[dim])
 

@@ -164,6 +164,12 @@ def test_result_round_trip(saved: Path, tmp_path: Path) -> None:
     assert (tmp_path / "f.h5").read_bytes() == (tmp_path / "r.h5").read_bytes()
 
 
+def test_result_of_another_instance_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"schedule\.routed_gpu: shape .*, must be \(arc, period\) = \(0, 8\)"):
+        write_result(tmp_path / "r.h5", a_result(tiny()), build_instance(3, 8, 1.0, sites=SITES))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_result_without_schedule(tmp_path: Path) -> None:
     before = Result(Status.INFEASIBLE, np.inf, np.inf, None, None, provenance={"text": "x" * 200_000})
     write_result(tmp_path / "r.h5", before, tiny())

@@ -131,8 +131,8 @@ OTHERS = [
     ),
     (
         "arcs",
-        dict(stream=[0, 0, 0, 0], site=[0, 1, 2, 0]),
-        "arcs: arc 3 (stream 'chat' at site 'Albany'): this pair is",
+        dict(site=[0, 1, 2, 2]),
+        "arcs: arc 3 (stream 'code' at site 'Cork'): this pair is",
     ),
     ("arcs", dict(stream=[0, 0, 0, 0], site=[0, 1, 2, 2]), "streams: stream 'code': has no site, must have at least"),
     ("arcs", dict(stream=[0, 0, 0, 2]), "arcs.stream: arc 3: 2, must be an index of a stream, 0 to 1"),
