@@ -3,14 +3,13 @@
 One function per group of equations; each adds its variables and rows and returns its part of the net cost, USD.
 Numbers in brackets are the README's equation numbers. Variable names are the column names of the exported MPS:
 `imp_3_17` is the import of site 3 in period 17. Indices: i site, t period, m power segment, g generator, a arc,
-d stream, c candidate (a job at a site), j job, k pool arc, p pool; Δ = `hours`.
-
-Solving and files are `decomp.monolith`'s business, which knows the model as matrices only.
+d stream, c candidate (a job at a site), j job, k pool arc, p pool; Δ = `hours`. Solving and files are `decomp.monolith`'s business.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,10 +20,9 @@ from pyomo.opt import WriterFactory
 from decomp.instance import Array, Instance, Table
 from decomp.monolith import ExtensiveForm, solve
 from decomp.reductions import battery_ban_is_redundant, grid_ban_is_redundant, start_allowed
-from decomp.result import Result, Schedule
+from decomp.result import Iteration, Result, Schedule
 
-Model = Any
-Cost = Any
+Model = Cost = Any
 
 
 def build(instance: Instance, relax: bool = False) -> ExtensiveForm:
@@ -66,9 +64,10 @@ def solve_extensive(
     rel_gap: float = 1e-9,
     relax: bool = False,
     start: Schedule | None = None,
+    report: Callable[[Iteration], None] | None = None,
 ) -> Result:
     """Build the extensive form and solve it with HiGHS on one thread; see `decomp.monolith.solve`."""
-    return solve(build(instance, relax), time_limit=time_limit, rel_gap=rel_gap, start=start)
+    return solve(build(instance, relax), time_limit=time_limit, rel_gap=rel_gap, start=start, report=report)
 
 
 def build_model(instance: Instance) -> Model:

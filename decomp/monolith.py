@@ -255,7 +255,7 @@ def solve(
     time_limit : seconds for HiGHS; building and the last linear program come on top.
     rel_gap : stop at (incumbent - bound) / max(|incumbent|, 1 USD).
     start : a schedule to start from.
-    report : called with every improvement, for live tables.
+    report : called with every line of the log, for live tables.
 
     Returns
     -------
@@ -275,15 +275,14 @@ def solve(
         point.col_value = list(start_vector(form, start))
         highs.setSolution(point)
 
-    def heard(event: Any) -> None:
-        data = event.data_out
-        found = data.mip_primal_bound if data.mip_primal_bound < highspy.kHighsInf else None
-        log.append(Iteration(len(log), "mip", data.mip_dual_bound, found, time.perf_counter() - began))
+    def note(bound: float, incumbent: float) -> None:
+        seconds = form.build_seconds + time.perf_counter() - began
+        log.append(Iteration(len(log), "mip", bound, incumbent if np.isfinite(incumbent) else None, seconds))
         if report is not None:
             report(log[-1])
 
     if form.integer.any():
-        highs.cbMipLogging.subscribe(heard)
+        highs.cbMipLogging.subscribe(lambda event: note(event.data_out.mip_dual_bound, event.data_out.mip_primal_bound))
     highs.run()
     solved = time.perf_counter() - began
     facts = dict(
@@ -297,7 +296,9 @@ def solve(
         highs_status=highs.modelStatusToString(highs.getModelStatus()),
         nodes=int(highs.getInfo().mip_node_count),
     )
-    return replace(_conclude(form, highs, rel_gap, facts), log=tuple(log))
+    result = _conclude(form, highs, rel_gap, facts)
+    note(result.bound, result.incumbent)
+    return replace(result, log=tuple(log))
 
 
 def _conclude(form: ExtensiveForm, highs: highspy.Highs, rel_gap: float, facts: dict[str, Any]) -> Result:
