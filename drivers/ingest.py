@@ -50,7 +50,9 @@ def summary(instance: Instance) -> str:
     asked = requested_gpu(instance).sum() / gpus.sum()
     budget = "none" if np.isinf(instance.carbon_budget_t) else f"{instance.carbon_budget_t:.0f} t"
     return (
-        f"{instance.family}: " + ", ".join(f"{n} {k}s" for k, n in sizes.items()) + f", from {instance.start_utc}\n"
+        f"{instance.family}: "
+        + ", ".join(f"{n} {k}{'s' * (n > 1)}" for k, n in sizes.items())
+        + f", from {instance.start_utc}\n"
         f"asks for {100 * asked:.1f} % of {gpus.mean(axis=1).sum():,.0f} GPUs; carbon budget {budget}"
     )
 

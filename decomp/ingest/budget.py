@@ -21,21 +21,37 @@ def requested_gpu(instance: Instance) -> Array:
     return load
 
 
-def grid_emission_t(instance: Instance, share: Array) -> Array:
-    """Emission of each site, t, (site,), at a share (period,) of its GPUs, from wind, sun and grid alone."""
-    sites = instance.sites
+def emission_t(instance: Instance, share: Array) -> Array:
+    """Emission of each site, t, (site,), when it carries a share (period,) of its GPUs and follows prices.
+
+    Wind and sun come first; then every generator that is cheaper than the grid covers what it can, and sells up to
+    the export limit where that pays; the grid does the rest. Batteries, ramps and minimum times are left out.
+    """
+    sites, units = instance.sites, instance.generators
     load = sites.capacity_gpu * share
-    power = np.max(
-        sites.power_slope_mw_per_gpu[:, :, None] * load[:, None, :] + sites.power_intercept_mw[:, :, None], axis=1
-    )
-    imported = np.maximum(sites.pue * power - sites.wind_mw - sites.solar_mw, 0.0)
-    return (instance.period_h * sites.carbon_intensity * imported).sum(axis=1)
+    segments = sites.power_slope_mw_per_gpu[:, :, None] * load[:, None, :] + sites.power_intercept_mw[:, :, None]
+    need = np.maximum(sites.pue * segments.max(axis=1) - instance.renewable_mw, 0.0)
+    outlet = sites.export_limit_mw.copy()
+    emitted = np.zeros_like(need)
+    for g, i in enumerate(units.site):
+        most = units.p_max_mw[g]
+        cost = units.fuel_usd_per_mwh[g] + units.no_load_usd_per_h[g] / max(most, 1e-9)
+        room = need[i] * (sites.buy_price[i] > cost) + outlet[i] * (sites.sell_price[i] > cost)
+        output = np.minimum(most, room) * (room >= units.p_min_mw[g])
+        own = np.minimum(output, need[i])
+        need[i] -= own
+        outlet[i] -= np.minimum(output - own, outlet[i])
+        emitted[i] += units.emission_t_per_mwh[g] * output
+    return instance.period_h * (emitted + sites.carbon_intensity * need).sum(axis=1)
 
 
 def baseline_t(instance: Instance) -> float:
-    """Emission when every site carries the same share of the load asked for, at most all of its GPUs."""
+    """Emission when every site carries the same share of its GPUs, that of the load asked for to the GPUs installed.
+
+    A share above 1 is counted as it is: that work is done at other hours.
+    """
     share = requested_gpu(instance) / np.maximum(instance.sites.capacity_gpu.sum(axis=0), 1e-9)
-    return float(grid_emission_t(instance, np.minimum(share, 1.0)).sum())
+    return float(emission_t(instance, share).sum())
 
 
 def with_budget(instance: Instance, carbon: Carbon) -> Instance:

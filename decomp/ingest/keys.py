@@ -7,6 +7,7 @@ of range are refused with their dotted place.
 from __future__ import annotations
 
 import math
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -167,10 +168,12 @@ def fill(item: T, tags: dict[str, str]) -> T:
 
 
 def _fill(text: str, tags: dict[str, str]) -> str:
-    try:
-        return text.format(**tags)
-    except (KeyError, IndexError, ValueError) as error:
-        raise InputError(f"{text!r}: only {', '.join(tags)} may stand in braces") from error
+    def tag(match: re.Match[str]) -> str:
+        if match[1] not in tags:
+            raise InputError(f"{text!r}: no placeholder {match[0]}; there are {', '.join(tags)}")
+        return tags[match[1]]
+
+    return re.sub(r"\{(\w*)\}", tag, text)
 
 
 def key_reference(cls: type[Any], prefix: str = "") -> Iterator[str]:
@@ -180,7 +183,7 @@ def key_reference(cls: type[Any], prefix: str = "") -> Iterator[str]:
         kind, name = kinds[f.name], _join(prefix, f.name)
         inner = next((k for k in (kind, *get_args(kind)) if is_dataclass(k)), None)
         if inner is not None:
-            mark = {dict: ".NAME", list: "[]"}.get(get_origin(kind), "")  # type: ignore[arg-type]
+            mark = {dict: ".NAME", list: "[]"}.get(get_origin(kind) or kind, "")
             yield from key_reference(inner, name + mark)  # type: ignore[arg-type]
             continue
         usual: Any = f.default

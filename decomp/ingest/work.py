@@ -120,7 +120,12 @@ def _ordered(pair: list[float], name: str, low: float) -> None:
 
 def scaled_gpus(gpus: Array, hours: Array, work_gpu_h: float, largest: float) -> Array:
     """Whole servers of 8 GPUs, in the trace's proportions up to `largest`, that add up to the work wanted."""
-    low, high = 0.0, 2 * largest / gpus.min()
+    if (most := largest * float(hours.sum())) < work_gpu_h:
+        raise InputError(
+            f"gpu_hours_share: {len(gpus)} jobs of at most {largest:g} GPUs ask for at most {most:.0f} of the "
+            f"{work_gpu_h:.0f} GPU-hours wanted; take more days, or lower it"
+        )
+    low, high = 0.0, largest / gpus.min()
     for _ in range(60):
         factor = (low + high) / 2
         size = np.minimum(gpus * factor, largest)
