@@ -44,7 +44,7 @@ def described() -> str:
     return "\n".join(lines).replace("%", "%%")
 
 
-def settings(words: Sequence[str]) -> dict[str, str]:
+def settings(words: Sequence[str]) -> dict[str, Any]:
     """`NAME=VALUE` words as a dict; the last one of a name wins."""
     for word in words:
         if "=" not in word:
@@ -73,10 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     sizes = dict(sites=args.sites, periods=args.periods, jobs=args.jobs, streams=args.streams)
     given = settings(args.set)
-    for name in set(given) & {"family", "seed", *sizes}:
-        raise InputError(
-            f"--set {name}: not a setting; use --{name}" if name != "family" else "--set family: no setting"
-        )
+    for name in given.keys() & {"family", "seed", *sizes}:
+        raise InputError(f"--set {name}: not a setting but an argument of its own")
     instance = generate(args.family, **sizes, seed=args.seed, **given)
     write_instance(args.output, instance)
     print(f"{args.output}: {args.family}, seed {args.seed}: {summary(instance)}")
