@@ -22,6 +22,7 @@ from decomp.result import Iteration, Result
 
 HEADER_EVERY = 20
 LIVE_ROWS = 18
+REDRAW_SECONDS = 0.1
 
 
 def _age() -> float:
@@ -118,6 +119,7 @@ class Progress:
         self._rows: deque[tuple[str, ...]] = deque(maxlen=LIVE_ROWS)
         self._count = 0
         self._live: Any = None
+        self._due = 0.0
         self._terminal = root and self.stream.isatty() and os.environ.get("TERM", "") != "dumb"
 
     def __enter__(self) -> Progress:
@@ -139,7 +141,8 @@ class Progress:
             return
         if self._terminal:
             self._rows.append(cells(it))
-            self._refresh()
+            if time.monotonic() >= self._due:
+                self._refresh()
             return
         if self._count % HEADER_EVERY == 0:
             self._print(aligned(tuple(name for name, _ in COLUMNS)))
@@ -157,6 +160,7 @@ class Progress:
 
     def _stop(self) -> None:
         if self._live is not None:
+            self._refresh()
             self._live.stop()
             self._live = None
 
@@ -169,7 +173,7 @@ class Progress:
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for k, (name, _) in enumerate(COLUMNS):
-            style = {"bound USD": "blue", "incumbent USD": "dark_orange", "gap": "bold"}.get(name)
+            style = {"bound USD": "blue", "incumbent USD": "yellow", "gap": "bold"}.get(name)
             table.add_column(name, justify="left" if k == 0 else "right", style=style, no_wrap=True)
         for row in self._rows:
             table.add_row(*row)
@@ -178,6 +182,7 @@ class Progress:
             self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
             self._live.start()
         self._live.update(table, refresh=True)
+        self._due = time.monotonic() + REDRAW_SECONDS
 
 
 def plain(value: Any) -> Any:

@@ -148,12 +148,14 @@ class Clock:
 
 def steps(ax: Axes, clock: Clock, values: Array, **kwargs: Any) -> None:
     """A line that is constant over each period."""
-    ax.stairs(values, clock.edges, baseline=None, **{"linewidth": 1.0, "rasterized": clock.fine, **kwargs})
+    look = {"linewidth": 1.0, "rasterized": clock.fine, **kwargs}
+    ax.plot(clock.edges, np.append(values, values[-1:]), drawstyle="steps-post", **look)
 
 
 def band(ax: Axes, clock: Clock, low: Array, high: Array, **kwargs: Any) -> None:
     """An area between two lines that are constant over each period."""
-    ax.stairs(high, clock.edges, baseline=low, fill=True, **{"linewidth": 0, "rasterized": clock.fine, **kwargs})
+    look = {"linewidth": 0, "rasterized": clock.fine, **kwargs}
+    ax.fill_between(clock.edges, np.append(low, low[-1:]), np.append(high, high[-1:]), step="post", **look)
 
 
 def stack(ax: Axes, clock: Clock, layers: list[Layer], sign: float = 1.0) -> Array:

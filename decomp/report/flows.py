@@ -118,7 +118,7 @@ def stream_price(instance: Instance, dual: Dual | None) -> Array | None:
 def choose(instance: Instance, f: Flows, emissions: Array, price: Array | None) -> tuple[list[tuple[int, str]], bool]:
     """The sites to show in detail with the reason for each, and whether some were left out.
 
-    All sites when there are at most `SHOWN_SITES`; else those that `RULE` names, filled up by facility energy.
+    All sites when there are at most `SHOWN_SITES`; else those that `RULE` names, filled up by energy use.
     """
     n = instance.n_sites
     if n <= SHOWN_SITES:
@@ -139,5 +139,5 @@ def choose(instance: Instance, f: Flows, emissions: Array, price: Array | None) 
     for i in np.argsort(-f.facility.sum(axis=1), kind="stable"):
         if len(chosen) >= SHOWN_SITES:
             break
-        chosen.setdefault(int(i), "large energy use")
+        chosen.setdefault(int(i), "energy use")
     return list(chosen.items()), True

@@ -42,7 +42,7 @@ def money_picture(accounts: Accounts) -> Picture | None:
     if not parts or not np.isfinite(accounts.benefit):
         return None
     income = [(name, value, GREEN) for name, value in parts if value > 0]
-    costs = [(name, value, RED) for name, value in parts if value < 0]
+    costs = [(name, -value, RED) for name, value in parts if value < 0]
     rows = max(len(income) + 1, len(costs))
     fig = figure(10.4, 0.24 * rows + 0.65)
     left, right = fig.subplots(1, 2)
@@ -62,12 +62,11 @@ def _bars(ax: Axes, parts: list[tuple[str, float, str]], rows: int) -> None:
     y = np.arange(len(parts))
     ax.barh(y, values, color=[colour for _, _, colour in parts], height=0.7)
     for k, value in enumerate(values):
-        side = dict(ha="left", xytext=(4, 0)) if value >= 0 else dict(ha="right", xytext=(-4, 0))
         text = f"{value:,.3g}".replace("-", MINUS) if abs(value) < 100 else amount(float(value))
-        ax.annotate(text, (value, k), textcoords="offset points", va="center", fontsize=7.5, **side)  # type: ignore[arg-type]
+        ax.annotate(text, (max(value, 0), k), (4, 0), textcoords="offset points", va="center", fontsize=7.5)
     ax.set_yticks(y, [name for name, _, _ in parts])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(rows - 0.4, -0.6)
     ax.axvline(0, color=INK, linewidth=0.6)
-    ax.margins(x=0.14)
+    ax.set_xlim(min(0.0, 1.1 * float(values.min(initial=0.0))), 1.14 * max(float(values.max(initial=0.0)), 1e-9))
     ax.set_xlabel(unit)

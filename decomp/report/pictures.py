@@ -45,9 +45,7 @@ def _schedule(instance: Instance, result: Result, accounts: Accounts | None) -> 
     which = (
         f"{len(shown)} of {instance.n_sites} sites: {RULE}."
         if some
-        else "Every site."
-        if instance.n_sites > 1
-        else "The site."
+        else "Every site, from GPUs to power, battery and prices."
     )
     work = job_pictures(instance, schedule, f, [i for i, _ in shown])
     work += [p for p in (routing_picture(instance, schedule), class_picture(instance, schedule)) if p]

@@ -70,11 +70,12 @@ def site_picture(instance: Instance, f: Flows, price: Array | None, site: int, r
     if price is not None:
         prices.append(("USD/GPU-h", [("price of load", price[site : site + 1], BLUE)]))
     name = str(sites.name[site])
-    text, clipped = _panels(instance, row, prices, 5.4, f"Site {name}")
+    alone = instance.n_sites == 1
+    text, clipped = _panels(instance, row, prices, WIDE if alone else 5.4, f"Site {name}")
     battery = f", battery {amount(float(row.storage.max()))} MWh" if row.storage.max() > 0 else ""
-    why = f"Shown for its {reason}. " if reason else ""
+    why = f"Shown for its {reason}. " if reason else f"{HOW_TO_READ} " if alone else ""
     caption = f"{why}Peak import {amount(float(row.imports.max()), 1)} MW{battery}.{clipped}"
-    return Picture(text, name, caption, half=True)
+    return Picture(text, name, caption, half=not alone)
 
 
 def _panels(instance: Instance, f: Flows, prices: list[tuple[str, Lines]], width: float, alt: str) -> tuple[str, str]:
@@ -83,7 +84,7 @@ def _panels(instance: Instance, f: Flows, prices: list[tuple[str, Lines]], width
     battery = f.storage.max() > 0
     scale = 1.0 if wide else 0.8
     heights = [1.4, 2.9, *([0.85] if battery else []), *([0.85] * len(prices))]
-    gaps = [0.06 if wide else 0.22, 0.1 if wide else 0.38, *([0.2] * (len(heights) - 2))]
+    gaps = [0.06 if wide else 0.22, 0.1 if wide else 0.38, *([0.24] * (len(heights) - 2))]
     axes = _column(width, [h * scale for h in heights], gaps, right=1.5 if wide else 0.08)
     fig = axes[0].figure
     _gpus(axes[0], clock, f, wide)

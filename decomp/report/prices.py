@@ -61,7 +61,8 @@ def stream_price_picture(instance: Instance, price: Array) -> Picture:
     ax = fig.subplots()
     if few:
         for k, name in enumerate(names):
-            steps(ax, clock, price[k], color=CYCLE[k], label=name, linewidth=1.2)
+            dash = (0, (4, 2.5)) if k % 2 else "-"  # of two equal prices both stay visible
+            steps(ax, clock, price[k], color=CYCLE[k], label=name, linewidth=1.3, linestyle=dash)
         clipped = bool(clip_axis(ax, price))
         ax.set_ylabel("USD/GPU-h")
         ax.legend(loc="center left", bbox_to_anchor=(1.005, 0.5))
@@ -166,12 +167,13 @@ def convergence_picture(result: Result) -> Picture | None:
     _bounds(cost, time, bound, found)
     _phases(cost, log)
     if np.any(gap > 0):
-        rel.semilogy(time, np.where(gap > 0, gap, np.nan), color=INK, linewidth=1.3, marker=".", markersize=3)
+        rel.semilogy(time, np.where(gap > 0, gap, np.nan), color=INK, linewidth=1.3, marker=".", markersize=4)
         rel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         rel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         rel.yaxis.set_minor_formatter(NullFormatter())
     else:
-        rel.text(0.5, 0.5, "no gap: one of the two is missing", transform=rel.transAxes, ha="center", color=SOFT)
+        rel.text(0.5, 0.5, "no gap: bound or incumbent is missing", transform=rel.transAxes, ha="center", color=SOFT)
+        rel.set_axis_off()
     rel.set_ylabel("relative gap, %")
     for k, (name, values, colour) in enumerate(extra):
         ax = fig.add_subplot(grid[1, k])
@@ -190,15 +192,18 @@ def convergence_picture(result: Result) -> Picture | None:
 
 
 def _bounds(ax: Axes, time: Array, bound: Array, found: Array) -> None:
-    scale, unit = (1e6, "million") if np.nanmax(np.abs([*bound[-1:], *found[-1:]])) >= 1e7 else (1e3, "thousand")
-    ax.plot(time, bound / scale, color=BLUE, linewidth=1.4, label="bound", drawstyle="steps-post")
-    ax.plot(time, found / scale, color=ORANGE, linewidth=1.4, label="incumbent", drawstyle="steps-post")
-    last_bound, last_found = _last(bound), _last(found)
-    ends = [v for v in (last_bound, last_found) if v is not None]
-    spread = max(max(ends) - min(ends), 2e-3 * max(abs(v) for v in ends), 1e-6)
+    """Both series, their last values written out; early values far from these are left outside."""
+    ends = [float(v[np.isfinite(v)][-1]) for v in (bound, found) if np.isfinite(v).any()]
+    scale, unit = (1e6, "million") if max(map(abs, ends)) >= 1e7 else (1e3, "thousand")
+    for values, colour, label in ((bound, BLUE, "bound"), (found, ORANGE, "incumbent")):
+        if np.isfinite(values).any():
+            ax.plot(time, values / scale, color=colour, linewidth=1.4, label=label, drawstyle="steps-post")
+            last = np.flatnonzero(np.isfinite(values))[-1]
+            ax.plot(time[last], values[last] / scale, "o", color=colour, markersize=4, clip_on=False)
+    spread = max(max(ends) - min(ends), 2e-3 * max(map(abs, ends)), 1e-6)
     everything = np.concatenate([bound[np.isfinite(bound)], found[np.isfinite(found)]])
     low, high = max(everything.min(), min(ends) - 8 * spread), min(everything.max(), max(ends) + 8 * spread)
-    pad = 0.05 * max(high - low, spread)
+    pad = 0.06 * max(high - low, spread)
     ax.set_ylim((low - pad) / scale, (high + pad) / scale)
     ax.set_ylabel(f"net cost, {unit} USD")
     ax.legend(loc="best")
@@ -217,8 +222,3 @@ def _phases(ax: Axes, log: list[Iteration]) -> None:
         if at > last:
             ax.text(at, 1.01, log[k].phase, transform=ax.get_xaxis_transform(), fontsize=7.5, color=SOFT, va="bottom")
             last = at + span * (len(log[k].phase) + 1) / 80  # about as far as the text reaches
-
-
-def _last(values: Array) -> float | None:
-    finite = values[np.isfinite(values)]
-    return float(finite[-1]) if len(finite) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
@@ -37,25 +39,27 @@ def routing_picture(instance: Instance, schedule: Schedule) -> Picture | None:
     """Mean load from each stream (origin and class) to each site."""
     if not instance.n_streams:
         return None
-    shape = (instance.n_streams, instance.n_sites)
-    mean, allowed = np.zeros(shape), np.zeros(shape, dtype=bool)
-    np.add.at(mean, (instance.arcs.stream, instance.arcs.site), schedule.routed_gpu.mean(axis=1))
-    allowed[instance.arcs.stream, instance.arcs.site] = True
+    load = schedule.routed_gpu.mean(axis=1)
     demand = instance.demand_gpu.mean(axis=1)
-    share = np.minimum(100 * np.divide(mean.sum(axis=1), demand, out=np.ones_like(demand), where=demand > 0), 100)
-    share[demand <= 0] = 100
-    text, how = (_matrix if max(shape) <= MATRIX else _map)(instance, mean, allowed, share)
-    trip, weight = "", schedule.routed_gpu.sum(axis=1)
-    if np.any(instance.arcs.round_trip_ms) and weight.sum() > 0:
-        milliseconds = np.average(instance.arcs.round_trip_ms, weights=weight)
+    served = np.bincount(instance.arcs.stream, load, instance.n_streams)
+    share = np.minimum(100 * np.divide(served, demand, out=np.ones_like(demand), where=demand > 0), 100)
+    small = max(instance.n_streams, instance.n_sites) <= MATRIX
+    text, how = (_matrix if small else _map)(instance, load, share)
+    trip = ""
+    if np.any(instance.arcs.round_trip_ms) and load.sum() > 0:
+        milliseconds = np.average(instance.arcs.round_trip_ms, weights=load)
         trip = f" The load-weighted mean round trip is {milliseconds:.0f} ms."
     return Picture(text, "Where inference runs", f"{how}{trip}")
 
 
-def _matrix(instance: Instance, mean: Array, allowed: Array, share: Array) -> tuple[str, str]:
+def _matrix(instance: Instance, load: Array, share: Array) -> tuple[str, str]:
     """Every stream and site as a cell."""
+    arcs, shape = instance.arcs, (instance.n_streams, instance.n_sites)
+    mean, allowed = np.zeros(shape), np.zeros(shape, dtype=bool)
+    np.add.at(mean, (arcs.stream, arcs.site), load)
+    allowed[arcs.stream, arcs.site] = True
     names = [short(str(n), 16) for n in instance.sites.name]
-    flat = len(names) <= 8
+    flat = len(names) * max(len(name) for name in names) <= 120
     fig = figure(10.4, 0.24 * len(mean) + (0.7 if flat else 1.4))
     ax = fig.subplots()
     _cells(fig, ax, mean, allowed)
@@ -101,50 +105,56 @@ def _cells(fig: Figure, ax: Axes, mean: Array, allowed: Array) -> None:
         spine.set_visible(False)
 
 
-def _map(instance: Instance, mean: Array, allowed: Array, share: Array) -> tuple[str, str]:
+def _map(instance: Instance, load: Array, share: Array) -> tuple[str, str]:
     """Every flow as a dot; streams and sites ordered so that neighbours exchange load."""
-    rows, columns, west_east = _orders(instance, mean)
-    mean = mean[np.ix_(rows, columns)]
+    row, column, west_east = _places(instance, load)
     kinds, names = _classes(instance)
+    arcs, largest = instance.arcs, max(float(load.max(initial=0.0)), 1e-9)
+    used = load > 1e-6 * largest
     fig = figure(10.4, 5.4)
     ax, side = fig.subplots(1, 2, width_ratios=[8, 1], sharey=True)
-    r, c = np.nonzero(mean > 1e-6 * max(float(mean.max()), 1e-9))
-    colours = np.array(CYCLE)[kinds[rows][r]]
-    area = 1.5 + 22 * mean[r, c] / max(float(mean.max()), 1e-9)
-    ax.scatter(c + 0.5, r + 0.5, s=area, c=colours, linewidths=0, alpha=0.85, rasterized=True)
-    ax.set(xlim=(0, mean.shape[1]), ylim=(mean.shape[0], 0), xticks=[], yticks=[])
-    ax.set_xlabel(plural(mean.shape[1], "site") + (", from west to east" if west_east else ""))
-    ax.set_ylabel(plural(mean.shape[0], "stream"))
-    look = dict(marker="o", linestyle="", markersize=4)
-    keys = [Line2D([], [], color=CYCLE[k], label=name, **look) for k, name in enumerate(names)]  # type: ignore[arg-type]
+    look: dict[str, Any] = dict(linewidths=0, alpha=0.85, rasterized=True)
+    colours = np.array(CYCLE)[kinds[arcs.stream[used]]]
+    x, y = column[arcs.site[used]] + 0.5, row[arcs.stream[used]] + 0.5
+    ax.scatter(x, y, s=1.5 + 22 * load[used] / largest, c=colours, **look)
+    ax.set(xlim=(0, instance.n_sites), ylim=(instance.n_streams, 0), xticks=[], yticks=[])
+    ax.set_xlabel(plural(instance.n_sites, "site") + (", from west to east" if west_east else ""))
+    ax.set_ylabel(plural(instance.n_streams, "stream"))
+    dot: dict[str, Any] = dict(marker="o", linestyle="", markersize=4)
+    keys = [Line2D([], [], color=CYCLE[k], label=name, **dot) for k, name in enumerate(names)]
     ax.legend(handles=keys, loc="lower left", bbox_to_anchor=(-0.005, 1.0), ncols=7, borderaxespad=0.1)
-    side.barh(np.arange(len(rows)) + 0.5, share[rows], height=1.0, color="#d5e6f2", linewidth=0, rasterized=True)
-    side.barh(np.arange(len(rows)) + 0.5, 100 - share[rows], left=share[rows], height=1.0, color=RED, rasterized=True)
+    lines = np.append(share[np.argsort(row)], share[row.argmax()])
+    edges = np.arange(instance.n_streams + 1)
+    side.fill_betweenx(edges, 0, lines, step="post", color="#d5e6f2", linewidth=0, rasterized=True)
+    side.fill_betweenx(edges, lines, 100, step="post", color=RED, linewidth=0, rasterized=True)
     side.set(xlim=(0, 100), xlabel="served, %")
     caption = (
         "Every flow of inference as a dot: row is the stream, column the site, area the mean load in GPUs (largest "
-        f"{amount(float(mean.max()))}), colour the class. Streams are ordered by where their load goes, so a narrow "
-        "diagonal is work that stays near and scattered dots are work sent far. On the right the share of each stream "
-        "that is served; red is dropped."
+        f"{amount(largest)}), colour the class. Streams are ordered by where their load goes, so a narrow diagonal is "
+        "work that stays near and scattered dots are work sent far. On the right the share of each stream that is "
+        "served; red is dropped."
     )
     return svg(fig, "Routing of inference"), caption
 
 
-def _orders(instance: Instance, mean: Array) -> tuple[Array, Array, bool]:
-    """Orders of streams and sites that put flows near the diagonal, and whether sites go from west to east."""
+def _places(instance: Instance, load: Array) -> tuple[Array, Array, bool]:
+    """Rows of streams and columns of sites that put flows near the diagonal; True if sites go from west to east."""
+    stream, site = instance.arcs.stream, instance.arcs.site
     west_east = bool(np.all(np.isfinite(instance.sites.longitude)))
-    place = np.argsort(np.argsort(instance.sites.longitude, kind="stable")).astype(float) if west_east else None
-    rank = np.arange(instance.n_streams, dtype=float)
-    for _ in range(8):
-        site = place if place is not None else _ranks(_centre(mean.T, rank))
-        rank = _ranks(_centre(mean, site))
-    return np.argsort(rank), np.argsort(site), west_east
+    column = _ranks(instance.sites.longitude)
+    row = np.arange(instance.n_streams, dtype=float)
+    for _ in range(1 if west_east else 8):
+        if not west_east:
+            column = _ranks(_centre(site, row[stream], load, instance.n_sites))
+        row = _ranks(_centre(stream, column[site], load, instance.n_streams))
+    return row, column, west_east
 
 
-def _centre(weights: Array, place: Array) -> Array:
-    """Mean place of each row's load; the overall middle for a row without load."""
-    total = weights.sum(axis=1)
-    return np.divide(weights @ place, total, out=np.full(len(total), len(place) / 2), where=total > 0)
+def _centre(owner: Array, place: Array, load: Array, count: int) -> Array:
+    """Mean place of each owner's load; the overall middle for one without load."""
+    total = np.bincount(owner, load, count)
+    middle = np.full(count, place.mean() if len(place) else 0.0)
+    return np.divide(np.bincount(owner, load * place, count), total, out=middle, where=total > 0)
 
 
 def _ranks(values: Array) -> Array:

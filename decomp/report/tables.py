@@ -12,7 +12,7 @@ import numpy as np
 
 from decomp.accounts import Accounts
 from decomp.instance import Instance
-from decomp.progress import gap_rel, percent
+from decomp.progress import gap_rel
 from decomp.report.flows import homes
 from decomp.report.money import benefits
 from decomp.report.words import CO2, STATUS, amount, figures, plural, share, usd
@@ -53,7 +53,7 @@ def key_figures(instance: Instance, result: Result, accounts: Accounts | None) -
     """What a reader wants to know first."""
     gap = gap_rel(result.bound, result.incumbent)
     left = f"{amount(result.gap_abs)} USD" if gap < math.inf else ""
-    shown = [Figure("Proven gap", _percent(gap), "", left)]
+    shown = [Figure("Proven gap", gap_text(gap), "", left)]
     if accounts is None:
         value, unit = usd(-result.bound)
         return [Figure("Benefit at most", value, unit, "no schedule, only a bound"), *shown]
@@ -135,7 +135,7 @@ def _bounds(instance: Instance, result: Result) -> Sheet:
         ("Incumbent, net cost, USD", amount(result.incumbent, 2)),
         ("Bound, net cost, USD", amount(result.bound, 2)),
         ("Absolute gap, USD", amount(result.gap_abs, 2) if math.isfinite(result.gap_abs) else "none"),
-        ("Relative gap", _percent(gap_rel(result.bound, result.incumbent))),
+        ("Relative gap", gap_text(gap_rel(result.bound, result.incumbent))),
     ]
     if dual is not None:
         rows.append(("Shadow price of carbon, USD/t", amount(dual.carbon_price, 2)))
@@ -212,18 +212,23 @@ def _sites(instance: Instance, s: Schedule, a: Accounts) -> Sheet:
     return Sheet("Sites", header, rows, note, wide=True)
 
 
-def _percent(gap: float) -> str:
-    return percent(gap) if math.isfinite(gap) else "none"
+def gap_text(gap: float) -> str:
+    """A gap with about three digits that count."""
+    if not math.isfinite(gap):
+        return "none"
+    digits = next((d for d, limit in ((1, 0.1), (2, 0.01), (3, 1e-3), (4, 1e-4)) if abs(gap) >= limit), 5)
+    return f"{amount(100 * gap, digits)} %"
 
 
 def provenance(instance: Instance, result: Result, digest: str) -> list[tuple[str, str]]:
     """Where instance and result come from, as name and value."""
+    facts = {key: value for key, value in result.provenance.items() if (key, value) != ("instance_hash", digest)}
     rows = [
         ("instance", f"{instance.family}, seed {instance.seed}"),
         ("instance hash", digest),
         ("source", instance.source),
         ("start", instance.start_utc),
-        *_flat(result.provenance),
+        *_flat(facts),
     ]
     return [(name, value) for name, value in rows if value]
 

@@ -1,0 +1,102 @@
+"""Put several results side by side, as a Markdown table."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from decomp.accounts import account
+from decomp.instance import InputError, Instance
+from decomp.progress import gap_rel
+from decomp.result import Result
+from decomp.store import instance_hash, read_instance, read_result
+
+from .common import run
+
+HEADER = ("file", "method", "status", "bound", "incumbent", "gap", "seconds", "ranks", "served", "jobs", "emissions")
+UNITS = ("", "", "", "USD", "USD", "", "s", "", "", "", "t CO2")
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="compare", description=__doc__)
+    p.add_argument("results", type=Path, nargs="+", help="result files")
+    p.add_argument("--instance", type=Path, help="their instance file: fills in emissions where a result lacks them")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    instance = read_instance(args.instance) if args.instance else None
+    if instance is not None:
+        wrong = [str(path) for path in args.results if instance_hash(path) != instance.content_hash()]
+        if wrong:
+            raise InputError(f"{', '.join(wrong)}: belongs to another instance than {args.instance}")
+    rows = [row(path, read_result(path), instance) for path in args.results]
+    print("\n".join(markdown(rows)))
+    return 0
+
+
+def row(path: Path, result: Result, instance: Instance | None = None) -> tuple[str, ...]:
+    """One result as the cells of the table."""
+    facts, gap = result.provenance, gap_rel(result.bound, result.incumbent)
+    seconds = facts.get("wall_seconds", result.log[-1].wall_seconds if result.log else None)
+    served, jobs = work(result)
+    return (
+        path.name,
+        str(facts.get("method", "")),
+        result.status.value,
+        number(result.bound),
+        number(result.incumbent),
+        f"{100 * gap:.3f} %" if math.isfinite(gap) else "",
+        number(seconds, 1),
+        str(facts.get("ranks", "")),
+        served,
+        jobs,
+        number(emissions(result, instance), 1),
+    )
+
+
+def work(result: Result) -> tuple[str, str]:
+    """Share of inference that is served, and jobs accepted of all."""
+    schedule = result.schedule
+    if schedule is None:
+        return "", ""
+    served, lost = float(schedule.routed_gpu.sum()), float(schedule.unserved_gpu.sum())
+    share = f"{100 * served / (served + lost):.1f} %" if served + lost > 0 else ""
+    jobs = f"{np.count_nonzero(schedule.job_site >= 0)}/{len(schedule.job_site)}" if len(schedule.job_site) else ""
+    return share, jobs
+
+
+def emissions(result: Result, instance: Instance | None) -> float | None:
+    """Emissions of the schedule, t CO2: from the instance, else as the result states them."""
+    if instance is not None and result.schedule is not None:
+        return float(account(instance, result.schedule).emissions_t.sum())
+    stated = result.provenance.get("emissions_t")
+    return float(stated) if isinstance(stated, int | float) else None
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    return f"{value:,.{digits}f}" if value is not None and math.isfinite(value) else ""
+
+
+def markdown(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines of a Markdown table, aligned for the eye too; numbers flush right."""
+    head = tuple(f"{name}, {unit}" if unit else name for name, unit in zip(HEADER, UNITS, strict=True))
+    cells = [tuple(text.replace("|", "\\|") for text in line) for line in (head, *rows)]
+    widths = [max(3, *(len(line[k]) for line in cells)) for k in range(len(HEADER))]
+    left = [k < 3 for k in range(len(HEADER))]
+    rule = "|".join(f":{'-' * w}-" if flush else f"-{'-' * w}:" for w, flush in zip(widths, left, strict=True))
+    lines = [
+        "| " + " | ".join(t.ljust(w) if f else t.rjust(w) for t, w, f in zip(line, widths, left, strict=True)) + " |"
+        for line in cells
+    ]
+    return [lines[0], f"|{rule}|", *lines[1:]]
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
