@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from decomp.families import weather
 from decomp.families.weather import Clock
 from decomp.instance import Array
 
@@ -38,6 +39,43 @@ def it_power_mw(curve: dict[str, Any], load_gpu: Array) -> Array:
     for m in range(1, slope.shape[1]):
         np.maximum(power, slope[:, m : m + 1] * load_gpu + intercept[:, m : m + 1], out=power)
     return np.asarray(power)
+
+
+def microgrids(
+    rng: Rng,
+    latitude: Array,
+    longitude: Array,
+    installed_gpu: Array,
+    clock: Clock,
+    *,
+    renewables: float = 1.0,
+    battery: float = 1.0,
+    exact: float = 0.0,
+) -> tuple[dict[str, Any], Array]:
+    """Sites with power curve, cooling, wind and sun at about half of them, battery and grid connection; and the
+    facility power of each at full load on its hottest period, MW, (site,). A quarter cannot run full on the grid alone.
+    """
+    n = len(latitude)
+    curve = power_curve(rng, installed_gpu)
+    cooling = weather.pue(weather.temperature_c(rng, latitude, longitude, clock))
+    peak = it_power_mw(curve, installed_gpu[:, None])[:, 0] * cooling.max(axis=1)
+    wind = renewables * rng.uniform(0.2, 0.8, n) * (rng.random(n) < 0.4) * peak
+    sun = renewables * rng.uniform(0.2, 0.6, n) * (rng.random(n) < 0.5) * peak
+    grid = np.where(rng.random(n) < 0.25, 0.85, 1.15) * peak
+    table = dict(
+        latitude=latitude,
+        longitude=longitude,
+        capacity_gpu=np.repeat(installed_gpu[:, None], clock.n_periods, axis=1),
+        **curve,
+        exact_power_curve=rng.random(n) < exact,
+        pue=cooling,
+        wind_mw=wind[:, None] * weather.wind_factor(rng, n, clock),
+        solar_mw=sun[:, None] * weather.solar_factor(rng, latitude, longitude, clock),
+        import_limit_mw=np.repeat(grid[:, None], clock.n_periods, axis=1),
+        export_limit_mw=np.repeat(0.5 * peak[:, None], clock.n_periods, axis=1),
+        **batteries(rng, peak, battery),
+    )
+    return table, peak
 
 
 def batteries(rng: Rng, peak_mw: Array, scale: float = 1.0) -> dict[str, Array]:

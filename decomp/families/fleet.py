@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from decomp.families import equipment, markets, weather, work
+from decomp.families import equipment, markets, work
 from decomp.families.family import Family, Request, setting
-from decomp.families.geography import nearest, paired_km
+from decomp.families.geography import nearest
 from decomp.families.weather import Clock
 from decomp.instance import Array, Instance, build_instance
 
@@ -41,7 +41,7 @@ class Fleet(Family):
     generators: float = setting(0.6, "share of sites with a generator", low=0.0, high=1.0)
     battery: float = setting(1.0, "scale of the batteries", low=0.0, high=10.0)
     renewables: float = setting(1.0, "scale of wind and sun at the sites", low=0.0, high=10.0)
-    budget: float = setting(1.08, "carbon budget, share of the emissions of work spread evenly", low=0.3, high=100.0)
+    budget: float = setting(1.05, "carbon budget, share of the emissions of work spread evenly", low=0.3, high=100.0)
     pools: int = setting(0, "deferrable pools", low=0, high=1_000_000)
     mandatory: float = setting(0.0, "share of the sites with one mandatory job", low=0.0, high=1.0)
     exact: float = setting(0.0, "share of sites with an exact power curve", low=0.0, high=1.0)
@@ -53,11 +53,28 @@ class Fleet(Family):
         clock = Clock(request.periods or round(24 / self.period_h), self.period_h, self.day)
         rngs = np.random.default_rng(request.seed).spawn(5)
         latitude, longitude, market = _geography(rngs[0], n_sites)
-        table = dict(latitude=latitude, longitude=longitude)
-        table |= self.hardware(rngs[1], latitude, longitude, clock)
-        table |= self.tariffs(rngs[2], table, market, clock)
-        sections = self.work(rngs[3], rngs[4], table, market, clock, request)
-        peak = table["import_limit_mw"][:, 0]
+        installed = np.maximum(8.0, np.rint(self.gpus * rngs[1].uniform(0.8, 1.25, n_sites) / 8.0) * 8.0)
+        table, peak = equipment.microgrids(
+            rngs[1],
+            latitude,
+            longitude,
+            installed,
+            clock,
+            renewables=self.renewables,
+            battery=self.battery,
+            exact=self.exact,
+        )
+        table |= markets.tariffs(
+            rngs[2],
+            markets.MARKETS,
+            market,
+            peak,
+            clock,
+            spikes=self.spikes,
+            negative=self.negative,
+            retail=self.retail,
+        )
+        sections = self._work(rngs[3], rngs[4], (latitude, longitude), market, installed, clock, request)
         busy = equipment.emissions_t(table, work.even_load(sections, table["capacity_gpu"], clock), clock)
         return build_instance(
             n_sites,
@@ -72,103 +89,55 @@ class Fleet(Family):
             **sections,
         )
 
-    def hardware(self, rng: Rng, latitude: Array, longitude: Array, clock: Clock) -> dict[str, Any]:
-        """GPUs, power curve, cooling, wind and sun, battery and grid connection of the sites."""
-        n = len(latitude)
-        installed = np.rint(self.gpus * rng.uniform(0.8, 1.25, n) / 8.0) * 8.0
-        curve = equipment.power_curve(rng, installed)
-        cooling = weather.pue(weather.temperature_c(rng, latitude, longitude, clock))
-        full = equipment.it_power_mw(curve, installed[:, None])[:, 0]
-        peak = full * cooling.max(axis=1)
-        wind = self.renewables * rng.uniform(0.2, 0.8, n) * (rng.random(n) < 0.4) * peak
-        sun = self.renewables * rng.uniform(0.2, 0.6, n) * (rng.random(n) < 0.5) * peak
-        grid = np.where(rng.random(n) < 0.25, 0.85, 1.15) * peak
-        return dict(
-            capacity_gpu=np.repeat(installed[:, None], clock.n_periods, axis=1),
-            **curve,
-            exact_power_curve=rng.random(n) < self.exact,
-            pue=cooling,
-            wind_mw=wind[:, None] * weather.wind_factor(rng, n, clock),
-            solar_mw=sun[:, None] * weather.solar_factor(rng, latitude, longitude, clock),
-            import_limit_mw=np.repeat(grid[:, None], clock.n_periods, axis=1),
-            export_limit_mw=np.repeat(0.5 * peak[:, None], clock.n_periods, axis=1),
-            **equipment.batteries(rng, peak, self.battery),
-        )
-
-    def tariffs(self, rng: Rng, table: dict[str, Any], market: Array, clock: Clock) -> dict[str, Any]:
-        """Prices and carbon intensities; a retail site pays more, sells for less, and pays for its peak."""
-        traded = markets.MARKETS
-        highest = markets.column(traded, "price_max")
-        common = markets.market_prices(rng, traded, clock, self.spikes)
-        price = markets.local_prices(rng, common, market, highest, clock)
-        retail = rng.random(len(market)) < self.retail
-        price = markets.make_negative(rng, price, self.negative, ~retail)
-        carbon = markets.local_carbon(rng, markets.market_carbon(rng, traded, clock), market)
-        per_kw_month = rng.uniform(5.0, 20.0, len(market))
-        peak = table["import_limit_mw"][:, 0] / 1.15
-        return dict(
-            buy_price=np.where(retail[:, None], price + 25.0, price),
-            sell_price=np.where(retail[:, None], 0.7 * price, price - 1.0),
-            demand_charge=np.where(retail, per_kw_month * 1000.0 * clock.horizon_h / 730.0, 0.0),
-            peak_so_far_mw=np.where(retail, 0.6 * peak, 0.0),
-            carbon_intensity=carbon,
-        )
-
-    def work(
-        self, rng_jobs: Rng, rng_streams: Rng, table: dict[str, Any], market: Array, clock: Clock, request: Request
+    def _work(
+        self,
+        rng_jobs: Rng,
+        rng_streams: Rng,
+        place: tuple[Array, Array],
+        market: Array,
+        capacity: Array,
+        clock: Clock,
+        request: Request,
     ) -> Sections:
         """Jobs, pools and streams that ask for `load` of the GPU-hours; inference takes what training leaves."""
-        place = (table["latitude"], table["longitude"])
-        capacity = table["capacity_gpu"].min(axis=1)
         n_sites = len(capacity)
-        near, _ = nearest(*place, *place, min(7, n_sites))
-        neighbours = near[:, 1:]
-        jobs, candidates = self._jobs(rng_jobs, place, neighbours, capacity, clock, request)
-        wanted = self.load * clock.horizon_h * capacity.sum()
-        rest = wanted - float(np.sum(jobs.get("gpus", 0.0) * jobs.get("periods", 0.0))) * clock.period_h
-        share = 0.2 * wanted if self.pools else 0.0
-        pools, pool_arcs = work.deferrable_pools(rng_jobs, self.pools, neighbours, capacity, share, clock)
-        rest = max(rest - share, 0.15 * wanted)
-        streams, arcs = self._streams(rng_streams, place, market, capacity, rest, clock, request)
-        return dict(jobs=jobs, candidates=candidates, pools=pools, pool_arcs=pool_arcs, streams=streams, arcs=arcs)
-
-    def _jobs(
-        self, rng: Rng, place: tuple[Array, Array], neighbours: Array, capacity: Array, clock: Clock, request: Request
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        n_sites = len(capacity)
+        neighbours = nearest(*place, *place, min(7, n_sites))[0][:, 1:]
         by_default = round(self.jobs_per_site * n_sites * clock.horizon_h / 24.0)
         n_jobs = by_default if request.jobs is None else request.jobs
-        if not n_jobs:
-            return {}, {}
-        home = np.arange(n_jobs) % n_sites
-        places = work.mixed_candidates(rng, home, neighbours, n_sites, self.candidates)
-        away = np.stack([paired_km(*place, home, places[:, k]) for k in range(places.shape[1])], axis=1)
         shape = work.JobShape(self.job_low, max(self.job_low, self.job_high))
-        jobs, candidates = work.training_jobs(rng, home, places, away, capacity, shape, clock)
-        jobs["mandatory"] = np.arange(n_jobs) < round(self.mandatory * n_sites)  # at most one a home: they fit
-        return jobs, candidates
+        jobs, candidates = work.training_jobs(
+            rng_jobs, n_jobs, place, neighbours, capacity, self.candidates, shape, clock
+        )
+        if n_jobs:  # at most one a home site, so that they fit
+            jobs["mandatory"] = np.arange(n_jobs) < round(self.mandatory * n_sites)
+        wanted = self.load * clock.horizon_h * float(capacity.sum())
+        deferrable = 0.2 * wanted if self.pools else 0.0
+        pools, pool_arcs = work.deferrable_pools(rng_jobs, self.pools, neighbours, capacity, deferrable, clock)
+        rest = max(wanted - deferrable - work.training_gpu_h(jobs, clock), 0.15 * wanted)
+        n_streams = max(4, round(n_sites / 3)) if request.streams is None else request.streams
+        streams, arcs = self._streams(rng_streams, n_streams, place, market, capacity, rest, clock)
+        return dict(jobs=jobs, candidates=candidates, pools=pools, pool_arcs=pool_arcs, streams=streams, arcs=arcs)
 
     def _streams(
         self,
         rng: Rng,
+        n: int,
         place: tuple[Array, Array],
         market: Array,
         capacity: Array,
         gpu_h: float,
         clock: Clock,
-        request: Request,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        n_sites = len(capacity)
-        n = max(4, round(n_sites / 3)) if request.streams is None else request.streams
         if not n:
             return {}, {}
-        near = np.arange(n) % n_sites  # sites cycle through the markets, and so do the origins
-        latitude = np.clip(place[0][near] + rng.normal(0.0, 0.8, n), -85, 85)
+        near = np.arange(n) % len(capacity)  # sites cycle through the markets, and so do the origins
+        latitude = np.clip(place[0][near] + rng.normal(0.0, 0.8, n), -85.0, 85.0)
         longitude = place[1][near] + rng.normal(0.0, 0.8, n)
         arcs, limit = work.reach(rng, latitude, longitude, *place, self.reach, self.reach_most)
         weight = work.accessible_share(arcs, capacity, n)
-        names = np.array([m.name for m in markets.MARKETS])
-        return work.inference_streams(rng, longitude, names[market[near]], limit, weight, gpu_h, clock), arcs
+        kind = rng.integers(0, len(work.CLASSES), n)
+        origin = np.array([m.name for m in markets.MARKETS])[market[near]]
+        return work.inference_streams(rng, longitude, origin, kind, limit, weight, gpu_h, clock), arcs
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from decomp.instance import Array
 
 Rng = np.random.Generator
 
+HOURS_PER_MONTH = 730.0
+
 
 @dataclass(frozen=True)
 class Market:
@@ -65,6 +67,7 @@ def market_prices(rng: Rng, markets: tuple[Market, ...], clock: Clock, spikes: f
     spread = (column(markets, "price_high") - column(markets, "price_low")) / column(markets, "price_mean")
     shape = np.maximum(0.12, 1.0 + 0.30 * spread * (peaks - 0.5) - 1.1 * dip)
     noise = np.exp(0.09 * spread * smooth_noise(rng, len(markets), clock, 4.0))
+    noise *= np.exp(0.09 * spread * smooth_noise(rng, len(markets), clock, 40.0))
     price = column(markets, "price_mean") * _normalised(shape * noise) * rng.uniform(0.85, 1.2, (len(markets), 1))
     return price * _spikes(rng, price.shape, spikes)
 
@@ -114,6 +117,38 @@ def market_carbon(rng: Rng, markets: tuple[Market, ...], clock: Clock) -> Array:
     shape = np.maximum(0.1, 1.0 - 0.9 * dip + 0.12 * swing * smooth_noise(rng, len(markets), clock, 8.0))
     level = 1.0 + 0.12 * swing * rng.uniform(-1.0, 1.0, (len(markets), 1))
     return np.clip(column(markets, "carbon_mean") * level * _normalised(shape), 0.7 * low, 1.15 * high)
+
+
+def tariffs(
+    rng: Rng,
+    markets: tuple[Market, ...],
+    market: Array,
+    peak_mw: Array,
+    clock: Clock,
+    *,
+    spikes: float,
+    negative: float,
+    retail: float,
+) -> dict[str, Array]:
+    """Prices and carbon intensities of sites in markets, (site, period).
+
+    A wholesale site trades at the market's price. A retail site (a share of them) pays 25 USD/MWh more, sells for
+    less, and pays a demand charge: the horizon's part of 5-20 USD per kW and month.
+    """
+    n = len(market)
+    price = market_prices(rng, markets, clock, spikes)
+    price = local_prices(rng, price, market, column(markets, "price_max"), clock)
+    on_retail = rng.random(n) < retail
+    price = make_negative(rng, price, negative, ~on_retail)
+    carbon = local_carbon(rng, market_carbon(rng, markets, clock), market)
+    per_kw_month = rng.uniform(5.0, 20.0, n)
+    return dict(
+        buy_price=np.where(on_retail[:, None], price + 25.0, price),
+        sell_price=np.where(on_retail[:, None], 0.7 * price, price - 1.0),
+        demand_charge=np.where(on_retail, per_kw_month * 1000.0 * clock.horizon_h / HOURS_PER_MONTH, 0.0),
+        peak_so_far_mw=np.where(on_retail, 0.6 * peak_mw, 0.0),
+        carbon_intensity=carbon,
+    )
 
 
 def local_carbon(rng: Rng, carbon: Array, market: Array) -> Array:

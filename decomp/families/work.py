@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from decomp.families.geography import nearest, round_trip_ms
+from decomp.families.geography import nearest, paired_km, round_trip_ms
 from decomp.families.weather import Clock, smooth_noise
 from decomp.instance import Array
 
@@ -48,20 +48,30 @@ def _log_uniform(rng: Rng, low: float, high: float, n: int) -> Array:
 
 
 def training_jobs(
-    rng: Rng, home: Array, places: Array, distance: Array, capacity: Array, shape: JobShape, clock: Clock
+    rng: Rng,
+    n: int,
+    place: tuple[Array, Array],
+    neighbours: Array,
+    capacity: Array,
+    count: int,
+    shape: JobShape,
+    clock: Clock,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Jobs and their candidates.
+    """Jobs, spread evenly over home sites, and their candidates, home first.
 
     Parameters
     ----------
-    home : home site of each job, (job,).
-    places : candidate sites of each job, home first, (job, candidate).
-    distance : from home to candidate, km, (job, candidate).
+    n, count : jobs, and candidate sites of each.
+    place : latitude and longitude of the sites, degrees, (site,) each.
+    neighbours : the nearest other sites, (site, neighbour).
     capacity : GPUs of each site at any time, (site,).
     """
-    n = len(home)
+    if not n:
+        return {}, {}
+    home = np.arange(n) % len(capacity)
+    where = mixed_candidates(rng, home, neighbours, len(capacity), count)
     gpus = capacity[home] * _log_uniform(rng, shape.low, shape.high, n)
-    gpus = np.maximum(1.0, np.floor(np.minimum(gpus, shape.high * capacity[places].min(axis=1))))
+    gpus = np.maximum(1.0, np.floor(np.minimum(gpus, shape.high * capacity[where].min(axis=1))))
     shortest, longest = (max(1, round(h / clock.period_h)) for h in shape.hours)
     longest = min(longest, max(1, clock.n_periods // 2))
     periods = rng.integers(min(shortest, longest), longest + 1, n)
@@ -76,9 +86,15 @@ def training_jobs(
         deadline=release + starts - 1 + periods,
         value_usd=_log_uniform(rng, *shape.value, n) * gpu_h,
     )
-    move = np.where(distance > 0, 0.01 + 6e-6 * distance, 0.0) * gpu_h[:, None]  # data transfer, USD
-    candidates = dict(job=np.repeat(np.arange(n), places.shape[1]), site=places.ravel(), cost_usd=move.ravel())
-    return jobs, candidates
+    job, site = np.repeat(np.arange(n), where.shape[1]), where.ravel()
+    away = paired_km(*place, home[job], site)
+    move = np.where(site == home[job], 0.0, 0.01 + 6e-6 * away) * gpu_h[job]  # data transfer, USD
+    return jobs, dict(job=job, site=site, cost_usd=move)
+
+
+def training_gpu_h(jobs: dict[str, Any], clock: Clock) -> float:
+    """GPU-hours that the jobs ask for."""
+    return clock.period_h * float(jobs["gpus"] @ jobs["periods"]) if jobs else 0.0
 
 
 def mixed_candidates(rng: Rng, home: Array, neighbours: Array, n_sites: int, count: int) -> Array:
@@ -121,16 +137,24 @@ def reach(
 
 
 def inference_streams(
-    rng: Rng, longitude: Array, origin: Array, round_trip_limit: Array, weight: Array, gpu_h: float, clock: Clock
+    rng: Rng,
+    longitude: Array,
+    origin: Array,
+    kind: Array,
+    round_trip_limit: Array,
+    weight: Array,
+    gpu_h: float,
+    clock: Clock,
+    swing: tuple[float, float] = (0.15, 0.35),
 ) -> dict[str, Any]:
     """Streams whose demand follows the sun at their origin and sums to `gpu_h` GPU-hours.
 
-    `weight` is each stream's share of the total before local differences, (stream,).
+    `kind` is each stream's class, `weight` its share of the total before local differences, (stream,); `swing` the
+    range of the day's amplitude.
     """
     n = len(longitude)
-    kind = rng.integers(0, len(CLASSES), n)
     local = clock.local_hours(longitude)
-    depth = rng.uniform(0.15, 0.35, (n, 1))
+    depth = rng.uniform(*swing, (n, 1))
     shape = (
         1.0 + depth * np.cos(2.0 * np.pi * (local - 15.0) / 24.0) + 0.08 * np.cos(4.0 * np.pi * (local - 10.0) / 24.0)
     )
