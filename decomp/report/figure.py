@@ -108,7 +108,7 @@ def svg(fig: Figure, alt: str) -> str:
     body = re.sub(r"(\d+\.\d\d)\d+", r"\1", body)
     body = re.sub(r"\n\s*", "\n", body)
     label = alt.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return f'<svg {box.group(0) if box else ""} role="img" aria-label="{label}">{body}'
+    return f'<svg {box.group(0) if box else ""} preserveAspectRatio="xMinYMid" role="img" aria-label="{label}">{body}'
 
 
 def figure(width: float, height: float) -> Figure:
