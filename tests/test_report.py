@@ -14,8 +14,7 @@ from decomp.report import render, write_report
 from decomp.report.figure import limits
 from decomp.report.flows import RULE, SHOWN_SITES, choose, flows, stream_price
 from decomp.report.jobs import pack
-from decomp.report.tables import gap_text
-from decomp.report.words import MINUS, amount, usd
+from decomp.report.words import MINUS, amount, gap_text, usd
 from decomp.result import Dual, Iteration, Result, Schedule, Status
 from decomp.store import write_instance, write_result
 from drivers import compare, report

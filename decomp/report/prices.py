@@ -172,7 +172,7 @@ def convergence_picture(result: Result) -> Picture | None:
         rel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         rel.yaxis.set_minor_formatter(NullFormatter())
     else:
-        rel.text(0.5, 0.5, "no gap: bound or incumbent is missing", transform=rel.transAxes, ha="center", color=SOFT)
+        rel.text(0.5, 0.5, "the log holds no gap above zero", transform=rel.transAxes, ha="center", color=SOFT)
         rel.set_axis_off()
     rel.set_ylabel("relative gap, %")
     for k, (name, values, colour) in enumerate(extra):

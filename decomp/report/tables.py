@@ -15,7 +15,7 @@ from decomp.instance import Instance
 from decomp.progress import gap_rel
 from decomp.report.flows import homes
 from decomp.report.money import benefits
-from decomp.report.words import CO2, STATUS, amount, figures, plural, share, usd
+from decomp.report.words import CO2, STATUS, amount, figures, gap_text, plural, share, usd
 from decomp.result import Result, Schedule
 
 LISTED = 40
@@ -210,14 +210,6 @@ def _sites(instance: Instance, s: Schedule, a: Accounts) -> Sheet:
     if len(order) < instance.n_sites:
         note += f" The {LISTED} of {plural(instance.n_sites, 'site')} that use most energy are listed."
     return Sheet("Sites", header, rows, note, wide=True)
-
-
-def gap_text(gap: float) -> str:
-    """A gap with about three digits that count."""
-    if not math.isfinite(gap):
-        return "none"
-    digits = next((d for d, limit in ((1, 0.1), (2, 0.01), (3, 1e-3), (4, 1e-4)) if abs(gap) >= limit), 5)
-    return f"{amount(100 * gap, digits)} %"
 
 
 def provenance(instance: Instance, result: Result, digest: str) -> list[tuple[str, str]]:

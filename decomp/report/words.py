@@ -46,6 +46,14 @@ def share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f} %" if whole > 0 else "n/a"
 
 
+def gap_text(gap: float) -> str:
+    """A gap with about three digits that count."""
+    if not math.isfinite(gap):
+        return "none"
+    digits = next((d for d, limit in ((1, 0.1), (2, 0.01), (3, 1e-3), (4, 1e-4)) if abs(gap) >= limit), 5)
+    return f"{amount(100 * gap, digits)} %"
+
+
 def plural(count: int, what: str) -> str:
     return f"{amount(count)} {what}{'s' * (count != 1)}"
 
@@ -88,7 +96,7 @@ def certified(certificate: Certificate | None) -> str:
     if certificate.bound_ok is None:
         return f"{schedule} The bound was not checked."
     limit = " ".join(usd(certificate.certified_bound))
-    gap = f"{100 * certificate.gap_rel:.3f} %"
+    gap = gap_text(certificate.gap_rel)
     return (
         f"{schedule} No schedule can cost less than {limit}: a gap of {gap}, re-proved from instance and result alone."
     )
