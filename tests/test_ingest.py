@@ -350,3 +350,15 @@ def test_us4_has_no_data_beyond_its_year() -> None:
         InputError, match=r"us4.toml: site California: series price: core_us4.*covers .*, not the horizon"
     ):
         ingest(ROOT / "instances" / "us4.toml", DATA, ["horizon.start=2022-12-31"])
+
+
+@REAL
+@pytest.mark.parametrize(("minutes", "periods"), [(60, 24), (5, 288)])
+def test_us4_has_the_same_day_in_other_steps(minutes: int, periods: int) -> None:
+    settings = [f"horizon.period_min={minutes}", f"horizon.periods={periods}"]
+    quarter, _ = ingest(ROOT / "instances" / "us4.toml", DATA)
+    other, _ = ingest(ROOT / "instances" / "us4.toml", DATA, settings)
+    validate(other)
+    for name in ("buy_price", "carbon_intensity", "pue"):
+        mean, expected = (getattr(i.sites, name).mean(axis=1) for i in (other, quarter))
+        assert mean == pytest.approx(expected, rel=2e-3)

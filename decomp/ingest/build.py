@@ -50,8 +50,8 @@ def ingest(
 
 def build(spec: Spec, library: Library) -> tuple[Instance, list[str]]:
     """Build the instance of a checked spec from the files of a library."""
-    horizon, rng = spec.horizon, np.random.default_rng(spec.seed)
-    start = horizon.start_utc
+    horizon, start = spec.horizon, spec.horizon.start_utc
+    rng_demand, rng_jobs = np.random.default_rng(spec.seed).spawn(2)
     if not spec.sites or len({s.name for s in spec.sites}) < len(spec.sites):
         raise InputError("sites: must have one or more, with different names")
     rows = []
@@ -72,7 +72,7 @@ def build(spec: Spec, library: Library) -> tuple[Instance, list[str]]:
                 float(capacity.sum(axis=0).mean()),
                 horizon,
                 library,
-                rng,
+                rng_demand,
             )
     if (spec.jobs or spec.pools) and spec.trace is None:
         raise InputError("[jobs] and [pools] need a [trace]")
@@ -82,7 +82,7 @@ def build(spec: Spec, library: Library) -> tuple[Instance, list[str]]:
         if spec.jobs is not None:
             with within("jobs"):
                 tables["jobs"], tables["candidates"] = build_jobs(
-                    spec.jobs, trace, spec.egress, spec.sites, capacity, horizon, library, rng
+                    spec.jobs, trace, spec.egress, spec.sites, capacity, horizon, library, rng_jobs
                 )
         if spec.pools is not None:
             with within("pools"):
