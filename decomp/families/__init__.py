@@ -6,10 +6,11 @@ from typing import Any
 
 from decomp.families.family import Family, Request
 from decomp.families.fleet import Fleet, Swarm
+from decomp.families.paper import Paper
 from decomp.families.small import Small, random_small
 from decomp.instance import InputError, Instance
 
-FAMILIES: dict[str, type[Family]] = dict(fleet=Fleet, swarm=Swarm, small=Small)
+FAMILIES: dict[str, type[Family]] = dict(fleet=Fleet, swarm=Swarm, paper=Paper, small=Small)
 
 __all__ = ["FAMILIES", "Family", "generate", "random_small"]
 
