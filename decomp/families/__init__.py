@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from decomp.families.cloud import Cloud
+from decomp.families.colocation import Colocation
 from decomp.families.family import Family, Request
 from decomp.families.fleet import Fleet, Swarm
 from decomp.families.paper import Paper
 from decomp.families.small import Small, random_small
 from decomp.instance import InputError, Instance
 
-FAMILIES: dict[str, type[Family]] = dict(fleet=Fleet, swarm=Swarm, paper=Paper, small=Small)
+FAMILIES: dict[str, type[Family]] = dict(
+    paper=Paper, fleet=Fleet, swarm=Swarm, cloud=Cloud, colocation=Colocation, small=Small
+)
 
 __all__ = ["FAMILIES", "Family", "generate", "random_small"]
 

@@ -69,10 +69,10 @@ def market_prices(rng: Rng, markets: tuple[Market, ...], clock: Clock, spikes: f
     noise = np.exp(0.09 * spread * smooth_noise(rng, len(markets), clock, 4.0))
     noise *= np.exp(0.09 * spread * smooth_noise(rng, len(markets), clock, 40.0))
     price = column(markets, "price_mean") * _normalised(shape * noise) * rng.uniform(0.85, 1.2, (len(markets), 1))
-    return price * _spikes(rng, price.shape, spikes)
+    return price * spiked(rng, price.shape, spikes)
 
 
-def _spikes(rng: Rng, shape: tuple[int, ...], chance: float) -> Array:
+def spiked(rng: Rng, shape: tuple[int, ...], chance: float) -> Array:
     """Factor of the spikes, (row, period): 1 nearly everywhere."""
     factor = np.ones(shape)
     starts = rng.random(shape) < chance

@@ -1,0 +1,146 @@
+"""Family `cloud`: the regions of a public cloud, with the prices, carbon, weather and distances of where they lie.
+
+Inference follows the sun at each origin; its classes differ in how far away it may be served. Beyond the number of
+regions, sites are further campuses of the same regions, in the same market but with power prices of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from decomp.families import equipment, markets, work
+from decomp.families.family import Family, Request, setting
+from decomp.families.geography import distance_km, nearest, round_trip_ms
+from decomp.families.regions import REGIONS, Region
+from decomp.families.weather import Clock
+from decomp.instance import Array, Instance, build_instance
+
+Rng = np.random.Generator
+
+ROUND_TRIP_MS = np.array(
+    [60.0, 120.0, 300.0]
+)  # allowed to the classes of work.CLASSES: a continent, an ocean, the world
+MOST_SITES = 20
+
+
+@dataclass(frozen=True)
+class Cloud(Family):
+    """Public cloud regions by latitude and longitude; follow-the-sun inference, training jobs, a binding budget."""
+
+    period_h: float = setting(0.25, "length of a period, h", low=1 / 12, high=1.0)
+    day: int = setting(172, "day of the year", low=1, high=365)
+    gpus: float = setting(8192.0, "GPUs of a middling site", low=8.0, high=1e6)
+    load: float = setting(0.85, "GPU-hours asked for per GPU-hour installed", low=0.0, high=5.0)
+    jobs_per_site: float = setting(5.0, "training jobs a site and day", low=0.0, high=1000.0)
+    candidates: int = setting(5, "candidate sites of a job", low=1, high=50)
+    latency: float = setting(1.0, "scale of the round trips allowed", low=0.0, high=100.0)
+    negative: float = setting(0.02, "share of negative prices", low=0.0, high=0.5)
+    spikes: float = setting(0.002, "chance that a price spike starts in a period", low=0.0, high=0.2)
+    retail: float = setting(0.2, "share of sites on a retail tariff with demand charge", low=0.0, high=1.0)
+    generators: float = setting(0.6, "share of sites with a generator", low=0.0, high=1.0)
+    battery: float = setting(1.0, "scale of the batteries", low=0.0, high=10.0)
+    renewables: float = setting(1.0, "scale of wind and sun at the sites", low=0.0, high=10.0)
+    budget: float = setting(0.95, "carbon budget, share of the emissions of work spread evenly", low=0.3, high=100.0)
+
+    def instance(self, request: Request) -> Instance:
+        n_sites = request.sites or len(REGIONS)
+        clock = Clock(request.periods or round(24 / self.period_h), self.period_h, self.day)
+        rngs = np.random.default_rng(request.seed).spawn(5)
+        region = [REGIONS[k % len(REGIONS)] for k in range(n_sites)]
+        latitude, longitude = _places(rngs[0], region)
+        installed = np.maximum(8.0, np.rint(self.gpus * rngs[1].uniform(0.6, 1.5, n_sites) / 8.0) * 8.0)
+        table, peak = equipment.microgrids(
+            rngs[1], latitude, longitude, installed, clock, renewables=self.renewables, battery=self.battery
+        )
+        traded = tuple(dict.fromkeys(r.market for r in region))
+        market = np.array([traded.index(r.market) for r in region])
+        table |= markets.tariffs(
+            rngs[2],
+            traded,
+            market,
+            peak,
+            clock,
+            spikes=self.spikes,
+            negative=self.negative,
+            retail=self.retail,
+        )
+        campus = [k // len(REGIONS) for k in range(n_sites)]
+        table["name"] = np.array([r.name + (f"-{c + 1}" if c else "") for r, c in zip(region, campus, strict=True)])
+        sections = self._work(rngs[3], rngs[4], (latitude, longitude), region, installed, clock, request)
+        evenly = equipment.emissions_t(table, work.even_load(sections, table["capacity_gpu"], clock), clock)
+        return build_instance(
+            n_sites,
+            clock.n_periods,
+            clock.period_h,
+            sites=table,
+            generators=equipment.generators(rngs[1], peak, self.generators, clock),
+            carbon_budget_t=self.budget * evenly,
+            start_utc=clock.start_utc,
+            family="cloud",
+            seed=request.seed,
+            **sections,
+        )
+
+    def _work(
+        self,
+        rng_jobs: Rng,
+        rng_streams: Rng,
+        place: tuple[Array, Array],
+        region: list[Region],
+        capacity: Array,
+        clock: Clock,
+        request: Request,
+    ) -> dict[str, dict[str, Any]]:
+        """Training jobs as in `fleet`, a little smaller; inference takes what they leave of the load."""
+        n_sites = len(capacity)
+        neighbours = nearest(*place, *place, min(7, n_sites))[0][:, 1:]
+        by_default = round(self.jobs_per_site * n_sites * clock.horizon_h / 24.0)
+        n_jobs = by_default if request.jobs is None else request.jobs
+        shape = work.JobShape(0.1, 0.9)
+        jobs, candidates = work.training_jobs(
+            rng_jobs, n_jobs, place, neighbours, capacity, self.candidates, shape, clock
+        )
+        wanted = self.load * clock.horizon_h * float(capacity.sum())
+        rest = max(wanted - work.training_gpu_h(jobs, clock), 0.15 * wanted)
+        n_streams = max(6, round(2.5 * n_sites)) if request.streams is None else request.streams
+        streams, arcs = self._streams(rng_streams, n_streams, place, region, capacity, rest, clock)
+        return dict(jobs=jobs, candidates=candidates, streams=streams, arcs=arcs, pools={}, pool_arcs={})
+
+    def _streams(
+        self,
+        rng: Rng,
+        n: int,
+        place: tuple[Array, Array],
+        region: list[Region],
+        capacity: Array,
+        gpu_h: float,
+        clock: Clock,
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """One stream a region and class, the classes of the first regions first when there are fewer."""
+        if not n:
+            return {}, {}
+        n_origins = min(len(region), len(REGIONS), -(-n // len(work.CLASSES)))
+        origin = np.arange(n) % n_origins
+        kind = (np.arange(n) // n_origins) % len(work.CLASSES)
+        trip = round_trip_ms(distance_km(place[0][origin], place[1][origin], *place))
+        limit = np.maximum(self.latency * ROUND_TRIP_MS[kind], trip.min(axis=1) + 1.0)
+        limit = np.minimum(limit, np.sort(trip, axis=1)[:, min(MOST_SITES, len(capacity)) - 1])
+        stream, site = np.nonzero(trip <= limit[:, None])
+        arcs = dict(stream=stream, site=site, round_trip_ms=trip[stream, site], cost=2e-4 * trip[stream, site])
+        weight = work.accessible_share(arcs, capacity, n)
+        names = np.array([r.name for r in region])[origin]
+        streams = work.inference_streams(
+            rng, place[1][origin], names, kind, limit, weight, gpu_h, clock, swing=(0.35, 0.55)
+        )
+        return streams, arcs
+
+
+def _places(rng: Rng, region: list[Region]) -> tuple[Array, Array]:
+    """Coordinates of the sites: a region's own, further campuses up to about 50 km away."""
+    place = np.array([[r.latitude, r.longitude] for r in region])
+    further = np.arange(len(region)) >= len(REGIONS)
+    place += np.where(further[:, None], rng.uniform(-0.4, 0.4, place.shape), 0.0)
+    return place[:, 0], place[:, 1]
