@@ -38,7 +38,7 @@ def test_every_package_of_the_tree_is_listed() -> None:
 def test_every_import_is_a_declared_dependency() -> None:
     declared = {re.split(r"[ <>=;]", line)[0].lower() for line in listed("options", "install_requires") if line}
     imported = {i.split(".")[0] for p in SOURCES for i in imports(p)} - {"", "decomp", "drivers"}
-    foreign = {PART_OF.get(name, name) for name in imported - set(sys.stdlib_module_names)}
+    foreign = {PART_OF.get(name, name) for name in imported - {*sys.stdlib_module_names, "tomllib"}}
     assert foreign <= declared
     assert declared - foreign <= {"tzdata"}
 
