@@ -17,7 +17,13 @@ FOLDER = Path(__file__).parent
 def verbs() -> dict[str, str]:
     """Every command with the first line of its module's docstring; nothing is imported for this."""
     modules = sorted(path for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "__main__", "common"))
-    return {path.stem: (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0] for path in modules}
+    return {path.stem: _summary(path) for path in modules}
+
+
+def _summary(path: Path) -> str:
+    line = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0]
+    head, colon, rest = line.partition(": ")
+    return rest if colon and path.stem in head.lower() else line
 
 
 def usage() -> str:
