@@ -23,7 +23,8 @@ def verbs() -> dict[str, str]:
 def _summary(path: Path) -> str:
     line = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0]
     head, colon, rest = line.partition(": ")
-    return rest if colon and path.stem in head.lower() else line
+    line = rest if colon and path.stem in head.lower() else line
+    return line[:1].upper() + line[1:]
 
 
 def usage() -> str:

@@ -111,3 +111,9 @@ def test_the_command_of_an_editable_install(tmp_path: Path) -> None:
         pytest.skip("not installed in this environment")
     done = run_limited([str(command), "--version"], cwd=tmp_path, PYTHONPATH="")
     assert done.stdout == f"decomp {decomp.__version__}\n"
+
+
+def test_one_thread_a_process() -> None:
+    program = "import drivers, os; print(os.environ['OMP_NUM_THREADS'])"
+    for given, kept in (("-u OMP_NUM_THREADS", "1"), ("OMP_NUM_THREADS=4", "4")):
+        assert run_limited(["env", *given.split(), sys.executable, "-c", program]).stdout == f"{kept}\n"
