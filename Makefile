@@ -20,8 +20,7 @@ demo: .venv/ready-demo
 	$(MPIEXEC) -n 2 $(RUN) mpi4py -m drivers.solve demo/fleet.h5 -o demo/result.h5 \
 		--rel-gap 0.02 --time-limit 120 || test $$? -eq 3
 	$(RUN) drivers.check demo/fleet.h5 demo/result.h5
-	$(RUN) drivers.report demo/fleet.h5 demo/result.h5 -o report.html
-	@echo "report: $(CURDIR)/report.html"
+	$(RUN) drivers.report demo/fleet.h5 demo/result.h5 -o "$(CURDIR)/report.html"
 
 test: .venv/ready-dev
 	$(RUN) pytest -n 2 --dist worksteal
