@@ -34,7 +34,7 @@ class Colocation(Family):
     day: int = setting(182, "day of the year", low=1, high=365)
     wind: float = setting(150.0, "wind power installed, MW", low=0.0, high=1e4)
     power: float = setting(100.0, "facility power at full load on a mild day, MW", low=0.1, high=1e4)
-    load: float = setting(0.75, "GPU-hours asked for per GPU-hour installed", low=0.0, high=0.9)
+    load: float = setting(0.75, "GPU-hours asked for per GPU-hour installed", low=0.0, high=0.85)
     deferrable: float = setting(0.4, "share of the work that is deferrable within its day", low=0.0, high=1.0)
     battery: float = setting(0.0, "battery, MWh, with a quarter of that in MW", low=0.0, high=1e5)
     curtail: bool = setting(False, "wind may be curtailed")

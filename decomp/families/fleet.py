@@ -108,8 +108,10 @@ class Fleet(Family):
         jobs, candidates = work.training_jobs(
             rng_jobs, n_jobs, place, neighbours, capacity, self.candidates, shape, clock
         )
-        if n_jobs:  # at most one a home site, so that they fit
-            jobs["mandatory"] = np.arange(n_jobs) < round(self.mandatory * n_sites)
+        if n_jobs:  # at most one a home site, the smallest: they fit, and the grid can carry them
+            size = jobs["gpus"][:n_sites] / capacity[: min(n_jobs, n_sites)]
+            chosen = np.argsort(size, kind="stable")[: round(self.mandatory * n_sites)]
+            jobs["mandatory"] = np.isin(np.arange(n_jobs), chosen)
         wanted = self.load * clock.horizon_h * float(capacity.sum())
         deferrable = 0.2 * wanted if self.pools else 0.0
         pools, pool_arcs = work.deferrable_pools(rng_jobs, self.pools, neighbours, capacity, deferrable, clock)
