@@ -213,8 +213,9 @@ def _generator(block: Block, generators: Generators, g: int, n: int, dt: float, 
     fuel, tonnes = dt * generators.fuel_usd_per_mwh[g], dt * generators.emission_t_per_mwh[g]
     out = block.add_columns(prefix + "output", n, 0.0, high, fuel, tonnes)
     on = block.add_columns(prefix + "on", n, on_low, on_high, dt * generators.no_load_usd_per_h[g], integer=True)
-    start = block.add_columns(prefix + "start", n, 0.0, 1.0, generators.start_usd[g], integer=True)
-    stop = block.add_columns(prefix + "stop", n, 0.0, 1.0, integer=True)
+    # Integral of themselves once `on` is: the windows below hold start at 0 while off, stop at 0 while on.
+    start = block.add_columns(prefix + "start", n, 0.0, 1.0, generators.start_usd[g])
+    stop = block.add_columns(prefix + "stop", n, 0.0, 1.0)
     block.add_rows(-np.inf, 0.0, (1.0, out), (-high, on))
     if low > 0:
         block.add_rows(0.0, np.inf, (1.0, out), (-low, on))

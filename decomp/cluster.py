@@ -1,95 +1,209 @@
-"""A few sites with the jobs they share as one small MILP, inference and carbon at prices.
+"""A few sites with the jobs they share as one small MILP: the neighbourhood of the improvement search.
 
-The neighbourhood of the improvement search: sites stand side by side as real energy models, the jobs
-that run there (or are rejected) choose anew among their starts there, inference earns its price.
+Battery and generators stay as they are and everything outside the cluster too, so each site costs a
+convex piecewise-linear function of its load in every period, and a move that the MILP likes is an
+improvement of the whole schedule (at the carbon price). What the batteries make of it comes later.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import highspy
 import numpy as np
 
 from decomp.blocks import Block, Model, add_site
-from decomp.coupling import REJECTED, Coupling
 from decomp.instance import Array, Generators, Sites
+from decomp.site import Effort, set_start, to_highs
 
 
 @dataclass(frozen=True)
-class Neighbourhood:
-    """What a cluster move is about; everything a rank needs besides its site data.
+class JobChoice:
+    """A job of the cluster and the runs it may take.
+
+    run (r,) : candidate row, -1 for rejection; place, start (r,) : position of the site in the cluster and first
+    period; cost (r,) USD; here : which run it has now; gpus, length : load and periods.
+    """
+
+    job: int
+    gpus: float
+    length: int
+    run: Array
+    place: Array
+    start: Array
+    cost: Array
+    here: int
+
+
+@dataclass(frozen=True)
+class ClusterTask:
+    """A cluster with all that is needed to improve it, ready to travel.
+
+    Inference is routed anew among the cluster's sites; work may leave to sites outside (at `leave_price`, while
+    they have `leave_room`) or stay unserved. Nothing comes in, so disjoint clusters may move together.
 
     Attributes
     ----------
-    sites (n,) : the cluster. jobs (m,) : jobs that may move. fixed_load (n, T) : load of everything that stays,
-    GPU. worth (n, T) : price of inference, USD per GPU and period. most (n, T) : largest inference, GPU.
-    carbon_price : USD/t, all in. run, start (m,) : where the jobs are now.
+    sites, generators : rows of the cluster's n sites. period_h : hours. carbon_price : USD/t, all in.
+    choices : its jobs. load (n, T) : present load, GPU; fixed_load (n, T) : of which jobs that stay and pools.
+    arc_site, arc_stream (a,) : position of site and stream; arc_cost (a,) USD per GPU and period.
+    demand (d, T) : work of the streams now inside or unserved, GPU; unserved (d,), leave_price (d, T) USD per GPU
+    and period; leave_room (d, T) GPU.
     """
 
-    sites: Array
-    jobs: Array
-    fixed_load: Array
-    worth: Array
-    most: Array
+    sites: Sites
+    generators: Generators
+    period_h: float
     carbon_price: float
-    run: Array
-    start: Array
+    choices: tuple[JobChoice, ...]
+    load: Array
+    fixed_load: Array
+    arc_site: Array
+    arc_stream: Array
+    arc_cost: Array
+    demand: Array
+    unserved: Array
+    leave_price: Array
+    leave_room: Array
+    effort: Effort
 
 
 @dataclass(frozen=True)
-class ClusterModel:
-    """The MILP and what its job columns mean: job, candidate row, start of each (REJECTED, -1)."""
+class Move:
+    """What a cluster answers: new runs of its jobs, and by how much its model gets cheaper, USD."""
 
-    model: Model
-    column: Array
-    job: Array
+    jobs: Array
     run: Array
     start: Array
+    gain: float
 
 
-def build_cluster(
-    coupling: Coupling, sites: Sites, generators: Generators, rows: Array, hood: Neighbourhood
-) -> ClusterModel:
-    """The cluster's MILP; `rows` are the rows of its sites in the tables given. Generators are relaxed."""
+def cost_pieces(task: ClusterTask, k: int) -> tuple[Array, Array]:
+    """Convex cost of site k's load beside its present battery and generators: widths (T, p) GPU, slopes (T, p).
+
+    Slopes are in USD per GPU and period: power per GPU times what the next MW costs, which is lost export
+    first (nothing while power is curtailed), then import; a new import peak pays the demand charge.
+    """
+    sites, dt = task.sites, task.period_h
+    other, peak = _present_supply(task, k)
+    free = sites.wind_mw[k] + sites.solar_mw[k] + other
+    buy = sites.buy_price[k] + task.carbon_price * sites.carbon_intensity[k]
+    sell = np.minimum(np.maximum(sites.sell_price[k] + task.carbon_price * sites.export_credit[k], 0.0), buy)
+    most_out, most_in = sites.export_limit_mw[k], sites.import_limit_mw[k]
+    below = np.minimum(peak, most_in)
+    slope, intercept = sites.power_slope_mw_per_gpu[k], sites.power_intercept_mw[k]
+    cap, pue = sites.capacity_gpu[k], sites.pue[k]
+
+    def reach(power: Array) -> Array:
+        rising = slope > 0
+        if not rising.any():
+            return cap
+        loads = (power[:, None] / pue[:, None] - intercept[rising]) / slope[rising]
+        return np.clip(loads.min(axis=1), 0.0, cap)
+
+    def cost(load: Array) -> Array:
+        power = pue[:, None] * (slope * load[:, :, None] + intercept).max(axis=2)
+        need = power - free[:, None]
+        lost = np.clip(need + most_out[:, None], 0.0, most_out[:, None]) * sell[:, None]
+        bought = np.maximum(need, 0.0) * buy[:, None]
+        higher = np.maximum(need - below[:, None], 0.0) * sites.demand_charge[k] / dt
+        return dt * (lost + bought + higher)
+
+    top = reach(free + most_in)
+    crossing = (intercept[:-1] - intercept[1:]) / np.maximum(slope[1:] - slope[:-1], 1e-12)
+    points = [np.zeros_like(cap), reach(free - most_out), reach(free), reach(free + below), top]
+    points += [np.full_like(cap, c) for c in crossing if c > 0]
+    ends = np.sort(np.minimum(np.stack(points, axis=1), top[:, None]), axis=1)
+    width = np.diff(ends, axis=1)
+    rise = np.diff(cost(ends), axis=1)
+    return width, np.divide(rise, width, out=np.zeros_like(rise), where=width > 1e-9)
+
+
+def _present_supply(task: ClusterTask, k: int) -> tuple[Array, float]:
+    """Battery and generators (T, MW), and the import peak, of the cheapest relaxed dispatch at the present load."""
     block = Block()
-    at_site: dict[int, Array] = {}
-    for k, i in enumerate(hood.sites):
-        add_site(block, sites, generators, int(rows[k]), coupling.period_h, prefix=f"s{k}_", relaxed=True)
-        load = block.columns[f"s{k}_load"]
-        x = block.add_columns(f"s{k}_inference", len(load), 0.0, hood.most[k], -hood.worth[k])
-        at_site[int(i)] = block.add_rows(hood.fixed_load[k], hood.fixed_load[k], (1.0, load), (-1.0, x))
-    n_energy = block.n_columns
-    column, job, run, start = _add_jobs(block, coupling, hood, at_site)
+    add_site(block, task.sites, task.generators, k, task.period_h, relaxed=True)
     model = block.finish()
-    cost = model.cost + hood.carbon_price * model.emission
-    integer = np.arange(len(cost)) >= n_energy
-    return ClusterModel(Model(**{**model.__dict__, "cost": cost, "integer": integer}), column, job, run, start)
+    columns, low, high = model.columns, model.low.copy(), model.high.copy()
+    low[columns["load"]] = high[columns["load"]] = np.minimum(task.load[k], high[columns["load"]])
+    cost = model.cost + task.carbon_price * model.emission
+    solver = to_highs(Model(**{**model.__dict__, "low": low, "high": high, "cost": cost}))
+    solver.run()
+    x = np.array(solver.getSolution().col_value)
+    supply = np.zeros(task.load.shape[1])
+    for name, where in columns.items():
+        if name == "discharge" or name.endswith("_output"):
+            supply += x[where]
+        elif name == "charge":
+            supply -= x[where]
+    return supply, max(float(task.sites.peak_so_far_mw[k]), float(x[columns["import"]].max()))
 
 
-def _add_jobs(
-    block: Block, coupling: Coupling, hood: Neighbourhood, at_site: dict[int, Array]
-) -> tuple[Array, Array, Array, Array]:
-    """One binary per job and allowed start inside the cluster, and one for rejection."""
-    jobs = coupling.jobs
-    first = block.n_columns
-    meaning: list[tuple[int, int, int]] = []
-    for j in hood.jobs:
-        mine = []
-        for k in range(jobs.ptr[j], jobs.ptr[j + 1]):
-            if int(jobs.site[k]) in at_site:
-                ok = np.flatnonzero(jobs.allowed[jobs.first[k] : jobs.first[k] + jobs.n_starts[j]])
-                mine += [(int(j), k, int(jobs.release[j]) + int(q)) for q in ok]
-        if jobs.optional[j]:
-            mine.append((int(j), REJECTED, -1))
-        meaning += mine
-        cost = [jobs.cost[k] if k >= 0 else 0.0 for _, k, _ in mine]
-        y = block.add_columns(f"job{j}", len(mine), 0.0, 1.0, np.array(cost), integer=True)
-        one = block.add_rows(1.0, 1.0, (1.0, y[:1]))
-        block.add_entries(np.repeat(one, len(y) - 1), y[1:], 1.0)
-        for column, (_, k, s) in zip(y, mine, strict=True):
-            if k >= 0:
-                link = at_site[int(jobs.site[k])][s : s + jobs.length[j]]
-                block.add_entries(link, np.full(len(link), column), -float(jobs.gpus[j]))
-    columns = np.arange(first, block.n_columns)
-    job, run, start = np.array(meaning, dtype=int).reshape(-1, 3).T
-    return columns, job, run, start
+def build(task: ClusterTask) -> tuple[Model, list[Array]]:
+    """The cluster's MILP, and the columns of each job's runs."""
+    block = Block()
+    n = task.load.shape[1]
+    links = []
+    for k in range(len(task.load)):
+        width, slope = cost_pieces(task, k)
+        pieces = [block.add_columns(f"s{k}_{p}", n, 0.0, w, c) for p, (w, c) in enumerate(zip(width.T, slope.T, strict=True))]
+        links.append(block.add_rows(task.fixed_load[k], task.fixed_load[k], *[(1.0, x) for x in pieces]))
+    balance = []
+    for d, demand in enumerate(task.demand):
+        leave = block.add_columns(f"leave{d}", n, 0.0, task.leave_room[d], task.leave_price[d])
+        drop = block.add_columns(f"drop{d}", n, 0.0, demand, task.unserved[d])
+        balance.append(block.add_rows(demand, demand, (1.0, leave), (1.0, drop)))
+    for a, (k, d) in enumerate(zip(task.arc_site, task.arc_stream, strict=True)):
+        x = block.add_columns(f"x{a}", n, 0.0, task.demand[d], task.arc_cost[a])
+        block.add_entries(balance[d], x, 1.0)
+        block.add_entries(links[k], x, -1.0)
+    runs = [_add_job(block, choice, links) for choice in task.choices]
+    return block.finish(), runs
+
+
+def _add_job(block: Block, choice: JobChoice, links: list[Array]) -> Array:
+    """One binary per run, exactly one of them (C2)."""
+    y = block.add_columns(f"job{choice.job}", len(choice.run), 0.0, 1.0, choice.cost, integer=True)
+    one = block.add_rows(1.0, 1.0, (1.0, y[:1]))
+    block.add_entries(np.repeat(one, len(y) - 1), y[1:], 1.0)
+    for column, run, k, s in zip(y, choice.run, choice.place, choice.start, strict=True):
+        if run >= 0:
+            link = links[k][s : s + choice.length]
+            block.add_entries(link, np.full(len(link), column), -choice.gpus)
+    return y
+
+
+def improve_cluster(task: ClusterTask) -> Move:
+    """Solve the cluster's MILP from where its jobs are now; the answer is never worse than that."""
+    model, runs = build(task)
+    value, point = _stay(model, runs, task)
+    here = np.array([c.here for c in task.choices], dtype=int)
+    solver = to_highs(model, integer=model.integer)
+    task.effort.apply(solver)
+    if point is not None:
+        set_start(solver, point)
+    solver.run()
+    info = solver.getInfo()
+    gain = 0.0
+    if point is not None and info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
+        gain = max(value - info.objective_function_value, 0.0)
+        if gain > 0:
+            x = np.array(solver.getSolution().col_value)
+            here = np.array([int(np.argmax(x[y])) for y in runs], dtype=int)
+    jobs = np.array([c.job for c in task.choices], dtype=int)
+    run = np.array([c.run[h] for c, h in zip(task.choices, here, strict=True)], dtype=int)
+    start = np.array([c.start[h] for c, h in zip(task.choices, here, strict=True)], dtype=int)
+    return Move(jobs, run, start, gain)
+
+
+def _stay(model: Model, runs: list[Array], task: ClusterTask) -> tuple[float, Array | None]:
+    """Value and point of the model with every job where it is (None where that is infeasible)."""
+    low, high = model.low.copy(), model.high.copy()
+    for y, choice in zip(runs, task.choices, strict=True):
+        low[y] = high[y] = 0.0
+        low[y[choice.here]] = high[y[choice.here]] = 1.0
+    solver = to_highs(Model(**{**model.__dict__, "low": low, "high": high}))
+    solver.run()
+    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return np.inf, None
+    return solver.getInfo().objective_function_value, np.array(solver.getSolution().col_value)

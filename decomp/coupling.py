@@ -61,11 +61,14 @@ class PoolRows(NamedTuple):
 class Coupling:
     """Everything the master knows: work, budget, capacities; no energy data.
 
+    `capacity` (S, T) is what the GPUs can take, `usable` what the power can carry besides, ramps and stored
+    energy left aside: a placement beyond it is hopeless, one within it is not yet proved possible.
     `arc_order`, `candidate_order` and `pool_arc_order` map rows here to rows of the instance.
     """
 
     period_h: float
     capacity: Array
+    usable: Array
     streams: StreamRows
     jobs: JobRows
     pools: PoolRows
@@ -102,6 +105,7 @@ class Coupling:
         return cls(
             period_h=dt,
             capacity=instance.sites.capacity_gpu,
+            usable=usable_capacity(instance),
             streams=StreamRows(
                 demand=instance.demand_gpu,
                 unserved=dt * streams.unserved_penalty,
@@ -153,6 +157,20 @@ class Coupling:
         total = kernels.stream_value(price, self.streams) + kernels.pool_value(price, self.pools)
         total += kernels.job_value(price, self.jobs, *fixed)
         return total - (carbon_price * self.budget if carbon_price > 0 else 0.0)
+
+
+def usable_capacity(instance: Instance) -> Array:
+    """Largest load that import, wind, sun, generators and battery together can power, (S, T) GPU."""
+    sites = instance.sites
+    supply = sites.import_limit_mw + instance.renewable_mw + np.where(sites.battery_mwh > 0, sites.discharge_mw, 0.0)[:, None]
+    np.add.at(supply, instance.generators.site, instance.generators.p_max_mw[:, None])
+    it_power = supply / sites.pue
+    load = np.array(sites.capacity_gpu)
+    for slope, intercept in zip(sites.power_slope_mw_per_gpu.T, sites.power_intercept_mw.T, strict=True):
+        rising = slope > 0
+        at_most = (it_power - intercept[:, None])[rising] / slope[rising, None]
+        load[rising] = np.minimum(load[rising], np.maximum(at_most, 0.0))
+    return load
 
 
 def _group(owner: Array, n: int) -> tuple[Array, Array]:

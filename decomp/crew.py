@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from decomp.instance import Array, Generators, Sites
-from decomp.site import Answer, Plan, SiteOracle
+from decomp.cluster import ClusterTask, Move, improve_cluster
+from decomp.site import Answer, Effort, Plan, SiteOracle
 from decomp.team import Team
 
 SiteReader = Callable[[Array], tuple[Sites, Generators]]
@@ -46,8 +47,7 @@ class Dispatch:
     droppable: Array
     drop_price: Array
     carbon_price: float
-    rel_gap: float = 1e-4
-    time_limit: float = 60.0
+    effort: Effort
 
 
 class Crew:
@@ -107,7 +107,7 @@ class Crew:
         for number, r in enumerate(requests):
             if self.owner[r.site] == self.team.rank:
                 plans[number] = self.oracles[r.site].evaluate_fixed(
-                    r.load, r.droppable, r.drop_price, r.carbon_price, rel_gap=r.rel_gap, time_limit=r.time_limit
+                    r.load, r.droppable, r.drop_price, r.carbon_price, effort=r.effort
                 )
         self.site_seconds += time.perf_counter() - started
         parts = self.team.gather(plans)
@@ -116,13 +116,24 @@ class Crew:
         merged = {number: plan for part in parts for number, plan in part.items()}
         return [merged[number] for number in range(len(requests))]
 
+    def improve(self, tasks: Sequence[ClusterTask]) -> list[Move]:
+        """Solve cluster MILPs on whoever is free; the moves that gain, in the order asked. Root only."""
+        self.team.bcast(("improve", None))
+        answers = self.team.map_tasks(improve_cluster, tasks, what="cluster moves") or []
+        return [a.value for a in answers if a.error is None and a.value.gain > 0.0]
+
     def serve(self) -> None:
         """Do what the root says until it says stop."""
         while True:
             order, argument = self.team.bcast(None)
             if order == "stop":
                 return
-            (self._evaluate(None, argument) if order == "evaluate" else self._dispatch(argument))
+            if order == "evaluate":
+                self._evaluate(None, argument)
+            elif order == "dispatch":
+                self._dispatch(argument)
+            else:
+                self.team.map_tasks(improve_cluster)
 
     def dismiss(self) -> None:
         """Let the other ranks leave `serve`. Root only."""

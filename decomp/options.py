@@ -130,7 +130,9 @@ class Bundle(Group):
     """The bound: proximal bundle method on the prices."""
 
     max_iterations: int = option(200, "most iterations of the bound", low=0)
-    first_factors: tuple[float, ...] = option((0.0, 3.0, 10.0), "multiples of the first prices asked for columns", low=0)
+    first_factors: tuple[float, ...] = option(
+        (0.0, 3.0, 10.0), "multiples of the first prices asked for columns", low=0
+    )
     step: float = option(10.0, "first proximal step, relative to the natural scale of the prices", low=1e-9)
     serious: float = option(0.1, "least share of the promised rise that moves the centre", low=0, high=1)
     accuracy: float = option(0.03, "gap of the master, relative to the rise it promises", low=1e-9, high=1)
@@ -145,8 +147,20 @@ class Recovery(Group):
     dive_iterations: int = option(3, "iterations of the bound between rounds of the dive", low=0)
     decided: float = option(0.99, "share of a start from which a job counts as decided", low=0, high=1)
     settle_iterations: int = option(8, "iterations of the bound with all jobs fixed, before the finish", low=0)
+    finish_attempts: int = option(8, "tries to make the finish feasible", low=1)
     site_rel_gap: float = option(1e-4, "relative gap of a site's dispatch in the finish", low=0, high=1)
-    site_time_limit: float = option(30.0, "seconds for a site's dispatch in the finish", low=0.01)
+    site_nodes: int = option(200, "nodes for a site's dispatch in the finish", low=1)
+
+
+@dataclass(frozen=True)
+class Improvement(Group):
+    """Neighbourhood search over clusters of sites."""
+
+    cluster_sites: int = option(3, "sites of a cluster", low=1)
+    runs_per_job: int = option(40, "runs a job may choose from in a cluster", low=1)
+    cluster_nodes: int = option(20, "nodes for a cluster's MILP", low=1)
+    rel_gap: float = option(1e-4, "relative gap of a cluster's MILP", low=0, high=1)
+    iterations: int = option(3, "iterations that re-price after a round", low=0)
 
 
 @dataclass(frozen=True)
@@ -167,6 +181,7 @@ class Options(Group):
     seed: int = option(0, "seed of every random choice", low=0)
     bundle: Bundle = group(Bundle)
     recovery: Recovery = group(Recovery)
+    improvement: Improvement = group(Improvement)
     mip: Mip = group(Mip)
 
     @classmethod

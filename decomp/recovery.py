@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from decomp import kernels
+from decomp import kernels, placing
 from decomp.accounts import account
 from decomp.coupling import FREE, REJECTED, Coupling
 from decomp.crew import Crew, Dispatch
@@ -21,7 +21,7 @@ from decomp.lagrangian import LagrangianLoop, Step
 from decomp.master import Fixing
 from decomp.options import Recovery
 from decomp.result import Schedule
-from decomp.site import Plan
+from decomp.site import Effort, Plan
 
 CARBON_ROUNDS = 12
 
@@ -37,11 +37,24 @@ class Incumbent:
 
 @dataclass(frozen=True)
 class Work:
-    """Placed work: what is asked of the sites. GPU; arcs and pool arcs in the coupling's order."""
+    """Placed work: what is asked of the sites, and the room left. GPU; arcs and pool arcs in the coupling's order."""
 
     fixing: Fixing
     routed: Array
     pooled: Array
+    room: Array
+
+    def inference(self, c: Coupling) -> Array:
+        """Inference load of the sites, (S, T) GPU."""
+        load = np.zeros_like(c.capacity)
+        kernels.arc_load(load, c.streams.site, self.routed)
+        return load
+
+    def load(self, c: Coupling) -> Array:
+        """All load of the sites, (S, T) GPU."""
+        load = self.inference(c) + fixed_load(c, self.fixing.run, self.fixing.start)
+        kernels.arc_load(load, c.pools.site, self.pooled)
+        return load
 
 
 def dive(loop: LagrangianLoop, options: Recovery, heard: Callable[[Step], None]) -> Fixing:
@@ -58,7 +71,7 @@ def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
     """Fix every nearly decided job, and at least a share of the free ones, where they fit."""
     master, jobs = loop.master, loop.coupling.jobs
     run, start = master.fixing.run.copy(), master.fixing.start.copy()
-    room = loop.coupling.capacity - fixed_load(loop, run, start)
+    room = loop.coupling.usable - fixed_load(loop.coupling, run, start)
     free = np.flatnonzero(run == FREE)
     top = master.share[free].max(axis=1)
     order = free[np.lexsort((free, -jobs.gpus[free] * jobs.length[free], -np.round(top, 3)))]
@@ -68,8 +81,8 @@ def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
         if rank >= least and master.share[j, slot] < options.decided:
             break
         k, s = int(master.run[j, slot]), int(master.start[j, slot])
-        if k >= 0 and not kernels.runs_fit(room, jobs, j, k, s):
-            value, k, s = kernels.best_fitting_start(master.price, room, jobs, j)
+        if k >= 0 and not placing.runs_fit(room, jobs, j, k, s):
+            value, k, s = placing.best_fitting_start(master.price, room, jobs, j)
             if jobs.optional[j] and value >= 0.0:
                 k, s = REJECTED, -1
         run[j], start[j] = k, s
@@ -78,57 +91,85 @@ def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
     return Fixing(run, start)
 
 
-def fixed_load(loop: LagrangianLoop, run: Array, start: Array) -> Array:
+def fixed_load(c: Coupling, run: Array, start: Array) -> Array:
     """Load of the jobs that are fixed to run, (S, T) GPU."""
-    load = np.zeros_like(loop.coupling.capacity)
+    load = np.zeros_like(c.capacity)
     share = (run >= 0).astype(float)[:, None]
-    kernels.job_load(load, loop.coupling.jobs, run[:, None], start[:, None], share)
+    kernels.job_load(load, c.jobs, run[:, None], start[:, None], share)
     return load
 
 
-def place_work(loop: LagrangianLoop) -> Work:
-    """Make the master's routing and pools fit beside the fixed jobs: nothing above capacity, all counted."""
+def place_work(loop: LagrangianLoop, limit: Array) -> Work:
+    """Make the master's routing and pools fit beside the fixed jobs: no site above `limit`, all work counted."""
     c, master = loop.coupling, loop.master
-    room = np.maximum(c.capacity - fixed_load(loop, master.fixing.run, master.fixing.start), 0.0)
+    room = np.maximum(limit - fixed_load(c, master.fixing.run, master.fixing.start), 0.0)
     routed, pooled = master.routed.copy(), master.pooled.copy()
-    kernels.fit_pools(loop.centre.price, room, c.pools, pooled)
-    kernels.fit_streams(loop.centre.price, room, c.streams, routed)
-    return Work(master.fixing, routed, pooled)
+    placing.fit_pools(loop.centre.price, room, c.pools, pooled)
+    placing.fit_streams(loop.centre.price, room, c.streams, routed)
+    return Work(master.fixing, routed, pooled, room)
 
 
-def finish(instance: Instance, loop: LagrangianLoop, crew: Crew, options: Recovery) -> Incumbent | None:
-    """Settle the dispatch of every site for the placed work, within the carbon budget; None if that fails."""
-    work = place_work(loop)
-    plans = settle_carbon(instance, loop, crew, work, options)
-    if plans is None:
-        return None
-    schedule = assemble(instance, loop, work, plans)
-    return Incumbent(schedule, account(instance, schedule).net_cost, work.fixing)
+def finish(
+    instance: Instance, loop: LagrangianLoop, crew: Crew, options: Recovery, heard: Callable[[Step], None]
+) -> Incumbent | None:
+    """Settle the dispatch of every site for the placed work, within the carbon budget.
+
+    Where a site cannot power what it was given, it gets less; where the budget cannot be kept, optional
+    jobs that lose money at the carbon price are rejected. None if that does not help either.
+    """
+    limit = loop.coupling.usable.copy()
+    for attempt in range(options.finish_attempts):
+        work = place_work(loop, limit)
+        plans, failing = settle_carbon(instance, loop, crew, work, options)
+        if plans is not None:
+            schedule = assemble(instance, loop, work, plans)
+            cost = account(instance, schedule).net_cost
+            return Incumbent(schedule, cost, work.fixing) if np.isfinite(cost) else None
+        limit[failing] *= 0.85
+        if attempt or not len(failing):
+            loop.refix(without_losers(loop, failing))
+            for _ in range(options.settle_iterations):
+                heard(loop.iterate())
+    return None
+
+
+def without_losers(loop: LagrangianLoop, failing: Array) -> Fixing:
+    """Reject the optional jobs that lose at the prices, and the least valuable one at each failing site."""
+    fixing, jobs, price = loop.master.fixing, loop.coupling.jobs, loop.centre.price
+    run, start = fixing.run.copy(), fixing.start.copy()
+    worth = np.array([-kernels.run_value(price, jobs, j, run[j], start[j]) for j in range(len(run))])
+    running = np.flatnonzero((run >= 0) & jobs.optional)
+    leave = running[worth[running] < 0]
+    for i in failing:
+        here = running[jobs.site[run[running]] == i]
+        leave = np.append(leave, here[np.argsort(worth[here])[:1]])
+    if not len(leave):
+        leave = running[np.argsort(worth[running])[:1]]
+    run[leave], start[leave] = REJECTED, -1
+    return Fixing(run, start)
 
 
 def settle_carbon(
     instance: Instance, loop: LagrangianLoop, crew: Crew, work: Work, options: Recovery
-) -> list[Plan] | None:
-    """Integral dispatch of all sites whose emissions keep the budget.
+) -> tuple[list[Plan] | None, Array]:
+    """Integral dispatch of all sites whose emissions keep the budget; else None and the sites that failed.
 
     At the carbon price of the bound first; if that overshoots, the price is raised until it does not, and
     then as many sites as possible (dearest abatement first) return to the cheaper plan.
     """
-    cheap, price = loop.centre.carbon_price, loop.centre.carbon_price
-    plans = dispatch_all(loop, crew, work, price, options)
-    if plans is None:
-        return None
-    limit = instance.carbon_budget_t * (1 + 1e-12)
-    if np.isfinite(instance.carbon_excess_usd_per_t) or _tonnes(plans) <= limit:
-        return plans
+    cheap = price = loop.centre.carbon_price
+    plans, failing = dispatch_all(loop, crew, work, price, options)
+    limit = instance.carbon_budget_t
+    if plans is None or np.isfinite(instance.carbon_excess_usd_per_t) or _tonnes(plans) <= limit:
+        return plans, failing
     for _ in range(CARBON_ROUNDS):
         price = 1.5 * price + 10.0
-        clean = dispatch_all(loop, crew, work, price, options)
+        clean, failing = dispatch_all(loop, crew, work, price, options)
         if clean is None:
-            return None
+            return None, failing
         if _tonnes(clean) <= limit:
-            return _mix(plans, clean, limit, instance.carbon_price_usd_per_t + cheap)
-    return None
+            return _mix(plans, clean, limit, instance.carbon_price_usd_per_t + cheap), failing
+    return None, failing
 
 
 def _tonnes(plans: list[Plan]) -> float:
@@ -150,22 +191,20 @@ def _mix(dirty: list[Plan], clean: list[Plan], limit: float, price: float) -> li
 
 def dispatch_all(
     loop: LagrangianLoop, crew: Crew, work: Work, carbon_price: float, options: Recovery
-) -> list[Plan] | None:
-    """Ask every site for its integral dispatch; inference may be dropped at what it is worth there."""
+) -> tuple[list[Plan] | None, Array]:
+    """Integral dispatch of every site (inference may be dropped at what it is worth), and who has none."""
     c = loop.coupling
-    inference = np.zeros_like(c.capacity)
-    kernels.arc_load(inference, c.streams.site, work.routed)
-    load = inference.copy()
-    kernels.arc_load(load, c.pools.site, work.pooled)
-    load += fixed_load(loop, work.fixing.run, work.fixing.start)
+    inference, load = work.inference(c), work.load(c)
     worth = _worth(loop, work, inference)
+    effort = Effort(options.site_rel_gap, options.site_nodes)
     requests = [
-        Dispatch(i, load[i], inference[i], worth[i], carbon_price, options.site_rel_gap, options.site_time_limit)
+        Dispatch(i, load[i], inference[i], worth[i], carbon_price, effort)
         for i in range(len(load))
     ]
     plans = crew.dispatch(requests)
     kept = [plan for plan in plans if plan is not None]
-    return kept if len(kept) == len(plans) else None
+    failing = np.array([i for i, plan in enumerate(plans) if plan is None], dtype=int)
+    return (None if len(failing) else kept), failing
 
 
 def _worth(loop: LagrangianLoop, work: Work, inference: Array) -> Array:
@@ -216,12 +255,7 @@ def assemble(instance: Instance, loop: LagrangianLoop, work: Work, plans: list[P
 
 def _drop(c: Coupling, work: Work, plans: list[Plan]) -> Array:
     """Scale the routing at a site down to what its plan carries beside jobs and pools."""
-    inference = np.zeros_like(c.capacity)
-    kernels.arc_load(inference, c.streams.site, work.routed)
-    asked = inference.copy()
-    kernels.arc_load(asked, c.pools.site, work.pooled)
-    share = (work.fixing.run >= 0).astype(float)[:, None]
-    kernels.job_load(asked, c.jobs, work.fixing.run[:, None], work.fixing.start[:, None], share)
+    inference, asked = work.inference(c), work.load(c)
     dropped = np.maximum(asked - np.array([plan.load for plan in plans]), 0.0)
     dropped[dropped < 1e-7 * (1.0 + asked)] = 0.0
     keep = 1.0 - np.divide(dropped, inference, out=np.zeros_like(dropped), where=inference > 0)

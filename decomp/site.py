@@ -47,6 +47,20 @@ class Plan:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Effort:
+    """How hard a MIP is tried. Nodes, not seconds, so that every run does the same; seconds only as a safeguard."""
+
+    rel_gap: float = 1e-4
+    nodes: int = 200
+    seconds: float = 60.0
+
+    def apply(self, solver: highspy.Highs) -> None:
+        solver.setOptionValue("mip_rel_gap", self.rel_gap)
+        solver.setOptionValue("mip_max_nodes", self.nodes)
+        solver.setOptionValue("time_limit", self.seconds)
+
+
 def to_highs(model: Model, *, integer: Array | None = None) -> highspy.Highs:
     """A silent single-thread HiGHS that holds the model (all continuous unless `integer` says otherwise)."""
     lp = highspy.HighsLp()
@@ -138,8 +152,7 @@ class SiteOracle:
         drop_price: Array,
         carbon_price: float,
         *,
-        rel_gap: float = 1e-4,
-        time_limit: float = 60.0,
+        effort: Effort,
     ) -> Plan | None:
         """Cheapest integral dispatch that carries `load`, of which `droppable` may be left out at a price.
 
@@ -157,18 +170,20 @@ class SiteOracle:
         cost = model.cost + (self.carbon_price + carbon_price) * model.emission
         cost[columns["load"]] -= drop_price
         priced = Model(**{**model.__dict__, "low": low, "high": high, "cost": cost})
-        x = solve_integral(priced, rel_gap=rel_gap, time_limit=time_limit)
+        x = solve_integral(priced, effort)
         if x is None:
             return None
+        # Where buying is never cheaper than selling no ban is needed, but a tie may run both: cancel it.
+        both = np.minimum(x[columns["import"]], x[columns["export"]])
+        x[columns["import"]] -= both
+        x[columns["export"]] -= both
         emissions = float(model.emission @ x)
         energy = float(model.cost @ x) + self.carbon_price * emissions
         values = {name: x[where] for name, where in columns.items()}
         return Plan(values["load"], energy, emissions, values, time.perf_counter() - started)
 
 
-def solve_integral(
-    model: Model, *, rel_gap: float, time_limit: float, start: Array | None = None
-) -> Array | None:
+def solve_integral(model: Model, effort: Effort) -> Array | None:
     """A feasible point with all integers integral and no ban broken, or None.
 
     The modes that forbid import with export and charging with discharging are made integer only in the
@@ -176,9 +191,8 @@ def solve_integral(
     """
     integer = model.integer.copy()
     mode, first, second = model.bans.T
-    deadline = time.perf_counter() + time_limit
     while True:
-        x = _mip(model, integer, rel_gap, max(deadline - time.perf_counter(), 1.0), start)
+        x = _mip(model, integer, effort)
         if x is None:
             return None
         broken = mode[(np.minimum(x[first], x[second]) > SIMULTANEOUS_MW) & ~integer[mode]]
@@ -187,14 +201,11 @@ def solve_integral(
         integer[broken] = True
 
 
-def _mip(model: Model, integer: Array, rel_gap: float, time_limit: float, start: Array | None) -> Array | None:
+def _mip(model: Model, integer: Array, effort: Effort) -> Array | None:
     """Solve, fix the integers at their rounded values, and solve the rest again as an LP."""
     solver = to_highs(model, integer=integer if integer.any() else None)
     if integer.any():
-        solver.setOptionValue("mip_rel_gap", rel_gap)
-        solver.setOptionValue("time_limit", time_limit)
-        if start is not None:
-            _set_start(solver, start)
+        effort.apply(solver)
     solver.run()
     info = solver.getInfo()
     if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
@@ -217,7 +228,8 @@ def _polish(model: Model, integer: Array, x: Array) -> Array:
     return np.array(solver.getSolution().col_value)
 
 
-def _set_start(solver: highspy.Highs, start: Array) -> None:
+def set_start(solver: highspy.Highs, start: Array) -> None:
+    """Give a MIP a solution to start from (HiGHS does not reuse the last one by itself)."""
     solution: Any = highspy.HighsSolution()
     solution.col_value = start
     solver.setSolution(solution)

@@ -123,7 +123,7 @@ def dual_of(instance: Instance, proof: DualPoint) -> Dual:
     hours = instance.period_h
     price = proof.price / hours
     arcs = instance.arcs
-    stream = np.tile(instance.streams.unserved_penalty[:, None], (1, instance.n_periods))
+    stream = np.repeat(instance.streams.unserved_penalty[:, None], instance.n_periods, axis=1)
     np.minimum.at(stream, arcs.stream, (arcs.cost - instance.streams.revenue[arcs.stream])[:, None] + price[arcs.site])
     return Dual(
         load_price=price,
@@ -237,6 +237,6 @@ def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Callable[[Result], 
         run.record(step, loop)
         if step.converged(1e-5):
             break
-    if run.offer(finish(run.instance, loop, crew, run.options.recovery)):
+    if run.offer(finish(run.instance, loop, crew, run.options.recovery, lambda step: run.record(step, loop))):
         run.record(None, loop)
         keep(run.result())

@@ -1,0 +1,179 @@
+"""Neighbourhood search: small clusters of sites choose their jobs anew, at prices, on all ranks at once.
+
+Clusters of one round are disjoint, so their moves go together. After every round the jobs are fixed
+where they are and a few iterations re-price; the true cost decides what is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from decomp import kernels
+from decomp.cluster import ClusterTask, JobChoice, Move
+from decomp.coupling import REJECTED, Coupling
+from decomp.crew import Crew
+from decomp.instance import Array, Instance
+from decomp.lagrangian import LagrangianLoop
+from decomp.master import Fixing
+from decomp.options import Improvement
+from decomp.recovery import Work, fixed_load, place_work
+from decomp.site import Effort
+
+
+@dataclass
+class Neighbours:
+    """Which sites share candidate jobs, and how often each was the seed of a cluster."""
+
+    shared: Array
+    tried: Array
+
+    @classmethod
+    def of(cls, coupling: Coupling) -> Neighbours:
+        n_sites = len(coupling.capacity)
+        member = np.zeros((coupling.n_jobs, n_sites), dtype=np.float32)
+        member[np.repeat(np.arange(coupling.n_jobs), np.diff(coupling.jobs.ptr)), coupling.jobs.site] = 1.0
+        shared = member.T @ member
+        np.fill_diagonal(shared, 0.0)
+        return cls(shared, np.zeros(n_sites))
+
+
+def clusters(neighbours: Neighbours, loss: Array, size: int, rng: np.random.Generator) -> list[Array]:
+    """Disjoint clusters that cover the fleet: seeds by loss, companions by shared jobs, both with some chance."""
+    n_sites = len(loss)
+    free = np.ones(n_sites, dtype=bool)
+    order = np.argsort(-(loss / (1.0 + neighbours.tried)) * rng.uniform(0.3, 1.0, n_sites))
+    found = []
+    for seed in order:
+        if not free[seed]:
+            continue
+        chance = neighbours.shared[seed] * free
+        chance[seed] = 0.0
+        members = [int(seed)]
+        if chance.sum() > 0:
+            n = min(size - 1, int((chance > 0).sum()))
+            members += rng.choice(n_sites, n, replace=False, p=chance / chance.sum()).tolist()
+        free[members] = False
+        found.append(np.array(members))
+    return found
+
+
+def neighbourhood(
+    instance: Instance, loop: LagrangianLoop, work: Work, members: Array, options: Improvement
+) -> ClusterTask:
+    """The task of one cluster at the present prices, fixing and placed work."""
+    c, fixing = loop.coupling, work.fixing
+    position = np.full(len(c.capacity), -1)
+    position[members] = np.arange(len(members))
+    inside = position >= 0
+    owner = np.repeat(np.arange(c.n_jobs), np.diff(c.jobs.ptr))
+    touches = np.zeros(c.n_jobs, dtype=bool)
+    touches[owner[inside[c.jobs.site]]] = True
+    jobs = np.flatnonzero(touches & np.append(inside[c.jobs.site], True)[fixing.run])
+    leaving = fixing.run.copy()
+    leaving[jobs] = REJECTED
+    stays = fixed_load(c, leaving, fixing.start)
+    kernels.arc_load(stays, c.pools.site, work.pooled)
+    generators = instance.generators.take(np.flatnonzero(inside[instance.generators.site]))
+    generators = replace(generators, site=position[generators.site])
+    cumulated = np.concatenate([np.zeros((len(inside), 1)), np.cumsum(loop.centre.price, axis=1)], axis=1)
+    return ClusterTask(
+        sites=instance.sites.take(members),
+        generators=generators,
+        period_h=instance.period_h,
+        carbon_price=instance.carbon_price_usd_per_t + loop.centre.carbon_price,
+        choices=tuple(_choice(c, fixing, int(j), position, cumulated, options.runs_per_job) for j in jobs),
+        load=work.load(c)[members],
+        fixed_load=stays[members],
+        effort=Effort(options.rel_gap, options.cluster_nodes),
+        **_inference_around(loop, work, inside, position),
+    )
+
+
+def _choice(c: Coupling, fixing: Fixing, j: int, position: Array, cumulated: Array, most: int) -> JobChoice:
+    """The run that job j has, its best ones inside the cluster at the prices, and rejection if it may be."""
+    jobs = c.jobs
+    runs, starts, values = [], [], []
+    for k in range(jobs.ptr[j], jobs.ptr[j + 1]):
+        if position[jobs.site[k]] >= 0:
+            s = jobs.release[j] + np.flatnonzero(jobs.allowed[jobs.first[k] : jobs.first[k] + jobs.n_starts[j]])
+            level = cumulated[jobs.site[k]]
+            runs.append(np.full(len(s), k))
+            starts.append(s)
+            values.append(jobs.cost[k] + jobs.gpus[j] * (level[s + jobs.length[j]] - level[s]))
+    run, start, value = (np.concatenate(x) for x in (runs, starts, values))
+    here = (run == fixing.run[j]) & (start == fixing.start[j])
+    keep = np.union1d(np.argsort(value, kind="stable")[:most], np.flatnonzero(here))
+    run, start = run[keep], start[keep]
+    place, cost = position[jobs.site[run]], jobs.cost[run]
+    if jobs.optional[j]:
+        run, start, place, cost = np.append(run, REJECTED), np.append(start, -1), np.append(place, -1), np.append(cost, 0.0)
+    at = int(np.flatnonzero((run == fixing.run[j]) & (start == fixing.start[j]))[0])
+    return JobChoice(j, float(jobs.gpus[j]), int(jobs.length[j]), run, place, start, cost, at)
+
+
+def _inference_around(loop: LagrangianLoop, work: Work, inside: Array, position: Array) -> dict[str, Array]:
+    """Streams that the cluster may serve: their arcs inside, their work inside, and the room outside."""
+    rows, price = loop.coupling.streams, loop.centre.price
+    owner = np.repeat(np.arange(len(rows.unserved)), np.diff(rows.ptr))
+    streams = np.unique(owner[inside[rows.site]])
+    number = np.full(len(rows.unserved), -1)
+    number[streams] = np.arange(len(streams))
+    mine = np.flatnonzero(inside[rows.site])
+    around = np.flatnonzero(~inside[rows.site] & (number[owner] >= 0))
+    shape = (len(streams), price.shape[1])
+    room, outside = np.zeros(shape), np.zeros(shape)
+    np.add.at(outside, number[owner[around]], work.routed[around])
+    np.add.at(room, number[owner[around]], work.room[rows.site[around]])
+    cheapest = np.repeat(rows.unserved[streams, None], shape[1], axis=1)
+    there = np.where(work.room[rows.site[around]] > 0, rows.cost[around, None] + price[rows.site[around]], np.inf)
+    np.minimum.at(cheapest, number[owner[around]], there)
+    return dict(
+        arc_site=position[rows.site[mine]],
+        arc_stream=number[owner[mine]],
+        arc_cost=rows.cost[mine],
+        demand=np.maximum(rows.demand[streams] - outside, 0.0),
+        unserved=rows.unserved[streams],
+        leave_price=cheapest,
+        leave_room=0.5 * room,
+    )
+
+
+def improve_round(
+    instance: Instance,
+    loop: LagrangianLoop,
+    crew: Crew,
+    neighbours: Neighbours,
+    options: Improvement,
+    rng: np.random.Generator,
+) -> float:
+    """One round of disjoint cluster moves on all ranks; returns what the clusters' models gained, USD."""
+    work = place_work(loop, loop.coupling.usable)
+    chosen = clusters(neighbours, job_loss(loop), options.cluster_sites, rng)
+    for members in chosen:
+        neighbours.tried[members[0]] += 1
+    moves = crew.improve([neighbourhood(instance, loop, work, members, options) for members in chosen])
+    accept(loop, moves)
+    return float(sum(m.gain for m in moves))
+
+
+def accept(loop: LagrangianLoop, moves: list[Move]) -> None:
+    run, start = loop.master.fixing.run.copy(), loop.master.fixing.start.copy()
+    for m in moves:
+        run[m.jobs], start[m.jobs] = m.run, m.start
+    loop.refix(Fixing(run, start))
+
+
+def job_loss(loop: LagrangianLoop) -> Array:
+    """What the jobs at each site (or rejected, at their candidates) lose against their best run at the prices."""
+    c, fixing, price = loop.coupling, loop.master.fixing, loop.centre.price
+    loss = np.full(len(c.capacity), 1e-6)
+    for j in range(c.n_jobs):
+        best, _, _ = kernels.best_start(price, c.jobs, j)
+        here = kernels.run_value(price, c.jobs, j, fixing.run[j], fixing.start[j])
+        best = min(best, 0.0) if c.jobs.optional[j] else best
+        places = c.jobs.site[c.jobs.ptr[j] : c.jobs.ptr[j + 1]] if fixing.run[j] < 0 else [c.jobs.site[fixing.run[j]]]
+        for i in places:
+            loss[i] += (here - best) / len(places)
+    return loss
