@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["MPI", "Answer", "AtRoot", "Serial", "Team", "exit_code", "load_mpi"]
 
 GIVEN_UP = 5  # exit code
+START_SECONDS = 300.0  # least patience with ranks that are still loading their modules
 YIELD_SECONDS = 1e-4  # of waiting, before the naps begin
 NAP_SHARE = 0.05  # of the time waited so far: what a nap may add to the wait
 LONGEST_NAP_SECONDS = 1e-3
@@ -50,12 +51,17 @@ class MPI(Team):
         self._comm = comm
         self._mpi = load_mpi()
         self.rank, self.size = comm.rank, comm.size
-        self._patience = patience if self.is_root else 2 * patience + 1 + 0.5 * self.rank
+        self._patience = self._own_patience(max(patience, START_SECONDS))
         self._may_work_while_dispatching = self._mpi.Query_thread() >= self._mpi.THREAD_SERIALIZED
         self._places: list[tuple[str, int]] = []
         places = self.gather((socket.gethostname(), os.getpid()), "start")
         self._places, root_seconds = self.bcast((places, process_seconds()), "start")
         self._root_lead = 0.0 if self.is_root else root_seconds - process_seconds()
+        self._patience = self._own_patience(patience)
+
+    def _own_patience(self, seconds: float) -> float:
+        """The root knows who is late and speaks first; of the others, one rank after the other."""
+        return seconds if self.is_root else 2 * seconds + 1 + 0.5 * self.rank
 
     def _send(self, values: dict[int, Any], call: Call) -> None:
         started = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def name(path: Path) -> str:
     return str(path.relative_to(CHECKOUT))
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Dotted names of the modules that a file imports anywhere, relative ones resolved."""
     found: set[str] = set()
