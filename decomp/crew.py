@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from decomp.instance import Array, Generators, Sites
 from decomp.cluster import ClusterTask, Move, improve_cluster
+from decomp.instance import Array, Generators, Sites
 from decomp.site import Answer, Effort, Plan, SiteOracle
 from decomp.team import Team
 
@@ -116,10 +116,10 @@ class Crew:
         merged = {number: plan for part in parts for number, plan in part.items()}
         return [merged[number] for number in range(len(requests))]
 
-    def improve(self, tasks: Sequence[ClusterTask]) -> list[Move]:
+    def improve(self, tasks: Sequence[ClusterTask], until: float) -> list[Move]:
         """Solve cluster MILPs on whoever is free; the moves that gain, in the order asked. Root only."""
         self.team.bcast(("improve", None))
-        answers = self.team.map_tasks(improve_cluster, tasks, what="cluster moves") or []
+        answers = self.team.map_tasks(improve_cluster, tasks, until=until, what="cluster moves") or []
         return [a.value for a in answers if a.error is None and a.value.gain > 0.0]
 
     def serve(self) -> None:

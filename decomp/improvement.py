@@ -77,35 +77,30 @@ def neighbourhood(
     kernels.arc_load(stays, c.pools.site, work.pooled)
     generators = instance.generators.take(np.flatnonzero(inside[instance.generators.site]))
     generators = replace(generators, site=position[generators.site])
-    cumulated = np.concatenate([np.zeros((len(inside), 1)), np.cumsum(loop.centre.price, axis=1)], axis=1)
     return ClusterTask(
         sites=instance.sites.take(members),
         generators=generators,
         period_h=instance.period_h,
         carbon_price=instance.carbon_price_usd_per_t + loop.centre.carbon_price,
-        choices=tuple(_choice(c, fixing, int(j), position, cumulated, options.runs_per_job) for j in jobs),
+        choices=tuple(_choice(c, fixing, int(j), position) for j in jobs),
         load=work.load(c)[members],
         fixed_load=stays[members],
+        runs_kept=options.runs_kept,
         effort=Effort(options.rel_gap, options.cluster_nodes),
         **_inference_around(loop, work, inside, position),
     )
 
 
-def _choice(c: Coupling, fixing: Fixing, j: int, position: Array, cumulated: Array, most: int) -> JobChoice:
-    """The run that job j has, its best ones inside the cluster at the prices, and rejection if it may be."""
+def _choice(c: Coupling, fixing: Fixing, j: int, position: Array) -> JobChoice:
+    """All runs of job j inside the cluster, and rejection if it may be."""
     jobs = c.jobs
-    runs, starts, values = [], [], []
+    runs, starts = [], []
     for k in range(jobs.ptr[j], jobs.ptr[j + 1]):
         if position[jobs.site[k]] >= 0:
             s = jobs.release[j] + np.flatnonzero(jobs.allowed[jobs.first[k] : jobs.first[k] + jobs.n_starts[j]])
-            level = cumulated[jobs.site[k]]
             runs.append(np.full(len(s), k))
             starts.append(s)
-            values.append(jobs.cost[k] + jobs.gpus[j] * (level[s + jobs.length[j]] - level[s]))
-    run, start, value = (np.concatenate(x) for x in (runs, starts, values))
-    here = (run == fixing.run[j]) & (start == fixing.start[j])
-    keep = np.union1d(np.argsort(value, kind="stable")[:most], np.flatnonzero(here))
-    run, start = run[keep], start[keep]
+    run, start = np.concatenate(runs), np.concatenate(starts)
     place, cost = position[jobs.site[run]], jobs.cost[run]
     if jobs.optional[j]:
         run, start, place, cost = np.append(run, REJECTED), np.append(start, -1), np.append(place, -1), np.append(cost, 0.0)
@@ -147,13 +142,17 @@ def improve_round(
     neighbours: Neighbours,
     options: Improvement,
     rng: np.random.Generator,
+    until: float = np.inf,
 ) -> float:
-    """One round of disjoint cluster moves on all ranks; returns what the clusters' models gained, USD."""
+    """One round of disjoint cluster moves on all ranks; returns what the clusters' models gained, USD.
+
+    No move is started after `until`, seconds by the root's clock.
+    """
     work = place_work(loop, loop.coupling.usable)
     chosen = clusters(neighbours, job_loss(loop), options.cluster_sites, rng)
     for members in chosen:
         neighbours.tried[members[0]] += 1
-    moves = crew.improve([neighbourhood(instance, loop, work, members, options) for members in chosen])
+    moves = crew.improve([neighbourhood(instance, loop, work, members, options) for members in chosen], until)
     accept(loop, moves)
     return float(sum(m.gain for m in moves))
 

@@ -156,11 +156,14 @@ class Recovery(Group):
 class Improvement(Group):
     """Neighbourhood search over clusters of sites."""
 
-    cluster_sites: int = option(3, "sites of a cluster", low=1)
-    runs_per_job: int = option(40, "runs a job may choose from in a cluster", low=1)
+    cluster_sites: int = option(4, "sites of a cluster", low=1)
+    runs_kept: int = option(5, "runs of a job in a cluster's MILP besides those its relaxation uses", low=1)
     cluster_nodes: int = option(20, "nodes for a cluster's MILP", low=1)
-    rel_gap: float = option(1e-4, "relative gap of a cluster's MILP", low=0, high=1)
+    rel_gap: float = option(1e-3, "relative gap of a cluster's MILP", low=0, high=1)
     iterations: int = option(3, "iterations that re-price after a round", low=0)
+    rounds_per_finish: int = option(4, "most rounds between two finishes", low=1)
+    plateau: float = option(1e-4, "relative gain below which a round or a finish brought little", low=0)
+    stale_finishes: int = option(4, "finishes that brought little before the search ends", low=1)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from decomp.coupling import Coupling
 from decomp.crew import Crew, SiteReader
+from decomp.improvement import Neighbours, improve_round
 from decomp.instance import Instance
 from decomp.lagrangian import DualPoint, LagrangianLoop, Step, first_prices
 from decomp.options import Options
@@ -23,6 +24,8 @@ from decomp.progress import process_seconds
 from decomp.recovery import Incumbent, dive, finish
 from decomp.result import Dual, Iteration, Result, Status
 from decomp.team import Team
+
+Keep = Callable[[Result], None]
 
 
 class Listener(Protocol):
@@ -41,6 +44,7 @@ class Run:
         self.proof: DualPoint | None = None
         self.incumbent: Incumbent | None = None
         self.phase = "bound"
+        self.finish_seconds = 0.0
 
     @property
     def bound(self) -> float:
@@ -100,6 +104,11 @@ class Run:
     def seconds_left(self) -> float:
         return self.options.time_limit_seconds - process_seconds()
 
+    def round_seconds(self) -> float:
+        """Seconds since the last record of another phase or round: what one more round will take."""
+        marks = [it.wall_seconds for it in self.log if it.step == ""]
+        return process_seconds() - marks[-1] if marks else 0.0
+
     def must_stop(self) -> bool:
         """Gap reached, time over, or somebody asked to stop."""
         return self.gap <= self.options.rel_gap or self.seconds_left() <= 0.0 or self.team.stop_requested()
@@ -142,7 +151,7 @@ def provenance(instance: Instance, options: Options, ranks: int) -> dict[str, ob
     return dict(
         instance_hash=instance.content_hash(),
         method=options.method,
-        options=asdict(options),
+        options=options.to_dict(),
         seed=options.seed,
         ranks=ranks,
         python=platform.python_version(),
@@ -166,7 +175,7 @@ def solve(
     *,
     read: SiteReader | None = None,
     listeners: Iterable[Listener] = (),
-    keep: Callable[[Result], None] | None = None,
+    keep: Keep | None = None,
 ) -> Result | None:
     """Solve an instance on all ranks of a team.
 
@@ -206,23 +215,23 @@ def solve(
     return run.result()
 
 
-def lagrangian(run: Run, crew: Crew, keep: Callable[[Result], None]) -> None:
-    """Bound, dive, finish, and the bound again while time is left."""
+def lagrangian(run: Run, crew: Crew, keep: Keep) -> None:
+    """Bound, dive, finish; then improvement while the gap is open and time is left."""
     instance, options = run.instance, run.options
     coupling = Coupling.of(instance)
     price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
     loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
-    raise_bound(run, loop, options.bundle.max_iterations)
+    raise_bound(run, loop)
     run.phase = "dive"
     dive(loop, options.recovery, lambda step: run.record(step, loop))
-    run.phase = "finish"
     settle(run, loop, crew, keep)
+    improve(run, loop, crew, keep)
 
 
-def raise_bound(run: Run, loop: LagrangianLoop, max_iterations: int) -> None:
+def raise_bound(run: Run, loop: LagrangianLoop) -> None:
     """Iterate with all jobs free until the model promises little, or it is time to stop."""
-    tolerance = float(np.clip(0.1 * run.options.rel_gap, 1e-6, 1e-3))
-    for _ in range(max_iterations):
+    tolerance = float(np.clip(0.1 * run.options.rel_gap, 1e-6, 1e-4))
+    for _ in range(run.options.bundle.max_iterations):
         step = loop.iterate()
         run.prove(loop.centre)
         run.record(step, loop)
@@ -230,13 +239,39 @@ def raise_bound(run: Run, loop: LagrangianLoop, max_iterations: int) -> None:
             return
 
 
-def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Callable[[Result], None]) -> None:
-    """With all jobs fixed: a few more iterations for the routing, then the integral finish."""
+def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> bool:
+    """With all jobs fixed: a few more iterations for the routing, then the integral finish. True if cheaper."""
+    started, phase, run.phase = process_seconds(), run.phase, "finish"
     for _ in range(run.options.recovery.settle_iterations):
         step = loop.iterate()
         run.record(step, loop)
         if step.converged(1e-5):
             break
-    if run.offer(finish(run.instance, loop, crew, run.options.recovery, lambda step: run.record(step, loop))):
-        run.record(None, loop)
+    better = run.offer(finish(run.instance, loop, crew, run.options.recovery, lambda step: run.record(step, loop)))
+    run.record(None, loop)
+    if better:
         keep(run.result())
+    run.finish_seconds, run.phase = process_seconds() - started, phase
+    return better
+
+
+def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
+    """Rounds of cluster moves; a finish whenever they bring little, larger clusters when that did not help."""
+    options, rng = run.options.improvement, np.random.default_rng(run.options.seed)
+    neighbours = Neighbours.of(loop.coupling)
+    run.phase, size, stale, rounds = "improve", options.cluster_sites, 0, 0
+    while loop.coupling.n_jobs and not run.must_stop() and stale < options.stale_finishes:
+        until = run.options.time_limit_seconds - 1.3 * run.finish_seconds
+        gained = improve_round(run.instance, loop, crew, neighbours, replace(options, cluster_sites=size), rng, until)
+        for _ in range(options.iterations):
+            run.record(loop.iterate(), loop)
+        rounds += 1
+        late = process_seconds() + run.round_seconds() > until
+        if late or rounds >= options.rounds_per_finish or gained <= options.plateau * abs(run.cost):
+            rounds = 0
+            before = run.cost
+            settle(run, loop, crew, keep)
+            if before - run.cost <= options.plateau * abs(before):
+                stale, size = stale + 1, size + 1
+            if late:
+                return

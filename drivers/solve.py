@@ -9,7 +9,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from decomp.instance import InputError, Instance, describe
