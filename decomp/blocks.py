@@ -13,6 +13,8 @@ from scipy.sparse import csc_matrix
 
 from decomp.instance import Array, Generators, Sites
 
+Terms = list[tuple[Array | float, Array]]
+
 
 @dataclass
 class Block:
@@ -159,7 +161,7 @@ def _either(block: Block, prefix: str, first: Array, second: Array, most: tuple[
     block.bans.append(np.stack([mode, first, second], axis=1))
 
 
-def _grid(block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: bool) -> list[tuple[Array | float, Array]]:
+def _grid(block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: bool) -> Terms:
     """Import, export, renewables, demand charge: (4), (5), (8)."""
     n = sites.capacity_gpu.shape[1]
     most_in, most_out = sites.import_limit_mw[i], sites.export_limit_mw[i]
@@ -180,7 +182,7 @@ def _grid(block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: b
     return [(1.0, bought), (-1.0, sold), (1.0, used)]
 
 
-def _battery(block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: bool) -> list[tuple[Array | float, Array]]:
+def _battery(block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: bool) -> Terms:
     """Stored energy: (6)."""
     if sites.battery_mwh[i] <= 0:
         return []

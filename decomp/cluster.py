@@ -147,8 +147,10 @@ def build(task: ClusterTask) -> tuple[Model, list[Array]]:
     links = []
     for k in range(len(task.load)):
         width, slope = cost_pieces(task, k)
-        pieces = [block.add_columns(f"s{k}_{p}", n, 0.0, w, c) for p, (w, c) in enumerate(zip(width.T, slope.T, strict=True))]
-        links.append(block.add_rows(task.fixed_load[k], task.fixed_load[k], *[(1.0, x) for x in pieces]))
+        pieces = [
+            (1.0, block.add_columns(f"s{k}_{p}", n, 0.0, width[:, p], slope[:, p])) for p in range(width.shape[1])
+        ]
+        links.append(block.add_rows(task.fixed_load[k], task.fixed_load[k], *pieces))
     balance = []
     for d, demand in enumerate(task.demand):
         leave = block.add_columns(f"leave{d}", n, 0.0, task.leave_room[d], task.leave_price[d])

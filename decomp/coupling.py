@@ -80,60 +80,18 @@ class Coupling:
 
     @classmethod
     def of(cls, instance: Instance) -> Coupling:
-        dt = instance.period_h
-        streams, arcs, jobs, pools = instance.streams, instance.arcs, instance.jobs, instance.pools
-        arc_order, arc_ptr = _group(arcs.stream, instance.n_streams)
+        """The coupling of an instance, its rows grouped by stream, job and pool."""
+        arc_order, arc_ptr = _group(instance.arcs.stream, instance.n_streams)
         candidate_order, candidate_ptr = _group(instance.candidates.job, instance.n_jobs)
         pool_order, pool_ptr = _group(instance.pool_arcs.pool, instance.n_pools)
-        candidate_job = instance.candidates.job[candidate_order]
-        candidate_site = instance.candidates.site[candidate_order]
-        n_starts = np.maximum(jobs.deadline - jobs.periods - jobs.release + 1, 0)
-        first = np.concatenate([[0], np.cumsum(n_starts[candidate_job])]).astype(np.int64)
-        allowed = np.zeros(int(first[-1]), dtype=np.bool_)
-        kernels.mark_allowed_starts(
-            instance.sites.capacity_gpu,
-            jobs.gpus,
-            jobs.periods,
-            jobs.release,
-            n_starts,
-            candidate_ptr,
-            candidate_site,
-            first,
-            allowed,
-        )
         has_budget = np.isfinite(instance.carbon_budget_t)
         return cls(
-            period_h=dt,
+            period_h=instance.period_h,
             capacity=instance.sites.capacity_gpu,
             usable=usable_capacity(instance),
-            streams=StreamRows(
-                demand=instance.demand_gpu,
-                unserved=dt * streams.unserved_penalty,
-                ptr=arc_ptr,
-                site=arcs.site[arc_order],
-                cost=dt * (arcs.cost - streams.revenue[arcs.stream])[arc_order],
-            ),
-            jobs=JobRows(
-                gpus=np.array(jobs.gpus),
-                length=np.array(jobs.periods),
-                release=np.array(jobs.release),
-                n_starts=n_starts,
-                optional=~jobs.mandatory,
-                ptr=candidate_ptr,
-                site=candidate_site,
-                cost=(instance.candidates.cost_usd - jobs.value_usd[instance.candidates.job])[candidate_order],
-                first=first,
-                allowed=allowed,
-            ),
-            pools=PoolRows(
-                work=pools.work_gpu_h / dt,
-                start=np.array(pools.start),
-                end=np.array(pools.end),
-                penalty=dt * pools.shortfall_penalty,
-                ptr=pool_ptr,
-                site=instance.pool_arcs.site[pool_order],
-                rate=instance.pool_arcs.rate_gpu[pool_order],
-            ),
+            streams=_stream_rows(instance, arc_order, arc_ptr),
+            jobs=_job_rows(instance, candidate_order, candidate_ptr),
+            pools=_pool_rows(instance, pool_order, pool_ptr),
             arc_order=arc_order,
             candidate_order=candidate_order,
             pool_arc_order=pool_order,
@@ -159,10 +117,58 @@ class Coupling:
         return total - (carbon_price * self.budget if carbon_price > 0 else 0.0)
 
 
+def _stream_rows(instance: Instance, order: Array, ptr: Array) -> StreamRows:
+    streams, arcs, dt = instance.streams, instance.arcs, instance.period_h
+    return StreamRows(
+        demand=instance.demand_gpu,
+        unserved=dt * streams.unserved_penalty,
+        ptr=ptr,
+        site=arcs.site[order],
+        cost=dt * (arcs.cost - streams.revenue[arcs.stream])[order],
+    )
+
+
+def _job_rows(instance: Instance, order: Array, ptr: Array) -> JobRows:
+    jobs, candidates = instance.jobs, instance.candidates
+    job, site = candidates.job[order], candidates.site[order]
+    n_starts = np.maximum(jobs.deadline - jobs.periods - jobs.release + 1, 0)
+    first = np.concatenate([[0], np.cumsum(n_starts[job])]).astype(np.int64)
+    allowed = np.zeros(int(first[-1]), dtype=np.bool_)
+    kernels.mark_allowed_starts(
+        instance.sites.capacity_gpu, jobs.gpus, jobs.periods, jobs.release, n_starts, ptr, site, first, allowed
+    )
+    return JobRows(
+        gpus=np.array(jobs.gpus),
+        length=np.array(jobs.periods),
+        release=np.array(jobs.release),
+        n_starts=n_starts,
+        optional=~jobs.mandatory,
+        ptr=ptr,
+        site=site,
+        cost=(candidates.cost_usd - jobs.value_usd[candidates.job])[order],
+        first=first,
+        allowed=allowed,
+    )
+
+
+def _pool_rows(instance: Instance, order: Array, ptr: Array) -> PoolRows:
+    pools, dt = instance.pools, instance.period_h
+    return PoolRows(
+        work=pools.work_gpu_h / dt,
+        start=np.array(pools.start),
+        end=np.array(pools.end),
+        penalty=dt * pools.shortfall_penalty,
+        ptr=ptr,
+        site=instance.pool_arcs.site[order],
+        rate=instance.pool_arcs.rate_gpu[order],
+    )
+
+
 def usable_capacity(instance: Instance) -> Array:
     """Largest load that import, wind, sun, generators and battery together can power, (S, T) GPU."""
     sites = instance.sites
-    supply = sites.import_limit_mw + instance.renewable_mw + np.where(sites.battery_mwh > 0, sites.discharge_mw, 0.0)[:, None]
+    battery = np.where(sites.battery_mwh > 0, sites.discharge_mw, 0.0)
+    supply = sites.import_limit_mw + instance.renewable_mw + battery[:, None]
     np.add.at(supply, instance.generators.site, instance.generators.p_max_mw[:, None])
     it_power = supply / sites.pue
     load = np.array(sites.capacity_gpu)

@@ -3,7 +3,8 @@
 One function per group of equations; each adds its variables and rows and returns its part of the net cost, USD.
 Numbers in brackets are the README's equation numbers. Variable names are the column names of the exported MPS:
 `imp_3_17` is the import of site 3 in period 17. Indices: i site, t period, m power segment, g generator, a arc,
-d stream, c candidate (a job at a site), j job, k pool arc, p pool; Δ = `hours`. Solving and files are `decomp.monolith`'s business.
+d stream, c candidate (a job at a site), j job, k pool arc, p pool; Δ = `hours`. Solving
+and files are `decomp.monolith`'s business.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyomo.environ as pyo
@@ -22,7 +23,8 @@ from decomp.monolith import ExtensiveForm, solve
 from decomp.reductions import battery_ban_is_redundant, grid_ban_is_redundant, start_allowed
 from decomp.result import Iteration, Result, Schedule
 
-Model = Cost = Any
+Model: TypeAlias = Any
+Cost: TypeAlias = Any
 
 
 def build(instance: Instance, relax: bool = False) -> ExtensiveForm:

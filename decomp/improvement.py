@@ -103,7 +103,8 @@ def _choice(c: Coupling, fixing: Fixing, j: int, position: Array) -> JobChoice:
     run, start = np.concatenate(runs), np.concatenate(starts)
     place, cost = position[jobs.site[run]], jobs.cost[run]
     if jobs.optional[j]:
-        run, start, place, cost = np.append(run, REJECTED), np.append(start, -1), np.append(place, -1), np.append(cost, 0.0)
+        run, start = np.append(run, REJECTED), np.append(start, -1)
+        place, cost = np.append(place, -1), np.append(cost, 0.0)
     at = int(np.flatnonzero((run == fixing.run[j]) & (start == fixing.start[j]))[0])
     return JobChoice(j, float(jobs.gpus[j]), int(jobs.length[j]), run, place, start, cost, at)
 

@@ -146,7 +146,7 @@ class Recovery(Group):
     dive_share: float = option(0.15, "least share of the free jobs fixed in a round of the dive", low=1e-6, high=1)
     dive_iterations: int = option(3, "iterations of the bound between rounds of the dive", low=0)
     decided: float = option(0.99, "share of a start from which a job counts as decided", low=0, high=1)
-    settle_iterations: int = option(8, "iterations of the bound with all jobs fixed, before the finish", low=0)
+    settle_iterations: int = option(15, "iterations of the bound with all jobs fixed, before the finish", low=0)
     finish_attempts: int = option(8, "tries to make the finish feasible", low=1)
     site_rel_gap: float = option(1e-4, "relative gap of a site's dispatch in the finish", low=0, high=1)
     site_nodes: int = option(200, "nodes for a site's dispatch in the finish", low=1)
@@ -157,35 +157,26 @@ class Improvement(Group):
     """Neighbourhood search over clusters of sites."""
 
     cluster_sites: int = option(4, "sites of a cluster", low=1)
-    runs_kept: int = option(5, "runs of a job in a cluster's MILP besides those its relaxation uses", low=1)
+    runs_kept: int = option(3, "runs of a job in a cluster's MILP besides those its relaxation uses", low=1)
     cluster_nodes: int = option(20, "nodes for a cluster's MILP", low=1)
-    rel_gap: float = option(1e-3, "relative gap of a cluster's MILP", low=0, high=1)
-    iterations: int = option(3, "iterations that re-price after a round", low=0)
+    rel_gap: float = option(3e-3, "relative gap of a cluster's MILP", low=0, high=1)
+    iterations: int = option(6, "iterations that re-price after a round", low=0)
     rounds_per_finish: int = option(4, "most rounds between two finishes", low=1)
     plateau: float = option(1e-4, "relative gain below which a round or a finish brought little", low=0)
     stale_finishes: int = option(4, "finishes that brought little before the search ends", low=1)
 
 
 @dataclass(frozen=True)
-class Mip(Group):
-    """The site problems as MILPs, after the prices have settled."""
-
-    rel_gap: float = option(1e-4, "relative gap of a site's MILP", low=0, high=1)
-    time_limit_seconds: float = option(60.0, "seconds for a site's MILP", low=0.01)
-
-
-@dataclass(frozen=True)
 class Options(Group):
     """All options of a solve."""
 
-    method: str = option("lagrangian", "method", choices=("lagrangian", "benders", "hybrid", "extensive"))
+    method: str = option("lagrangian", "method", choices=("lagrangian", "extensive"))
     rel_gap: float = option(1e-3, "relative gap at which a solve stops", low=0, high=1)
     time_limit_seconds: float = option(np.inf, "wall seconds after which a solve stops", low=0)
     seed: int = option(0, "seed of every random choice", low=0)
     bundle: Bundle = group(Bundle)
     recovery: Recovery = group(Recovery)
     improvement: Improvement = group(Improvement)
-    mip: Mip = group(Mip)
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Options:

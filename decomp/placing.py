@@ -11,10 +11,7 @@ from decomp.kernels import run_value
 @njit(cache=True)
 def runs_fit(room, rows, j, k, start):
     """Whether a run of job j fits into the room left (S, T)."""
-    for t in range(start, start + rows.length[j]):
-        if room[rows.site[k], t] < rows.gpus[j] * (1.0 - 1e-9):
-            return False
-    return True
+    return room[rows.site[k], start : start + rows.length[j]].min() >= rows.gpus[j] * (1.0 - 1e-9)
 
 
 @njit(cache=True)

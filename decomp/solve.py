@@ -17,7 +17,7 @@ import numpy as np
 from decomp.coupling import Coupling
 from decomp.crew import Crew, SiteReader
 from decomp.improvement import Neighbours, improve_round
-from decomp.instance import Instance
+from decomp.instance import Array, Generators, Instance, Sites
 from decomp.lagrangian import DualPoint, LagrangianLoop, Step, first_prices
 from decomp.options import Options
 from decomp.progress import process_seconds
@@ -192,17 +192,13 @@ def solve(
     -------
     The result at the root, None on the others.
     """
-    facts = None
-    if team.is_root:
-        assert instance is not None
-        facts = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t)
-        if read is None:
-            facts = (*facts, instance.sites, instance.generators)
-    facts = team.bcast(facts, "instance")
-    if read is None:
-        sites, generators = facts[4:]
-        read = lambda own: (sites, generators)  # noqa: E731
-    crew = Crew(team, read, *facts[:4])
+    shape: tuple[int, int, float, float] | None = None
+    tables: tuple[Sites, Generators] | None = None
+    if instance is not None and team.is_root:
+        shape = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t)
+        tables = (instance.sites, instance.generators) if read is None else None
+    shape, tables = team.bcast((shape, tables), "instance")
+    crew = Crew(team, read or (lambda own: _rows(*tables, own)), *shape)
     if not team.is_root:
         crew.serve()
         return None
@@ -213,6 +209,14 @@ def solve(
     finally:
         crew.dismiss()
     return run.result()
+
+
+def _rows(sites: Sites, generators: Generators, own: Array) -> tuple[Sites, Generators]:
+    """Some sites with their generators, renumbered."""
+    position = np.full(len(sites.name), -1)
+    position[own] = np.arange(len(own))
+    mine = generators.take(np.flatnonzero(position[generators.site] >= 0))
+    return sites.take(own), replace(mine, site=position[mine.site])
 
 
 def lagrangian(run: Run, crew: Crew, keep: Keep) -> None:

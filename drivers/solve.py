@@ -9,13 +9,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from decomp.instance import InputError, Instance, describe
 from decomp.options import Options
-from decomp.progress import JsonLog, Progress
-from decomp.result import Result
-from decomp.solve import solve
+from decomp.progress import JsonLog, Progress, process_seconds
+from decomp.result import Iteration, Result
+from decomp.solve import Listener, provenance, solve
 from decomp.store import read_instance, read_sites, write_result
 from decomp.team import Team
 
@@ -40,10 +43,9 @@ def parser() -> argparse.ArgumentParser:
 def read_options(args: argparse.Namespace) -> Options:
     """Options from the file, overridden by the command line."""
     options = Options.from_toml(args.options) if args.options else Options()
-    given = dict(
+    return options.updated(
         method=args.method, rel_gap=args.rel_gap, time_limit_seconds=args.time_limit, seed=args.seed
     )
-    return Options.from_dict({**options.to_dict(), **{k: v for k, v in given.items() if v is not None}})
 
 
 def open_input(args: argparse.Namespace) -> tuple[Options, Instance]:
@@ -71,6 +73,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(code)
 
 
+def extensive(instance: Instance | None, options: Options, listeners: tuple[Listener, ...]) -> Result | None:
+    """Everything in one model, solved by HiGHS at the root: the truth for small instances."""
+    if instance is None:
+        return None
+    from decomp.extensive import solve_extensive  # pyomo takes a second to import
+
+    def report(it: Iteration) -> None:
+        for listener in listeners:
+            listener.row(it)
+
+    limit = options.time_limit_seconds - process_seconds() if np.isfinite(options.time_limit_seconds) else None
+    result = solve_extensive(instance, time_limit=limit, rel_gap=options.rel_gap, report=report)
+    return replace(result, provenance={**provenance(instance, options, 1), **result.provenance})
+
+
 def work(args: argparse.Namespace, team: Team, options: Options, instance: Instance | None) -> Result | None:
     """Solve, show, save."""
     with ExitStack() as stack:
@@ -83,14 +100,17 @@ def work(args: argparse.Namespace, team: Team, options: Options, instance: Insta
             if instance is not None:
                 write_result(args.output, result, instance)
 
-        result = solve(
-            instance,
-            team,
-            options,
-            read=lambda own: read_sites(args.instance, own),
-            listeners=(progress, log),
-            keep=keep,
-        )
+        if options.method == "extensive":
+            result = team.at_root(lambda: extensive(instance, options, (progress, log)), "extensive form")
+        else:
+            result = solve(
+                instance,
+                team,
+                options,
+                read=lambda own: read_sites(args.instance, own),
+                listeners=(progress, log),
+                keep=keep,
+            )
         if result is not None:
             keep(result)
             progress.close(result)
