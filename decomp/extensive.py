@@ -3,8 +3,7 @@
 One function per group of equations; each adds its variables and rows and returns its part of the net cost, USD.
 Numbers in brackets are the README's equation numbers. Variable names are the column names of the exported MPS:
 `imp_3_17` is the import of site 3 in period 17. Indices: i site, t period, m power segment, g generator, a arc,
-d stream, c candidate (a job at a site), j job, k pool arc, p pool; Δ = `hours`. Solving
-and files are `decomp.monolith`'s business.
+d stream, c candidate (a job at a site), j job, k pool arc, p pool; Δ = `hours`.
 """
 
 from __future__ import annotations

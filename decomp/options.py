@@ -143,13 +143,13 @@ class Bundle(Group):
 class Recovery(Group):
     """The schedule: dive on the jobs, then an integral finish."""
 
-    dive_share: float = option(0.15, "least share of the free jobs fixed in a round of the dive", low=1e-6, high=1)
-    dive_iterations: int = option(3, "iterations of the bound between rounds of the dive", low=0)
+    dive_share: float = option(0.25, "least share of the free jobs fixed in a round of the dive", low=1e-6, high=1)
+    dive_iterations: int = option(2, "iterations of the bound between rounds of the dive", low=0)
     decided: float = option(0.99, "share of a start from which a job counts as decided", low=0, high=1)
     settle_iterations: int = option(15, "iterations of the bound with all jobs fixed, before the finish", low=0)
     finish_attempts: int = option(8, "tries to make the finish feasible", low=1)
-    site_rel_gap: float = option(1e-4, "relative gap of a site's dispatch in the finish", low=0, high=1)
-    site_nodes: int = option(200, "nodes for a site's dispatch in the finish", low=1)
+    site_rel_gap: float = option(5e-4, "relative gap of a site's dispatch in the finish", low=0, high=1)
+    site_nodes: int = option(50, "nodes for a site's dispatch in the finish", low=1)
 
 
 @dataclass(frozen=True)

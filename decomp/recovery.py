@@ -75,7 +75,7 @@ def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
     free = np.flatnonzero(run == FREE)
     top = master.share[free].max(axis=1)
     order = free[np.lexsort((free, -jobs.gpus[free] * jobs.length[free], -np.round(top, 3)))]
-    least = int(np.ceil(options.dive_share * len(free)))
+    least = int(np.ceil(max(options.dive_share * len(free), 0.03 * len(run))))
     for rank, j in enumerate(order):
         slot = int(np.argmax(master.share[j]))
         if rank >= least and master.share[j, slot] < options.decided:
@@ -154,21 +154,30 @@ def settle_carbon(
 ) -> tuple[list[Plan] | None, Array]:
     """Integral dispatch of all sites whose emissions keep the budget; else None and the sites that failed.
 
-    At the carbon price of the bound first; if that overshoots, the price is raised until it does not, and
-    then as many sites as possible (dearest abatement first) return to the cheaper plan.
+    At the carbon price of the bound first. If that overshoots, sites are asked again at higher prices, the
+    largest emitters first, until it does not; then the dearest abatement is taken back as far as it fits.
     """
-    cheap = price = loop.centre.carbon_price
+    price = loop.centre.carbon_price
     plans, failing = dispatch_all(loop, crew, work, price, options)
     limit = instance.carbon_budget_t
-    if plans is None or np.isfinite(instance.carbon_excess_usd_per_t) or _tonnes(plans) <= limit:
+    if plans is None or np.isfinite(instance.carbon_excess_usd_per_t):
         return plans, failing
+    best = list(plans)
+    batch = max(crew.team.size, len(best) // 8)
     for _ in range(CARBON_ROUNDS):
+        if _tonnes(best) <= limit:
+            return _take_back(plans, best, limit), failing
         price = 1.5 * price + 10.0
-        clean, failing = dispatch_all(loop, crew, work, price, options)
-        if clean is None:
-            return None, failing
-        if _tonnes(clean) <= limit:
-            return _mix(plans, clean, limit, instance.carbon_price_usd_per_t + cheap), failing
+        order = np.argsort([-plan.emissions for plan in best], kind="stable")
+        for first in range(0, len(order), batch):
+            asked = order[first : first + batch]
+            clean, failing = dispatch_all(loop, crew, work, price, options, asked)
+            if clean is None:
+                return None, failing
+            for i, plan in zip(asked, clean, strict=True):
+                best[i] = min(best[i], plan, key=lambda p: p.emissions)
+            if _tonnes(best) <= limit:
+                break
     return None, failing
 
 
@@ -176,34 +185,39 @@ def _tonnes(plans: list[Plan]) -> float:
     return float(sum(plan.emissions for plan in plans))
 
 
-def _mix(dirty: list[Plan], clean: list[Plan], limit: float, price: float) -> list[Plan]:
-    """Start from the clean plans and return to dirty ones, most money per tonne first, within the limit."""
+def _take_back(dirty: list[Plan], clean: list[Plan], limit: float) -> list[Plan]:
+    """Return sites from the clean plan to the dirty one, most money per tonne first, within the limit."""
     chosen, tonnes = list(clean), _tonnes(clean)
     extra = [d.emissions - c.emissions for d, c in zip(dirty, clean, strict=True)]
     saving = [c.cost - d.cost for d, c in zip(dirty, clean, strict=True)]
-    same_load = [np.allclose(d.load, c.load) for d, c in zip(dirty, clean, strict=True)]
     for i in sorted(range(len(clean)), key=lambda i: -saving[i] / max(extra[i], 1e-9)):
-        if same_load[i] and saving[i] > 0 and tonnes + extra[i] <= limit:
+        carries = np.allclose(dirty[i].load, clean[i].load)
+        if carries and saving[i] > 0 and tonnes + extra[i] <= limit:
             chosen[i] = dirty[i]
             tonnes += extra[i]
     return chosen
 
 
 def dispatch_all(
-    loop: LagrangianLoop, crew: Crew, work: Work, carbon_price: float, options: Recovery
+    loop: LagrangianLoop,
+    crew: Crew,
+    work: Work,
+    carbon_price: float,
+    options: Recovery,
+    sites: Array | None = None,
 ) -> tuple[list[Plan] | None, Array]:
-    """Integral dispatch of every site (inference may be dropped at what it is worth), and who has none."""
+    """Integral dispatch of sites (inference may be dropped at what it is worth), and which have none."""
     c = loop.coupling
     inference, load = work.inference(c), work.load(c)
     worth = _worth(loop, work, inference)
     effort = Effort(options.site_rel_gap, options.site_nodes)
     requests = [
         Dispatch(i, load[i], inference[i], worth[i], carbon_price, effort)
-        for i in range(len(load))
+        for i in (range(len(load)) if sites is None else sites.tolist())
     ]
     plans = crew.dispatch(requests)
     kept = [plan for plan in plans if plan is not None]
-    failing = np.array([i for i, plan in enumerate(plans) if plan is None], dtype=int)
+    failing = np.array([r.site for r, plan in zip(requests, plans, strict=True) if plan is None], dtype=int)
     return (None if len(failing) else kept), failing
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
@@ -104,11 +105,6 @@ class Run:
     def seconds_left(self) -> float:
         return self.options.time_limit_seconds - process_seconds()
 
-    def round_seconds(self) -> float:
-        """Seconds since the last record of another phase or round: what one more round will take."""
-        marks = [it.wall_seconds for it in self.log if it.step == ""]
-        return process_seconds() - marks[-1] if marks else 0.0
-
     def must_stop(self) -> bool:
         """Gap reached, time over, or somebody asked to stop."""
         return self.gap <= self.options.rel_gap or self.seconds_left() <= 0.0 or self.team.stop_requested()
@@ -198,7 +194,7 @@ def solve(
         shape = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t)
         tables = (instance.sites, instance.generators) if read is None else None
     shape, tables = team.bcast((shape, tables), "instance")
-    crew = Crew(team, read or (lambda own: _rows(*tables, own)), *shape)
+    crew = Crew(team, read or partial(_rows, tables), *shape)
     if not team.is_root:
         crew.serve()
         return None
@@ -211,8 +207,9 @@ def solve(
     return run.result()
 
 
-def _rows(sites: Sites, generators: Generators, own: Array) -> tuple[Sites, Generators]:
+def _rows(tables: tuple[Sites, Generators], own: Array) -> tuple[Sites, Generators]:
     """Some sites with their generators, renumbered."""
+    sites, generators = tables
     position = np.full(len(sites.name), -1)
     position[own] = np.arange(len(own))
     mine = generators.take(np.flatnonzero(position[generators.site] >= 0))
@@ -266,11 +263,12 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
     run.phase, size, stale, rounds = "improve", options.cluster_sites, 0, 0
     while loop.coupling.n_jobs and not run.must_stop() and stale < options.stale_finishes:
         until = run.options.time_limit_seconds - 1.3 * run.finish_seconds
+        started = process_seconds()
         gained = improve_round(run.instance, loop, crew, neighbours, replace(options, cluster_sites=size), rng, until)
         for _ in range(options.iterations):
             run.record(loop.iterate(), loop)
         rounds += 1
-        late = process_seconds() + run.round_seconds() > until
+        late = 2 * process_seconds() - started > until
         if late or rounds >= options.rounds_per_finish or gained <= options.plateau * abs(run.cost):
             rounds = 0
             before = run.cost
