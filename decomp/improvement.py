@@ -60,9 +60,9 @@ def clusters(neighbours: Neighbours, loss: Array, size: int, rng: np.random.Gene
 
 
 def neighbourhood(
-    instance: Instance, loop: LagrangianLoop, work: Work, members: Array, options: Improvement
+    instance: Instance, loop: LagrangianLoop, work: Work, members: Array, carbon_price: float, options: Improvement
 ) -> ClusterTask:
-    """The task of one cluster at the present prices, fixing and placed work."""
+    """The task of one cluster at the present prices, fixing and placed work, and a price of carbon on top."""
     c, fixing = loop.coupling, work.fixing
     position = np.full(len(c.capacity), -1)
     position[members] = np.arange(len(members))
@@ -81,7 +81,7 @@ def neighbourhood(
         sites=instance.sites.take(members),
         generators=generators,
         period_h=instance.period_h,
-        carbon_price=instance.carbon_price_usd_per_t + loop.centre.carbon_price,
+        carbon_price=instance.carbon_price_usd_per_t + carbon_price,
         choices=tuple(_choice(c, fixing, int(j), position) for j in jobs),
         load=work.load(c)[members],
         fixed_load=stays[members],
@@ -143,17 +143,20 @@ def improve_round(
     neighbours: Neighbours,
     options: Improvement,
     rng: np.random.Generator,
+    carbon_price: float,
     until: float = np.inf,
 ) -> float:
     """One round of disjoint cluster moves on all ranks; returns what the clusters' models gained, USD.
 
-    No move is started after `until`, seconds by the root's clock.
+    `carbon_price` should be that of the bound: with all jobs fixed the budget may look slack, and clusters
+    that believe it overshoot together. No move is started after `until`, seconds by the root's clock.
     """
     work = place_work(loop, loop.coupling.usable)
     chosen = clusters(neighbours, job_loss(loop), options.cluster_sites, rng)
     for members in chosen:
         neighbours.tried[members[0]] += 1
-    moves = crew.improve([neighbourhood(instance, loop, work, members, options) for members in chosen], until)
+    carbon = max(carbon_price, loop.centre.carbon_price)
+    moves = crew.improve([neighbourhood(instance, loop, work, members, carbon, options) for members in chosen], until)
     accept(loop, moves)
     return float(sum(m.gain for m in moves))
 

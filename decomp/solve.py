@@ -56,6 +56,11 @@ class Run:
         return np.inf if self.incumbent is None else self.incumbent.cost
 
     @property
+    def carbon_price(self) -> float:
+        """Price of a tonne in the best proof, USD/t."""
+        return 0.0 if self.proof is None else self.proof.carbon_price
+
+    @property
     def gap(self) -> float:
         """(incumbent - bound) / max(|incumbent|, 1 USD)."""
         if not np.isfinite(self.cost):
@@ -264,7 +269,8 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
     while loop.coupling.n_jobs and not run.must_stop() and stale < options.stale_finishes:
         until = run.options.time_limit_seconds - 1.3 * run.finish_seconds
         started = process_seconds()
-        gained = improve_round(run.instance, loop, crew, neighbours, replace(options, cluster_sites=size), rng, until)
+        present = replace(options, cluster_sites=size)
+        gained = improve_round(run.instance, loop, crew, neighbours, present, rng, run.carbon_price, until)
         for _ in range(options.iterations):
             run.record(loop.iterate(), loop)
         rounds += 1
@@ -275,5 +281,7 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
             settle(run, loop, crew, keep)
             if before - run.cost <= options.plateau * abs(before):
                 stale, size = stale + 1, size + 1
+                if run.incumbent is not None:
+                    loop.refix(run.incumbent.fixing)
             if late:
                 return
