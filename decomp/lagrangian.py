@@ -13,6 +13,8 @@ from decomp.instance import Array, Sites
 from decomp.master import Fixing, Master
 from decomp.options import Bundle
 
+LONGEST_STEP = 1e5  # beyond it prices only run away, as they do when the fixed jobs leave no schedule
+
 
 @dataclass(frozen=True)
 class DualPoint:
@@ -117,7 +119,7 @@ class LagrangianLoop:
         if serious:
             self.nulls = 0
             if ratio > 0.5:
-                self.master.step *= 2.0 if ratio > 0.8 else 1.3
+                self.master.step = min(self.master.step * (2.0 if ratio > 0.8 else 1.3), LONGEST_STEP)
         else:
             self.nulls += 1
             if ratio < -1.0 or self.nulls > 2:

@@ -74,7 +74,7 @@ def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
     room = loop.coupling.usable - fixed_load(loop.coupling, run, start)
     free = np.flatnonzero(run == FREE)
     top = master.share[free].max(axis=1)
-    order = free[np.lexsort((free, -jobs.gpus[free] * jobs.length[free], -np.round(top, 3)))]
+    order = free[np.lexsort((free, -jobs.gpus[free] * jobs.length[free], -np.round(top, 3), jobs.optional[free]))]
     least = int(np.ceil(max(options.dive_share * len(free), 0.03 * len(run))))
     for rank, j in enumerate(order):
         slot = int(np.argmax(master.share[j]))
@@ -85,6 +85,8 @@ def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
             value, k, s = placing.best_fitting_start(master.price, room, jobs, j)
             if jobs.optional[j] and value >= 0.0:
                 k, s = REJECTED, -1
+            elif k < 0:
+                _, k, s = kernels.best_start(master.price, jobs, j)
         run[j], start[j] = k, s
         if k >= 0:
             room[jobs.site[k], s : s + jobs.length[j]] -= jobs.gpus[j]

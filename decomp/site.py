@@ -165,6 +165,8 @@ class SiteOracle:
         model = block.finish()
         columns = model.columns
         low, high = model.low.copy(), model.high.copy()
+        if (load - droppable > high[columns["load"]] * (1.0 + 1e-9) + 1e-9).any():
+            return None
         high[columns["load"]] = np.minimum(load, high[columns["load"]])
         low[columns["load"]] = np.minimum(np.maximum(load - droppable, 0.0), high[columns["load"]])
         cost = model.cost + (self.carbon_price + carbon_price) * model.emission

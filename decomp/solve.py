@@ -279,7 +279,8 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
             rounds = 0
             before = run.cost
             settle(run, loop, crew, keep)
-            if before - run.cost <= options.plateau * abs(before):
+            saved = before - run.cost if np.isfinite(run.cost) else 0.0
+            if saved <= options.plateau * abs(run.cost):
                 stale, size = stale + 1, size + 1
                 if run.incumbent is not None:
                     loop.refix(run.incumbent.fixing)
