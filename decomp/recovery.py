@@ -165,7 +165,7 @@ def settle_carbon(
     if plans is None or np.isfinite(instance.carbon_excess_usd_per_t):
         return plans, failing
     best = list(plans)
-    batch = max(crew.team.size, len(best) // 8)
+    batch = max(1, len(best) // 8)
     for _ in range(CARBON_ROUNDS):
         if _tonnes(best) <= limit:
             return _take_back(plans, best, limit), failing
