@@ -1,0 +1,344 @@
+"""Measure solve and check against other solvers, on the same instances in the same run.
+
+    python -m drivers.bench [--rows 10,30,100] [--seeds 101,102,103] [--rivals scip,pdlp | none] [--full]
+
+Every line of the table is whole processes, timed from their start. `decomp` is solve on MPI ranks, then check, whose
+bound, incumbent and gap are the ones shown (the time of check is not in the seconds). Rivals get the exported
+MPS file (the time to write it is not in their seconds), the same time limit, all cores and the same gap to stop at;
+their bounds and incumbents are their own word. LP solvers prove a bound only. One JSON line a row in DIR/bench.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from decomp.families import FAMILIES
+from decomp.instance import InputError
+from decomp.measure import Measured, machine, measure
+from decomp.progress import gap_rel, plain
+from decomp.tables import markdown, medians, seconds_to
+
+from .common import run
+from .rivals import RIVALS
+
+HERE = __package__ or "drivers"
+ROOT = Path(__file__).resolve().parents[len(HERE.split("."))]  # where the children find this package
+GRACE_SECONDS = 15.0  # past its time limit, a process is ended
+PREPARE_SECONDS = 900.0  # for generating, exporting, checking
+PACKAGES = ("decomp-fleet", "highspy", "numba", "numpy", "scipy", "mpi4py", "ortools", "pyscipopt")
+OURS = "decomp"
+
+
+@dataclass(frozen=True)
+class Case:
+    """An instance size and what is asked of it: seconds, the gap to stop at, the rivals to compare with."""
+
+    family: str
+    sites: int
+    limit_seconds: float
+    rel_gap: float
+    rivals: tuple[str, ...]
+
+    def name(self, seed: int) -> str:
+        return f"{self.family}-{self.sites}-{seed}"
+
+
+LPS = tuple(name for name, rival in RIVALS.items() if rival.relaxation)
+MILPS = tuple(name for name, rival in RIVALS.items() if not rival.relaxation)
+SHORT = (Case("fleet", 10, 60, 2e-3, LPS + MILPS), Case("fleet", 30, 90, 3e-3, LPS + MILPS))
+FULL = (
+    Case("fleet", 10, 60, 2e-3, LPS + MILPS),
+    Case("fleet", 10, 300, 1e-4, MILPS),
+    Case("fleet", 30, 40, 1e-2, LPS),
+    Case("fleet", 30, 90, 3e-3, MILPS),
+    Case("fleet", 100, 300, 5e-3, LPS),
+    Case("fleet", 100, 300, 1.5e-3, ()),
+    Case("fleet", 300, 240, 4e-3, ()),
+    Case("fleet", 300, 240, 1e-3, ()),
+    Case("fleet", 1000, 720, 4e-3, ()),
+    Case("fleet", 1000, 600, 1e-3, ()),
+    Case("swarm", 100, 240, 2e-3, ()),
+    Case("swarm", 100, 240, 3e-4, ()),
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("-o", "--output", type=Path, default=Path("bench"), metavar="DIR", help="folder (default bench)")
+    p.add_argument("--full", action="store_true", help="the whole table, 10 to 1000 sites, three seeds: hours")
+    p.add_argument("--rows", type=integers, metavar="SITES,...", help="numbers of sites (default 10,30)")
+    p.add_argument("--seeds", type=integers, metavar="K,...", help="seeds of the instances (default 101)")
+    p.add_argument("--family", choices=FAMILIES, help="family of the instances (default fleet)")
+    p.add_argument("--periods", type=int, metavar="N", help="periods (default: the family's)")
+    p.add_argument("--time-limit", type=float, metavar="SECONDS", help="of every row (default: by size)")
+    p.add_argument("--rel-gap", type=float, metavar="G", help="gap at which a row ends (default: by size)")
+    p.add_argument("--ranks", type=int, default=2, metavar="N", help="MPI ranks of solve (default 2)")
+    p.add_argument(
+        "--rivals",
+        type=rival_names,
+        metavar="NAME,...",
+        help=f"of {', '.join(RIVALS)}; or none\n(default: LPs up to 100 sites, MILPs up to 30)",
+    )
+    return p
+
+
+def integers(text: str) -> tuple[int, ...]:
+    numbers = tuple(int(word) for word in text.split(","))
+    if min(numbers) < 0:
+        raise ValueError(text)
+    return numbers
+
+
+def rival_names(text: str) -> tuple[str, ...]:
+    names = () if text == "none" else tuple(text.split(","))
+    for name in names:
+        if name not in RIVALS:
+            raise argparse.ArgumentTypeError(f"no rival {name!r}; known are {', '.join(RIVALS)}, none")
+    return names
+
+
+def plan(args: argparse.Namespace) -> list[Case]:
+    """The cases that the arguments ask for."""
+    family = args.family or "fleet"
+    if args.rows is None:
+        kept = [case for case in (FULL if args.full else SHORT) if args.family in (None, case.family)]
+        cases = kept or [by_size(family, case.sites) for case in SHORT]
+    else:
+        cases = [by_size(family, sites) for sites in args.rows]
+    given = dict(limit_seconds=args.time_limit, rel_gap=args.rel_gap, rivals=args.rivals)
+    return [replace(case, **{k: v for k, v in given.items() if v is not None}) for case in cases]
+
+
+def by_size(family: str, sites: int) -> Case:
+    """Limits of the next larger case of the whole table; the rivals that are worth a try."""
+    fleets = [case for case in FULL if case.family == "fleet"]
+    like = min(fleets, key=lambda case: (case.sites < sites, abs(case.sites - sites), case.limit_seconds))
+    fitting = tuple(name for name, rival in RIVALS.items() if sites <= rival.most_sites)
+    return replace(like, family=family, sites=sites, rivals=fitting)
+
+
+class Bench:
+    """One run: its folder, its facts, its rows so far."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args, self.folder = args, args.output
+        self.rows: list[dict[str, Any]] = []
+        self.facts: dict[str, Any] = dict(
+            run=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            machine=machine(),
+            versions={name: installed(name) for name in PACKAGES} | {"python": sys.version.split()[0]},
+            commit=commit(),
+        )
+
+    def command(self, verb: str, *words: object, ranks: int = 1) -> list[str]:
+        """A command of this package, on MPI ranks if there are several."""
+        program = [sys.executable, *(["-m", "mpi4py"] if ranks > 1 else []), "-m", f"{HERE}.{verb}", *map(str, words)]
+        return [mpiexec(), "-n", str(ranks), *program] if ranks > 1 else program
+
+    def measure(self, command: list[str], limit_seconds: float) -> Measured:
+        path = os.pathsep.join(word for word in (str(ROOT), os.environ.get("PYTHONPATH")) if word)
+        return measure(command, limit_seconds, {"PYTHONPATH": path})
+
+    def prepare(self, verb: str, *words: object) -> None:
+        """Run a command that must succeed."""
+        done = self.measure(self.command(verb, *words), PREPARE_SECONDS)
+        if done.code:
+            raise InputError(f"{verb} {shlex.join(map(str, words))}: {reason(done)}")
+
+    def row(self, case: Case, seed: int, method: str, command: list[str], **facts: Any) -> None:
+        """Keep one row: on disk at once, on the screen in short."""
+        gap = gap_rel(nan(facts.get("bound")), facts.get("incumbent"))
+        asked = {k: v for k, v in asdict(case).items() if k != "rivals"}
+        row = dict(method=method, **asked, seed=seed, command=readable(command), gap=gap, **facts)
+        self.rows.append({k: plain(v) for k, v in row.items()})
+        with open(self.folder / "bench.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps({**self.rows[-1], **self.facts}, allow_nan=False) + "\n")
+        print(f"{case.name(seed)} {method}: {facts['outcome']}, {facts.get('seconds') or 0:.1f} s", file=sys.stderr)
+
+    def warm_up(self) -> float:
+        """Compile and cache the kernels on a very small instance, so that no row pays for it; seconds."""
+        fleet, result = self.folder / "warm-up.h5", self.folder / "warm-up-result.h5"
+        self.prepare("generate", "fleet", "-o", fleet, "--sites", 2, "--periods", 12)
+        command = self.command("solve", fleet, "-o", result, "--rel-gap", 0.01, "--time-limit", 20)
+        return self.measure(command, 120).seconds
+
+    def run(self, case: Case, seed: int) -> None:
+        """Our row and the rivals' on one instance."""
+        fleet, model = (self.folder / f"{case.name(seed)}.{ending}" for ending in ("h5", "mps"))
+        periods = ["--periods", self.args.periods] if self.args.periods else []
+        self.prepare("generate", case.family, "-o", fleet, "--sites", case.sites, "--seed", seed, *periods)
+        self.ours(case, seed, fleet)
+        present = [name for name in case.rivals if importlib.util.find_spec(RIVALS[name].needs)]
+        if present:
+            self.prepare("export", fleet, "--mps", model)
+        for name in case.rivals:
+            if name in present:
+                self.rival(case, seed, name, model)
+            else:
+                self.row(case, seed, name, [], outcome=f"absent: {RIVALS[name].package} is not installed")
+
+    def ours(self, case: Case, seed: int, fleet: Path) -> None:
+        """Solve, then let the certificate say what was reached."""
+        stem = f"{case.name(seed)}-{case.limit_seconds:g}s"
+        result, log = self.folder / f"{stem}-result.h5", self.folder / f"{stem}.jsonl"
+        for path in (result, log):
+            path.unlink(missing_ok=True)
+        words = [fleet, "-o", result, "--rel-gap", case.rel_gap, "--time-limit", case.limit_seconds, "--log", log]
+        command = self.command("solve", *words, ranks=self.args.ranks)
+        done = self.measure(command, case.limit_seconds + GRACE_SECONDS)
+        checked, proof = None, {}
+        if result.exists():
+            jobs = self.facts["machine"]["cores"]
+            checked = self.measure(self.command("check", fleet, result, "--json", "--jobs", jobs), PREPARE_SECONDS)
+            proof = last_json(checked.out)
+        found = dict(bound=proof.get("certified_bound"), incumbent=proof.get("cost"))
+        facts = dict(certified=proof.get("ok", False), check_seconds=checked.seconds if checked else None)
+        outcome = our_outcome(case, done, proof)
+        reached = seconds_to(log)
+        self.row(case, seed, OURS, command, outcome=outcome, **used(done), **found, **facts, seconds_to=reached)
+
+    def rival(self, case: Case, seed: int, name: str, model: Path) -> None:
+        """One rival, ended soon after its time limit if it does not end by itself."""
+        words = [name, model, "--time-limit", case.limit_seconds, "--rel-gap", case.rel_gap]
+        command = self.command("rivals", *words)
+        done = self.measure(command, case.limit_seconds + GRACE_SECONDS)
+        said = last_json(done.out)
+        facts = dict(bound=said.get("bound"), incumbent=said.get("incumbent"), solve_seconds=said.get("solve_seconds"))
+        outcome = rival_outcome(case, RIVALS[name].relaxation, done, said)
+        self.row(case, seed, name, command, outcome=outcome, **used(done), **facts)
+
+
+def used(done: Measured) -> dict[str, float]:
+    """What a command took."""
+    return dict(
+        seconds=round(done.seconds, 2), cpu_seconds=round(done.cpu_seconds, 2), memory_mb=round(done.memory_mb, 1)
+    )
+
+
+def our_outcome(case: Case, done: Measured, proof: dict[str, Any]) -> str:
+    """What became of solve and check, in a few words."""
+    if done.code not in (0, 3) and not done.overdue:
+        return f"failed: {reason(done)}"
+    if proof.get("cost") is None:
+        return f"no schedule in {case.limit_seconds:g} s"
+    if not proof.get("ok"):
+        return "certificate REJECTED"
+    return ending(case, done, proof.get("certified_bound"), proof["cost"])
+
+
+def rival_outcome(case: Case, relaxation: bool, done: Measured, said: dict[str, Any]) -> str:
+    """What became of a rival, in a few words; nothing is held against it but what it did not find."""
+    if done.code and not done.overdue:
+        return f"failed: {reason(done)}"
+    if relaxation:
+        return "LP bound" if said.get("bound") is not None else f"no LP optimum in {case.limit_seconds:g} s"
+    if said.get("incumbent") is None:
+        return f"no schedule in {case.limit_seconds:g} s"
+    return ending(case, done, said.get("bound"), said["incumbent"])
+
+
+def ending(case: Case, done: Measured, bound: float | None, incumbent: float) -> str:
+    """How a run with a schedule ended."""
+    if gap_rel(nan(bound), incumbent) <= case.rel_gap * (1 + 1e-6):
+        return "gap reached"
+    if done.overdue:
+        return "limit, ended by force"
+    return "limit" if done.seconds >= 0.9 * case.limit_seconds else "ended early"
+
+
+def reason(done: Measured) -> str:
+    """Why a command failed: its last words, or the signal that ended it."""
+    lines = [line for line in done.err.splitlines() if line.strip()]
+    if done.overdue:
+        return f"not done in {done.seconds:.0f} s"
+    return lines[-1][:200] if lines else f"signal {-done.code}" if done.code < 0 else f"exit code {done.code}"
+
+
+def last_json(text: str) -> dict[str, Any]:
+    """The last line that is a complete JSON object; {} if there is none."""
+    for line in reversed(text.splitlines()):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def readable(command: list[str]) -> str:
+    """A command as one would type it: programs by name."""
+    names = {sys.executable: "python", shutil.which("mpiexec"): "mpiexec", mpiexec(): "mpiexec"}
+    return shlex.join(names.get(word, word) for word in command)
+
+
+def mpiexec() -> str:
+    """The launcher beside this Python, else the one on the PATH."""
+    beside = Path(sys.executable).parent / "mpiexec"
+    return str(beside) if beside.exists() else shutil.which("mpiexec") or "mpiexec"
+
+
+def installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def commit() -> str | None:
+    """The commit measured, in a checkout with git; with a plus if files differ from it."""
+    try:
+        words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--exclude=*"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def show(bench: Bench) -> None:
+    """The table, on standard output."""
+    known = bench.facts["machine"]
+    print(f"{known['cpu']}, {known['cores']} cores, {bench.facts['run']}, commit {bench.facts['commit']}\n")
+    print("\n".join(markdown(bench.rows)))
+    if len({row["seed"] for row in bench.rows}) > 1:
+        print("\nMedians over the seeds:\n\n" + "\n".join(markdown(medians(bench.rows))))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    if args.ranks > 1 and shutil.which(mpiexec()) is None:
+        raise InputError("mpiexec: not found beside python nor on the PATH; --ranks 1 does without")
+    seeds = args.seeds or ((101, 102, 103) if args.full else (101,))
+    args.output.mkdir(parents=True, exist_ok=True)
+    bench = Bench(args)
+    try:
+        bench.facts["warm_up_seconds"] = round(bench.warm_up(), 2)
+        print(f"warm-up, compiles what is not cached: {bench.facts['warm_up_seconds']} s", file=sys.stderr)
+        for case in plan(args):
+            for seed in seeds:
+                bench.run(case, seed)
+    finally:  # after Ctrl-C too: what was measured is shown
+        if bench.rows:
+            show(bench)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
