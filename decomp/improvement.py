@@ -60,9 +60,18 @@ def clusters(neighbours: Neighbours, loss: Array, size: int, rng: np.random.Gene
 
 
 def neighbourhood(
-    instance: Instance, loop: LagrangianLoop, work: Work, members: Array, carbon_price: float, options: Improvement
+    instance: Instance,
+    loop: LagrangianLoop,
+    work: Work,
+    members: Array,
+    carbon_price: float,
+    share: float,
+    options: Improvement,
 ) -> ClusterTask:
-    """The task of one cluster at the present prices, fixing and placed work, and a price of carbon on top."""
+    """The task of one cluster at the present prices, fixing and placed work.
+
+    `carbon_price` is on top of the fleet's own; `share` is the cluster's part of the room that others see too.
+    """
     c, fixing = loop.coupling, work.fixing
     position = np.full(len(c.capacity), -1)
     position[members] = np.arange(len(members))
@@ -87,7 +96,7 @@ def neighbourhood(
         fixed_load=stays[members],
         runs_kept=options.runs_kept,
         effort=Effort(options.rel_gap, options.cluster_nodes),
-        **_inference_around(loop, work, inside, position),
+        **_inference_around(loop, work, inside, position, share),
     )
 
 
@@ -109,8 +118,10 @@ def _choice(c: Coupling, fixing: Fixing, j: int, position: Array) -> JobChoice:
     return JobChoice(j, float(jobs.gpus[j]), int(jobs.length[j]), run, place, start, cost, at)
 
 
-def _inference_around(loop: LagrangianLoop, work: Work, inside: Array, position: Array) -> dict[str, Array]:
-    """Streams that the cluster may serve: their arcs inside, their work inside, and the room outside."""
+def _inference_around(
+    loop: LagrangianLoop, work: Work, inside: Array, position: Array, share: float
+) -> dict[str, Array]:
+    """Streams that the cluster may serve: their arcs inside, their work inside, and its share of the room outside."""
     rows, price = loop.coupling.streams, loop.centre.price
     owner = np.repeat(np.arange(len(rows.unserved)), np.diff(rows.ptr))
     streams = np.unique(owner[inside[rows.site]])
@@ -132,7 +143,7 @@ def _inference_around(loop: LagrangianLoop, work: Work, inside: Array, position:
         demand=np.maximum(rows.demand[streams] - outside, 0.0),
         unserved=rows.unserved[streams],
         leave_price=cheapest,
-        leave_room=0.5 * room,
+        leave_room=share * room,
     )
 
 
@@ -156,7 +167,9 @@ def improve_round(
     for members in chosen:
         neighbours.tried[members[0]] += 1
     carbon = max(carbon_price, loop.centre.carbon_price)
-    moves = crew.improve([neighbourhood(instance, loop, work, members, carbon, options) for members in chosen], until)
+    share = min(0.5, 4.0 / len(chosen))
+    tasks = [neighbourhood(instance, loop, work, members, carbon, share, options) for members in chosen]
+    moves = crew.improve(tasks, until)
     accept(loop, moves)
     return float(sum(m.gain for m in moves))
 

@@ -17,6 +17,7 @@ from decomp.coupling import FREE, REJECTED, Coupling
 from decomp.instance import Array
 from decomp.site import Answer
 
+PASSES_PER_CHECK = 6
 ATOMS = 16  # runs a job's relaxed start may be spread over
 COLUMNS = 40  # columns kept per site
 
@@ -131,15 +132,16 @@ class Master:
         base = self.model(centre, centre_carbon)[0]
         done = 0
         while True:
-            for _ in range(4):
+            for _ in range(PASSES_PER_CHECK):
                 kernels.site_pass(
                     price, self.weight, step, self.loads, self.cost, self.emission, self.theta, self.count, self.gram,
                     carbon, 2 * COLUMNS,
                 )  # fmt: skip
                 kernels.stream_pass(price, self.weight, step, c.streams, self.routed)
-                kernels.job_pass(
-                    price, self.weight, step, c.jobs, self.fixing.run, self.run, self.start, self.share, 3
-                )  # fmt: skip
+                if done % 2 == 0:  # scanning all starts is dear, and routing moves more than jobs do
+                    kernels.job_pass(
+                        price, self.weight, step, c.jobs, self.fixing.run, self.run, self.start, self.share, 2
+                    )  # fmt: skip
                 kernels.pool_pass(price, self.weight, step, c.pools, self.pooled)
                 done += 1
             value, sites = self.model(price, float(carbon[0]))
