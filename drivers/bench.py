@@ -16,6 +16,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -152,11 +153,12 @@ class Bench:
         path = os.pathsep.join(word for word in (str(ROOT), os.environ.get("PYTHONPATH")) if word)
         return measure(command, limit_seconds, {"PYTHONPATH": path})
 
-    def prepare(self, verb: str, *words: object) -> None:
-        """Run a command that must succeed."""
+    def prepare(self, verb: str, *words: object) -> float:
+        """Run a command that must succeed; seconds."""
         done = self.measure(self.command(verb, *words), PREPARE_SECONDS)
         if done.code:
             raise InputError(f"{verb} {shlex.join(map(str, words))}: {reason(done)}")
+        return round(done.seconds, 2)
 
     def row(self, case: Case, seed: int, method: str, command: list[str], **facts: Any) -> None:
         """Keep one row: on disk at once, on the screen in short."""
@@ -181,14 +183,20 @@ class Bench:
         periods = ["--periods", self.args.periods] if self.args.periods else []
         self.prepare("generate", case.family, "-o", fleet, "--sites", case.sites, "--seed", seed, *periods)
         self.ours(case, seed, fleet)
-        present = [name for name in case.rivals if importlib.util.find_spec(RIVALS[name].needs)]
-        if present:
-            self.prepare("export", fleet, "--mps", model)
+        absent = [name for name in case.rivals if importlib.util.find_spec(RIVALS[name].needs) is None]
+        why, export_seconds = "", 0.0
+        if len(absent) < len(case.rivals):
+            try:
+                export_seconds = self.prepare("export", fleet, "--mps", model)
+            except InputError as error:
+                why = f"no model: {error}"
         for name in case.rivals:
-            if name in present:
-                self.rival(case, seed, name, model)
-            else:
+            if name in absent:
                 self.row(case, seed, name, [], outcome=f"absent: {RIVALS[name].package} is not installed")
+            elif why:
+                self.row(case, seed, name, [], outcome=why)
+            else:
+                self.rival(case, seed, name, model, export_seconds)
 
     def ours(self, case: Case, seed: int, fleet: Path) -> None:
         """Solve, then let the certificate say what was reached."""
@@ -210,15 +218,15 @@ class Bench:
         reached = seconds_to(log)
         self.row(case, seed, OURS, command, outcome=outcome, **used(done), **found, **facts, seconds_to=reached)
 
-    def rival(self, case: Case, seed: int, name: str, model: Path) -> None:
+    def rival(self, case: Case, seed: int, name: str, model: Path, export_seconds: float) -> None:
         """One rival, ended soon after its time limit if it does not end by itself."""
         words = [name, model, "--time-limit", case.limit_seconds, "--rel-gap", case.rel_gap]
         command = self.command("rivals", *words)
         done = self.measure(command, case.limit_seconds + GRACE_SECONDS)
         said = last_json(done.out)
-        facts = dict(bound=said.get("bound"), incumbent=said.get("incumbent"), solve_seconds=said.get("solve_seconds"))
+        facts = {key: said.get(key) for key in ("bound", "incumbent", "status", "solve_seconds")}
         outcome = rival_outcome(case, RIVALS[name].relaxation, done, said)
-        self.row(case, seed, name, command, outcome=outcome, **used(done), **facts)
+        self.row(case, seed, name, command, outcome=outcome, **used(done), **facts, export_seconds=export_seconds)
 
 
 def used(done: Measured) -> dict[str, float]:
@@ -328,6 +336,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     seeds = args.seeds or ((101, 102, 103) if args.full else (101,))
     args.output.mkdir(parents=True, exist_ok=True)
     bench = Bench(args)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # an end asked for is an end like Ctrl-C
     try:
         bench.facts["warm_up_seconds"] = round(bench.warm_up(), 2)
         print(f"warm-up, compiles what is not cached: {bench.facts['warm_up_seconds']} s", file=sys.stderr)
@@ -335,6 +344,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for seed in seeds:
                 bench.run(case, seed)
     finally:  # after Ctrl-C too: what was measured is shown
+        signal.signal(signal.SIGTERM, before)
         if bench.rows:
             show(bench)
     return 0
