@@ -327,6 +327,9 @@ def show(bench: Bench) -> None:
     print("\n".join(markdown(bench.rows)))
     if len({row["seed"] for row in bench.rows}) > 1:
         print("\nMedians over the seeds:\n\n" + "\n".join(markdown(medians(bench.rows))))
+    if bench.args.rivals is None:
+        reach = ", ".join(f"{name} {rival.most_sites}" for name, rival in RIVALS.items())
+        print(f"\nRivals are run up to so many sites unless asked for with --rivals: {reach}.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -119,13 +119,8 @@ def test_missing_numbers_are_dashes() -> None:
 
 def test_medians_count_a_missing_gap_as_the_worst() -> None:
     case, gaps = dict(family="fleet", sites=10, limit_seconds=60, rel_gap=0.01), [0.01, None, 0.03]
-    rows = [
-        dict(
-            family="fleet", sites=10, limit_seconds=60, rel_gap=0.01, method=method, seed=seed, gap=gap, outcome="limit"
-        )
-        for seed, gap in enumerate(gaps)
-        for method in ("decomp", "scip")
-    ]
+    methods = ("decomp", "scip")
+    rows = [dict(case, method=m, seed=s, gap=gap, outcome="limit") for s, gap in enumerate(gaps) for m in methods]
     ours, scip = medians(rows)
     assert (ours["method"], scip["method"]) == ("decomp", "scip")
     assert ours["gap"] == 0.03 and ours["seconds"] is None and ours["outcome"] == "3 × limit"
