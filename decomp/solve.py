@@ -46,6 +46,7 @@ class Run:
         self.incumbent: Incumbent | None = None
         self.phase = "bound"
         self.finish_seconds = 0.0
+        self.waited_before = 0.0
 
     @property
     def bound(self) -> float:
@@ -101,8 +102,10 @@ class Run:
             columns=loop.master.n_columns,
             site_seconds=step.site_seconds if step else 0.0,
             master_seconds=step.master_seconds if step else 0.0,
-            idle_seconds=self.team.waited_seconds,
+            recovery_seconds=0.0 if step or not self.log else process_seconds() - self.log[-1].wall_seconds,
+            idle_seconds=self.team.waited_seconds - self.waited_before,
         )
+        self.waited_before = self.team.waited_seconds
         self.log.append(line)
         for listener in self.listeners:
             listener.row(line)
@@ -236,6 +239,7 @@ def lagrangian(run: Run, crew: Crew, keep: Keep) -> None:
 
 def raise_bound(run: Run, loop: LagrangianLoop) -> None:
     """Iterate with all jobs free until the model promises little, or it is time to stop."""
+    run.prove(loop.centre)
     tolerance = float(np.clip(0.1 * run.options.rel_gap, 1e-6, 1e-4))
     for _ in range(run.options.bundle.max_iterations):
         step = loop.iterate()
