@@ -1,0 +1,106 @@
+"""Cluster moves: costs that are convex, answers that are never worse, the best one by brute force."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from decomp import crew
+from decomp.cluster import ClusterTask, Move, build, cost_pieces, improve_cluster
+from decomp.families import generate
+from decomp.improvement import Neighbours, clusters
+from decomp.options import Options
+from decomp.site import Effort, to_highs
+from decomp.solve import solve
+from decomp.team import Serial
+
+SEEDS = (4, 7, 9, 10, 13, 16, 28, 32)
+OPTIONS = Options.from_dict(dict(rel_gap=0.0, improvement=dict(stale_finishes=1, cluster_sites=3)))
+TASKS: dict[int, list[ClusterTask]] = {}
+
+
+@pytest.fixture(params=SEEDS)
+def tasks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ClusterTask]]:
+    """Clusters that a real solve met."""
+    seed = request.param
+    if seed not in TASKS:
+        met: list[ClusterTask] = []
+
+        def noted(task: ClusterTask) -> Move:
+            met.append(task)
+            return improve_cluster(task)
+
+        monkeypatch.setattr(crew, "improve_cluster", noted)
+        solve(generate("small", seed=seed), Serial(), OPTIONS)
+        TASKS[seed] = met[:12]
+    yield TASKS[seed]
+
+
+def value(task: ClusterTask, chosen: tuple[int, ...]) -> float:
+    """Value of the cluster's model with every job at a given one of its runs."""
+    model, runs = build(task)
+    low, high = model.low.copy(), model.high.copy()
+    for y, r in zip(runs, chosen, strict=True):
+        low[y] = high[y] = 0.0
+        low[y[r]] = high[y[r]] = 1.0
+    solver = to_highs(replace(model, low=low, high=high))
+    solver.run()
+    optimal = solver.modelStatusToString(solver.getModelStatus()) == "Optimal"
+    return solver.getInfo().objective_function_value if optimal else np.inf
+
+
+def position(task: ClusterTask, move: Move) -> tuple[int, ...]:
+    pairs = zip(task.choices, move.run, move.start, strict=True)
+    return tuple(int(np.flatnonzero((c.run == r) & (c.start == s))[0]) for c, r, s in pairs)
+
+
+def test_moves_are_never_worse_and_gain_what_they_say(tasks: list[ClusterTask]) -> None:
+    assert tasks
+    for task in tasks:
+        move = improve_cluster(task)
+        assert move.jobs.tolist() == [c.job for c in task.choices] and move.gain >= 0.0
+        stay = value(task, tuple(c.here for c in task.choices))
+        if np.isfinite(stay):
+            after = value(task, position(task, move))
+            assert after == pytest.approx(stay - move.gain, rel=1e-6, abs=1e-5)
+
+
+def test_the_best_move_is_found_when_all_runs_are_kept(tasks: list[ClusterTask]) -> None:
+    for task in tasks:
+        widths = [len(c.run) for c in task.choices]
+        stay = value(task, tuple(c.here for c in task.choices))
+        if not widths or np.prod(widths) > 120 or not np.isfinite(stay):
+            continue
+        best = min(value(task, chosen) for chosen in itertools.product(*map(range, widths)))
+        move = improve_cluster(replace(task, runs_kept=1000, effort=Effort(0.0, 100_000)))
+        assert stay - move.gain == pytest.approx(best, rel=1e-6, abs=1e-5)
+
+
+def test_cost_of_load_is_convex_where_energy_costs_and_ends_at_capacity(tasks: list[ClusterTask]) -> None:
+    for task in tasks:
+        price = task.sites.buy_price + task.carbon_price * task.sites.carbon_intensity
+        for k in range(len(task.load)):
+            width, slope = cost_pieces(task, k)
+            capacity = task.sites.capacity_gpu[k]
+            assert (width >= 0).all() and (width.sum(axis=1) <= capacity * (1 + 1e-9)).all()
+            for t in np.flatnonzero(price[k] >= 0):
+                used = slope[t][width[t] > 1e-6 * max(capacity[t], 1.0)]
+                assert (np.diff(used) >= -1e-6 * (1.0 + np.abs(used[1:]))).all()
+
+
+def test_clusters_are_disjoint_and_cover_the_fleet() -> None:
+    rng = np.random.default_rng(0)
+    shared = rng.integers(0, 3, (9, 9)).astype(float)
+    shared = shared + shared.T
+    np.fill_diagonal(shared, 0.0)
+    neighbours = Neighbours(shared, np.zeros(9))
+    for size in (1, 3, 20):
+        chosen = clusters(neighbours, np.ones(9), size, rng)
+        assert sorted(np.concatenate(chosen).tolist()) == list(range(9))
+        assert max(map(len, chosen)) <= size
+    lonely = Neighbours(np.zeros((4, 4)), np.zeros(4))
+    assert sorted(map(len, clusters(lonely, np.ones(4), 3, rng))) == [1, 1, 1, 1]

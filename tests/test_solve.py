@@ -1,0 +1,200 @@
+"""A whole solve in one process: results, options, limits, the same log for the same seed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from decomp.certificate import check
+from decomp.coupling import Coupling
+from decomp.families import generate
+from decomp.instance import Instance
+from decomp.lagrangian import DualPoint
+from decomp.options import Options
+from decomp.progress import process_seconds
+from decomp.recovery import Incumbent
+from decomp.result import Iteration, Result, Status
+from decomp.solve import Run, solve
+from decomp.team import Serial
+from hand_case import hand_instance
+from tiny import tiny
+
+
+def options(**values: Any) -> Options:
+    values = {"improvement": {"stale_finishes": 1}, **values}
+    made: Options = Options.from_dict(values)
+    return made
+
+
+def solved(instance: Instance, **values: Any) -> Result:
+    result = solve(instance, Serial(), options(**values))
+    assert result is not None
+    return result
+
+
+def story(result: Result) -> list[dict[str, Any]]:
+    """The log without its clocks."""
+    return [{k: v for k, v in asdict(line).items() if not k.endswith("_seconds")} for line in result.log]
+
+
+def instances() -> dict[str, Instance]:
+    fleet = generate("fleet", sites=5, periods=8, period_h=1.0, jobs=6, streams=2)
+    return dict(
+        tiny=tiny(),
+        hand=hand_instance(),
+        no_jobs=tiny(jobs=dict.fromkeys(tiny_jobs(), []), candidates=dict(job=[], site=[], cost_usd=[])),
+        no_budget=tiny(carbon_budget_t=np.inf),
+        hard_budget=tiny(carbon_excess_usd_per_t=np.inf),
+        one_site=generate("small", seed=3, sites=1),
+        one_period=generate("small", seed=5, periods=4),
+        colocation=generate("colocation", periods=8),
+        fleet=fleet,
+    )
+
+
+def tiny_jobs() -> tuple[str, ...]:
+    return ("name", "gpus", "periods", "release", "deadline", "value_usd", "mandatory")
+
+
+@pytest.mark.parametrize("name", instances())
+def test_result_is_accepted_by_the_certificate(name: str) -> None:
+    instance = instances()[name]
+    result = solved(instance)
+    assert [str(f) for f in check(instance, result).findings] == []
+    assert result.bound <= result.incumbent + 1e-6 * max(1.0, abs(result.incumbent))
+    assert result.status is (Status.GAP_REACHED if result.gap_rel <= 1e-3 else Status.LIMIT)
+    assert result.provenance["instance_hash"] == instance.content_hash() and result.provenance["ranks"] == 1
+
+
+def test_log_tells_the_run() -> None:
+    result = solved(generate("small", seed=4), rel_gap=0.0)
+    log = result.log
+    assert [line.iteration for line in log] == list(range(len(log)))
+    phases = list(dict.fromkeys(line.phase for line in log))
+    assert phases == ["bound", "dive", "finish", "improve"]
+    bounds = [line.bound for line in log]
+    costs = [np.inf if line.incumbent is None else line.incumbent for line in log]
+    clocks = [line.wall_seconds for line in log]
+    assert bounds == sorted(bounds) and costs == sorted(costs, reverse=True) and clocks == sorted(clocks)
+    assert (bounds[-1], costs[-1]) == (result.bound, result.incumbent)
+
+
+def test_same_seed_same_log() -> None:
+    instance = generate("small", seed=7)
+    one, two, other = (solved(instance, seed=seed, rel_gap=0.0) for seed in (1, 1, 2))
+    assert story(one) == story(two)
+    assert story(one)[:20] == story(other)[:20]  # the seed moves only the improvement
+    assert one.schedule is not None and two.schedule is not None
+    for f in one.schedule.columns():
+        assert np.array_equal(getattr(one.schedule, f.name), getattr(two.schedule, f.name)), f.name
+
+
+def test_listeners_and_keeper_hear_all() -> None:
+    rows: list[Iteration] = []
+    kept: list[Result] = []
+
+    class Listener:
+        def row(self, it: Iteration) -> None:
+            rows.append(it)
+
+    result = solve(generate("small", seed=9), Serial(), options(), listeners=[Listener()], keep=kept.append)
+    assert result is not None and tuple(rows) == result.log
+    costs = [r.incumbent for r in kept]
+    assert costs == sorted(costs, reverse=True) and len(set(costs)) == len(costs) and costs[-1] == result.incumbent
+
+
+# ---------------------------------------------------------------- options and limits
+
+
+def test_a_wide_gap_ends_after_the_first_schedule() -> None:
+    result = solved(generate("small", seed=7), rel_gap=0.9)
+    assert result.status is Status.GAP_REACHED and "improve" not in {line.phase for line in result.log}
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_most_iterations_of_the_bound(most: int) -> None:
+    result = solved(generate("small", seed=4), bundle=dict(max_iterations=most))
+    assert sum(line.phase == "bound" for line in result.log) <= most
+
+
+@pytest.mark.parametrize(
+    "group, key, value",
+    [
+        ("bundle", "first_factors", []),
+        ("bundle", "step", 0.1),
+        ("bundle", "max_passes", 4),
+        ("recovery", "dive_share", 1.0),
+        ("recovery", "dive_iterations", 0),
+        ("recovery", "settle_iterations", 0),
+        ("recovery", "finish_attempts", 1),
+        ("improvement", "cluster_sites", 1),
+        ("improvement", "runs_kept", 1),
+        ("improvement", "iterations", 0),
+        ("improvement", "rounds_per_finish", 1),
+    ],
+)
+def test_any_option_gives_a_right_result(group: str, key: str, value: Any) -> None:
+    for seed in (4, 16):
+        instance = generate("small", seed=seed)
+        result = solved(instance, **{group: {key: value, **({"stale_finishes": 1} if group == "improvement" else {})}})
+        assert [str(f) for f in check(instance, result).findings] == []
+
+
+def test_time_limit_ends_the_improvement() -> None:
+    instance = generate("fleet", sites=8, periods=24, period_h=1.0)
+    begun = process_seconds()
+    result = solved(instance, rel_gap=0.0, time_limit_seconds=begun + 8.0, improvement=dict(stale_finishes=1000))
+    assert result.status is Status.LIMIT and process_seconds() - begun < 20.0
+    assert [str(f) for f in check(instance, result).findings] == []
+
+
+def test_no_time_at_all_still_gives_a_bound() -> None:
+    instance = generate("small", seed=4)
+    result = solved(instance, time_limit_seconds=0.0)
+    assert result.status is Status.LIMIT and np.isfinite(result.bound)
+    assert len([line for line in result.log if line.phase == "bound"]) == 1
+
+
+def test_search_ends_when_mandatory_jobs_leave_no_schedule() -> None:
+    """Two jobs that must run on the same hours of the only site: no endless search, no schedule."""
+    both = dict(name=["a", "b"], gpus=[800.0, 700.0], periods=[8, 8], release=0, deadline=8, value_usd=0.0,
+                mandatory=True)  # fmt: skip
+    instance = tiny(jobs=both, candidates=dict(job=[0, 1], site=[1, 1], cost_usd=0.0))
+    result = solved(instance)
+    assert result.schedule is None and result.incumbent == np.inf and result.status is not Status.GAP_REACHED
+
+
+# ---------------------------------------------------------------- the root's record
+
+
+def test_run_refuses_a_bound_above_its_schedule() -> None:
+    instance = tiny()
+    c = Coupling.of(instance)
+    zero = np.zeros_like(c.capacity)
+    result = solved(instance)
+    assert result.schedule is not None
+    run = Run(instance, Serial(), options(), [])
+
+    def proof(bound: float) -> DualPoint:
+        return DualPoint(zero, 0.0, np.zeros(instance.n_sites), bound)
+
+    def schedule(cost: float) -> Incumbent:
+        return Incumbent(result.schedule, cost, Incumbent.__new__(Incumbent))  # type: ignore[arg-type]
+
+    run.prove(proof(-100.0))
+    run.prove(proof(-200.0))
+    assert run.bound == -100.0 and run.cost == np.inf and run.gap == np.inf
+    assert run.offer(schedule(-50.0)) and not run.offer(schedule(-40.0)) and not run.offer(None)
+    assert run.cost == -50.0 and run.gap == pytest.approx(1.0) and not run.must_stop()
+    run.prove(proof(-50.0 + 1e-6))  # rounding
+    assert run.must_stop()
+    with pytest.raises(ArithmeticError, match="bound -49.0.* above a schedule of -50.0"):
+        run.prove(proof(-49.0))
+    other = Run(instance, Serial(), options(), [])
+    other.prove(proof(-49.0))
+    with pytest.raises(ArithmeticError, match="above a schedule"):
+        other.offer(schedule(-50.0))
+    assert replace(result, bound=-49.0, incumbent=-50.0).gap_abs == -1.0
