@@ -14,6 +14,7 @@ import argparse
 import importlib.util
 import json
 import os
+import platform
 import shlex
 import shutil
 import signal
@@ -26,6 +27,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from decomp import __version__
 from decomp.families import FAMILIES
 from decomp.instance import InputError
 from decomp.measure import Measured, machine, measure
@@ -39,7 +41,8 @@ HERE = __package__ or "drivers"
 ROOT = Path(__file__).resolve().parents[len(HERE.split("."))]  # where the children find this package
 GRACE_SECONDS = 15.0  # past its time limit, a process is ended
 PREPARE_SECONDS = 900.0  # for generating, exporting, checking
-PACKAGES = ("decomp-fleet", "highspy", "numba", "numpy", "scipy", "mpi4py", "ortools", "pyscipopt")
+PACKAGES = ("highspy", "numba", "numpy", "scipy", "mpi4py", "ortools", "pyscipopt")
+OWN_VERSIONS = {"decomp": __version__, "python": platform.python_version()}
 OURS = "decomp"
 
 
@@ -56,10 +59,14 @@ class Case:
     def name(self, seed: int) -> str:
         return f"{self.family}-{self.sites}-{seed}"
 
+    def words(self) -> list[str]:
+        """What is asked, as arguments of solve and of rivals."""
+        return ["--time-limit", f"{self.limit_seconds:g}", "--rel-gap", f"{self.rel_gap:g}"]
+
 
 LPS = tuple(name for name, rival in RIVALS.items() if rival.relaxation)
 MILPS = tuple(name for name, rival in RIVALS.items() if not rival.relaxation)
-SHORT = (Case("fleet", 10, 60, 2e-3, LPS + MILPS), Case("fleet", 30, 90, 3e-3, LPS + MILPS))
+USUAL = {10: (60.0, 2e-3), 30: (90.0, 3e-3), 100: (300.0, 1.5e-3), 300: (240.0, 1e-3), 1000: (600.0, 1e-3)}
 FULL = (
     Case("fleet", 10, 60, 2e-3, LPS + MILPS),
     Case("fleet", 10, 300, 1e-4, MILPS),
@@ -113,22 +120,20 @@ def rival_names(text: str) -> tuple[str, ...]:
 
 def plan(args: argparse.Namespace) -> list[Case]:
     """The cases that the arguments ask for."""
-    family = args.family or "fleet"
-    if args.rows is None:
-        kept = [case for case in (FULL if args.full else SHORT) if args.family in (None, case.family)]
-        cases = kept or [by_size(family, case.sites) for case in SHORT]
+    if args.full and args.rows is None:
+        cases = [case for case in FULL if args.family in (None, case.family)]
     else:
-        cases = [by_size(family, sites) for sites in args.rows]
+        cases = [by_size(args.family or "fleet", sites) for sites in args.rows or (10, 30)]
+    if not cases:
+        raise InputError(f"--full: has no rows of the family {args.family}; give their sizes with --rows")
     given = dict(limit_seconds=args.time_limit, rel_gap=args.rel_gap, rivals=args.rivals)
     return [replace(case, **{k: v for k, v in given.items() if v is not None}) for case in cases]
 
 
 def by_size(family: str, sites: int) -> Case:
-    """Limits of the next larger case of the whole table; the rivals that are worth a try."""
-    fleets = [case for case in FULL if case.family == "fleet"]
-    like = min(fleets, key=lambda case: (case.sites < sites, abs(case.sites - sites), case.limit_seconds))
-    fitting = tuple(name for name, rival in RIVALS.items() if sites <= rival.most_sites)
-    return replace(like, family=family, sites=sites, rivals=fitting)
+    """Time limit and gap as usual for the next larger size; the rivals that are worth a try."""
+    limit, rel_gap = USUAL[min((size for size in USUAL if size >= sites), default=max(USUAL))]
+    return Case(family, sites, limit, rel_gap, tuple(n for n, rival in RIVALS.items() if sites <= rival.most_sites))
 
 
 class Bench:
@@ -140,7 +145,7 @@ class Bench:
         self.facts: dict[str, Any] = dict(
             run=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             machine=machine(),
-            versions={name: installed(name) for name in PACKAGES} | {"python": sys.version.split()[0]},
+            versions={name: installed(name) for name in PACKAGES} | OWN_VERSIONS,
             commit=commit(),
         )
 
@@ -204,7 +209,7 @@ class Bench:
         result, log = self.folder / f"{stem}-result.h5", self.folder / f"{stem}.jsonl"
         for path in (result, log):
             path.unlink(missing_ok=True)
-        words = [fleet, "-o", result, "--rel-gap", case.rel_gap, "--time-limit", case.limit_seconds, "--log", log]
+        words = [fleet, "-o", result, *case.words(), "--log", log]
         command = self.command("solve", *words, ranks=self.args.ranks)
         done = self.measure(command, case.limit_seconds + GRACE_SECONDS)
         checked, proof = None, {}
@@ -220,8 +225,7 @@ class Bench:
 
     def rival(self, case: Case, seed: int, name: str, model: Path, export_seconds: float) -> None:
         """One rival, ended soon after its time limit if it does not end by itself."""
-        words = [name, model, "--time-limit", case.limit_seconds, "--rel-gap", case.rel_gap]
-        command = self.command("rivals", *words)
+        command = self.command("rivals", name, model, *case.words())
         done = self.measure(command, case.limit_seconds + GRACE_SECONDS)
         said = last_json(done.out)
         facts = {key: said.get(key) for key in ("bound", "incumbent", "status", "solve_seconds")}
@@ -338,12 +342,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError("mpiexec: not found beside python nor on the PATH; --ranks 1 does without")
     seeds = args.seeds or ((101, 102, 103) if args.full else (101,))
     args.output.mkdir(parents=True, exist_ok=True)
-    bench = Bench(args)
+    bench, cases = Bench(args), plan(args)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # an end asked for is an end like Ctrl-C
     try:
         bench.facts["warm_up_seconds"] = round(bench.warm_up(), 2)
         print(f"warm-up, compiles what is not cached: {bench.facts['warm_up_seconds']} s", file=sys.stderr)
-        for case in plan(args):
+        for case in cases:
             for seed in seeds:
                 bench.run(case, seed)
     finally:  # after Ctrl-C too: what was measured is shown

@@ -204,6 +204,8 @@ def test_plans() -> None:
     assert thousand.rivals == () and thousand.sites == 2000
     [swarm] = planned("--rows", "50", "--family", "swarm", "--rivals", "scip", "--rel-gap", "0.5")
     assert (swarm.family, swarm.rivals, swarm.rel_gap) == ("swarm", ("scip",), 0.5)
+    with pytest.raises(bench.InputError, match="small"):
+        planned("--full", "--family", "small")
     assert planned("--full", "--family", "swarm") == [case for case in bench.FULL if case.family == "swarm"]
 
 
