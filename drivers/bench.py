@@ -341,8 +341,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.ranks > 1 and shutil.which(mpiexec()) is None:
         raise InputError("mpiexec: not found beside python nor on the PATH; --ranks 1 does without")
     seeds = args.seeds or ((101, 102, 103) if args.full else (101,))
+    cases = plan(args)
     args.output.mkdir(parents=True, exist_ok=True)
-    bench, cases = Bench(args), plan(args)
+    bench = Bench(args)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # an end asked for is an end like Ctrl-C
     try:
         bench.facts["warm_up_seconds"] = round(bench.warm_up(), 2)
