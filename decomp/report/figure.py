@@ -40,6 +40,7 @@ STYLE: dict[Any, Any] = {
     "axes.labelsize": 8,
     "axes.edgecolor": "#9aa1a9",
     "axes.linewidth": 0.6,
+    "axes.formatter.useoffset": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
