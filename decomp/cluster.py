@@ -80,7 +80,9 @@ class Move:
 
 
 def cost_pieces(task: ClusterTask, k: int) -> tuple[Array, Array]:
-    """Convex cost of site k's load beside its present battery and generators: widths (T, p) GPU, slopes (T, p).
+    """Cost of site k's load beside its present battery and generators: widths (T, p) GPU, slopes (T, p).
+
+    Convex but where the price is negative; there the MILP may believe in a little too much, and true cost decides.
 
     Slopes are in USD per GPU and period: power per GPU times what the next MW costs, which is lost export
     first (nothing while power is curtailed), then import; a new import peak pays the demand charge.

@@ -123,16 +123,24 @@ def finish(
     for attempt in range(options.finish_attempts):
         work = place_work(loop, limit)
         plans, failing = settle_carbon(instance, loop, crew, work, options)
-        if plans is not None:
+        short = undone(loop.coupling, work)
+        if plans is not None and not len(short):
             schedule = assemble(instance, loop, work, plans)
-            cost = account(instance, schedule).net_cost
-            return Incumbent(schedule, cost, work.fixing) if np.isfinite(cost) else None
+            return Incumbent(schedule, account(instance, schedule).net_cost, work.fixing)
         limit[failing] *= 0.85
         if attempt or not len(failing):
-            loop.refix(without_losers(loop, failing))
+            loop.refix(without_losers(loop, np.union1d(failing, short)))
             for _ in range(options.settle_iterations):
                 heard(loop.iterate())
     return None
+
+
+def undone(c: Coupling, work: Work) -> Array:
+    """Sites of the pools that must be done and are not."""
+    pool = np.repeat(np.arange(len(c.pools.work)), np.diff(c.pools.ptr))
+    done = np.bincount(pool, work.pooled.sum(axis=1), minlength=len(c.pools.work))
+    short = np.isinf(c.pools.penalty) & (done < c.pools.work * (1.0 - 1e-7))
+    return np.unique(c.pools.site[short[pool]])
 
 
 def without_losers(loop: LagrangianLoop, failing: Array) -> Fixing:

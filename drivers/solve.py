@@ -17,7 +17,7 @@ import numpy as np
 from decomp.instance import InputError, Instance, describe
 from decomp.options import Options
 from decomp.progress import JsonLog, Progress, process_seconds
-from decomp.result import Iteration, Result
+from decomp.result import Iteration, Result, Status
 from decomp.solve import Listener, provenance, solve
 from decomp.store import read_instance, read_sites, write_result
 from decomp.team import Team
@@ -88,6 +88,16 @@ def extensive(instance: Instance | None, options: Options, listeners: tuple[List
     return replace(result, provenance={**provenance(instance, options, 1), **result.provenance})
 
 
+def reason(result: Result) -> str:
+    """Why the exit code is not 0, in one line."""
+    if result.status is Status.INFEASIBLE:
+        return "infeasible: no schedule can do the mandatory work within the limits of the sites and the carbon budget"
+    if result.status is Status.FAILED:
+        return f"failed: {result.provenance.get('reason', 'the solver gave no reason')}"
+    found = f"a schedule within {100 * result.gap_rel:.3g} % of the bound" if result.schedule else "no schedule"
+    return f"stopped with {found}, before the gap that was asked for"
+
+
 def work(args: argparse.Namespace, team: Team, options: Options, instance: Instance | None) -> Result | None:
     """Solve, show, save."""
     with ExitStack() as stack:
@@ -115,6 +125,8 @@ def work(args: argparse.Namespace, team: Team, options: Options, instance: Insta
             keep(result)
             progress.close(result)
             log.close(result)
+            if result.status.exit_code:
+                print(reason(result), file=sys.stderr)
         return result
 
 
