@@ -153,15 +153,20 @@ class SiteOracle:
         carbon_price: float,
         *,
         effort: Effort,
+        allowance: float | None = None,
     ) -> Plan | None:
         """Cheapest integral dispatch that carries `load`, of which `droppable` may be left out at a price.
 
         All (period,) arrays; load and droppable in GPU, drop_price in USD per GPU and period, carbon_price
-        in USD/t on top of the fleet's own. None when even dropping everything droppable does not help.
+        in USD/t on top of the fleet's own; with an `allowance` (t) it is charged on the emissions beyond it only.
+        None when even dropping everything droppable does not help.
         """
         started = time.perf_counter()
         block = Block()
         add_site(block, self.sites, self.generators, self.i, self.period_h)
+        if allowance is not None:
+            _add_allowance(block, allowance, carbon_price)
+            carbon_price = 0.0
         model = block.finish()
         columns = model.columns
         low, high = model.low.copy(), model.high.copy()
@@ -181,8 +186,20 @@ class SiteOracle:
         x[columns["export"]] -= both
         emissions = float(model.emission @ x)
         energy = float(model.cost @ x) + self.carbon_price * emissions
+        if allowance is not None:
+            energy -= float(model.cost[columns["excess"]] @ x[columns["excess"]])
         values = {name: x[where] for name, where in columns.items()}
         return Plan(values["load"], energy, emissions, values, time.perf_counter() - started)
+
+
+def _add_allowance(block: Block, allowance: float, price: float) -> None:
+    """Emissions beyond the allowance are possible at a price, so that every load keeps an answer."""
+    tonnes = np.concatenate(block.emission)
+    emitting = np.flatnonzero(tonnes)
+    most = float(np.maximum(tonnes * np.concatenate(block.high), 0.0).sum())
+    excess = block.add_columns("excess", 1, 0.0, max(most - allowance, 0.0), price)
+    row = block.add_rows(-np.inf, allowance, (-1.0, excess))
+    block.add_entries(np.repeat(row, len(emitting)), emitting, tonnes[emitting])
 
 
 def solve_integral(model: Model, effort: Effort) -> Array | None:

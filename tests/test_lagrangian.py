@@ -51,8 +51,9 @@ def test_bound_rises_and_stays_below_the_relaxation(seed: int) -> None:
 
 
 def test_bound_reaches_the_relaxation() -> None:
-    if len(REACHED) < len(SEEDS):
-        pytest.skip("counts what the test above has seen")
+    for seed in SEEDS:
+        if seed not in REACHED:  # another process has run the test above
+            test_bound_rises_and_stays_below_the_relaxation(seed)
     assert sum(REACHED.values()) >= 0.9 * len(SEEDS), [seed for seed, good in REACHED.items() if not good]
 
 

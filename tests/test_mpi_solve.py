@@ -125,6 +125,7 @@ def test_a_limit_ends_all_ranks_with_code_3_and_a_wide_gap_with_0(folder: Path, 
     out = folder / "limited.h5"
     limited = mpirun(2, "drivers.solve", folder / "fleet.h5", "-o", out, "--rel-gap", 0, "--time-limit", 6)
     assert limited.returncode == 3 and read_result(out).status.value == "limit"
+    assert limited.stderr.count("\n") == 1 and "stopped" in limited.stderr
     wide = mpirun(2, "drivers.solve", folder / "fleet.h5", "-o", out, "--rel-gap", 0.5)
     assert wide.returncode == 0 and read_result(out).gap_rel <= 0.5
 

@@ -25,7 +25,7 @@ def test_frozen() -> None:
 
 
 def test_round_trip_through_dicts() -> None:
-    options = Options(method="benders", rel_gap=0, bundle=Bundle(max_iterations=7, first_factors=(2,)))
+    options = Options(method="extensive", rel_gap=0, bundle=Bundle(max_iterations=7, first_factors=(2,)))
     again = Options.from_dict(options.to_dict())
     assert again == options
     assert isinstance(again.rel_gap, float)
@@ -35,10 +35,10 @@ def test_round_trip_through_dicts() -> None:
 def test_toml(tmp_path: Path) -> None:
     path = tmp_path / "o.toml"
     path.write_text(
-        'method = "hybrid"\ntime_limit_seconds = inf\n[bundle]\nmax_iterations = 3\nfirst_factors = [1, 0.5]\n'
+        'method = "extensive"\ntime_limit_seconds = inf\n[bundle]\nmax_iterations = 3\nfirst_factors = [1, 0.5]\n'
     )
     options = Options.from_toml(path)
-    assert options.method == "hybrid"
+    assert options.method == "extensive"
     assert options.bundle == Bundle(max_iterations=3, first_factors=(1.0, 0.5))
     assert options.recovery == Options().recovery
 

@@ -251,3 +251,19 @@ def test_a_failing_solver_still_leaves_a_bound() -> None:
     oracle.solver.setOptionValue("simplex_iteration_limit", 2**31 - 1)
     assert answer.lower <= oracle.evaluate(2.0 * prices[0], 0.0).lower + 1e-6
     assert oracle.evaluate(prices[0], 0.0).lower == pytest.approx(truth.lower)
+
+
+def test_an_allowance_is_kept_when_the_excess_is_dear_and_free_when_it_is_wide() -> None:
+    instance = generate("fleet", sites=4, periods=24, seed=3)
+    oracle = SiteOracle(instance.sites, instance.generators, 0, instance.period_h)
+    load = 0.6 * instance.sites.capacity_gpu[0]
+    none, effort = np.zeros_like(load), Effort(1e-9, 10_000)
+    free = oracle.evaluate_fixed(load, none, none, 0.0, effort=effort)
+    assert free is not None and free.emissions > 0
+    wide = oracle.evaluate_fixed(load, none, none, 1e4, effort=effort, allowance=1.01 * free.emissions)
+    tight = oracle.evaluate_fixed(load, none, none, 1e4, effort=effort, allowance=0.995 * free.emissions)
+    impossible = oracle.evaluate_fixed(load, none, none, 1e4, effort=effort, allowance=0.0)
+    assert wide is not None and tight is not None and impossible is not None
+    assert wide.cost == pytest.approx(free.cost, rel=1e-8)
+    assert tight.emissions <= 0.995 * free.emissions * (1 + 1e-9) and tight.cost > free.cost
+    assert impossible.emissions > 0 and impossible.cost >= tight.cost
