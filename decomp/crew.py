@@ -7,7 +7,6 @@ A site that fails is an answer with a flag, never an exception between two colle
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +69,6 @@ class Crew:
         self.oracles = {
             int(i): SiteOracle(sites, generators, k, period_h, carbon_price) for k, i in enumerate(self.own)
         }
-        self.site_seconds = 0.0
 
     def evaluate(self, price: Array, carbon_price: float) -> Answers:
         """Ask every site at prices (S, T) USD per GPU and period, and USD/t. Root only."""
@@ -81,14 +79,12 @@ class Crew:
 
     def _evaluate(self, price: Array | None, carbon_price: float) -> Answers | None:
         mine = self.team.scatter_rows(price, self.owner)
-        started = time.perf_counter()
         rows = np.full((len(self.own), self.n_periods + 4), np.nan)
         for k, i in enumerate(self.own):
             answer = self.oracles[int(i)].evaluate(mine[k], carbon_price)
             rows[k, :4] = answer.lower, answer.cost, answer.emissions, answer.seconds
             if answer.load is not None:
                 rows[k, 4:] = answer.load
-        self.site_seconds += time.perf_counter() - started
         table = self.team.gather_rows(rows, self.owner)
         if table is None:
             return None
@@ -102,14 +98,12 @@ class Crew:
         return answers
 
     def _dispatch(self, requests: Sequence[Dispatch]) -> list[Plan | None] | None:
-        started = time.perf_counter()
         plans = {}
         for number, r in enumerate(requests):
             if self.owner[r.site] == self.team.rank:
                 plans[number] = self.oracles[r.site].evaluate_fixed(
                     r.load, r.droppable, r.drop_price, r.carbon_price, effort=r.effort
                 )
-        self.site_seconds += time.perf_counter() - started
         parts = self.team.gather(plans)
         if parts is None:
             return None
