@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import linprog
+from scipy.sparse import csr_matrix, vstack
 
 from decomp import kernels, placing
 from decomp.accounts import account
@@ -106,7 +108,12 @@ def place_work(loop: LagrangianLoop, limit: Array) -> Work:
     c, master = loop.coupling, loop.master
     room = np.maximum(limit - fixed_load(c, master.fixing.run, master.fixing.start), 0.0)
     routed, pooled = master.routed.copy(), master.pooled.copy()
+    left = room.copy()
     placing.fit_pools(loop.centre.price, room, c.pools, pooled)
+    if len(undone(c, pooled)):
+        pooled = fit_pools_jointly(c, loop.centre.price, left)
+        kernels.arc_load(left, c.pools.site, -pooled)
+        room = np.maximum(left, 0.0)
     placing.fit_streams(loop.centre.price, room, c.streams, routed)
     return Work(master.fixing, routed, pooled, room)
 
@@ -123,28 +130,53 @@ def finish(
     for attempt in range(options.finish_attempts):
         work = place_work(loop, limit)
         plans, failing = settle_carbon(instance, loop, crew, work, options)
-        short = undone(loop.coupling, work)
+        short = undone(loop.coupling, work.pooled)
         if plans is not None and not len(short):
             schedule = assemble(instance, loop, work, plans)
             return Incumbent(schedule, account(instance, schedule).net_cost, work.fixing)
         limit[failing] *= 0.85
         if attempt or not len(failing):
-            loop.refix(without_losers(loop, np.union1d(failing, short)))
+            loop.refix(without_losers(loop, np.union1d(failing, short), attempt))
             for _ in range(options.settle_iterations):
                 heard(loop.iterate())
     return None
 
 
-def undone(c: Coupling, work: Work) -> Array:
+def fit_pools_jointly(c: Coupling, price: Array, room: Array) -> Array:
+    """Pool loads (pool arc, T) that do the most hard work the room admits: a linear program over all pools."""
+    n, n_arcs = price.shape[1], len(c.pools.site)
+    pool = np.repeat(np.arange(len(c.pools.work)), np.diff(c.pools.ptr))
+    inside = (np.arange(n) >= c.pools.start[pool, None]) & (np.arange(n) < c.pools.end[pool, None])
+    high = np.where(inside, c.pools.rate[:, None], 0.0).ravel()
+    column = np.arange(n_arcs * n)
+    place = (c.pools.site[:, None] * n + np.arange(n)).ravel()
+    most = csr_matrix((np.ones(n_arcs * n), (place, column)), shape=(room.size, n_arcs * n))
+    work = csr_matrix((np.ones(n_arcs * n), (np.repeat(pool, n), column)), shape=(len(c.pools.work), n_arcs * n))
+    dear = 1e3 * (1.0 + float(np.abs(price).max()))
+    worth = np.where(np.isinf(c.pools.penalty), dear, c.pools.penalty)[pool, None]
+    answer = linprog(
+        (price[c.pools.site] - worth).ravel(),
+        A_ub=vstack([most, work]),
+        b_ub=np.concatenate([room.ravel(), c.pools.work]),
+        bounds=np.column_stack([np.zeros_like(high), high]),
+        method="highs",
+    )
+    return np.zeros((n_arcs, n)) if answer.x is None else np.clip(answer.x, 0.0, high).reshape(n_arcs, n)
+
+
+def undone(c: Coupling, pooled: Array) -> Array:
     """Sites of the pools that must be done and are not."""
     pool = np.repeat(np.arange(len(c.pools.work)), np.diff(c.pools.ptr))
-    done = np.bincount(pool, work.pooled.sum(axis=1), minlength=len(c.pools.work))
+    done = np.bincount(pool, pooled.sum(axis=1), minlength=len(c.pools.work))
     short = np.isinf(c.pools.penalty) & (done < c.pools.work * (1.0 - 1e-7))
     return np.unique(c.pools.site[short[pool]])
 
 
-def without_losers(loop: LagrangianLoop, failing: Array) -> Fixing:
-    """Reject the optional jobs that lose at the prices, and the least valuable one at each failing site."""
+def without_losers(loop: LagrangianLoop, failing: Array, attempt: int) -> Fixing:
+    """Reject the optional jobs that lose at the prices, and the least valuable one at each failing site.
+
+    Where none is left to reject, a mandatory job at a failing site moves to another of its runs.
+    """
     fixing, jobs, price = loop.master.fixing, loop.coupling.jobs, loop.centre.price
     run, start = fixing.run.copy(), fixing.start.copy()
     worth = np.array([-kernels.run_value(price, jobs, j, run[j], start[j]) for j in range(len(run))])
@@ -156,7 +188,22 @@ def without_losers(loop: LagrangianLoop, failing: Array) -> Fixing:
     if not len(leave):
         leave = running[np.argsort(worth[running])[:1]]
     run[leave], start[leave] = REJECTED, -1
+    if not len(leave):
+        here = np.flatnonzero(~jobs.optional)
+        for j in here[np.isin(jobs.site[run[here]], failing)]:
+            run[j], start[j] = _other_run(loop, int(j), attempt)
     return Fixing(run, start)
+
+
+def _other_run(loop: LagrangianLoop, j: int, rank: int) -> tuple[int, int]:
+    """The run of job j that is `rank`-th in price among those of its candidates, spread evenly over them."""
+    jobs = loop.coupling.jobs
+    runs = []
+    for k in range(jobs.ptr[j], jobs.ptr[j + 1]):
+        allowed = np.flatnonzero(jobs.allowed[jobs.first[k] : jobs.first[k] + jobs.n_starts[j]])
+        runs += [(k, int(jobs.release[j] + q)) for q in allowed]
+    runs.sort(key=lambda r: kernels.run_value(loop.centre.price, jobs, j, *r))
+    return runs[rank * max(1, len(runs) // 7) % len(runs)]
 
 
 def settle_carbon(
