@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from decomp.cluster import ClusterTask, Move, improve_cluster
 from decomp.instance import Array, Generators, Sites
 from decomp.site import Answer, Effort, Plan, SiteOracle
 from decomp.team import Team
@@ -110,11 +109,17 @@ class Crew:
         merged = {number: plan for part in parts for number, plan in part.items()}
         return [merged[number] for number in range(len(requests))]
 
-    def improve(self, tasks: Sequence[ClusterTask], until: float) -> list[Move]:
-        """Solve cluster MILPs on whoever is free; the moves that gain, in the order asked. Root only."""
-        self.team.bcast(("improve", None))
-        answers = self.team.map_tasks(improve_cluster, tasks, until=until, what="cluster moves") or []
-        return [a.value for a in answers if a.error is None and a.value.gain > 0.0]
+    def farm(
+        self, work: Callable[[Any], Any], tasks: Sequence[Any], until: float = np.inf, what: str = ""
+    ) -> list[Any]:
+        """Results of independent tasks, each on whoever is free, in the order asked. Root only.
+
+        `work` is a function of a module; none is started after `until`, seconds by the root's clock. A task
+        that failed or was not started gives None.
+        """
+        self.team.bcast(("farm", (work, what)))
+        answers = self.team.map_tasks(work, tasks, until=until, what=what) or []
+        return [None if a.error else a.value for a in answers]
 
     def serve(self) -> None:
         """Do what the root says until it says stop."""
@@ -127,7 +132,8 @@ class Crew:
             elif order == "dispatch":
                 self._dispatch(argument)
             else:
-                self.team.map_tasks(improve_cluster)
+                work, what = argument
+                self.team.map_tasks(work, what=what)
 
     def dismiss(self) -> None:
         """Let the other ranks leave `serve`. Root only."""

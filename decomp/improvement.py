@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decomp import kernels
-from decomp.cluster import ClusterTask, JobChoice, Move
+from decomp.cluster import ClusterTask, JobChoice, Move, improve_cluster
 from decomp.coupling import REJECTED, Coupling
 from decomp.crew import Crew
 from decomp.instance import Array, Instance
@@ -169,7 +169,8 @@ def improve_round(
     carbon = max(carbon_price, loop.centre.carbon_price)
     share = min(0.5, 4.0 / len(chosen))
     tasks = [neighbourhood(instance, loop, work, members, carbon, share, options) for members in chosen]
-    moves = crew.improve(tasks, until)
+    answers = crew.farm(improve_cluster, tasks, until, "cluster moves")
+    moves = [m for m in answers if m is not None and m.gain > 0.0]
     accept(loop, moves)
     return float(sum(m.gain for m in moves))
 

@@ -18,7 +18,8 @@ from decomp.instance import InputError, Instance, describe
 from decomp.options import Options
 from decomp.progress import JsonLog, Progress, process_seconds
 from decomp.result import Iteration, Result, Status
-from decomp.solve import Listener, provenance, solve
+from decomp.run import Listener, provenance
+from decomp.solve import solve
 from decomp.store import read_instance, read_sites, write_result
 from decomp.team import Team
 

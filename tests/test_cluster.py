@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from decomp import crew
+from decomp import improvement
 from decomp.cluster import ClusterTask, Move, build, cost_pieces, improve_cluster
 from decomp.families import generate
 from decomp.improvement import Neighbours, clusters
@@ -34,7 +34,7 @@ def tasks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
             met.append(task)
             return improve_cluster(task)
 
-        monkeypatch.setattr(crew, "improve_cluster", noted)
+        monkeypatch.setattr(improvement, "improve_cluster", noted)
         solve(generate("small", seed=seed), Serial(), OPTIONS)
         TASKS[seed] = met[:12]
     yield TASKS[seed]

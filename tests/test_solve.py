@@ -17,7 +17,8 @@ from decomp.options import Options
 from decomp.progress import process_seconds
 from decomp.recovery import Incumbent
 from decomp.result import Iteration, Result, Status
-from decomp.solve import Run, solve
+from decomp.run import Run
+from decomp.solve import solve
 from decomp.team import Serial
 from hand_case import hand_instance
 from tiny import tiny

@@ -1,0 +1,163 @@
+"""What the root knows of a solve: best prices, best schedule, log; and when to stop."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
+
+import numpy as np
+
+from decomp.instance import Instance
+from decomp.lagrangian import DualPoint, LagrangianLoop, Step
+from decomp.options import Options
+from decomp.progress import process_seconds
+from decomp.recovery import Incumbent
+from decomp.result import Dual, Iteration, Result, Status
+from decomp.team import Team
+
+Keep = Callable[[Result], None]
+
+
+class Listener(Protocol):
+    """Anything that wants to hear of progress: the screen, the JSON log, a checkpoint."""
+
+    def row(self, it: Iteration) -> None: ...
+
+
+class Run:
+    """The root's record of a solve: best prices, best schedule, log; and when to stop."""
+
+    def __init__(self, instance: Instance, team: Team, options: Options, listeners: Iterable[Listener]):
+        self.instance, self.team, self.options = instance, team, options
+        self.listeners = list(listeners)
+        self.log: list[Iteration] = []
+        self.proof: DualPoint | None = None
+        self.incumbent: Incumbent | None = None
+        self.phase = "bound"
+        self.finish_seconds = 0.0
+        self.waited_before = 0.0
+
+    @property
+    def bound(self) -> float:
+        return -np.inf if self.proof is None else self.proof.bound
+
+    @property
+    def cost(self) -> float:
+        return np.inf if self.incumbent is None else self.incumbent.cost
+
+    @property
+    def carbon_price(self) -> float:
+        """Price of a tonne in the best proof, USD/t."""
+        return 0.0 if self.proof is None else self.proof.carbon_price
+
+    @property
+    def gap(self) -> float:
+        """(incumbent - bound) / max(|incumbent|, 1 USD)."""
+        if not np.isfinite(self.cost):
+            return np.inf
+        return (self.cost - self.bound) / max(abs(self.cost), 1.0)
+
+    def prove(self, point: DualPoint) -> None:
+        """Keep the prices if they prove more, for the problem with all jobs free."""
+        if point.bound > self.bound:
+            self.proof = point
+        self._consistent()
+
+    def offer(self, incumbent: Incumbent | None) -> bool:
+        """Keep the schedule if it is cheaper."""
+        better = incumbent is not None and incumbent.cost < self.cost
+        if better:
+            self.incumbent = incumbent
+        self._consistent()
+        return better
+
+    def _consistent(self) -> None:
+        slack = 1e-6 * max(abs(self.cost), 1.0) if np.isfinite(self.cost) else np.inf
+        if self.bound > self.cost + slack:
+            raise ArithmeticError(f"bound {self.bound:.6f} USD above a schedule of {self.cost:.6f} USD")
+
+    def record(self, step: Step | None, loop: LagrangianLoop) -> None:
+        """Log the present state."""
+        line = Iteration(
+            iteration=len(self.log),
+            phase=self.phase,
+            bound=self.bound,
+            incumbent=self.cost if np.isfinite(self.cost) else None,
+            wall_seconds=process_seconds(),
+            model=step.model if step else None,
+            step=("serious" if step.serious else "null") if step else "",
+            residual_gpu=step.residual_gpu if step else 0.0,
+            carbon_price=loop.centre.carbon_price,
+            columns=loop.master.n_columns,
+            site_seconds=step.site_seconds if step else 0.0,
+            master_seconds=step.master_seconds if step else 0.0,
+            recovery_seconds=0.0 if step or not self.log else process_seconds() - self.log[-1].wall_seconds,
+            idle_seconds=self.team.waited_seconds - self.waited_before,
+        )
+        self.waited_before = self.team.waited_seconds
+        self.log.append(line)
+        for listener in self.listeners:
+            listener.row(line)
+
+    def seconds_left(self) -> float:
+        return self.options.time_limit_seconds - process_seconds()
+
+    def must_stop(self) -> bool:
+        """Gap reached, time over, or somebody asked to stop."""
+        return self.gap <= self.options.rel_gap or self.seconds_left() <= 0.0 or self.team.stop_requested()
+
+    def result(self) -> Result:
+        """What is known now."""
+        status = Status.GAP_REACHED if self.gap <= self.options.rel_gap else Status.LIMIT
+        return Result(
+            status=status,
+            bound=self.bound,
+            incumbent=self.cost,
+            schedule=self.incumbent.schedule if self.incumbent else None,
+            dual=dual_of(self.instance, self.proof) if self.proof else None,
+            log=tuple(self.log),
+            provenance=provenance(self.instance, self.options, self.team.size),
+        )
+
+
+def dual_of(instance: Instance, proof: DualPoint) -> Dual:
+    """The proof in the units of the result: prices per GPU-hour; work priced at its cheapest place."""
+    hours = instance.period_h
+    price = proof.price / hours
+    arcs = instance.arcs
+    stream = np.repeat(instance.streams.unserved_penalty[:, None], instance.n_periods, axis=1)
+    np.minimum.at(stream, arcs.stream, (arcs.cost - instance.streams.revenue[arcs.stream])[:, None] + price[arcs.site])
+    return Dual(
+        load_price=price,
+        stream_price=stream,
+        job_price=np.zeros(instance.n_jobs),
+        pool_price=np.zeros(instance.n_pools),
+        site_lower=proof.site_lower,
+        carbon_price=proof.carbon_price,
+        form="load",
+    )
+
+
+def provenance(instance: Instance, options: Options, ranks: int) -> dict[str, object]:
+    """Where a result comes from."""
+    packages = ("numpy", "scipy", "numba", "highspy", "mpi4py", "h5py")
+    return dict(
+        instance_hash=instance.content_hash(),
+        method=options.method,
+        options=options.to_dict(),
+        seed=options.seed,
+        ranks=ranks,
+        python=platform.python_version(),
+        machine=platform.machine(),
+        versions={name: _version(name) for name in packages},
+        decomp=_version("decomp-fleet"),
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
