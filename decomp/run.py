@@ -34,6 +34,7 @@ class Run:
         self.listeners = list(listeners)
         self.log: list[Iteration] = []
         self.proof: DualPoint | None = None
+        self.stronger: tuple[float, Dual | None] | None = None
         self.incumbent: Incumbent | None = None
         self.phase = "bound"
         self.finish_seconds = 0.0
@@ -41,7 +42,8 @@ class Run:
 
     @property
     def bound(self) -> float:
-        return -np.inf if self.proof is None else self.proof.bound
+        proven = -np.inf if self.proof is None else self.proof.bound
+        return proven if self.stronger is None else max(proven, self.stronger[0])
 
     @property
     def cost(self) -> float:
@@ -61,8 +63,14 @@ class Run:
 
     def prove(self, point: DualPoint) -> None:
         """Keep the prices if they prove more, for the problem with all jobs free."""
-        if point.bound > self.bound:
+        if self.proof is None or point.bound > self.proof.bound:
             self.proof = point
+        self._consistent()
+
+    def strengthen(self, bound: float, dual: Dual | None) -> None:
+        """Keep a bound that load prices alone do not prove; `dual` None: the whole fleet in one MILP proves it."""
+        if bound > self.bound:
+            self.stronger = bound, dual
         self._consistent()
 
     def offer(self, incumbent: Incumbent | None) -> bool:
@@ -111,12 +119,15 @@ class Run:
     def result(self) -> Result:
         """What is known now."""
         status = Status.GAP_REACHED if self.gap <= self.options.rel_gap else Status.LIMIT
+        dual = dual_of(self.instance, self.proof) if self.proof else None
+        if self.stronger and self.stronger[0] >= self.bound:
+            dual = self.stronger[1]
         return Result(
             status=status,
             bound=self.bound,
             incumbent=self.cost,
             schedule=self.incumbent.schedule if self.incumbent else None,
-            dual=dual_of(self.instance, self.proof) if self.proof else None,
+            dual=dual,
             log=tuple(self.log),
             provenance=provenance(self.instance, self.options, self.team.size),
         )
