@@ -16,6 +16,7 @@ import numpy as np
 from decomp.instance import Array, Generators, Sites
 from decomp.site import Answer, Effort, Plan, SiteOracle
 from decomp.team import Team
+from decomp.timesheet import by_rank
 
 SiteReader = Callable[[Array], tuple[Sites, Generators]]
 
@@ -65,9 +66,10 @@ class Crew:
         self.owner = np.arange(n_sites) % team.size
         self.own = np.flatnonzero(self.owner == team.rank)
         sites, generators = read(self.own)
-        self.oracles = {
-            int(i): SiteOracle(sites, generators, k, period_h, carbon_price) for k, i in enumerate(self.own)
-        }
+        with team.sheet.section("sites"):
+            self.oracles = {
+                int(i): SiteOracle(sites, generators, k, period_h, carbon_price) for k, i in enumerate(self.own)
+            }
 
     def evaluate(self, price: Array, carbon_price: float) -> Answers:
         """Ask every site at prices (S, T) USD per GPU and period, and USD/t. Root only."""
@@ -79,11 +81,12 @@ class Crew:
     def _evaluate(self, price: Array | None, carbon_price: float) -> Answers | None:
         mine = self.team.scatter_rows(price, self.owner)
         rows = np.full((len(self.own), self.n_periods + 4), np.nan)
-        for k, i in enumerate(self.own):
-            answer = self.oracles[int(i)].evaluate(mine[k], carbon_price)
-            rows[k, :4] = answer.lower, answer.cost, answer.emissions, answer.seconds
-            if answer.load is not None:
-                rows[k, 4:] = answer.load
+        with self.team.sheet.section("sites"):
+            for k, i in enumerate(self.own):
+                answer = self.oracles[int(i)].evaluate(mine[k], carbon_price)
+                rows[k, :4] = answer.lower, answer.cost, answer.emissions, answer.seconds
+                if answer.load is not None:
+                    rows[k, 4:] = answer.load
         table = self.team.gather_rows(rows, self.owner)
         if table is None:
             return None
@@ -98,11 +101,12 @@ class Crew:
 
     def _dispatch(self, requests: Sequence[Dispatch]) -> list[Plan | None] | None:
         plans = {}
-        for number, r in enumerate(requests):
-            if self.owner[r.site] == self.team.rank:
-                plans[number] = self.oracles[r.site].evaluate_fixed(
-                    r.load, r.droppable, r.drop_price, r.carbon_price, effort=r.effort
-                )
+        with self.team.sheet.section("dispatch"):
+            for number, r in enumerate(requests):
+                if self.owner[r.site] == self.team.rank:
+                    plans[number] = self.oracles[r.site].evaluate_fixed(
+                        r.load, r.droppable, r.drop_price, r.carbon_price, effort=r.effort
+                    )
         parts = self.team.gather(plans)
         if parts is None:
             return None
@@ -121,6 +125,11 @@ class Crew:
         answers = self.team.map_tasks(work, tasks, until=until, what=what) or []
         return [None if a.error else a.value for a in answers]
 
+    def rank_seconds(self) -> dict[str, list[float]]:
+        """Seconds of every rank by what they went to. Root only."""
+        self.team.bcast(("seconds", None))
+        return by_rank(self.team.gather(self.team.sheet.read()) or [])
+
     def serve(self) -> None:
         """Do what the root says until it says stop."""
         while True:
@@ -131,6 +140,8 @@ class Crew:
                 self._evaluate(None, argument)
             elif order == "dispatch":
                 self._dispatch(argument)
+            elif order == "seconds":
+                self.team.gather(self.team.sheet.read())
             else:
                 work, what = argument
                 self.team.map_tasks(work, what=what)

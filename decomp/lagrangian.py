@@ -87,9 +87,10 @@ class LagrangianLoop:
         """One proximal step."""
         master, centre, options = self.master, self.centre, self.options
         started = time.perf_counter()
-        proposal = master.propose(
-            centre.price, centre.carbon_price, accuracy=options.accuracy, max_passes=options.max_passes
-        )
+        with self.crew.team.sheet.section("master"):
+            proposal = master.propose(
+                centre.price, centre.carbon_price, accuracy=options.accuracy, max_passes=options.max_passes
+            )
         between = time.perf_counter()
         answers = self.crew.evaluate(proposal.price, proposal.carbon_price)
         asked = time.perf_counter()
@@ -100,8 +101,9 @@ class LagrangianLoop:
         self._adapt_step(gained, promised, serious)
         if trial.bound > centre.bound:
             self.centre = trial
-        residual = master.work_load() - master.site_load()
-        master.add(list(answers))
+        with self.crew.team.sheet.section("master"):
+            residual = master.work_load() - master.site_load()
+            master.add(list(answers))
         return Step(
             bound=self.centre.bound,
             model=proposal.model,

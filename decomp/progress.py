@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -104,6 +104,25 @@ def verdict(result: Result) -> str:
     )
 
 
+def time_shares(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Share of each section in the seconds of all ranks."""
+    total = sum(map(sum, seconds.values()))
+    return {name: sum(of_ranks) / total if total > 0 else 0.0 for name, of_ranks in seconds.items()}
+
+
+def time_table(seconds: Mapping[str, Sequence[float]]) -> list[str]:
+    """Where the time went: mean, least and most seconds of a rank, and the share of all."""
+    if not seconds:
+        return []
+    part = time_shares(seconds)
+    rows = [("seconds of a rank", "mean", "least", "most", "share")]
+    for name, t in seconds.items():
+        mean, least, most = (number(value, 1) for value in (sum(t) / len(t), min(t), max(t)))
+        rows.append((name, mean, least, most, f"{100 * part[name]:.1f} %"))
+    width = max(len(row[0]) for row in rows)
+    return [" ".join([row[0].ljust(width), *(cell.rjust(9) for cell in row[1:])]) for row in rows]
+
+
 class Progress:
     """The table on the screen: live on a terminal, plain aligned lines elsewhere.
 
@@ -153,6 +172,8 @@ class Progress:
         """Leave the table as it is and say how it ended."""
         self._stop()
         if self.root:
+            for line in time_table(result.provenance.get("rank_seconds") or {}):
+                self._print(line)
             self._print(verdict(result))
 
     def _print(self, line: str) -> None:
@@ -222,6 +243,7 @@ class JsonLog:
     def close(self, result: Result) -> None:
         """Write the outcome and close the file."""
         gap = gap_rel(result.bound, result.incumbent)
+        seconds = result.provenance.get("rank_seconds") or {}
         self._write(
             dict(
                 event="result",
@@ -231,6 +253,8 @@ class JsonLog:
                 gap_abs=result.gap_abs,
                 gap_rel=gap,
                 ranks=int(result.provenance.get("ranks", 1)),
+                rank_seconds=seconds,
+                share_of_seconds={name: round(share, 4) for name, share in time_shares(seconds).items()},
             )
         )
         self.__exit__()

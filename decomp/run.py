@@ -39,6 +39,7 @@ class Run:
         self.phase = "bound"
         self.finish_seconds = 0.0
         self.waited_before = 0.0
+        self.rank_seconds: dict[str, list[float]] = {}
 
     @property
     def bound(self) -> float:
@@ -129,7 +130,7 @@ class Run:
             schedule=self.incumbent.schedule if self.incumbent else None,
             dual=dual,
             log=tuple(self.log),
-            provenance=provenance(self.instance, self.options, self.team.size),
+            provenance=provenance(self.instance, self.options, self.team.size) | {"rank_seconds": self.rank_seconds},
         )
 
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from decomp.instance import Array
 from decomp.progress import process_seconds
+from decomp.timesheet import IDLE, Timesheet
 
 T = TypeVar("T")
 NextTask = Callable[[], "tuple[int, Any] | None"]
@@ -59,7 +60,7 @@ class Team:
     size = 1
 
     def __init__(self) -> None:
-        self.waited_seconds = 0.0
+        self.sheet = Timesheet()
         self._root_lead = 0.0  # seconds by which the root's process is older than this one
         self._calls = 0
         self._signalled = False
@@ -70,6 +71,11 @@ class Team:
     @property
     def is_root(self) -> bool:
         return self.rank == ROOT
+
+    @property
+    def waited_seconds(self) -> float:
+        """Seconds that this rank has waited for others."""
+        return self.sheet.seconds.get(IDLE, 0.0)
 
     @property
     def workers(self) -> range:
@@ -167,8 +173,13 @@ class Team:
         until : time by `clock` after which no task is started.
         """
         call = self._next_call("map_tasks", what)
+
+        def timed(task: Any) -> Any:
+            with self.sheet.section(what or "tasks"):
+                return function(task)
+
         if not self.is_root:
-            self._work(function, call)
+            self._work(timed, call)
             return []
         answers = [Answer(None, "not started before the stop", ROOT, 0.0)] * len(tasks)
         queue = deque(enumerate(tasks))
@@ -185,10 +196,9 @@ class Team:
             dispatching = thread.submit(self._dispatch, next_task, answers, call)
             try:
                 while self._may_work_while_dispatching and (item := next_task()) is not None:
-                    answers[item[0]] = attempt(function, item[1], self.rank)
-                started = time.monotonic()
-                dispatching.result()
-                self.waited_seconds += time.monotonic() - started
+                    answers[item[0]] = attempt(timed, item[1], self.rank)
+                with self.sheet.section(IDLE):
+                    dispatching.result()
             finally:
                 queue.clear()
         return answers

@@ -22,6 +22,7 @@ from decomp.recovery import dive, finish
 from decomp.result import Result
 from decomp.run import Keep, Listener, Run
 from decomp.team import Team
+from decomp.timesheet import OTHER
 
 
 def solve(
@@ -56,12 +57,15 @@ def solve(
     shape, tables = team.bcast((shape, tables), "instance")
     crew = Crew(team, read or partial(_rows, tables), *shape)
     if not team.is_root:
-        crew.serve()
+        with team.sheet.section(OTHER):
+            crew.serve()
         return None
     assert instance is not None
     run = Run(instance, team, options, listeners)
     try:
-        lagrangian(run, crew, keep or (lambda result: None))
+        with team.sheet.section(OTHER):
+            lagrangian(run, crew, keep or (lambda result: None))
+        run.rank_seconds = crew.rank_seconds()
     finally:
         crew.dismiss()
     return run.result()
@@ -84,9 +88,10 @@ def lagrangian(run: Run, crew: Crew, keep: Keep) -> None:
     loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
     raise_bound(run, loop)
     run.phase = "dive"
-    dive(loop, options.recovery, lambda step: run.record(step, loop))
-    settle(run, loop, crew, keep)
-    improve(run, loop, crew, keep)
+    with run.team.sheet.section("recovery"):
+        dive(loop, options.recovery, lambda step: run.record(step, loop))
+        settle(run, loop, crew, keep)
+        improve(run, loop, crew, keep)
 
 
 def raise_bound(run: Run, loop: LagrangianLoop) -> None:

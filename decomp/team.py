@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from decomp.instance import InputError
 from decomp.progress import process_seconds
 from decomp.serial import ROOT, Answer, AtRoot, Call, NextTask, Serial, Team, attempt
+from decomp.timesheet import IDLE, TALK
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm, Request
@@ -64,16 +65,17 @@ class MPI(Team):
         return seconds if self.is_root else 2 * seconds + 1 + 0.5 * self.rank
 
     def _send(self, values: dict[int, Any], call: Call) -> None:
-        started = time.monotonic()
-        self._complete(self._post(values, call), call)
-        self.waited_seconds += time.monotonic() - started
+        with self.sheet.section(TALK):
+            posted = self._post(values, call)
+        with self.sheet.section(IDLE):
+            self._complete(posted, call)
 
     def _receive(self, ranks: Sequence[int], call: Call) -> list[tuple[bool, Any]]:
-        started = time.monotonic()
         inbox = _Inbox(self._comm, self._mpi, call.tag)
         inbox.expect(ranks)
-        self._wait(inbox.waiting, inbox.poll, call)
-        self.waited_seconds += time.monotonic() - started
+        with self.sheet.section(IDLE):
+            self._wait(inbox.waiting, inbox.poll, call)
+        self.sheet.move(inbox.seconds, IDLE, TALK)
         return [inbox.messages[rank] for rank in ranks]
 
     def _post(self, values: dict[int, Any], call: Call) -> dict[int, Request]:
@@ -186,20 +188,23 @@ class _Inbox:
     waiting: dict[int, float] = field(default_factory=dict)
     arriving: dict[int, tuple[Request, bytearray]] = field(default_factory=dict)
     messages: dict[int, tuple[bool, Any]] = field(default_factory=dict)
+    seconds: float = 0.0  # with a message at hand: taking it in and unpacking it
 
     def expect(self, ranks: Iterable[int]) -> None:
         self.waiting |= dict.fromkeys(ranks, time.monotonic())
 
     def poll(self) -> bool:
         """Take in what has come; whether a message is complete."""
-        status = self.mpi.Status()
+        status, found, started = self.mpi.Status(), bool(self.arriving), time.monotonic()
         while (message := self.comm.Improbe(self.mpi.ANY_SOURCE, self.tag, status)) is not None:
             buffer = bytearray(status.Get_count(self.mpi.BYTE))
-            self.arriving[status.source] = message.Irecv([buffer, self.mpi.BYTE]), buffer
+            self.arriving[status.source], found = (message.Irecv([buffer, self.mpi.BYTE]), buffer), True
         complete = [rank for rank, (request, _) in self.arriving.items() if request.Test()]
         for rank in complete:
             self.messages[rank] = pickle.loads(self.arriving.pop(rank)[1])
             del self.waiting[rank]
+        if found:
+            self.seconds += time.monotonic() - started
         return bool(complete)
 
 

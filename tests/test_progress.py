@@ -93,13 +93,15 @@ def test_json_log(tmp_path):
         log.row(iteration(0, bound=-np.inf, model=np.nan))
         log.row(iteration(1, incumbent=np.float64(-100.0), columns=np.int64(4)))
         assert len(path.read_text().splitlines()) == 2, "a line is in the file as soon as it is written"
-        log.close(result(provenance={"ranks": 3}))
+        log.close(result(provenance={"ranks": 3, "rank_seconds": {"sites": [2.0, 1.0], "idle": [0.0, 1.0]}}))
     first, second, last = (json.loads(line, parse_constant=pytest.fail) for line in path.read_text().splitlines())
     assert first["event"] == second["event"] == "iteration" and first["iteration"] == 0
     assert first["bound"] is None and first["model"] is None and first["incumbent"] is None
     assert second["incumbent"] == -100.0 and second["columns"] == 4 and second["phase"] == "bound"
     assert 0 < first["wall_seconds"] <= second["wall_seconds"] <= last["wall_seconds"] <= process_seconds() + 1e-3
     del last["wall_seconds"]
+    assert last.pop("rank_seconds") == {"sites": [2.0, 1.0], "idle": [0.0, 1.0]}
+    assert last.pop("share_of_seconds") == {"sites": 0.75, "idle": 0.25}
     assert last == dict(
         event="result", status="gap_reached", bound=-120.0, incumbent=-100.0, gap_abs=20.0, gap_rel=0.2, ranks=3
     )
