@@ -162,7 +162,7 @@ def improve_round(
     `carbon_price` should be that of the bound: with all jobs fixed the budget may look slack, and clusters
     that believe it overshoot together. No move is started after `until`, seconds by the root's clock.
     """
-    work = place_work(loop, loop.coupling.usable)
+    work = place_work(loop)
     chosen = clusters(neighbours, job_loss(loop), options.cluster_sites, rng)
     for members in chosen:
         neighbours.tried[members[0]] += 1

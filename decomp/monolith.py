@@ -29,6 +29,7 @@ LIMITS = (
     highspy.HighsModelStatus.kSolutionLimit,
     highspy.HighsModelStatus.kInterrupt,
 )
+INFEASIBLE = (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible)
 FIELDS = dict(  # schedule field -> variable
     routed_gpu="route",
     unserved_gpu="unserved",
@@ -284,6 +285,9 @@ def solve(
     if form.integer.any():
         highs.cbMipLogging.subscribe(lambda event: note(event.data_out.mip_dual_bound, event.data_out.mip_primal_bound))
     highs.run()
+    if highs.getModelStatus() in INFEASIBLE:  # HiGHS's presolve can be wrong about that
+        highs.setOptionValue("presolve", "off")
+        highs.run()
     solved = time.perf_counter() - began
     facts = dict(
         instance_hash=form.instance.content_hash(),
@@ -305,7 +309,7 @@ def _conclude(form: ExtensiveForm, highs: highspy.Highs, rel_gap: float, facts: 
     """What HiGHS's end of the run allows to claim."""
     end, info = highs.getModelStatus(), highs.getInfo()
     optimal = end == highspy.HighsModelStatus.kOptimal
-    if end in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
+    if end in INFEASIBLE:
         return Result(Status.INFEASIBLE, np.inf, np.inf, None, None, provenance=facts)  # every column is bounded
     if not optimal and end not in LIMITS:
         return _failed(facts, f"HiGHS ended with {facts['highs_status']}")

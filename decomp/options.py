@@ -147,9 +147,10 @@ class Recovery(Group):
     dive_iterations: int = option(2, "iterations of the bound between rounds of the dive", low=0)
     decided: float = option(0.99, "share of a start from which a job counts as decided", low=0, high=1)
     settle_iterations: int = option(15, "iterations of the bound with all jobs fixed, before the finish", low=0)
-    finish_attempts: int = option(8, "tries to make the finish feasible", low=1)
     site_rel_gap: float = option(5e-4, "relative gap of a site's dispatch in the finish", low=0, high=1)
     site_nodes: int = option(50, "nodes for a site's dispatch in the finish", low=1)
+    repair_gap: float = option(1e-3, "relative gap of the small models that repair a finish", low=0, high=1)
+    repair_seconds: float = option(60.0, "most seconds for such a model", low=0)
 
 
 @dataclass(frozen=True)

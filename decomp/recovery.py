@@ -7,7 +7,7 @@ are summed. Whether it is also feasible and what it costs is asked of the true d
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +15,14 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_matrix, vstack
 
 from decomp import kernels, placing
-from decomp.accounts import account
+from decomp.accounts import account, emissions_t
 from decomp.coupling import FREE, REJECTED, Coupling
 from decomp.crew import Crew, Dispatch
 from decomp.instance import Array, Instance
 from decomp.lagrangian import LagrangianLoop, Step
 from decomp.master import Fixing
 from decomp.options import Recovery
+from decomp.restriction import restrict
 from decomp.result import Schedule
 from decomp.site import Effort, Plan
 
@@ -103,10 +104,10 @@ def fixed_load(c: Coupling, run: Array, start: Array) -> Array:
     return load
 
 
-def place_work(loop: LagrangianLoop, limit: Array) -> Work:
-    """Make the master's routing and pools fit beside the fixed jobs: no site above `limit`, all work counted."""
+def place_work(loop: LagrangianLoop) -> Work:
+    """Make the master's routing and pools fit beside fixed jobs, no site above its usable load, all work counted."""
     c, master = loop.coupling, loop.master
-    room = np.maximum(limit - fixed_load(c, master.fixing.run, master.fixing.start), 0.0)
+    room = np.maximum(c.usable - fixed_load(c, master.fixing.run, master.fixing.start), 0.0)
     routed, pooled = master.routed.copy(), master.pooled.copy()
     left = room.copy()
     placing.fit_pools(loop.centre.price, room, c.pools, pooled)
@@ -118,28 +119,64 @@ def place_work(loop: LagrangianLoop, limit: Array) -> Work:
     return Work(master.fixing, routed, pooled, room)
 
 
-def finish(
-    instance: Instance, loop: LagrangianLoop, crew: Crew, options: Recovery, heard: Callable[[Step], None]
-) -> Incumbent | None:
+def finish(instance: Instance, loop: LagrangianLoop, crew: Crew, options: Recovery) -> Incumbent | None:
     """Settle the dispatch of every site for the placed work, within the carbon budget.
 
-    Where a site cannot power what it was given, it gets less; where the budget cannot be kept, optional
-    jobs that lose money at the carbon price are rejected. None if that does not help either.
+    Where that fails, because a site cannot power what it was given, work that must be done found no room, or
+    the budget cannot be kept, some sites are planned anew as one small model. None if that does not help either.
     """
-    limit = loop.coupling.usable.copy()
-    for attempt in range(options.finish_attempts):
-        work = place_work(loop, limit)
-        plans, failing = settle_carbon(instance, loop, crew, work, options)
-        short = undone(loop.coupling, work.pooled)
-        if plans is not None and not len(short):
-            schedule = assemble(instance, loop, work, plans)
-            return Incumbent(schedule, account(instance, schedule).net_cost, work.fixing)
-        limit[failing] *= 0.85
-        if attempt or not len(failing):
-            loop.refix(without_losers(loop, np.union1d(failing, short), attempt))
-            for _ in range(options.settle_iterations):
-                heard(loop.iterate())
-    return None
+    work = place_work(loop)
+    plans, kept = settle_carbon(instance, loop, crew, work, options)
+    schedule = assemble(instance, loop, work, plans)
+    wrong = np.flatnonzero([plan is None for plan in plans])
+    wrong = np.union1d(wrong, undone(loop.coupling, work.pooled)).astype(int)
+    if not len(wrong) and not kept:
+        wrong = np.argsort(-emissions_t(instance, schedule), kind="stable")[:1]
+    if len(wrong):
+        repaired = repair(instance, schedule, wrong, options)
+        if repaired is None:
+            return None
+        schedule = repaired
+    return Incumbent(schedule, account(instance, schedule).net_cost, fixing_of(loop.coupling, schedule))
+
+
+def repair(instance: Instance, schedule: Schedule, wrong: Array, options: Recovery) -> Schedule | None:
+    """Plan the sites that went wrong anew, their jobs included, with ever more sites around them; None if in vain."""
+    from decomp.extensive import solve_extensive  # pyomo takes seconds to import, and is rarely needed here
+
+    sites = wrong
+    while True:
+        part = restrict(instance, schedule, sites)
+        answer = solve_extensive(part.instance, time_limit=options.repair_seconds, rel_gap=options.repair_gap)
+        if answer.schedule is not None:
+            return part.merge(schedule, answer.schedule)
+        if len(sites) == instance.n_sites:
+            return None
+        sites = around(instance, sites, 2 * len(sites) + 1)
+
+
+def around(instance: Instance, sites: Array, size: int) -> Array:
+    """The sites and those that share most work with them, `size` in all (as far as the fleet goes)."""
+    ties = np.zeros(instance.n_sites)
+    for owner, place in (
+        (instance.candidates.job, instance.candidates.site),
+        (instance.pool_arcs.pool, instance.pool_arcs.site),
+        (instance.arcs.stream, instance.arcs.site),
+    ):
+        shared = np.isin(owner, owner[np.isin(place, sites)])
+        ties += np.bincount(place[shared], minlength=len(ties))
+    ties[sites] = np.inf
+    return np.sort(np.argsort(-ties, kind="stable")[:size])
+
+
+def fixing_of(c: Coupling, schedule: Schedule) -> Fixing:
+    """The job decisions of a schedule, each at the cheapest candidate of its site."""
+    run = np.full(c.n_jobs, REJECTED)
+    for j in np.flatnonzero(schedule.job_site >= 0):
+        own = np.arange(c.jobs.ptr[j], c.jobs.ptr[j + 1])
+        own = own[c.jobs.site[own] == schedule.job_site[j]]
+        run[j] = own[np.argmin(c.jobs.cost[own])]
+    return Fixing(run, np.array(schedule.job_start))
 
 
 def fit_pools_jointly(c: Coupling, price: Array, room: Array) -> Array:
@@ -172,70 +209,35 @@ def undone(c: Coupling, pooled: Array) -> Array:
     return np.unique(c.pools.site[short[pool]])
 
 
-def without_losers(loop: LagrangianLoop, failing: Array, attempt: int) -> Fixing:
-    """Reject the optional jobs that lose at the prices, and the least valuable one at each failing site.
-
-    Where none is left to reject, a mandatory job at a failing site moves to another of its runs.
-    """
-    fixing, jobs, price = loop.master.fixing, loop.coupling.jobs, loop.centre.price
-    run, start = fixing.run.copy(), fixing.start.copy()
-    worth = np.array([-kernels.run_value(price, jobs, j, run[j], start[j]) for j in range(len(run))])
-    running = np.flatnonzero((run >= 0) & jobs.optional)
-    leave = running[worth[running] < 0]
-    for i in failing:
-        here = running[jobs.site[run[running]] == i]
-        leave = np.append(leave, here[np.argsort(worth[here])[:1]])
-    if not len(leave):
-        leave = running[np.argsort(worth[running])[:1]]
-    run[leave], start[leave] = REJECTED, -1
-    if not len(leave):
-        here = np.flatnonzero(~jobs.optional)
-        for j in here[np.isin(jobs.site[run[here]], failing)]:
-            run[j], start[j] = _other_run(loop, int(j), attempt)
-    return Fixing(run, start)
-
-
-def _other_run(loop: LagrangianLoop, j: int, rank: int) -> tuple[int, int]:
-    """The run of job j that is `rank`-th in price among those of its candidates, spread evenly over them."""
-    jobs = loop.coupling.jobs
-    runs = []
-    for k in range(jobs.ptr[j], jobs.ptr[j + 1]):
-        allowed = np.flatnonzero(jobs.allowed[jobs.first[k] : jobs.first[k] + jobs.n_starts[j]])
-        runs += [(k, int(jobs.release[j] + q)) for q in allowed]
-    runs.sort(key=lambda r: kernels.run_value(loop.centre.price, jobs, j, *r))
-    return runs[rank * max(1, len(runs) // 7) % len(runs)]
-
-
 def settle_carbon(
     instance: Instance, loop: LagrangianLoop, crew: Crew, work: Work, options: Recovery
-) -> tuple[list[Plan] | None, Array]:
-    """Integral dispatch of all sites whose emissions keep the budget; else None and the sites that failed.
+) -> tuple[list[Plan | None], bool]:
+    """Integral dispatch of all sites (None where there is none), and whether its emissions keep the budget.
 
     At the carbon price of the bound first. If that overshoots, sites are asked again at higher prices, the
     largest emitters first, until it does not; then the dearest abatement is taken back as far as it fits.
     """
     price = loop.centre.carbon_price
-    plans, failing = dispatch_all(loop, crew, work, price, options)
+    plans = dispatch_all(loop, crew, work, price, options)
     limit = instance.carbon_budget_t
-    if plans is None or np.isfinite(instance.carbon_excess_usd_per_t):
-        return plans, failing
-    best = list(plans)
+    if None in plans or np.isfinite(instance.carbon_excess_usd_per_t):
+        return plans, True
+    first = [plan for plan in plans if plan is not None]
+    best = list(first)
     batch = max(1, len(best) // 8)
     for _ in range(CARBON_ROUNDS):
         if _tonnes(best) <= limit:
-            return _take_back(plans, best, limit), failing
+            return list(_take_back(first, best, limit)), True
         price = 1.5 * price + 10.0
         order = np.argsort([-plan.emissions for plan in best], kind="stable")
-        for first in range(0, len(order), batch):
-            asked = order[first : first + batch]
-            clean, failing = dispatch_all(loop, crew, work, price, options, asked)
-            if clean is None:
-                return None, failing
-            for i, plan in zip(asked, clean, strict=True):
-                best[i] = min(best[i], plan, key=lambda p: p.emissions)
+        for start in range(0, len(order), batch):
+            asked = order[start : start + batch]
+            for i, plan in zip(asked, dispatch_all(loop, crew, work, price, options, asked), strict=True):
+                if plan is not None and plan.emissions < best[i].emissions:
+                    best[i] = plan
             if _tonnes(best) <= limit:
                 break
-    return None, failing
+    return list(best), False
 
 
 def _tonnes(plans: list[Plan]) -> float:
@@ -262,8 +264,8 @@ def dispatch_all(
     carbon_price: float,
     options: Recovery,
     sites: Array | None = None,
-) -> tuple[list[Plan] | None, Array]:
-    """Integral dispatch of sites (inference may be dropped at what it is worth), and which have none."""
+) -> list[Plan | None]:
+    """Integral dispatch of sites (inference may be dropped at what it is worth); None where there is none."""
     c = loop.coupling
     inference, load = work.inference(c), work.load(c)
     worth = _worth(loop, work, inference)
@@ -272,10 +274,7 @@ def dispatch_all(
         Dispatch(i, load[i], inference[i], worth[i], carbon_price, effort)
         for i in (range(len(load)) if sites is None else sites.tolist())
     ]
-    plans = crew.dispatch(requests)
-    kept = [plan for plan in plans if plan is not None]
-    failing = np.array([r.site for r, plan in zip(requests, plans, strict=True) if plan is None], dtype=int)
-    return (None if len(failing) else kept), failing
+    return crew.dispatch(requests)
 
 
 def _worth(loop: LagrangianLoop, work: Work, inference: Array) -> Array:
@@ -288,8 +287,11 @@ def _worth(loop: LagrangianLoop, work: Work, inference: Array) -> Array:
     return np.divide(loss, inference, out=np.full_like(loss, fallback), where=inference > 1e-9)
 
 
-def assemble(instance: Instance, loop: LagrangianLoop, work: Work, plans: list[Plan]) -> Schedule:
-    """Put placed work and dispatch together in the instance's order; dropped load becomes unserved."""
+def assemble(instance: Instance, loop: LagrangianLoop, work: Work, plans: Sequence[Plan | None]) -> Schedule:
+    """Put placed work and dispatch together in the instance's order; dropped load becomes unserved.
+
+    A site without a plan keeps its work and has zeros for its dispatch: the caller's to replace.
+    """
     c, n = loop.coupling, instance.n_periods
     routed = _drop(c, work, plans)
     served = np.zeros_like(c.streams.demand)
@@ -301,7 +303,7 @@ def assemble(instance: Instance, loop: LagrangianLoop, work: Work, plans: list[P
     site = np.where(run >= 0, np.append(c.jobs.site, -1)[run], -1)
 
     def stack(name: str) -> Array:
-        return np.array([p.values.get(name, np.zeros(n)) for p in plans])
+        return np.array([np.zeros(n) if p is None else p.values.get(name, np.zeros(n)) for p in plans])
 
     start_mwh = np.where(instance.sites.battery_mwh > 0, instance.sites.battery_initial_mwh, 0.0)
     generation, on = _generators(instance, plans)
@@ -324,10 +326,11 @@ def assemble(instance: Instance, loop: LagrangianLoop, work: Work, plans: list[P
     )
 
 
-def _drop(c: Coupling, work: Work, plans: list[Plan]) -> Array:
+def _drop(c: Coupling, work: Work, plans: Sequence[Plan | None]) -> Array:
     """Scale the routing at a site down to what its plan carries beside jobs and pools."""
     inference, asked = work.inference(c), work.load(c)
-    dropped = np.maximum(asked - np.array([plan.load for plan in plans]), 0.0)
+    carried = [asked[i] if plan is None else plan.load for i, plan in enumerate(plans)]
+    dropped = np.maximum(asked - np.array(carried), 0.0)
     dropped[dropped < 1e-7 * (1.0 + asked)] = 0.0
     keep = 1.0 - np.divide(dropped, inference, out=np.zeros_like(dropped), where=inference > 0)
     return work.routed * np.clip(keep, 0.0, 1.0)[c.streams.site]
@@ -340,13 +343,16 @@ def _unsort(rows: Array, order: Array) -> Array:
     return out
 
 
-def _generators(instance: Instance, plans: list[Plan]) -> tuple[Array, Array]:
+def _generators(instance: Instance, plans: Sequence[Plan | None]) -> tuple[Array, Array]:
     """Output and on/off of every generator, (generator, period)."""
     shape = (len(instance.generators.site), instance.n_periods)
     output, on = np.zeros(shape), np.zeros(shape, dtype=bool)
     for g, i in enumerate(instance.generators.site):
         first = int(np.searchsorted(instance.generators.site, i))
-        values = plans[i].values
+        plan = plans[i]
+        if plan is None:
+            continue
+        values = plan.values
         names = sorted((name for name in values if name.endswith("output")), key=lambda s: int(s[1:-7]))
         prefix = names[g - first][: -len("output")]
         output[g], on[g] = values[prefix + "output"], values[prefix + "on"] > 0.5

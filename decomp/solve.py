@@ -114,7 +114,7 @@ def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> bool:
         run.record(step, loop)
         if step.converged(1e-5):
             break
-    better = run.offer(finish(run.instance, loop, crew, run.options.recovery, lambda step: run.record(step, loop)))
+    better = run.offer(finish(run.instance, loop, crew, run.options.recovery))
     run.record(None, loop)
     if better:
         keep(run.result())

@@ -492,3 +492,9 @@ def test_build_has_named_columns_and_is_fast():
     assert not any(c.isspace() for name in (*form.columns, *form.rows) for c in name)
     assert build(instance, relax=True).integer.sum() == 0
     assert np.isfinite(form.lower).all() and np.isfinite(form.upper).all()
+
+
+def test_infeasible_is_not_taken_on_the_word_of_presolve() -> None:
+    """An instance whose schedule the presolve of HiGHS 1.15 denies."""
+    result = solve_extensive(generate("small", seed=11864), rel_gap=1e-3, time_limit=20.0)
+    assert result.schedule is not None and result.status is Status.GAP_REACHED

@@ -130,7 +130,7 @@ def test_most_iterations_of_the_bound(most: int) -> None:
         ("recovery", "dive_share", 1.0),
         ("recovery", "dive_iterations", 0),
         ("recovery", "settle_iterations", 0),
-        ("recovery", "finish_attempts", 1),
+        ("recovery", "repair_gap", 0.5),
         ("improvement", "cluster_sites", 1),
         ("improvement", "runs_kept", 1),
         ("improvement", "iterations", 0),

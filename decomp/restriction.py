@@ -1,0 +1,95 @@
+"""Some sites of a fleet as an instance of their own, everything else held where a schedule has it.
+
+A part has the sites' own work only: what a stream or pool is given elsewhere stays there, jobs that run
+elsewhere too, and the emissions of the other sites are taken off the budget. So any schedule of the part
+completes the rest to one of the fleet, and its cost differs from the fleet's by a constant. Where excess
+is priced, what the others emit may leave a budget below zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from decomp.accounts import emissions_t
+from decomp.instance import Array, Instance
+from decomp.result import Schedule
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A sub-instance, and the rows of the whole that its rows are: one array per dimension."""
+
+    instance: Instance
+    rows: dict[str, Array]
+
+    def cut(self, schedule: Schedule) -> Schedule:
+        """The part's own piece of a schedule of the whole."""
+        values = {f.name: getattr(schedule, f.name)[self._rows_of(f.metadata["dims"])] for f in schedule.columns()}
+        position = np.full(int(self.rows["site"].max(initial=-1)) + 2, -1)
+        position[self.rows["site"]] = np.arange(len(self.rows["site"]))
+        return Schedule(**values | dict(job_site=position[values["job_site"]]))
+
+    def merge(self, whole: Schedule, own: Schedule) -> Schedule:
+        """A schedule of the whole with the part's own piece put in."""
+        values = {f.name: np.array(getattr(whole, f.name)) for f in whole.columns()}
+        sites = np.append(self.rows["site"], -1)
+        for f in own.columns():
+            piece = sites[own.job_site] if f.name == "job_site" else getattr(own, f.name)
+            values[f.name][self._rows_of(f.metadata["dims"])] = piece
+        return Schedule(**values)
+
+    def _rows_of(self, dims: tuple[str, ...]) -> Array:
+        return self.rows[dims[0]]
+
+
+def restrict(instance: Instance, schedule: Schedule, sites: Array) -> Part:
+    """The part of the given sites (rows, ascending); rejected jobs belong to it where it has a candidate for them."""
+    inside = np.zeros(instance.n_sites, dtype=bool)
+    inside[sites] = True
+    arcs, pool_arcs = inside[instance.arcs.site], inside[instance.pool_arcs.site]
+    streams = _used(instance.arcs.stream[arcs], instance.n_streams)
+    pools = _used(instance.pool_arcs.pool[pool_arcs], instance.n_pools)
+    movable = np.append(inside, True)[schedule.job_site]
+    candidates = inside[instance.candidates.site] & movable[instance.candidates.job]
+    jobs = _used(instance.candidates.job[candidates], instance.n_jobs)
+    generators = inside[instance.generators.site]
+    rows = dict(site=inside, generator=generators, stream=streams, arc=arcs)
+    rows |= dict(job=jobs, candidate=candidates, pool=pools, pool_arc=pool_arcs)
+
+    elsewhere = np.zeros_like(instance.demand_gpu)
+    np.add.at(elsewhere, instance.arcs.stream[~arcs], schedule.routed_gpu[~arcs])
+    demand = np.maximum(instance.demand_gpu - elsewhere, 0.0) / instance.streams.gpu_per_rps[:, None]
+    done = np.zeros(instance.n_pools)
+    np.add.at(
+        done, instance.pool_arcs.pool[~pool_arcs], instance.period_h * schedule.pool_gpu[~pool_arcs].sum(axis=1)
+    )
+    work = np.maximum(instance.pools.work_gpu_h - done, 0.0)
+    emitted = float(emissions_t(instance, schedule)[~inside].sum())
+    part = replace(
+        instance,
+        sites=instance.sites.take(inside),
+        generators=_renumbered(instance.generators.take(generators), site=inside),
+        streams=replace(instance.streams, demand_rps=demand).take(streams),
+        arcs=_renumbered(instance.arcs.take(arcs), site=inside, stream=streams),
+        jobs=instance.jobs.take(jobs),
+        candidates=_renumbered(instance.candidates.take(candidates), site=inside, job=jobs),
+        pools=replace(instance.pools, work_gpu_h=work).take(pools),
+        pool_arcs=_renumbered(instance.pool_arcs.take(pool_arcs), site=inside, pool=pools),
+        carbon_budget_t=instance.carbon_budget_t - emitted,
+    )
+    return Part(part, {name: np.flatnonzero(mask) for name, mask in rows.items()})
+
+
+def _used(members: Array, n: int) -> Array:
+    """Which of n rows occur among the members."""
+    mask = np.zeros(n, dtype=bool)
+    mask[members] = True
+    return mask
+
+
+def _renumbered(table: Any, **kept: Array) -> Any:
+    """A table whose references count only the kept rows."""
+    return replace(table, **{name: (np.cumsum(mask) - 1)[getattr(table, name)] for name, mask in kept.items()})
