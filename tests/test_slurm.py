@@ -1,0 +1,84 @@
+"""A real Slurm of two nodes on this machine runs the batch scripts.
+
+Runs where Slurm is installed or, in CI, where it can be: `slurm/testcluster.sh` knows how.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import CHECKOUT, run_limited
+
+TESTCLUSTER = CHECKOUT / "slurm" / "testcluster.sh"
+ENDED = ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL")
+
+
+def installable() -> bool:
+    return bool(os.environ.get("CI")) and os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+if not (shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin") or installable()):
+    pytest.skip("Slurm is not installed", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment in which sbatch talks to a cluster of two nodes."""
+    folder = tmp_path_factory.mktemp("slurm") / "cluster"
+    own = dict(TESTCLUSTER=str(folder), PYTHON=sys.executable, DECOMP=str(CHECKOUT))
+    started = run_limited([str(TESTCLUSTER), "start"], 180, **own)
+    assert started.returncode == 0, started.stderr
+    yield own | dict(re.findall(r"^export (\w+)=(.*)$", started.stdout, re.M))
+    assert run_limited([str(TESTCLUSTER), "stop"], 60, **own).returncode == 0
+    assert not folder.exists()
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(folder) not in left
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fleet") / "fleet.h5"
+    words = ["generate", "fleet", "-o", str(path), "--sites", "4", "--periods", "24", "--jobs", "8", "--seed", "1"]
+    assert run_limited([sys.executable, "-m", "drivers", *words]).returncode == 0
+    return path
+
+
+@pytest.fixture
+def job(cluster: dict[str, str], tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """job(*words of sbatch): what `scontrol show job` says of it when it has ended, and its output as "out"."""
+
+    def show(number: str) -> list[dict[str, str]]:
+        shown = run_limited(["scontrol", "--oneliner", "show", "job", number], **cluster).stdout
+        return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in shown.splitlines()]
+
+    def submit(*words: object, seconds: float = 90.0) -> dict[str, str]:
+        command = ["sbatch", "--parsable", f"--output={tmp_path}/job-%j.out", *map(str, words)]
+        sent = run_limited(command, cwd=tmp_path, **cluster)
+        assert sent.returncode == 0, sent.stderr
+        until = time.monotonic() + seconds
+        while not all(task["JobState"] in ENDED for task in show(sent.stdout.strip())):
+            if time.monotonic() > until:
+                run_limited(["scancel", sent.stdout.strip()], **cluster)
+                pytest.fail("not done: " + "".join(p.read_text("utf-8") for p in tmp_path.glob("*.out")))
+            time.sleep(0.5)
+        out = "".join(path.read_text("utf-8") for path in sorted(tmp_path.glob("*.out")))
+        return show(sent.stdout.strip())[0] | {"out": out}
+
+    return submit
+
+
+def test_ranks_on_both_nodes_solve_together(job: Callable[..., dict[str, str]], fleet: Path, tmp_path: Path) -> None:
+    program = f"srun --mpi=pmi2 $PYTHON -m mpi4py -m drivers.solve {fleet} -o r.h5 --rel-gap 0.05"
+    done = job("--nodes=2", "--ntasks=2", "--time=2", f"--wrap=. $DECOMP/slurm/env.sh; {program}")
+    assert (done["JobState"], done["ExitCode"]) == ("COMPLETED", "0:0"), done["out"]
+    assert done["NumNodes"] == "2" and re.search(r"^ranks +2$", done["out"], re.M)
+    assert (tmp_path / "r.h5").exists()
