@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from decomp.instance import Array, Generators, Sites
+from decomp.serial import Interrupted
 from decomp.site import Answer, Effort, Plan, SiteOracle
 from decomp.team import Team
 from decomp.timesheet import by_rank
@@ -93,7 +94,12 @@ class Crew:
         return Answers(table[:, 0], table[:, 4:], table[:, 1], table[:, 2], table[:, 3])
 
     def dispatch(self, requests: Sequence[Dispatch]) -> list[Plan | None]:
-        """Integral dispatch for several sites, each at its owner; in the order asked. Root only."""
+        """Integral dispatch for several sites, each at its owner; in the order asked. Root only.
+
+        Raises
+        ------
+        Interrupted : a stop signal came in between.
+        """
         self.team.bcast(("dispatch", list(requests)))
         answers = self._dispatch(requests)
         assert answers is not None
@@ -103,7 +109,7 @@ class Crew:
         plans = {}
         with self.team.sheet.section("dispatch"):
             for number, r in enumerate(requests):
-                if self.owner[r.site] == self.team.rank:
+                if self.owner[r.site] == self.team.rank and not self.team.signalled:
                     plans[number] = self.oracles[r.site].evaluate_fixed(
                         r.load, r.droppable, r.drop_price, r.carbon_price, effort=r.effort
                     )
@@ -111,6 +117,8 @@ class Crew:
         if parts is None:
             return None
         merged = {number: plan for part in parts for number, plan in part.items()}
+        if len(merged) < len(requests):
+            raise Interrupted
         return [merged[number] for number in range(len(requests))]
 
     def farm(

@@ -39,6 +39,17 @@ class Neighbours:
         return cls(shared, np.zeros(n_sites))
 
 
+@dataclass
+class Search:
+    """Where the search stands: sites of a cluster, finishes in a row that brought little, rounds since the last one."""
+
+    neighbours: Neighbours
+    rng: np.random.Generator
+    size: int
+    stale: int = 0
+    rounds: int = 0
+
+
 def clusters(neighbours: Neighbours, loss: Array, size: int, rng: np.random.Generator) -> list[Array]:
     """Disjoint clusters that cover the fleet: seeds by loss, companions by shared jobs, both with some chance."""
     n_sites = len(loss)

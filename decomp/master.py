@@ -7,7 +7,7 @@ columns carry) moves the price: price = centre + step * weight * residual.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -184,6 +184,42 @@ class Master:
         np.add.at(done, np.repeat(np.arange(len(done)), np.diff(c.pools.ptr)), self.pooled.sum(axis=1))
         short = np.maximum(c.pools.work - done, 0.0)
         return total + float((np.where(np.isfinite(c.pools.penalty), c.pools.penalty, 0.0) * short).sum())
+
+    def pack(self) -> dict[str, Array]:
+        """Where the master stands, for a checkpoint; the columns of all sites one after the other."""
+        used = np.arange(COLUMNS) < self.count[:, None]
+        return dict(
+            price=self.price,
+            weight=self.weight,
+            column_site=np.nonzero(used)[0],
+            column_load=self.loads[used],
+            column_cost=self.cost[used],
+            column_emissions=self.emission[used],
+            column_share=self.theta[used],
+            column_idle=self.idle[used],
+            routed=self.routed,
+            pooled=self.pooled,
+            atom_run=self.run,
+            atom_start=self.start,
+            atom_share=self.share,
+            fixed_run=self.fixing.run,
+            fixed_start=self.fixing.start,
+        )
+
+    def unpack(self, packed: Mapping[str, Array]) -> None:
+        """Go back to where `pack` was called; takes the arrays, which must be writable, for its own."""
+        site = packed["column_site"]
+        self.count = np.bincount(site, minlength=len(self.price))
+        used = np.arange(COLUMNS) < self.count[:, None]
+        self.price, self.weight = packed["price"], packed["weight"]
+        self.loads[used], self.cost[used] = packed["column_load"], packed["column_cost"]
+        self.emission[used], self.theta[used] = packed["column_emissions"], packed["column_share"]
+        self.idle[used] = packed["column_idle"]
+        for i, k in np.argwhere(used):
+            kernels.add_gram(self.loads, self.weight, self.gram, i, k, int(self.count[i]))
+        self.routed, self.pooled = packed["routed"], packed["pooled"]
+        self.run, self.start, self.share = packed["atom_run"], packed["atom_start"], packed["atom_share"]
+        self.fixing = Fixing(packed["fixed_run"], packed["fixed_start"])
 
     def fix_jobs(self, run: Array, start: Array) -> None:
         """Fix jobs to runs (FREE leaves a job as it is); their relaxed starts move there at once."""

@@ -240,6 +240,10 @@ class JsonLog:
         """Write one record."""
         self._write({"event": "iteration", **asdict(it), "solve_seconds": it.wall_seconds})
 
+    def event(self, name: str, facts: Mapping[str, Any]) -> None:
+        """Write something that is no iteration."""
+        self._write({"event": name, **facts})
+
     def close(self, result: Result) -> None:
         """Write the outcome and close the file."""
         gap = gap_rel(result.bound, result.incumbent)

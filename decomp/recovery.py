@@ -8,7 +8,7 @@ are summed. Whether it is also feasible and what it costs is asked of the true d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import linprog
@@ -27,6 +27,8 @@ from decomp.result import Schedule
 from decomp.site import Effort, Plan
 
 CARBON_ROUNDS = 12
+
+Heard = Callable[[Step], bool]  # told of every iteration; answers whether the time for more of them is over
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,17 @@ class Work:
         return load
 
 
-def dive(loop: LagrangianLoop, options: Recovery, heard: Callable[[Step], None]) -> Fixing:
-    """Fix the most decided jobs, let the prices answer, repeat; the contested rest goes by price and room."""
-    loop.refix(Fixing(*loop.coupling.free_jobs()))
+def dive(loop: LagrangianLoop, options: Recovery, heard: Heard) -> Fixing:
+    """Fix the most decided jobs, let the prices answer, repeat; the contested rest goes by price and room.
+
+    When time is over, all that is left goes at once.
+    """
     while (loop.master.fixing.run == FREE).any():
         loop.refix(_fix_most_decided(loop, options))
         for _ in range(options.dive_iterations):
-            heard(loop.iterate())
+            if heard(loop.iterate()):
+                options = replace(options, dive_share=1.0, dive_iterations=0)
+                break
     return loop.master.fixing
 
 

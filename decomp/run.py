@@ -9,12 +9,14 @@ from typing import Protocol
 
 import numpy as np
 
+from decomp.improvement import Search
 from decomp.instance import Instance
 from decomp.lagrangian import DualPoint, LagrangianLoop, Step
 from decomp.options import Options
 from decomp.progress import process_seconds
 from decomp.recovery import Incumbent
 from decomp.result import Dual, Iteration, Result, Status
+from decomp.serial import Interrupted
 from decomp.team import Team
 
 Keep = Callable[[Result], None]
@@ -37,6 +39,9 @@ class Run:
         self.stronger: tuple[float, Dual | None] | None = None
         self.incumbent: Incumbent | None = None
         self.phase = "bound"
+        self.loop: LagrangianLoop | None = None
+        self.search: Search | None = None
+        self.seconds_before = 0.0
         self.finish_seconds = 0.0
         self.waited_before = 0.0
         self.rank_seconds: dict[str, list[float]] = {}
@@ -87,14 +92,20 @@ class Run:
         if self.bound > self.cost + slack:
             raise ArithmeticError(f"bound {self.bound:.6f} USD above a schedule of {self.cost:.6f} USD")
 
-    def record(self, step: Step | None, loop: LagrangianLoop) -> None:
-        """Log the present state."""
+    def record(self, step: Step | None, loop: LagrangianLoop) -> bool:
+        """Log the present state; whether the time for more iterations is over.
+
+        Raises
+        ------
+        Interrupted : a stop signal has been heard.
+        """
+        self.loop = loop
         line = Iteration(
             iteration=len(self.log),
             phase=self.phase,
             bound=self.bound,
             incumbent=self.cost if np.isfinite(self.cost) else None,
-            wall_seconds=process_seconds(),
+            wall_seconds=self.clock(),
             model=step.model if step else None,
             step=("serious" if step.serious else "null") if step else "",
             residual_gpu=step.residual_gpu if step else 0.0,
@@ -102,13 +113,20 @@ class Run:
             columns=loop.master.n_columns,
             site_seconds=step.site_seconds if step else 0.0,
             master_seconds=step.master_seconds if step else 0.0,
-            recovery_seconds=0.0 if step or not self.log else process_seconds() - self.log[-1].wall_seconds,
+            recovery_seconds=0.0 if step or not self.log else self.clock() - self.log[-1].wall_seconds,
             idle_seconds=self.team.waited_seconds - self.waited_before,
         )
         self.waited_before = self.team.waited_seconds
         self.log.append(line)
         for listener in self.listeners:
             listener.row(line)
+        if self.team.signalled:
+            raise Interrupted
+        return self.seconds_left() <= 0.0
+
+    def clock(self) -> float:
+        """Seconds spent on this solve, those before it was resumed included."""
+        return self.seconds_before + process_seconds()
 
     def seconds_left(self) -> float:
         return self.options.time_limit_seconds - process_seconds()

@@ -30,6 +30,7 @@ NextTask = Callable[[], "tuple[int, Any] | None"]
 
 ROOT = 0
 N_TAGS = 32_768
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SIGUSR1 is what batch systems send before a limit
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Answer:
 
 class AtRoot(Exception):
     """Raised on the other ranks when the root fails in `Team.at_root`; the cause is the root's error."""
+
+
+class Interrupted(Exception):
+    """Raised at the root between two calls when a stop signal has been heard: what is known is kept, nothing begun."""
 
 
 class Call(NamedTuple):
@@ -87,8 +92,13 @@ class Team:
         return process_seconds() + self._root_lead
 
     def stop_requested(self) -> bool:
-        """Whether the root knew at the last `bcast` that some rank had SIGINT or SIGTERM; the same on all ranks."""
+        """Whether the root knew at the last `bcast` that some rank had a stop signal; the same on all ranks."""
         return self._stop
+
+    @property
+    def signalled(self) -> bool:
+        """Whether this rank has had a stop signal, or has heard of one."""
+        return self._signalled
 
     def bcast(self, value: Any, what: str = "") -> Any:
         """The root's value, on every rank."""
@@ -239,7 +249,7 @@ class Team:
     # A program, which owns its signals and its MPI, does everything inside `with team:`.
 
     def __enter__(self) -> Team:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             self._old_handlers[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -249,15 +259,17 @@ class Team:
         """All ranks leave together, except one that fails alone: its exit ends the others, see `exit_code`."""
         if error is None or error is self._agreed_failure:
             self._leave()
-        self._restore_handlers()
+        self._restore_handlers(*STOP_SIGNALS)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled = True
-        self._restore_handlers()  # a second signal ends the process as usual
+        if number != signal.SIGUSR1:  # of which batch systems may send several; a second of the others ends as usual
+            self._restore_handlers(signal.SIGINT, signal.SIGTERM)
 
-    def _restore_handlers(self) -> None:
-        while self._old_handlers:
-            signal.signal(*self._old_handlers.popitem())
+    def _restore_handlers(self, *numbers: int) -> None:
+        for number in numbers:
+            if number in self._old_handlers:
+                signal.signal(number, self._old_handlers.pop(number))
 
 
 class Serial(Team):

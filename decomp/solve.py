@@ -6,14 +6,17 @@ Every rank calls `solve`; the root decides and the others serve it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from decomp.checkpoint import Checkpoint, Saver, resume
 from decomp.coupling import Coupling
 from decomp.crew import Crew, SiteReader
-from decomp.improvement import Neighbours, improve_round
+from decomp.hdf5 import PathLike
+from decomp.improvement import Neighbours, Search, improve_round
 from decomp.instance import Array, Generators, Instance, Sites
 from decomp.lagrangian import LagrangianLoop, first_prices
 from decomp.options import Options
@@ -21,8 +24,11 @@ from decomp.progress import process_seconds
 from decomp.recovery import dive, finish
 from decomp.result import Result
 from decomp.run import Keep, Listener, Run
+from decomp.serial import Interrupted
 from decomp.team import Team
 from decomp.timesheet import OTHER
+
+STEPS_TO_A_SCHEDULE = 40  # iterations of a dive and what follows, for which the bound leaves time
 
 
 def solve(
@@ -33,6 +39,8 @@ def solve(
     read: SiteReader | None = None,
     listeners: Iterable[Listener] = (),
     keep: Keep | None = None,
+    checkpoint: tuple[PathLike, float] | None = None,
+    saved: Checkpoint | None = None,
 ) -> Result | None:
     """Solve an instance on all ranks of a team.
 
@@ -44,6 +52,8 @@ def solve(
     read : returns (Sites, Generators) of given rows; default takes them from the root's instance.
     listeners : told of every iteration (root only).
     keep : called with the result so far whenever the schedule improves (root only).
+    checkpoint : file for checkpoints, and seconds between two (root only).
+    saved : where to go on from (root only).
 
     Returns
     -------
@@ -62,12 +72,16 @@ def solve(
         return None
     assert instance is not None
     run = Run(instance, team, options, listeners)
+    saver = Saver(run, *checkpoint) if checkpoint else None
+    run.listeners += [saver] if saver else []
     try:
-        with team.sheet.section(OTHER):
-            lagrangian(run, crew, keep or (lambda result: None))
+        with team.sheet.section(OTHER), suppress(Interrupted):
+            lagrangian(run, crew, keep or (lambda result: None), saved)
         run.rank_seconds = crew.rank_seconds()
     finally:
         crew.dismiss()
+    if saver:
+        saver.save()
     return run.result()
 
 
@@ -80,17 +94,22 @@ def _rows(tables: tuple[Sites, Generators], own: Array) -> tuple[Sites, Generato
     return sites.take(own), replace(mine, site=position[mine.site])
 
 
-def lagrangian(run: Run, crew: Crew, keep: Keep) -> None:
+def lagrangian(run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None) -> None:
     """Bound, dive, finish; then improvement while the gap is open and time is left."""
     instance, options = run.instance, run.options
     coupling = Coupling.of(instance)
-    price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
-    loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
-    raise_bound(run, loop)
-    run.phase = "dive"
+    if saved:
+        loop = resume(saved, run, coupling, crew)
+    else:
+        price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
+        loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
+    if run.phase == "bound":
+        raise_bound(run, loop)
+        run.phase = "dive"
     with run.team.sheet.section("recovery"):
-        dive(loop, options.recovery, lambda step: run.record(step, loop))
-        settle(run, loop, crew, keep)
+        if run.phase == "dive":
+            dive(loop, options.recovery, lambda step: run.record(step, loop))
+            settle(run, loop, crew, keep)
         improve(run, loop, crew, keep)
 
 
@@ -98,11 +117,14 @@ def raise_bound(run: Run, loop: LagrangianLoop) -> None:
     """Iterate with all jobs free until the model promises little, or it is time to stop."""
     run.prove(loop.centre)
     tolerance = float(np.clip(0.1 * run.options.rel_gap, 1e-6, 1e-4))
-    for _ in range(run.options.bundle.max_iterations):
+    half, pace = 0.5 * run.seconds_left(), np.inf
+    for _ in range(run.options.bundle.max_iterations - len(run.log)):
         step = loop.iterate()
         run.prove(loop.centre)
         run.record(step, loop)
-        if run.must_stop() or step.converged(tolerance):
+        pace = min(pace, step.site_seconds + step.master_seconds)
+        late = run.seconds_left() <= min(half, STEPS_TO_A_SCHEDULE * pace)
+        if late or run.must_stop() or step.converged(tolerance):
             return
 
 
@@ -111,8 +133,7 @@ def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> bool:
     started, phase, run.phase = process_seconds(), run.phase, "finish"
     for _ in range(run.options.recovery.settle_iterations):
         step = loop.iterate()
-        run.record(step, loop)
-        if step.converged(1e-5):
+        if run.record(step, loop) or step.converged(1e-5):
             break
     better = run.offer(finish(run.instance, loop, crew, run.options.recovery))
     run.record(None, loop)
@@ -124,25 +145,29 @@ def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> bool:
 
 def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
     """Rounds of cluster moves; a finish whenever they bring little, larger clusters when that did not help."""
-    options, rng = run.options.improvement, np.random.default_rng(run.options.seed)
-    neighbours = Neighbours.of(loop.coupling)
-    run.phase, size, stale, rounds = "improve", options.cluster_sites, 0, 0
-    while loop.coupling.n_jobs and not run.must_stop() and stale < options.stale_finishes:
+    options = run.options.improvement
+    if run.search is None:
+        rng = np.random.default_rng(run.options.seed)
+        run.search = Search(Neighbours.of(loop.coupling), rng, options.cluster_sites)
+    search, run.phase = run.search, "improve"
+    while loop.coupling.n_jobs and not run.must_stop() and search.stale < options.stale_finishes:
         until = run.options.time_limit_seconds - 1.3 * run.finish_seconds
         started = process_seconds()
-        present = replace(options, cluster_sites=size)
-        gained = improve_round(run.instance, loop, crew, neighbours, present, rng, run.carbon_price, until)
+        present = replace(options, cluster_sites=search.size)
+        gained = improve_round(
+            run.instance, loop, crew, search.neighbours, present, search.rng, run.carbon_price, until
+        )
         for _ in range(options.iterations):
             run.record(loop.iterate(), loop)
-        rounds += 1
+        search.rounds += 1
         late = 2 * process_seconds() - started > until
-        if late or rounds >= options.rounds_per_finish or gained <= options.plateau * abs(run.cost):
-            rounds = 0
+        if late or search.rounds >= options.rounds_per_finish or gained <= options.plateau * abs(run.cost):
+            search.rounds = 0
             before = run.cost
             settle(run, loop, crew, keep)
             saved = before - run.cost if np.isfinite(run.cost) else 0.0
             if saved <= options.plateau * abs(run.cost):
-                stale, size = stale + 1, size + 1
+                search.stale, search.size = search.stale + 1, search.size + 1
                 if run.incumbent is not None:
                     loop.refix(run.incumbent.fixing)
             if late:

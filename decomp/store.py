@@ -8,7 +8,7 @@ Groups: the tables of an instance; or schedule, dual and log of a result.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
@@ -109,8 +109,13 @@ def write_instance(path: PathLike, instance: Instance, *, check: bool = True) ->
             write_table(file, name, table)
 
 
-def write_result(path: PathLike, result: Result, instance: Instance | FleetTables) -> None:
-    """Write a result, labelled with the names and times of the instance it belongs to."""
+def write_result(
+    path: PathLike,
+    result: Result,
+    instance: Instance | FleetTables,
+    extend: Callable[[h5py.File], None] = lambda file: None,
+) -> None:
+    """Write a result, labelled with the names and times of the instance it belongs to; `extend` may add to the file."""
     with atomic_path(path) as temporary, create_file(temporary) as file:
         _write_header(file, RESULT, instance)
         numbers = {name: float(getattr(result, name)) for name in ("bound", "incumbent", "gap_abs", "gap_rel")}
@@ -122,6 +127,7 @@ def write_result(path: PathLike, result: Result, instance: Instance | FleetTable
         if result.dual is not None:
             write_attributes(file["dual"], carbon_price=float(result.dual.carbon_price), form=result.dual.form)
         _write_log(file.create_group("log", track_order=True), result.log)
+        extend(file)
 
 
 def _write_header(file: h5py.File, kind: str, instance: Instance | FleetTables) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from decomp.checkpoint import Checkpoint, read_checkpoint
 from decomp.instance import InputError, Instance, describe
 from decomp.options import Options
 from decomp.progress import JsonLog, Progress, process_seconds
@@ -26,6 +27,7 @@ from decomp.team import Team
 from .common import make_team, run
 
 METHODS = ("lagrangian", "extensive")
+PATIENCE = "give up when a rank keeps the others waiting for so long (default 600)"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,6 +40,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--options", type=Path, metavar="TOML", help="further options")
     p.add_argument("--log", type=Path, metavar="JSONL", help="write one JSON line per iteration")
     p.add_argument("--seed", type=int, help="seed of every random choice")
+    p.add_argument("--checkpoint", type=Path, metavar="FILE", help="save here what --resume needs, now and then")
+    p.add_argument("--checkpoint-seconds", type=float, default=30.0, metavar="SECONDS", help="between two (default 30)")
+    p.add_argument("--resume", type=Path, metavar="FILE", help="go on from a checkpoint")
+    p.add_argument("--patience", type=float, default=600.0, metavar="SECONDS", help=PATIENCE)
     return p
 
 
@@ -49,27 +55,31 @@ def read_options(args: argparse.Namespace) -> Options:
     )
 
 
-def open_input(args: argparse.Namespace) -> tuple[Options, Instance]:
+def open_input(args: argparse.Namespace) -> tuple[Options, Instance, Checkpoint | None]:
     """Everything that can be wrong with the input is wrong here, before any work."""
     options = read_options(args)
-    for path in (args.output, args.log):
+    if options.method == "extensive" and (args.checkpoint or args.resume):
+        raise InputError("--checkpoint, --resume: the extensive form leaves no state to save, and starts from none")
+    for path in (args.output, args.log, args.checkpoint):
         if path is not None and not path.resolve().parent.is_dir():
             raise InputError(f"{path}: its folder does not exist")
-    return options, read_instance(args.instance)
+    instance = read_instance(args.instance)
+    return options, instance, read_checkpoint(args.resume, instance, options) if args.resume else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    with make_team() as team:
-        found: list[Instance] = []
+    with make_team(args.patience) as team:
+        found: tuple[Instance | None, Checkpoint | None] = None, None
 
         def look() -> Options:
-            options, instance = open_input(args)
-            found.append(instance)
+            nonlocal found
+            options, instance, saved = open_input(args)
+            found = instance, saved
             return options
 
         options = team.at_root(look, "reading the instance")
-        result = work(args, team, options, found[0] if found else None)
+        result = work(args, team, options, *found)
         code = team.bcast(None if result is None else result.status.exit_code, "exit code")
     return int(code)
 
@@ -99,13 +109,19 @@ def reason(result: Result) -> str:
     return f"stopped with {found}, before the gap that was asked for"
 
 
-def work(args: argparse.Namespace, team: Team, options: Options, instance: Instance | None) -> Result | None:
+def work(
+    args: argparse.Namespace, team: Team, options: Options, instance: Instance | None, saved: Checkpoint | None
+) -> Result | None:
     """Solve, show, save."""
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(root=team.is_root))
         log = stack.enter_context(JsonLog(args.log if team.is_root else None))
         if instance is not None:
             progress.banner({**describe(instance), "ranks": team.size, "method": options.method})
+        if saved is not None:
+            before = dict(iterations=len(saved.result.log), spent_seconds=round(saved.seconds, 1))
+            progress.banner({"resumed": "{iterations} iterations and {spent_seconds} s before".format(**before)})
+            log.event("resumed", before)
 
         def keep(result: Result) -> None:
             if instance is not None:
@@ -121,6 +137,8 @@ def work(args: argparse.Namespace, team: Team, options: Options, instance: Insta
                 read=lambda own: read_sites(args.instance, own),
                 listeners=(progress, log),
                 keep=keep,
+                checkpoint=(args.checkpoint, args.checkpoint_seconds) if args.checkpoint else None,
+                saved=saved,
             )
         if result is not None:
             keep(result)

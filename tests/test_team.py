@@ -126,7 +126,7 @@ def test_a_signal_on_one_rank_is_known_to_all(mpirun: Callable[..., Any]) -> Non
     assert answer["errors"] == 2 * ["not started before the stop"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_ranks_stop_in_order_when_mpiexec_is_interrupted(number: int) -> None:
     mpiexec = find_mpiexec()
     if mpiexec is None:
