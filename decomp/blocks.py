@@ -125,8 +125,10 @@ def add_site(
             block.add_rows(b, np.inf, (1.0, power), (-a, load))
     if sites.exact_power_curve[i]:
         _exact_curve(block, prefix, slope, intercept, cap, load, power, relaxed)
-    balance_terms = _grid(block, sites, i, dt, prefix, relaxed)
-    balance_terms += _battery(block, sites, i, dt, prefix, relaxed)
+    available = sites.wind_mw[i] + sites.solar_mw[i]
+    used = block.add_columns(prefix + "renewable", n, 0.0 if sites.curtailable[i] else available, available)
+    balance_terms = [*grid_terms(block, sites, i, dt, prefix, relaxed), (1.0, used)]
+    balance_terms += battery_terms(block, sites, i, dt, prefix, relaxed)
     for g in np.flatnonzero(generators.site == i):
         balance_terms.append((1.0, _generator(block, generators, int(g), n, dt, f"{prefix}g{g}_")))
     block.add_rows(0.0, 0.0, *balance_terms, (-sites.pue[i], power))
@@ -150,7 +152,7 @@ def _exact_curve(
     block.add_rows(1.0, 1.0, *chosen)
 
 
-def _either(block: Block, prefix: str, first: Array, second: Array, most: tuple[Array, Array], relaxed: bool) -> None:
+def either(block: Block, prefix: str, first: Array, second: Array, most: tuple[Array, Array], relaxed: bool) -> None:
     """Forbid two non-negative variables at once: a mode column, or the projection of its relaxation."""
     if relaxed:
         block.add_rows(-np.inf, 1.0, (1.0 / most[0], first), (1.0 / most[1], second))
@@ -161,8 +163,8 @@ def _either(block: Block, prefix: str, first: Array, second: Array, most: tuple[
     block.bans.append(np.stack([mode, first, second], axis=1))
 
 
-def _grid(block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: bool) -> Terms:
-    """Import, export, renewables, demand charge: (4), (5), (8)."""
+def grid_terms(block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: bool) -> Terms:
+    """Import, export, demand charge: (4), (5), (8)."""
     n = sites.capacity_gpu.shape[1]
     most_in, most_out = sites.import_limit_mw[i], sites.export_limit_mw[i]
     buy, sell = sites.buy_price[i], sites.sell_price[i]
@@ -172,18 +174,18 @@ def _grid(block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: b
     tempting = (buy < sell) | (sites.carbon_intensity[i] < sites.export_credit[i])
     at = np.flatnonzero(tempting & (most_in > 0) & (most_out > 0))
     if len(at):
-        _either(block, prefix + "import_", bought[at], sold[at], (most_in[at], most_out[at]), relaxed)
+        either(block, prefix + "import_", bought[at], sold[at], (most_in[at], most_out[at]), relaxed)
     if sites.demand_charge[i] > 0:
         over = max(float(most_in.max()) - sites.peak_so_far_mw[i], 0.0)
         peak = block.add_columns(prefix + "peak", 1, 0.0, over, sites.demand_charge[i])
         block.add_rows(-np.inf, sites.peak_so_far_mw[i], (1.0, bought), (-1.0, np.repeat(peak, n)))
-    available = sites.wind_mw[i] + sites.solar_mw[i]
-    used = block.add_columns(prefix + "renewable", n, 0.0 if sites.curtailable[i] else available, available)
-    return [(1.0, bought), (-1.0, sold), (1.0, used)]
+    return [(1.0, bought), (-1.0, sold)]
 
 
-def _battery(block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: bool) -> Terms:
-    """Stored energy: (6)."""
+def battery_terms(
+    block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: bool, banned: Array | None = None
+) -> Terms:
+    """Stored energy: (6); with the ban on doing both in all periods, or in some."""
     if sites.battery_mwh[i] <= 0:
         return []
     n = sites.capacity_gpu.shape[1]
@@ -199,8 +201,9 @@ def _battery(block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed
     gain, drain = dt * sites.charge_efficiency[i], dt / sites.discharge_efficiency[i]
     rows = block.add_rows(start, start, (1.0, stored), (-gain, chg), (drain, dis))
     block.add_entries(rows[1:], stored[:-1], -keep)
-    if pc > 0 and pd > 0:
-        _either(block, prefix + "battery_", chg, dis, (np.full(n, pc), np.full(n, pd)), relaxed)
+    at = np.arange(n) if banned is None else banned
+    if pc > 0 and pd > 0 and len(at):
+        either(block, prefix + "battery_", chg[at], dis[at], (np.full(len(at), pc), np.full(len(at), pd)), relaxed)
     return [(1.0, dis), (-1.0, chg)]
 
 
@@ -209,9 +212,7 @@ def _generator(block: Block, generators: Generators, g: int, n: int, dt: float, 
     low, high = generators.p_min_mw[g], generators.p_max_mw[g]
     was_on = generators.initial_mw[g] > 0
     up, down = int(generators.min_up_periods[g]), int(generators.min_down_periods[g])
-    owed = max(0, (up if was_on else down) - int(generators.initial_periods[g]))
-    on_low, on_high = np.zeros(n), np.ones(n)
-    (on_low if was_on else on_high)[:owed] = 1.0 if was_on else 0.0
+    on_low, on_high = commitment_bounds(generators, g, n)
     fuel, tonnes = dt * generators.fuel_usd_per_mwh[g], dt * generators.emission_t_per_mwh[g]
     out = block.add_columns(prefix + "output", n, 0.0, high, fuel, tonnes)
     on = block.add_columns(prefix + "on", n, on_low, on_high, dt * generators.no_load_usd_per_h[g], integer=True)
@@ -225,19 +226,29 @@ def _generator(block: Block, generators: Generators, g: int, n: int, dt: float, 
     before[0] = float(was_on)
     rows = block.add_rows(before, before, (1.0, on), (-1.0, start), (1.0, stop))
     block.add_entries(rows[1:], on[:-1], -1.0)
-    _window(block, start, on, up, -1.0, 0.0)
-    _window(block, stop, on, down, 1.0, 1.0)
+    add_window(block, start, on, up, -1.0, 0.0)
+    add_window(block, stop, on, down, 1.0, 1.0)
     for limit, toward, away, sign in (
         (generators.ramp_up_mw_per_h[g], start, True, 1.0),
         (generators.ramp_down_mw_per_h[g], stop, False, -1.0),
     ):
         step = min(dt * limit, high)
         if step < high:
-            _ramp(block, out, on, toward, step, max(low, step), away, sign, generators.initial_mw[g], was_on)
+            add_ramp(block, out, on, toward, step, max(low, step), away, sign, generators.initial_mw[g], was_on)
     return out
 
 
-def _window(block: Block, event: Array, on: Array, length: int, sign: float, high: float) -> None:
+def commitment_bounds(generators: Generators, g: int, n: int) -> tuple[Array, Array]:
+    """Least and most commitment in each period: what is left of a minimum time is binding at the start."""
+    was_on = generators.initial_mw[g] > 0
+    least = generators.min_up_periods if was_on else generators.min_down_periods
+    owed = int(least[g] - generators.initial_periods[g])
+    low, high = np.zeros(n), np.ones(n)
+    (low if was_on else high)[: max(owed, 0)] = 1.0 if was_on else 0.0
+    return low, high
+
+
+def add_window(block: Block, event: Array, on: Array, length: int, sign: float, high: float) -> None:
     """Sum of the last `length` events at most `on` (sign -1) or at most 1 - on (sign +1)."""
     n = len(on)
     rows = block.add_rows(-np.inf, high, (sign, on))
@@ -245,7 +256,7 @@ def _window(block: Block, event: Array, on: Array, length: int, sign: float, hig
         block.add_entries(rows[back:], event[: n - back], 1.0)
 
 
-def _ramp(
+def add_ramp(
     block: Block,
     out: Array,
     on: Array,

@@ -14,7 +14,9 @@ from typing import Any
 import highspy
 import numpy as np
 
+from decomp import kernels
 from decomp.blocks import Block, Model, add_site
+from decomp.compact import relaxed_site
 from decomp.instance import Array, Generators, Sites
 
 SIMULTANEOUS_MW = 1e-6
@@ -86,11 +88,12 @@ def safe_bound(model: Model, cost: Array, duals: Array) -> float:
 
     Rows with an infinite side admit one sign only; a dual of the wrong sign is set to zero.
     """
-    y = np.where((duals > 0) & np.isinf(model.row_low) | (duals < 0) & np.isinf(model.row_high), 0.0, duals)
-    side = np.where(y > 0, model.row_low, model.row_high)
-    reduced = cost - model.matrix.T @ y
-    rows = np.multiply(y, side, out=np.zeros_like(y), where=y != 0)
-    return float(rows.sum() + np.minimum(reduced * model.low, reduced * model.high).sum())
+    a = model.matrix
+    return float(
+        kernels.safe_bound(
+            a.indptr, a.indices, a.data, cost, model.low, model.high, model.row_low, model.row_high, duals
+        )
+    )
 
 
 class SiteOracle:
@@ -107,14 +110,13 @@ class SiteOracle:
     def __init__(self, sites: Sites, generators: Generators, i: int, period_h: float, carbon_price: float = 0.0):
         self.sites, self.generators, self.i, self.period_h = sites, generators, i, period_h
         self.carbon_price = carbon_price
-        block = Block()
-        add_site(block, sites, generators, i, period_h, relaxed=True)
-        self.model = block.finish()
-        self.load = self.model.columns["load"]
+        self.model = relaxed_site(sites, generators, i, period_h)
+        self.load = np.stack([where for name, where in self.model.columns.items() if name.startswith("load")])
         self.solver = to_highs(self.model)
         self.solver.setOptionValue("presolve", "off")
         self.solver.setOptionValue("solver", "simplex")
-        self._index = np.arange(len(self.model.cost), dtype=np.int32)
+        # Prices on load and carbon reach these columns only.
+        self._priced = np.union1d(self.load, np.flatnonzero(self.model.emission)).astype(np.int32)
         self._duals = np.zeros(len(self.model.row_low))
 
     def evaluate(self, load_price: Array, carbon_price: float) -> Answer:
@@ -123,7 +125,7 @@ class SiteOracle:
         model = self.model
         cost = model.cost + (self.carbon_price + carbon_price) * model.emission
         cost[self.load] -= load_price
-        self.solver.changeColsCost(len(cost), self._index, cost)
+        self.solver.changeColsCost(len(self._priced), self._priced, cost[self._priced])
         point = self._run()
         lower = safe_bound(model, cost, self._duals)
         if point is None:
@@ -131,7 +133,7 @@ class SiteOracle:
         x = np.clip(point, model.low, model.high)
         emissions = float(model.emission @ x)
         energy = float(model.cost @ x) + self.carbon_price * emissions
-        return Answer(lower, x[self.load], energy, emissions, time.perf_counter() - started)
+        return Answer(lower, x[self.load].sum(axis=0), energy, emissions, time.perf_counter() - started)
 
     def _run(self) -> Array | None:
         """Primal point if HiGHS says optimal (a second try is cold); keeps the duals."""
