@@ -168,16 +168,25 @@ class Improvement(Group):
 
 
 @dataclass(frozen=True)
+class Closing(Group):
+    """Hybrid only: a small fleet's open gap goes to a MILP solver, with the incumbent."""
+
+    site_periods: int = option(400, "most sites x periods of a fleet that is closed so", low=0)
+    seconds: float = option(120.0, "most seconds for it", low=0)
+
+
+@dataclass(frozen=True)
 class Options(Group):
     """All options of a solve."""
 
-    method: str = option("lagrangian", "method", choices=("lagrangian", "extensive"))
+    method: str = option("hybrid", "method", choices=("lagrangian", "hybrid", "extensive"))
     rel_gap: float = option(1e-3, "relative gap at which a solve stops", low=0, high=1)
     time_limit_seconds: float = option(np.inf, "wall seconds after which a solve stops", low=0)
     seed: int = option(0, "seed of every random choice", low=0)
     bundle: Bundle = group(Bundle)
     recovery: Recovery = group(Recovery)
     improvement: Improvement = group(Improvement)
+    closing: Closing = group(Closing)
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Options:

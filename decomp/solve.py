@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from decomp.checkpoint import Checkpoint, Saver, resume
+from decomp.closing import close
 from decomp.coupling import Coupling
 from decomp.crew import Crew, SiteReader
 from decomp.hdf5 import PathLike
@@ -71,12 +72,14 @@ def solve(
             crew.serve()
         return None
     assert instance is not None
-    run = Run(instance, team, options, listeners)
+    run, keep = Run(instance, team, options, listeners), keep or (lambda result: None)
     saver = Saver(run, *checkpoint) if checkpoint else None
     run.listeners += [saver] if saver else []
     try:
         with team.sheet.section(OTHER), suppress(Interrupted):
-            lagrangian(run, crew, keep or (lambda result: None), saved)
+            loop = lagrangian(run, crew, keep, saved)
+            if options.method == "hybrid":
+                close(run, loop, keep)
         run.rank_seconds = crew.rank_seconds()
     finally:
         crew.dismiss()
@@ -94,7 +97,7 @@ def _rows(tables: tuple[Sites, Generators], own: Array) -> tuple[Sites, Generato
     return sites.take(own), replace(mine, site=position[mine.site])
 
 
-def lagrangian(run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None) -> None:
+def lagrangian(run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None) -> LagrangianLoop:
     """Bound, dive, finish; then improvement while the gap is open and time is left."""
     instance, options = run.instance, run.options
     coupling = Coupling.of(instance)
@@ -111,6 +114,7 @@ def lagrangian(run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None) -> No
             dive(loop, options.recovery, lambda step: run.record(step, loop))
             settle(run, loop, crew, keep)
         improve(run, loop, crew, keep)
+    return loop
 
 
 def raise_bound(run: Run, loop: LagrangianLoop) -> None:

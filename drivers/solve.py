@@ -26,7 +26,7 @@ from decomp.team import Team
 
 from .common import make_team, run
 
-METHODS = ("lagrangian", "extensive")
+METHODS = ("lagrangian", "hybrid", "extensive")
 PATIENCE = "give up when a rank keeps the others waiting for so long (default 600)"
 
 
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="solve", description="Schedule a fleet to a proven gap.")
     p.add_argument("instance", type=Path, help="instance file")
     p.add_argument("-o", "--output", type=Path, required=True, help="result file")
-    p.add_argument("--method", choices=METHODS, help="default: lagrangian")
+    p.add_argument("--method", choices=METHODS, help="default: hybrid")
     p.add_argument("--rel-gap", type=float, help="stop at (incumbent - bound) / |incumbent| (default 1e-3)")
     p.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop after so many seconds")
     p.add_argument("--options", type=Path, metavar="TOML", help="further options")

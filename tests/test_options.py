@@ -14,7 +14,7 @@ from decomp.options import Bundle, Options
 
 def test_defaults() -> None:
     options = Options()
-    assert options.method == "lagrangian"
+    assert options.method == "hybrid"
     assert options.rel_gap == 1e-3
     assert options.time_limit_seconds == math.inf
 

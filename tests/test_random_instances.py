@@ -16,7 +16,9 @@ from decomp.solve import solve
 from decomp.team import Serial
 
 CHUNKS, DRAWS, WIDTH = 20, 10, 1000
-OPTIONS = Options.from_dict(dict(improvement=dict(stale_finishes=1)))
+GOAL = 1e-4
+OPTIONS = Options.from_dict(dict(rel_gap=GOAL, improvement=dict(stale_finishes=1)))
+METHODS = ("lagrangian", "hybrid")
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
@@ -25,12 +27,19 @@ OPTIONS = Options.from_dict(dict(improvement=dict(stale_finishes=1)))
 def test_bound_below_optimum_below_schedule(chunk: int, data: st.DataObject) -> None:
     """bound <= optimum <= incumbent on 200 random instances, and the certificate re-proves both."""
     seed = data.draw(st.integers(WIDTH * chunk, WIDTH * (chunk + 1) - 1), label="seed")
-    assert not faults_of(seed)
+    method = data.draw(st.sampled_from(METHODS), label="method")
+    assert not faults_of(seed, method)
 
 
-def faults_of(seed: int) -> list[str]:
+def test_hybrid_closes_small_fleets() -> None:
+    """At least nine of ten reach the goal."""
+    reached = [solve(generate("small", seed=seed), Serial(), OPTIONS).gap_rel <= GOAL for seed in range(500, 520)]
+    assert np.mean(reached) >= 0.9
+
+
+def faults_of(seed: int, method: str) -> list[str]:
     instance = generate("small", seed=seed)
-    result = solve(instance, Serial(), OPTIONS)
+    result = solve(instance, Serial(), OPTIONS.updated(method=method))
     truth = solve_extensive(instance, time_limit=5.0)
     assert result is not None
     if truth.status is Status.INFEASIBLE:

@@ -1,0 +1,32 @@
+"""The end of a small fleet: what gap the decomposition leaves, a MILP solver closes on the whole.
+
+Prices on coupling rows cannot see a duality gap; a fleet of a few sites and hours fits into one model, and
+there branch and bound starts from an incumbent that is nearly right. Larger fleets are not touched.
+"""
+
+from __future__ import annotations
+
+from decomp.lagrangian import LagrangianLoop
+from decomp.recovery import Incumbent, fixing_of
+from decomp.result import Status
+from decomp.run import Keep, Run
+
+
+def close(run: Run, loop: LagrangianLoop, keep: Keep) -> None:
+    """Hand incumbent and goal to HiGHS if the gap is open and the fleet small enough."""
+    from decomp.extensive import solve_extensive  # pyomo takes seconds to import
+
+    instance, options = run.instance, run.options.closing
+    if run.must_stop() or instance.n_sites * instance.n_periods > options.site_periods:
+        return
+    run.phase = "whole"
+    start = None if run.incumbent is None else run.incumbent.schedule
+    seconds = min(options.seconds, run.seconds_left())
+    answer = solve_extensive(instance, time_limit=seconds, rel_gap=run.options.rel_gap, start=start)
+    if answer.schedule is not None:
+        fixing = fixing_of(loop.coupling, answer.schedule)
+        run.offer(Incumbent(answer.schedule, answer.incumbent, fixing))
+    if answer.status is not Status.INFEASIBLE:
+        run.strengthen(answer.bound, None)
+    run.record(None, loop)
+    keep(run.result())
