@@ -21,6 +21,7 @@ Rng = np.random.Generator
 
 LATITUDE, LONGITUDE = np.array([43.0]), np.array([-77.5])  # western New York
 KNEE, GAIN = 0.6, 1.35  # the curve bends at 60 % load; its second slope is 1.35 times the first
+BUY_FACTOR, BUY_ADDER, SELL_FACTOR = 1.05, 30.0, 0.8  # retail: what the tariff makes of the day-ahead price, USD/MWh
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Colocation(Family):
         """Real-time prices both ways, or a tariff on the day-ahead price, their smooth part, and a demand charge."""
         ahead = markets.market_prices(rng, (markets.NY,), clock, 0.0)
         if self.tariff == "retail":
-            buy, sell = 1.05 * ahead + 30.0, 0.8 * ahead
+            buy, sell = BUY_FACTOR * ahead + BUY_ADDER, SELL_FACTOR * ahead
             return dict(buy_price=buy, sell_price=sell, demand_charge=np.array([1000.0 * self.demand_charge]))
         real = (
             ahead

@@ -1,0 +1,75 @@
+"""Data centre beside a wind park, arXiv 2507.08011: Table II, figures and laws, on real series or synthetic ones."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from decomp.instance import InputError
+from decomp.studies.colocation import Setting, Study, laws, truth
+from decomp.studies.market import DAY, FARMS, ZONES, Month, read_market
+from decomp.studies.pages import summary, write_csv, write_figures, write_files, write_text
+
+from .common import run
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="colocation_study", description=__doc__)
+    p.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    p.add_argument("--data", type=Path, metavar="DIR", help="folder of the real series (default: synthetic ones)")
+    p.add_argument("--month", default=Month.month, help=f"month (default {Month.month})")
+    p.add_argument("--days", type=int, metavar="N", help="only the first N days of it")
+    p.add_argument("--zone", choices=ZONES, default=Month.zone, help=f"price zone (default {Month.zone})")
+    p.add_argument("--farm", choices=FARMS, default=Month.farm, help=f"wind farm (default {Month.farm})")
+    p.add_argument("--seed", type=int, default=0, help="seed of all that is synthetic (default 0)")
+    p.add_argument("--wind", type=float, default=Setting.wind_mw, metavar="MW", help="wind power (default 150)")
+    p.add_argument("--deferrable", type=float, default=Setting.deferrable, metavar="SHARE", help="(default 0.4)")
+    p.add_argument("--demand-charge", type=float, default=Setting.demand_charge, help="retail, USD/kW (default 10)")
+    p.add_argument("--replan", type=float, default=6.0, metavar="H", help="hours between plans (default 6)")
+    return p
+
+
+def setting_of(args: argparse.Namespace) -> Setting:
+    """The study asked for.
+
+    Raises
+    ------
+    InputError : a number is out of range.
+    """
+    every = round(4 * args.replan)
+    if every < 1 or abs(every - 4 * args.replan) > 1e-9 or DAY % every:
+        raise InputError(f"replan {args.replan:g} h: must be quarter hours that divide a day")
+    for name, value, high in (("wind", args.wind, 1e4), ("deferrable", args.deferrable, 1.0)):
+        if not 0.0 <= value <= high:
+            raise InputError(f"{name} {value:g}: must be between 0 and {high:g}")
+    if not args.demand_charge >= 0.0:
+        raise InputError(f"demand charge {args.demand_charge:g}: must be 0 or more")
+    month = Month(args.month, args.days, args.zone, args.farm, args.seed)
+    return Setting(month, every, DAY, args.wind, args.deferrable, args.demand_charge)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    setting = setting_of(args)
+    study = Study(read_market(setting.month, args.data), setting)
+    args.output.mkdir(parents=True, exist_ok=True)
+    rows = study.table()
+    shares, ratios = study.by_share(), study.by_ratio()
+    found = laws(study, shares, ratios, truth(study))
+    command = shlex.join(["python", "-m", "drivers.colocation_study", *(sys.argv[1:] if argv is None else argv)])
+    write_csv(args.output / "table2.csv", rows)
+    write_csv(args.output / "figures12.csv", shares, "saving", "benefit")
+    write_csv(args.output / "figures34.csv", ratios, "saving", "benefit")
+    write_csv(args.output / "laws.csv", found)
+    write_files(args.output, study)
+    write_figures(args.output, shares, ratios)
+    write_text(args.output / "summary.md", summary(study, command, rows, found, shares))
+    print((args.output / "summary.md").read_text("utf-8"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
