@@ -14,7 +14,6 @@ from conftest import CHECKOUT
 from decomp.accounts import account
 from decomp.certificate import check
 from decomp.extensive import solve_extensive
-from decomp.instance import InputError
 from decomp.store import read_instance, read_result
 from decomp.studies.colocation import TARIFFS, Setting, Study, days, laws, operated, truth
 from decomp.studies.market import DAY, Case, Market, Month, as_it_arrives, honest, instance_of, read_market
@@ -172,23 +171,26 @@ def test_bad_input_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+@cache
+def real_market() -> Market:
+    return read_market(Month("2019-07", 4), DATA)
+
+
 @real_data
 def test_days_without_real_time_prices_take_the_day_ahead_ones() -> None:
-    month = Month("2019-07", 1)
-    found = read_market(month, DATA)
-    assert len(found.real_time) == DAY
-    assert (found.real_time > 0).all()
-    assert (np.abs(found.real_time - found.day_ahead) < 1e-9).mean() > 0.9
-    assert "missing: day-ahead instead" in found.source
+    """The first of July 2019 is one."""
+    found = real_market()
     assert found.site.start_utc == "2019-07-01T05:00Z"
-    with pytest.raises(InputError, match="no rows for 2018-07-01"):
-        read_market(replace(month, month="2018-07"), DATA)
+    assert found.site.n_periods == 4 * DAY
+    same = np.abs(found.real_time - found.day_ahead) < 1e-9
+    assert same[:DAY].mean() > 0.9
+    assert same[DAY:].mean() < 0.1
+    assert "missing: day-ahead instead" in found.source
 
 
 @real_data
 def test_the_wholesale_law_on_real_series() -> None:
-    setting = Setting(Month("2019-01", 4))
-    one = Study(read_market(setting.month, DATA), setting, tell=lambda line: None)
+    one = Study(real_market(), Setting(Month("2019-07", 4)), tell=lambda line: None)
     points = [p for p in one.by_ratio((0.0, 1.5, 3.0)) if p.tariff == "wholesale"]
     assert np.ptp([p.benefit for p in points]) < 1e-3
     assert points[1].benefit > 0.01
