@@ -91,8 +91,8 @@ class Saver:
         began, self.cost = process_seconds(), self.run.cost
         try:
             write_checkpoint(self.path, self.run, self.run.loop)
-        except (OSError, RuntimeError) as error:  # h5py raises either
-            print(f"warning: {self.path}: no checkpoint written, the solve goes on: {error}", file=sys.stderr)
+        except OSError as error:
+            print(f"warning: {self.path}: no checkpoint written, the solve goes on: {error.strerror}", file=sys.stderr)
         now = process_seconds()
         self.due = now + max(self.seconds, (now - began) / LARGEST_SHARE)
 

@@ -7,13 +7,16 @@ A site that fails is an answer with a flag, never an exception between two colle
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from decomp.instance import Array, Generators, Sites
+from decomp.faults import FaultBook, objection
+from decomp.hdf5 import PathLike
+from decomp.instance import Array, Generators, InputError, Sites
 from decomp.serial import Interrupted
 from decomp.site import Answer, Effort, Plan, SiteOracle
 from decomp.team import Team
@@ -58,19 +61,45 @@ class Crew:
     team : Serial or MPI.
     read : returns the rows of given sites; each rank reads its own only.
     n_sites, n_periods, period_h, carbon_price : of the fleet.
+    beside : files on sites that fail are named after this one; see `FaultBook`.
     """
 
     def __init__(
-        self, team: Team, read: SiteReader, n_sites: int, n_periods: int, period_h: float, carbon_price: float = 0.0
+        self,
+        team: Team,
+        read: SiteReader,
+        n_sites: int,
+        n_periods: int,
+        period_h: float,
+        carbon_price: float = 0.0,
+        beside: PathLike | None = None,
     ):
         self.team, self.n_sites, self.n_periods = team, n_sites, n_periods
         self.owner = np.arange(n_sites) % team.size
         self.own = np.flatnonzero(self.owner == team.rank)
-        sites, generators = read(self.own)
+        self.faults = FaultBook(beside)
+        sites, generators = self._read_own(read)
         with team.sheet.section("sites"):
             self.oracles = {
                 int(i): SiteOracle(sites, generators, k, period_h, carbon_price) for k, i in enumerate(self.own)
             }
+
+    def _read_own(self, read: SiteReader) -> tuple[Sites, Generators]:
+        """This rank's rows; if one rank cannot read its own, all say so together."""
+        failure, tables = None, None
+        try:
+            tables = read(self.own)
+        except (InputError, OSError) as error:
+            failure = f"rank {self.team.rank} on {socket.gethostname()} cannot read its sites: {error}"
+        failures = [text for text in self.team.gather(failure, "reading the sites") or [] if text]
+
+        def refuse() -> None:
+            if failures:
+                raise InputError(failures[0])
+
+        self.team.at_root(refuse, "reading the sites")
+        assert tables is not None
+        return tables
 
     def evaluate(self, price: Array, carbon_price: float) -> Answers:
         """Ask every site at prices (S, T) USD per GPU and period, and USD/t. Root only."""
@@ -84,7 +113,7 @@ class Crew:
         rows = np.full((len(self.own), self.n_periods + 4), np.nan)
         with self.team.sheet.section("sites"):
             for k, i in enumerate(self.own):
-                answer = self.oracles[int(i)].evaluate(mine[k], carbon_price)
+                answer = self._ask(int(i), mine[k], carbon_price)
                 rows[k, :4] = answer.lower, answer.cost, answer.emissions, answer.seconds
                 if answer.load is not None:
                     rows[k, 4:] = answer.load
@@ -92,6 +121,28 @@ class Crew:
         if table is None:
             return None
         return Answers(table[:, 0], table[:, 4:], table[:, 1], table[:, 2], table[:, 3])
+
+    def _ask(self, i: int, price: Array, carbon_price: float) -> Answer:
+        """The answer of an own site, or what its last duals prove if there is none that can be right."""
+        oracle = self.oracles[i]
+        try:
+            answer = oracle.evaluate(price, carbon_price)
+            wrong = objection(answer, oracle.sites.capacity_gpu[oracle.i], price, carbon_price)
+        except Exception as error:
+            wrong = f"{type(error).__name__}: {error}"
+        if not wrong:
+            return answer
+        self.faults.note(i, oracle, wrong, price, carbon_price)
+        return oracle.fallback(price, carbon_price)
+
+    def _plan(self, r: Dispatch) -> Plan | None:
+        """The dispatch of an own site; none if its solver fails."""
+        oracle = self.oracles[r.site]
+        try:
+            return oracle.evaluate_fixed(r.load, r.droppable, r.drop_price, r.carbon_price, effort=r.effort)
+        except Exception as error:
+            self.faults.note(r.site, oracle, f"dispatch: {type(error).__name__}: {error}", r.drop_price, r.carbon_price)
+            return None
 
     def dispatch(self, requests: Sequence[Dispatch]) -> list[Plan | None]:
         """Integral dispatch for several sites, each at its owner; in the order asked. Root only.
@@ -110,9 +161,7 @@ class Crew:
         with self.team.sheet.section("dispatch"):
             for number, r in enumerate(requests):
                 if self.owner[r.site] == self.team.rank and not self.team.signalled:
-                    plans[number] = self.oracles[r.site].evaluate_fixed(
-                        r.load, r.droppable, r.drop_price, r.carbon_price, effort=r.effort
-                    )
+                    plans[number] = self._plan(r)
         parts = self.team.gather(plans)
         if parts is None:
             return None

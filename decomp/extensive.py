@@ -9,7 +9,6 @@ d stream, c candidate (a job at a site), j job, k pool arc, p pool; Δ = `hours`
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
@@ -20,7 +19,7 @@ from pyomo.opt import WriterFactory
 from decomp.instance import Array, Instance, Table
 from decomp.monolith import ExtensiveForm, solve
 from decomp.reductions import battery_ban_is_redundant, grid_ban_is_redundant, start_allowed
-from decomp.result import Iteration, Result, Schedule
+from decomp.result import Result
 
 Model: TypeAlias = Any
 Cost: TypeAlias = Any
@@ -58,17 +57,9 @@ def build(instance: Instance, relax: bool = False) -> ExtensiveForm:
     )
 
 
-def solve_extensive(
-    instance: Instance,
-    *,
-    time_limit: float | None = None,
-    rel_gap: float = 1e-9,
-    relax: bool = False,
-    start: Schedule | None = None,
-    report: Callable[[Iteration], None] | None = None,
-) -> Result:
-    """Build the extensive form and solve it with HiGHS on one thread; see `decomp.monolith.solve`."""
-    return solve(build(instance, relax), time_limit=time_limit, rel_gap=rel_gap, start=start, report=report)
+def solve_extensive(instance: Instance, *, relax: bool = False, **settings: Any) -> Result:
+    """Build the extensive form and solve it with HiGHS on one thread; for the settings see `decomp.monolith.solve`."""
+    return solve(build(instance, relax), **settings)
 
 
 def build_model(instance: Instance) -> Model:

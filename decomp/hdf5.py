@@ -46,13 +46,24 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         with open(temporary, "rb+") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, target)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror or str(error), str(target)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def create_file(path: PathLike) -> h5py.File:
-    """A new file in the format of HDF5 1.10, which guards its own structure with checksums."""
-    return h5py.File(path, "w", libver=("v110", "v110"))
+@contextmanager
+def new_file(path: PathLike) -> Iterator[h5py.File]:
+    """A new file that takes its place whole at the end, in the format of HDF5 1.10, which checksums its structure.
+
+    It is made in memory: HDF5 cannot close a file that did not fit on the disk.
+    """
+    with atomic_path(path) as temporary:
+        with h5py.File(temporary, "w", libver=("v110", "v110"), driver="core", backing_store=False) as file:
+            yield file
+            file.flush()
+            image = file.id.get_file_image()
+        temporary.write_bytes(image)
 
 
 def write_attributes(target: h5py.Group | h5py.Dataset, **values: Any) -> None:

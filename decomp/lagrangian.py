@@ -9,6 +9,7 @@ import numpy as np
 
 from decomp.coupling import Coupling
 from decomp.crew import Answers, Crew
+from decomp.faults import SiteFailure
 from decomp.instance import Array, Sites
 from decomp.master import Fixing, Master
 from decomp.options import Bundle
@@ -67,6 +68,9 @@ class LagrangianLoop:
         self.master.add(list(first))
         for factor in options.first_factors:
             self.master.add(list(crew.evaluate(factor * price, carbon_price)))
+        silent = np.flatnonzero(self.master.count == 0)
+        if len(silent):
+            raise SiteFailure(f"site {silent[0]} has answered at none of the first prices, so there is no start")
         self.master.step = options.step
         self.centre = self._prove(price, carbon_price, first)
         self.nulls = 0

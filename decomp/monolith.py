@@ -244,6 +244,7 @@ def solve(
     rel_gap: float = 1e-9,
     start: Schedule | None = None,
     report: Callable[[Iteration], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Result:
     """Solve the extensive form with HiGHS on one thread.
 
@@ -257,6 +258,7 @@ def solve(
     rel_gap : stop at (incumbent - bound) / max(|incumbent|, 1 USD).
     start : a schedule to start from.
     report : called with every line of the log, for live tables.
+    stop : asked now and then; HiGHS ends when it says so, as at a limit.
 
     Returns
     -------
@@ -284,6 +286,9 @@ def solve(
 
     if form.integer.any():
         highs.cbMipLogging.subscribe(lambda event: note(event.data_out.mip_dual_bound, event.data_out.mip_primal_bound))
+    if stop is not None:
+        for asked in (highs.cbMipInterrupt, highs.cbSimplexInterrupt):
+            asked.subscribe(lambda event: event.interrupt(stop()))
     highs.run()
     if highs.getModelStatus() in INFEASIBLE:  # HiGHS's presolve can be wrong about that
         highs.setOptionValue("presolve", "off")

@@ -233,7 +233,8 @@ class JsonLog:
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # of a line that was not written, and has been reported
+                self._file.close()
             self._file = None
 
     def row(self, it: Iteration) -> None:
@@ -266,4 +267,8 @@ class JsonLog:
     def _write(self, line: dict[str, Any]) -> None:
         if self._file is not None:
             line = {**line, "wall_seconds": round(process_seconds(), 3)}
-            self._file.write(json.dumps({k: plain(v) for k, v in line.items()}, allow_nan=False) + "\n")
+            try:
+                self._file.write(json.dumps({k: plain(v) for k, v in line.items()}, allow_nan=False) + "\n")
+            except OSError as error:
+                print(f"warning: {self._file.name}: the log ends here: {error.strerror}", file=sys.stderr)
+                self.__exit__()

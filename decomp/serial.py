@@ -13,8 +13,9 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any, NamedTuple, TypeVar
@@ -212,6 +213,11 @@ class Team:
             finally:
                 queue.clear()
         return answers
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """Inside, nobody gives up on a rank that is late; for work whose length only the user knows."""
+        yield
 
     def abort(self, code: int, message: str) -> None:
         """Say why, and end all ranks at once."""

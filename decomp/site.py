@@ -122,9 +122,7 @@ class SiteOracle:
     def evaluate(self, load_price: Array, carbon_price: float) -> Answer:
         """Cheapest point of the relaxation at prices on load (USD per GPU and period) and carbon (USD/t)."""
         started = time.perf_counter()
-        model = self.model
-        cost = model.cost + (self.carbon_price + carbon_price) * model.emission
-        cost[self.load] -= load_price
+        model, cost = self.model, self._costs(load_price, carbon_price)
         self.solver.changeColsCost(len(self._priced), self._priced, cost[self._priced])
         point = self._run()
         lower = safe_bound(model, cost, self._duals)
@@ -135,6 +133,16 @@ class SiteOracle:
         energy = float(model.cost @ x) + self.carbon_price * emissions
         return Answer(lower, x[self.load].sum(axis=0), energy, emissions, time.perf_counter() - started)
 
+    def _costs(self, load_price: Array, carbon_price: float) -> Array:
+        cost: Array = self.model.cost + (self.carbon_price + carbon_price) * self.model.emission
+        cost[self.load] -= load_price
+        return cost
+
+    def fallback(self, load_price: Array, carbon_price: float) -> Answer:
+        """What the last good dual vector proves at these prices, without a point; needs no solver."""
+        lower = safe_bound(self.model, self._costs(load_price, carbon_price), self._duals)
+        return Answer(lower if np.isfinite(lower) else -np.inf, None, np.nan, np.nan, 0.0)
+
     def _run(self) -> Array | None:
         """Primal point if HiGHS says optimal (a second try is cold); keeps the duals."""
         for attempt in ("warm", "cold"):
@@ -143,8 +151,10 @@ class SiteOracle:
             self.solver.run()
             if self.solver.getModelStatus() == highspy.HighsModelStatus.kOptimal:
                 solution = self.solver.getSolution()
-                self._duals = np.array(solution.row_dual)
-                return np.array(solution.col_value)
+                point, duals = np.array(solution.col_value), np.array(solution.row_dual)
+                if np.isfinite(point).all() and np.isfinite(duals).all():
+                    self._duals = duals
+                    return point
         return None
 
     def evaluate_fixed(

@@ -42,6 +42,7 @@ def solve(
     keep: Keep | None = None,
     checkpoint: tuple[PathLike, float] | None = None,
     saved: Checkpoint | None = None,
+    beside: PathLike | None = None,
 ) -> Result | None:
     """Solve an instance on all ranks of a team.
 
@@ -55,15 +56,16 @@ def solve(
     keep : called with the result so far whenever the schedule improves (root only).
     checkpoint : file for checkpoints, and seconds between two (root only).
     saved : where to go on from (root only).
+    beside : files on sites whose solver fails are named after this one (root only).
 
     Returns
     -------
     The result at the root, None on the others.
     """
-    shape: tuple[int, int, float, float] | None = None
+    shape: tuple[int, int, float, float, PathLike | None] | None = None
     tables: tuple[Sites, Generators] | None = None
     if instance is not None and team.is_root:
-        shape = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t)
+        shape = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t, beside)
         tables = (instance.sites, instance.generators) if read is None else None
     shape, tables = team.bcast((shape, tables), "instance")
     crew = Crew(team, read or partial(_rows, tables), *shape)

@@ -18,11 +18,10 @@ import numpy as np
 from decomp.hdf5 import (
     SCHEMA_VERSION,
     PathLike,
-    atomic_path,
     create_dataset,
     create_dimension,
-    create_file,
     find_dataset,
+    new_file,
     open_hdf5,
     read_attribute,
     read_column,
@@ -102,7 +101,7 @@ def write_instance(path: PathLike, instance: Instance, *, check: bool = True) ->
     """
     if check:
         validate(instance)
-    with atomic_path(path) as temporary, create_file(temporary) as file:
+    with new_file(path) as file:
         _write_header(file, INSTANCE, instance)
         write_attributes(file, **instance.scalars)
         for name, table in instance.tables():
@@ -116,7 +115,7 @@ def write_result(
     extend: Callable[[h5py.File], None] = lambda file: None,
 ) -> None:
     """Write a result, labelled with the names and times of the instance it belongs to; `extend` may add to the file."""
-    with atomic_path(path) as temporary, create_file(temporary) as file:
+    with new_file(path) as file:
         _write_header(file, RESULT, instance)
         numbers = {name: float(getattr(result, name)) for name in ("bound", "incumbent", "gap_abs", "gap_rel")}
         provenance = json.dumps(result.provenance, sort_keys=True, default=_plain)

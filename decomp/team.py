@@ -9,13 +9,15 @@ is the root, within twice that (the root may rightly have waited for others befo
 from __future__ import annotations
 
 import faulthandler
+import math
 import os
 import pickle
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -63,6 +65,14 @@ class MPI(Team):
     def _own_patience(self, seconds: float) -> float:
         """The root knows who is late and speaks first; of the others, one rank after the other."""
         return seconds if self.is_root else 2 * seconds + 1 + 0.5 * self.rank
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        usual, self._patience = self._patience, math.inf
+        try:
+            yield
+        finally:
+            self._patience = usual
 
     def _send(self, values: dict[int, Any], call: Call) -> None:
         with self.sheet.section(TALK):

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
+from decomp.faults import SiteFailure
 from decomp.instance import InputError
 from decomp.team import MPI, AtRoot, Serial, Team, exit_code, load_mpi
 
@@ -35,7 +36,7 @@ def run(command: Command, argv: Sequence[str] | None = None) -> int:
     except AtRoot as elsewhere:  # the root has said why
         return exit_code(_code(elsewhere.__cause__))
     except Exception as error:
-        if _code(error) == INTERNAL_FAILURE:
+        if _code(error) == INTERNAL_FAILURE and not isinstance(error, OSError | SiteFailure):
             traceback.print_exc()
         print(f"error: {_reason(error)}", file=sys.stderr)
         return exit_code(_code(error))
@@ -69,7 +70,7 @@ def _code(error: BaseException | None) -> int:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, InputError):
+    if isinstance(error, InputError | SiteFailure):
         return str(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"

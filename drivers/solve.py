@@ -84,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(code)
 
 
-def extensive(instance: Instance | None, options: Options, listeners: tuple[Listener, ...]) -> Result | None:
+def extensive(
+    instance: Instance | None, team: Team, options: Options, listeners: tuple[Listener, ...]
+) -> Result | None:
     """Everything in one model, solved by HiGHS at the root: the truth for small instances."""
     if instance is None:
         return None
@@ -95,7 +97,9 @@ def extensive(instance: Instance | None, options: Options, listeners: tuple[List
             listener.row(it)
 
     limit = options.time_limit_seconds - process_seconds() if np.isfinite(options.time_limit_seconds) else None
-    result = solve_extensive(instance, time_limit=limit, rel_gap=options.rel_gap, report=report)
+    result = solve_extensive(
+        instance, time_limit=limit, rel_gap=options.rel_gap, report=report, stop=lambda: team.signalled
+    )
     return replace(result, provenance={**provenance(instance, options, 1), **result.provenance})
 
 
@@ -125,10 +129,14 @@ def work(
 
         def keep(result: Result) -> None:
             if instance is not None:
-                write_result(args.output, result, instance)
+                try:
+                    write_result(args.output, result, instance)
+                except OSError as error:
+                    print(f"warning: {args.output}: not written yet: {error.strerror}", file=sys.stderr)
 
         if options.method == "extensive":
-            result = team.at_root(lambda: extensive(instance, options, (progress, log)), "extensive form")
+            with team.patient():
+                result = team.at_root(lambda: extensive(instance, team, options, (progress, log)), "extensive form")
         else:
             result = solve(
                 instance,
@@ -139,9 +147,10 @@ def work(
                 keep=keep,
                 checkpoint=(args.checkpoint, args.checkpoint_seconds) if args.checkpoint else None,
                 saved=saved,
+                beside=args.output,
             )
-        if result is not None:
-            keep(result)
+        if result is not None and instance is not None:
+            write_result(args.output, result, instance)
             progress.close(result)
             log.close(result)
             if result.status.exit_code:
