@@ -1,11 +1,13 @@
 """Measure solve and check against other solvers, on the same instances in the same run.
 
     python -m drivers.bench [--rows 10,30,100] [--seeds 101,102,103] [--rivals scip,pdlp | none] [--full]
+    python -m drivers.bench --show bench/bench.jsonl other/bench.jsonl -o both
 
 Every line of the table is whole processes, timed from their start. `decomp` is solve on MPI ranks, then check, whose
 bound, incumbent and gap are the ones shown (the time of check is not in the seconds). Rivals get the exported
 MPS file (the time to write it is not in their seconds), the same time limit, all cores and the same gap to stop at;
-their bounds and incumbents are their own word. LP solvers prove a bound only. One JSON line a row in DIR/bench.jsonl.
+their bounds and incumbents are their own word. LP solvers prove a bound only and get at least 300 s; the baselines
+prove bounds from the instance, on one core. One JSON line a row in DIR/bench.jsonl, plots beside it.
 """
 
 from __future__ import annotations
@@ -21,19 +23,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from decomp import __version__
-from decomp.families import FAMILIES
+from decomp.curves import draw
 from decomp.instance import InputError
 from decomp.measure import Measured, machine, measure
 from decomp.progress import gap_rel, plain
-from decomp.tables import markdown, medians, seconds_to
+from decomp.tables import page, read_rows, seconds_to, trace
 
+from .cases import FULL_SEEDS, OURS, USUAL_SEEDS, Case, add_arguments, left_out, plan
 from .common import run
 from .rivals import RIVALS
 
@@ -43,97 +46,17 @@ GRACE_SECONDS = 15.0  # past its time limit, a process is ended
 PREPARE_SECONDS = 900.0  # for generating, exporting, checking
 PACKAGES = ("highspy", "numba", "numpy", "scipy", "mpi4py", "ortools", "pyscipopt")
 OWN_VERSIONS = {"decomp": __version__, "python": platform.python_version()}
-OURS = "decomp"
-
-
-@dataclass(frozen=True)
-class Case:
-    """An instance size and what is asked of it: seconds, the gap to stop at, the rivals to compare with."""
-
-    family: str
-    sites: int
-    limit_seconds: float
-    rel_gap: float
-    rivals: tuple[str, ...]
-
-    def name(self, seed: int) -> str:
-        return f"{self.family}-{self.sites}-{seed}"
-
-    def words(self) -> list[str]:
-        """What is asked, as arguments of solve and of rivals."""
-        return ["--time-limit", f"{self.limit_seconds:g}", "--rel-gap", f"{self.rel_gap:g}"]
-
-
-LPS = tuple(name for name, rival in RIVALS.items() if rival.relaxation)
-MILPS = tuple(name for name, rival in RIVALS.items() if not rival.relaxation)
-USUAL = {10: (60.0, 2e-3), 30: (90.0, 3e-3), 100: (300.0, 1.5e-3), 300: (240.0, 1e-3), 1000: (600.0, 1e-3)}
-FULL = (
-    Case("fleet", 10, 60, 2e-3, LPS + MILPS),
-    Case("fleet", 10, 300, 1e-4, MILPS),
-    Case("fleet", 30, 40, 1e-2, LPS),
-    Case("fleet", 30, 90, 3e-3, MILPS),
-    Case("fleet", 100, 300, 5e-3, LPS),
-    Case("fleet", 100, 300, 1.5e-3, ()),
-    Case("fleet", 300, 240, 4e-3, ()),
-    Case("fleet", 300, 240, 1e-3, ()),
-    Case("fleet", 1000, 720, 4e-3, ()),
-    Case("fleet", 1000, 600, 1e-3, ()),
-    Case("swarm", 100, 240, 2e-3, ()),
-    Case("swarm", 100, 240, 3e-4, ()),
-)
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("-o", "--output", type=Path, default=Path("bench"), metavar="DIR", help="folder (default bench)")
-    p.add_argument("--full", action="store_true", help="the whole table, 10 to 1000 sites, three seeds: hours")
-    p.add_argument("--rows", type=integers, metavar="SITES,...", help="numbers of sites (default 10,30)")
-    p.add_argument("--seeds", type=integers, metavar="K,...", help="seeds of the instances (default 101)")
-    p.add_argument("--family", choices=FAMILIES, help="family of the instances (default fleet)")
-    p.add_argument("--periods", type=int, metavar="N", help="periods (default: the family's)")
-    p.add_argument("--time-limit", type=float, metavar="SECONDS", help="of every row (default: by size)")
-    p.add_argument("--rel-gap", type=float, metavar="G", help="gap at which a row ends (default: by size)")
     p.add_argument("--ranks", type=int, default=2, metavar="N", help="MPI ranks of solve (default 2)")
     p.add_argument(
-        "--rivals",
-        type=rival_names,
-        metavar="NAME,...",
-        help=f"of {', '.join(RIVALS)}; or none\n(default: LPs up to 100 sites, MILPs up to 30)",
+        "--show", type=Path, nargs="+", metavar="JSONL", help="tables and plots from rows measured before; no new ones"
     )
+    add_arguments(p)
     return p
-
-
-def integers(text: str) -> tuple[int, ...]:
-    numbers = tuple(int(word) for word in text.split(","))
-    if min(numbers) < 0:
-        raise ValueError(text)
-    return numbers
-
-
-def rival_names(text: str) -> tuple[str, ...]:
-    names = () if text == "none" else tuple(text.split(","))
-    for name in names:
-        if name not in RIVALS:
-            raise argparse.ArgumentTypeError(f"no rival {name!r}; known are {', '.join(RIVALS)}, none")
-    return names
-
-
-def plan(args: argparse.Namespace) -> list[Case]:
-    """The cases that the arguments ask for."""
-    if args.full and args.rows is None:
-        cases = [case for case in FULL if args.family in (None, case.family)]
-    else:
-        cases = [by_size(args.family or "fleet", sites) for sites in args.rows or (10, 30)]
-    if not cases:
-        raise InputError(f"--full: has no rows of the family {args.family}; give their sizes with --rows")
-    given = dict(limit_seconds=args.time_limit, rel_gap=args.rel_gap, rivals=args.rivals)
-    return [replace(case, **{k: v for k, v in given.items() if v is not None}) for case in cases]
-
-
-def by_size(family: str, sites: int) -> Case:
-    """Time limit and gap as usual for the next larger size; the rivals that are worth a try."""
-    limit, rel_gap = USUAL[min((size for size in USUAL if size >= sites), default=max(USUAL))]
-    return Case(family, sites, limit, rel_gap, tuple(n for n, rival in RIVALS.items() if sites <= rival.most_sites))
 
 
 class Bench:
@@ -168,7 +91,7 @@ class Bench:
     def row(self, case: Case, seed: int, method: str, command: list[str], **facts: Any) -> None:
         """Keep one row: on disk at once, on the screen in short."""
         gap = gap_rel(nan(facts.get("bound")), facts.get("incumbent"))
-        asked = {k: v for k, v in asdict(case).items() if k != "rivals"}
+        asked = {k: v for k, v in asdict(case).items() if k != "rivals"} | dict(limit_seconds=case.limit(method))
         row = dict(method=method, **asked, seed=seed, command=readable(command), gap=gap, **facts)
         self.rows.append({k: plain(v) for k, v in row.items()})
         with open(self.folder / "bench.jsonl", "a", encoding="utf-8") as file:
@@ -187,10 +110,11 @@ class Bench:
         fleet, model = (self.folder / f"{case.name(seed)}.{ending}" for ending in ("h5", "mps"))
         periods = ["--periods", self.args.periods] if self.args.periods else []
         self.prepare("generate", case.family, "-o", fleet, "--sites", case.sites, "--seed", seed, *periods)
-        self.ours(case, seed, fleet)
+        if "ours" not in self.args.skip:
+            self.ours(case, seed, fleet)
         absent = [name for name in case.rivals if importlib.util.find_spec(RIVALS[name].needs) is None]
         why, export_seconds = "", 0.0
-        if len(absent) < len(case.rivals):
+        if any(RIVALS[name].kind != "baseline" for name in case.rivals if name not in absent):
             try:
                 export_seconds = self.prepare("export", fleet, "--mps", model)
             except InputError as error:
@@ -198,6 +122,8 @@ class Bench:
         for name in case.rivals:
             if name in absent:
                 self.row(case, seed, name, [], outcome=f"absent: {RIVALS[name].package} is not installed")
+            elif RIVALS[name].kind == "baseline":
+                self.rival(case, seed, name, fleet, 0.0)
             elif why:
                 self.row(case, seed, name, [], outcome=why)
             else:
@@ -209,7 +135,7 @@ class Bench:
         result, log = self.folder / f"{stem}-result.h5", self.folder / f"{stem}.jsonl"
         for path in (result, log):
             path.unlink(missing_ok=True)
-        words = [fleet, "-o", result, *case.words(), "--log", log]
+        words = [fleet, "-o", result, *case.words(OURS), "--log", log]
         command = self.command("solve", *words, ranks=self.args.ranks)
         done = self.measure(command, case.limit_seconds + GRACE_SECONDS)
         checked, proof = None, {}
@@ -220,16 +146,18 @@ class Bench:
         found = dict(bound=proof.get("certified_bound"), incumbent=proof.get("cost"))
         facts = dict(certified=proof.get("ok", False), check_seconds=checked.seconds if checked else None)
         outcome = our_outcome(case, done, proof)
-        reached = seconds_to(log)
-        self.row(case, seed, OURS, command, outcome=outcome, **used(done), **found, **facts, seconds_to=reached)
+        text = log.read_text(encoding="utf-8") if log.exists() else ""
+        facts |= dict(seconds_to=seconds_to(text), trace=trace(text), rank_seconds=last_json(text).get("rank_seconds"))
+        self.row(case, seed, OURS, command, outcome=outcome, **used(done), **found, **facts)
 
     def rival(self, case: Case, seed: int, name: str, model: Path, export_seconds: float) -> None:
         """One rival, ended soon after its time limit if it does not end by itself."""
-        command = self.command("rivals", name, model, *case.words())
-        done = self.measure(command, case.limit_seconds + GRACE_SECONDS)
+        command = self.command("rivals", name, model, *case.words(name))
+        done = self.measure(command, case.limit(name) + GRACE_SECONDS)
         said = last_json(done.out)
         facts = {key: said.get(key) for key in ("bound", "incumbent", "status", "solve_seconds")}
-        outcome = rival_outcome(case, RIVALS[name].relaxation, done, said)
+        facts |= dict(seconds_to=seconds_to(done.out), trace=trace(done.out))
+        outcome = rival_outcome(case, name, done, said)
         self.row(case, seed, name, command, outcome=outcome, **used(done), **facts, export_seconds=export_seconds)
 
 
@@ -251,12 +179,15 @@ def our_outcome(case: Case, done: Measured, proof: dict[str, Any]) -> str:
     return ending(case, done, proof.get("certified_bound"), proof["cost"])
 
 
-def rival_outcome(case: Case, relaxation: bool, done: Measured, said: dict[str, Any]) -> str:
+def rival_outcome(case: Case, name: str, done: Measured, said: dict[str, Any]) -> str:
     """What became of a rival, in a few words; nothing is held against it but what it did not find."""
     if done.code and not done.overdue:
         return f"failed: {reason(done)}"
-    if relaxation:
-        return "LP bound" if said.get("bound") is not None else f"no LP optimum in {case.limit_seconds:g} s"
+    kind, bound = RIVALS[name].kind, said.get("bound")
+    if kind == "lp":
+        return "LP bound" if bound is not None else f"no LP optimum in {case.limit(name):g} s"
+    if kind == "baseline":
+        return f"no bound in {case.limit(name):g} s" if bound is None else "bound"
     if said.get("incumbent") is None:
         return f"no schedule in {case.limit_seconds:g} s"
     return ending(case, done, said.get("bound"), said["incumbent"])
@@ -324,23 +255,24 @@ def commit() -> str | None:
     return done.stdout.strip()
 
 
-def show(bench: Bench) -> None:
-    """The table, on standard output."""
-    known = bench.facts["machine"]
-    print(f"{known['cpu']}, {known['cores']} cores, {bench.facts['run']}, commit {bench.facts['commit']}\n")
-    print("\n".join(markdown(bench.rows)))
-    if len({row["seed"] for row in bench.rows}) > 1:
-        print("\nMedians over the seeds:\n\n" + "\n".join(markdown(medians(bench.rows))))
-    if bench.args.rivals is None:
-        reach = ", ".join(f"{name} {rival.most_sites}" for name, rival in RIVALS.items())
-        print(f"\nRivals are run up to so many sites unless asked for with --rivals: {reach}.")
+def show(rows: list[dict[str, Any]], folder: Path) -> None:
+    """The tables on standard output, the plots in the folder."""
+    known = rows[-1]["machine"]
+    print(f"{known['cpu']}, {known['cores']} cores, {rows[-1]['run']}, commit {rows[-1]['commit']}\n")
+    print("\n".join(page(rows)))
+    for path in draw(rows, folder):
+        print(f"plot: {path}", file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    if args.show:
+        args.output.mkdir(parents=True, exist_ok=True)
+        show(read_rows(args.show), args.output)
+        return 0
     if args.ranks > 1 and shutil.which(mpiexec()) is None:
         raise InputError("mpiexec: not found beside python nor on the PATH; --ranks 1 does without")
-    seeds = args.seeds or ((101, 102, 103) if args.full else (101,))
+    seeds = args.seeds or (FULL_SEEDS if args.full else USUAL_SEEDS)
     cases = plan(args)
     args.output.mkdir(parents=True, exist_ok=True)
     bench = Bench(args)
@@ -354,7 +286,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:  # after Ctrl-C too: what was measured is shown
         signal.signal(signal.SIGTERM, before)
         if bench.rows:
-            show(bench)
+            show([row | bench.facts for row in bench.rows], args.output)
+            if rows := left_out(cases):
+                print(f"\nLeft out: rows {', '.join(rows)} (--rows, --full).")
     return 0
 
 

@@ -1,6 +1,7 @@
-"""Run one other solver on an exported MPS file: what `bench` compares with.
+"""Run one other solver on an exported MPS file, or a textbook method on an instance: what `bench` compares with.
 
     python -m drivers.rivals scip fleet.mps --time-limit 60
+    python -m drivers.rivals textbook fleet.h5 --time-limit 60
 
 Writes JSON lines, one whenever it has something better, the last one being what it ended with. Bounds and
 incumbents are what the solver says. The time limit counts from the start of the process.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,9 +20,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from decomp.baselines import BASELINES
 from decomp.instance import InputError
 from decomp.measure import cores
 from decomp.progress import plain, process_seconds
+from decomp.store import read_instance
 
 from .common import run
 
@@ -77,6 +81,11 @@ def highs_simplex(task: Task) -> None:
 def highs_ipm(task: Task) -> None:
     """LP relaxation by HiGHS's interior-point method."""
     highs_relaxation(task, "ipm")
+
+
+def highs_pdlp(task: Task) -> None:
+    """LP relaxation by HiGHS's own first-order method, to its default accuracy."""
+    highs_relaxation(task, "pdlp")
 
 
 def highs_milp(task: Task) -> None:
@@ -137,30 +146,54 @@ def pdlp(task: Task) -> None:
     tell(status.lower().replace("_", " "), bound, dual_objective=dual, solve_seconds=solved)
 
 
+def baseline(name: str) -> Callable[[Task], None]:
+    """A textbook method on the instance itself, on one core: proven bounds, one line whenever one is better."""
+
+    def solve(task: Task) -> None:
+        began, best, iterations = time.perf_counter(), -math.inf, 0
+        for bound in BASELINES[name](read_instance(task.model)):
+            iterations += 1
+            if bound > best:
+                best = bound
+                tell("running", best)
+            if process_seconds() >= task.seconds:
+                break
+        tell("ended", best, solve_seconds=time.perf_counter() - began, iterations=iterations)
+
+    return solve
+
+
 @dataclass(frozen=True)
 class Rival:
-    """A solver to compare with: what runs it, the module it needs, up to how many sites it is worth a try."""
+    """What to compare with: what runs it, the module it needs, up to how many sites it is worth a try, what it does.
+
+    `kind`: "milp", "lp" (solves the relaxation of the exported model) or "baseline" (bounds from the instance).
+    """
 
     solve: Callable[[Task], None]
     needs: str
     package: str
     most_sites: int
-    relaxation: bool
+    kind: str
 
 
 RIVALS = {
-    "highs-simplex": Rival(highs_simplex, "highspy", "highspy", 100, True),
-    "highs-ipm": Rival(highs_ipm, "highspy", "highspy", 100, True),
-    "pdlp": Rival(pdlp, "ortools", "ortools", 100, True),
-    "scip": Rival(scip, "pyscipopt", "pyscipopt", 30, False),
-    "highs-milp": Rival(highs_milp, "highspy", "highspy", 30, False),
+    "highs-simplex": Rival(highs_simplex, "highspy", "highspy", 100, "lp"),
+    "highs-ipm": Rival(highs_ipm, "highspy", "highspy", 100, "lp"),
+    "highs-pdlp": Rival(highs_pdlp, "highspy", "highspy", 10, "lp"),
+    "pdlp": Rival(pdlp, "ortools", "ortools", 100, "lp"),
+    "scip": Rival(scip, "pyscipopt", "pyscipopt", 30, "milp"),
+    "highs-milp": Rival(highs_milp, "highspy", "highspy", 30, "milp"),
+    "subgradient": Rival(baseline("subgradient"), "highspy", "highspy", 100, "baseline"),
+    "cutting-planes": Rival(baseline("cutting-planes"), "highspy", "highspy", 10, "baseline"),
+    "textbook": Rival(baseline("textbook"), "highspy", "highspy", 30, "baseline"),
 }
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="rivals", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("rival", choices=RIVALS, help="the solver: " + ", ".join(RIVALS))
-    p.add_argument("model", metavar="MPS", help="model file, as `export --mps` writes it")
+    p.add_argument("model", metavar="FILE", help="model file, as `export --mps` writes it; baselines: the instance")
     p.add_argument("--time-limit", type=float, default=60.0, metavar="SECONDS", help="from process start (default 60)")
     p.add_argument("--rel-gap", type=float, default=1e-4, metavar="G", help="gap at which MILPs end (default 1e-4)")
     p.add_argument("--threads", type=int, default=cores(), metavar="N", help="default: all cores")
