@@ -166,38 +166,40 @@ def _spread(site: Array, start: Array, length: Array, n: int) -> tuple[Array, Ar
 
 def _placed_work(c: Coupling) -> Work:
     """Work whose columns say where and when: blocks are (stream, period), then jobs, then pools."""
-    n_sites, n = c.capacity.shape
+    n = c.capacity.shape[1]
     s, jobs, pools, t = c.streams, c.jobs, c.pools, np.arange(n)
     stream = np.repeat(np.arange(len(s.unserved)), np.diff(s.ptr))
     pool = np.repeat(np.arange(len(pools.work)), np.diff(pools.ptr))
-    n_demand = len(s.unserved) * n
+    first_job = len(s.unserved) * n
+    first_pool = first_job + c.n_jobs
     j, k, start = _runs(c)
     at, run = _spread(jobs.site[k], start, jobs.length[j], n)
     inside = ((t >= pools.start[pool, None]) & (t < pools.end[pool, None])).ravel()
     optional, soft = np.flatnonzero(jobs.optional), np.flatnonzero(np.isfinite(pools.penalty))
-    pool_at = ((pools.site[:, None] * n + t).ravel())[inside]
-    parts = [  # cost, most, block, rows used, column within the part, how much
-        (np.repeat(s.cost, n), s.demand[stream].ravel(), (stream[:, None] * n + t).ravel(),
-         (s.site[:, None] * n + t).ravel(), np.arange(len(stream) * n), 1.0),
-        (np.repeat(s.unserved, n), s.demand.ravel(), np.arange(n_demand), *_nothing()),
-        (jobs.cost[k], np.ones(len(k)), n_demand + j, at, run, jobs.gpus[j][run].astype(float)),
-        (np.zeros(len(optional)), np.ones(len(optional)), n_demand + optional, *_nothing()),
-        (np.zeros(len(pool_at)), np.repeat(pools.rate, n)[inside], (n_demand + c.n_jobs + np.repeat(pool, n))[inside],
-         pool_at, np.arange(len(pool_at)), 1.0),
-        (pools.penalty[soft], pools.work[soft], n_demand + c.n_jobs + soft, *_nothing()),
-    ]  # fmt: skip
-    columns, matrices = [], []
-    for cost, most, block, rows, column, amount in parts:
-        columns.append((cost, most, block))
-        values = np.zeros(len(rows)) + amount
-        matrices.append(coo_matrix((values, (rows, column)), shape=(n_sites * n, len(cost))))
-    cost, most, block = (np.concatenate(column) for column in zip(*columns, strict=True))
+    demand_rows = (stream[:, None] * n + t).ravel()
+    arc_at, pool_at = ((site[:, None] * n + t).ravel() for site in (s.site, pools.site))
+    rows = c.capacity.size
+    parts = [
+        (np.repeat(s.cost, n), s.demand[stream].ravel(), demand_rows, _one_row_each(arc_at, rows)),
+        (np.repeat(s.unserved, n), s.demand.ravel(), np.arange(first_job), None),
+        (jobs.cost[k], np.ones(len(k)), first_job + j, csc_matrix((jobs.gpus[j][run], (at, run)), (rows, len(k)))),
+        (np.zeros(len(optional)), np.ones(len(optional)), first_job + optional, None),
+        (
+            np.zeros(int(inside.sum())),
+            np.repeat(pools.rate, n)[inside],
+            first_pool + np.repeat(pool, n)[inside],
+            _one_row_each(pool_at[inside], rows),
+        ),
+        (pools.penalty[soft], pools.work[soft], first_pool + soft, None),
+    ]
+    cost, most, block = (np.concatenate([part[k] for part in parts]) for k in range(3))
+    uses = [csc_matrix((rows, len(part[0]))) if part[3] is None else part[3] for part in parts]
     need = np.concatenate([s.demand.ravel(), np.ones(c.n_jobs), pools.work])
-    return Work(cost, most, block, need, hstack(matrices, format="csc"))
+    return Work(cost, most, block, need, hstack(uses, format="csc"))
 
 
-def _nothing() -> tuple[Array, Array, float]:
-    return np.zeros(0, dtype=int), np.zeros(0, dtype=int), 1.0
+def _one_row_each(row: Array, rows: int) -> csc_matrix:
+    return csc_matrix((np.ones(len(row)), (row, np.arange(len(row)))), (rows, len(row)))
 
 
 class _WorkingSite:

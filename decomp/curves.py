@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -66,7 +67,7 @@ def gap_figure(rows: Sequence[Row]) -> Figure:
     return fig
 
 
-def _steps(ax: Axes, values: list[tuple[float, float]], **look: object) -> None:
+def _steps(ax: Axes, values: list[tuple[float, float]], **look: Any) -> None:
     """A falling line; a method that only tells its end is a dot."""
     known = [(seconds, max(100 * gap, LEAST_PERCENT)) for seconds, gap in values if np.isfinite(gap)]
     if known:

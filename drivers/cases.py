@@ -11,6 +11,7 @@ from decomp.instance import InputError
 from .rivals import RIVALS
 
 OURS = "decomp"
+KINDS = ("ours", "lp", "milp", "baseline", "rivals")
 LP_SECONDS = 300.0  # least time limit of an LP solver: what it takes is what our time is held against
 
 
@@ -73,7 +74,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help=f"of {', '.join(RIVALS)}; or none\n(default: those worth a try at the size)",
     )
-    p.add_argument("--skip", type=kinds, default=(), metavar="KIND,...", help="leave out ours, lp, milp, baseline, rivals")
+    p.add_argument("--skip", type=kinds, default=(), metavar="KIND,...", help=f"leave out: {', '.join(KINDS)}")
 
 
 def integers(text: str) -> tuple[int, ...]:
@@ -100,7 +101,7 @@ def rival_names(text: str) -> tuple[str, ...]:
 
 
 def kinds(text: str) -> tuple[str, ...]:
-    return _listed(text, ("ours", "lp", "milp", "baseline", "rivals"), "kind")
+    return _listed(text, KINDS, "kind")
 
 
 def plan(args: argparse.Namespace) -> list[Case]:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,16 @@ from conftest import CHECKOUT, find_mpiexec, run_limited
 from decomp.extensive import build, solve_extensive
 from decomp.families import generate
 from decomp.measure import MERCY_SECONDS, Measured, machine, measure
-from decomp.tables import markdown, medians, seconds_to
-from drivers import bench
+from decomp.store import write_instance
+from decomp.tables import against_lp, growth, markdown, medians, page, seconds_to, time_lines, trace
+from drivers import bench, cases
 from drivers.common import run
 from drivers.rivals import RIVALS
 
 KEYS = {"method", "family", "sites", "seed", "limit_seconds", "rel_gap", "command", "seconds", "cpu_seconds"}
 KEYS |= {"memory_mb", "bound", "incumbent", "gap", "outcome", "machine", "versions", "run", "commit", "warm_up_seconds"}
-TINY = ["--rows", "2", "--periods", "8", "--time-limit", "8", "--rel-gap", "0.05", "--ranks", "1"]
-CASE = bench.Case("fleet", 10, 60.0, 0.002, ())
+TINY = ["--sites", "2", "--periods", "8", "--time-limit", "8", "--rel-gap", "0.05", "--ranks", "1"]
+CASE = cases.Case("fleet", 10, 60.0, 0.002, ())
 
 
 def done(code: int = 0, overdue: bool = False, err: str = "", seconds: float = 60.0) -> Measured:
@@ -37,8 +39,9 @@ def lines(path: Path) -> list[dict[str, object]]:
 
 
 def table_of(text: str) -> list[list[str]]:
-    """Cells of the table in a page, the rule left out."""
-    found = [line for line in text.splitlines() if line.startswith("|")]
+    """Cells of the first table in a page, the rule left out."""
+    lines = dropwhile(lambda line: not line.startswith("|"), text.splitlines())
+    found = list(takewhile(lambda line: line.startswith("|"), lines))
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in found[:1] + found[2:]]
 
 
@@ -80,15 +83,21 @@ def test_every_rival_bounds_the_optimum(name: str, tmp_path: Path) -> None:
     instance = generate("small", seed=4)
     optimum = solve_extensive(instance).incumbent
     build(instance).write_mps(tmp_path / "small.mps")
-    command = [sys.executable, "-m", "drivers.rivals", name, str(tmp_path / "small.mps"), "--time-limit", "60"]
+    write_instance(tmp_path / "small.h5", instance)
+    slow = RIVALS[name].kind == "baseline" or name == "highs-pdlp"
+    model, limit = f"small.{'h5' if RIVALS[name].kind == 'baseline' else 'mps'}", "8" if slow else "60"
+    command = [sys.executable, "-m", "drivers.rivals", name, str(tmp_path / model), "--time-limit", limit]
     finished = run_limited(command)
     said = bench.last_json(finished.stdout)
     assert finished.returncode == 0, finished.stderr
     assert said["bound"] is None or said["bound"] <= optimum + 1e-4 * abs(optimum)
-    if not RIVALS[name].relaxation:
+    kind = RIVALS[name].kind
+    if kind == "milp":
         assert said["incumbent"] == pytest.approx(optimum, rel=1e-3)
-    elif name != "pdlp":
+    elif "pdlp" not in name:
         assert said["bound"] is not None and said["incumbent"] is None
+    if kind == "baseline":
+        assert said["iterations"] > 3 and said["bound"] >= bench.last_json(finished.stdout.splitlines()[0])["bound"]
 
 
 def test_outcomes_say_what_was_not_found() -> None:
@@ -101,11 +110,12 @@ def test_outcomes_say_what_was_not_found() -> None:
     assert bench.our_outcome(CASE, done(3), proof | {"certified_bound": -110.0}) == "limit"
     assert bench.our_outcome(CASE, done(3, seconds=20.0), proof | {"certified_bound": -110.0}) == "ended early"
     nothing = {"status": "running", "bound": -5.0, "incumbent": None}
-    assert bench.rival_outcome(CASE, False, done(-9, overdue=True), nothing) == "no schedule in 60 s"
-    assert bench.rival_outcome(CASE, False, done(), nothing | {"incumbent": -4.0}) == "limit"
-    assert bench.rival_outcome(CASE, False, done(-9, True), nothing | {"incumbent": -4.0}) == "limit, ended by force"
-    assert bench.rival_outcome(CASE, True, done(-9, overdue=True), {}) == "no LP optimum in 60 s"
-    assert bench.rival_outcome(CASE, False, done(-9), nothing) == "failed: signal 9"
+    assert bench.rival_outcome(CASE, "scip", done(-9, overdue=True), nothing) == "no schedule in 60 s"
+    assert bench.rival_outcome(CASE, "scip", done(), nothing | {"incumbent": -4.0}) == "limit"
+    assert bench.rival_outcome(CASE, "scip", done(-9, True), nothing | {"incumbent": -4.0}) == "limit, ended by force"
+    assert bench.rival_outcome(CASE, "pdlp", done(-9, overdue=True), {}) == "no LP optimum in 300 s"
+    assert bench.rival_outcome(CASE, "textbook", done(), nothing) == "bound"
+    assert bench.rival_outcome(CASE, "scip", done(-9), nothing) == "failed: signal 9"
 
 
 def test_missing_numbers_are_dashes() -> None:
@@ -113,7 +123,7 @@ def test_missing_numbers_are_dashes() -> None:
     head, rule, line = markdown([row])
     assert len(head) == len(rule) == len(line)
     assert [cell.strip() for cell in line.replace("\\|", "!").strip("|").split("|")] == [
-        *("fleet", "10", "1", "scip", "60", "-", "-", "-", "-", "-", "a!b")
+        *("fleet", "10", "1", "scip", "60", *7 * "-", "a!b")
     ]
 
 
@@ -126,15 +136,73 @@ def test_medians_count_a_missing_gap_as_the_worst() -> None:
     assert ours["gap"] == 0.03 and ours["seconds"] is None and ours["outcome"] == "3 × limit"
 
 
-def test_milestones_of_a_log(tmp_path: Path) -> None:
-    log = tmp_path / "run.jsonl"
-    entries = [(1.0, -120.0, None), (2.0, -102.0, -100.0), (3.0, -105.0, -101.0), (4.0, -101.05, -101.0)]
+def test_milestones_and_trace_of_a_log() -> None:
+    entries = [(1.0, -120.0, None), (2.0, -102.0, -100.0), (3.0, -105.0, -101.0), (3.5, -105.0, None)]
+    entries.append((4.0, -101.05, -101.0))
     text = [json.dumps(dict(wall_seconds=s, bound=b, incumbent=c)) for s, b, c in entries]
-    log.write_text("\n".join([*text, '{"wall_sec']), "utf-8")
-    reached = seconds_to(log)
+    reached = seconds_to("\n".join([*text, '{"wall_sec']))
     assert reached["0.1"] == reached["0.03"] == 2.0 and reached["0.01"] == 3.0 and reached["0.0005"] == 4.0
-    assert "0.0003" not in reached
-    assert seconds_to(tmp_path / "none.jsonl") == {}
+    assert "0.0003" not in reached and seconds_to("") == {}
+    assert trace("\n".join(text)) == [
+        *([1.0, -120.0, None], [2.0, -102.0, -100.0], [3.0, -102.0, -101.0], [4.0, -101.05, -101.0])
+    ], "only what is better"
+    assert trace('{"status": "running", "bound": -5, "incumbent": null, "seconds": 2}') == [[2, -5, None]]
+    assert len(trace("\n".join(json.dumps(dict(seconds=k, bound=float(k))) for k in range(10_000)))) == 150
+
+
+def sample() -> list[dict[str, object]]:
+    """Rows as two runs would leave them: two sizes, an LP solver that ended and one that did not."""
+    facts = dict(machine=dict(cpu="some", cores=2), run="now", commit="abc", rel_gap=0.001, limit_seconds=60.0)
+    rows = []
+    for sites, reached in ((30, 10.0), (120, 40.0)):
+        case = dict(facts, family="fleet", sites=sites, seed=1)
+        ours = [[2.0, -150.0, None], [reached / 2, -100.05, -80.0], [reached, -100.0, -99.6]]
+        shares = dict(sites=[6.0, 2.0], idle=[0.0, 4.0])
+        rows += [
+            dict(case, method="decomp", seconds=60.0, bound=-100.0, incumbent=-99.6, gap=0.004, outcome="limit",
+                 seconds_to={"0.01": reached, "0.005": reached}, trace=ours, rank_seconds=shares),
+            dict(case, method="highs-ipm", seconds=100.0, bound=-100.0, outcome="LP bound",
+                 trace=[[100.0, -100.0, None]]),
+            dict(case, method="pdlp", seconds=300.0, bound=None, outcome="no LP optimum in 300 s", trace=[]),
+            dict(case, method="subgradient", seconds=60.0, bound=-100.5, outcome="bound",
+                 trace=[[3.0, -130.0, None], [9.0, -100.5, None]]),
+        ]  # fmt: skip
+    return rows
+
+
+def test_bounds_against_the_lp_optimum() -> None:
+    ours, ipm, subgradient, *_ = against_lp(sample())
+    assert (ours["method"], ours["short"], ours["within_1"], ours["within_01"]) == ("decomp", 0.0, 5.0, 5.0)
+    assert ours["speedup"] == 20.0
+    assert ipm["within_01"] == 100.0 and ipm.get("speedup") is None
+    assert subgradient["short"] == pytest.approx(0.005)
+    assert (subgradient["within_1"], subgradient["within_01"]) == (9.0, None)
+    assert against_lp([row for row in sample() if row["method"] != "highs-ipm"]) == []
+
+
+def test_growth_and_shares() -> None:
+    exponent, factor = growth(sample()) or (0, 0)
+    assert exponent == pytest.approx(1.0) and factor * 30**exponent == pytest.approx(10.0)
+    assert growth(sample()[:4]) is None
+    head, _, line, *_ = time_lines([sample()[0]])
+    assert head.split("|")[4].strip() == "sites" and [c.strip() for c in line.split("|")[4:6]] == ["66.7 %", "33.3 %"]
+    text = "\n".join(page(sample()))
+    assert "power 1.00" in text and "Where the time" in text and "20.0" in text
+
+
+def test_tables_and_plots_from_the_lines_of_several_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    for file, rows in zip(files, (sample()[:4], [sample()[0], *sample()[4:]]), strict=True):
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    assert run(bench.main, ["--show", *map(str, files), "-o", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.count("| pdlp ") == 2, "a row measured twice is shown once"
+    names = {"gap-fleet-30-1", "gap-fleet-120-1", "growth"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {f"{n}.{end}" for n in names for end in ("svg", "png")}
+    for path in (tmp_path / "out").glob("*.svg"):
+        assert path.read_text("utf-8").count("<path") > 5
+    files[0].write_text("{}\n", "utf-8")
+    assert run(bench.main, ["--show", str(files[0]), "-o", str(tmp_path / "out")]) == 2
+    assert "one.jsonl: line 1 is not a row of bench" in capsys.readouterr().err
 
 
 def test_without_a_model_the_rivals_rows_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +246,7 @@ def test_measured_memory_is_that_of_all_processes() -> None:
 
 
 def test_interrupted_it_shows_what_it_has(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "drivers.bench", "-o", str(tmp_path), *TINY, "--rows", "2,12,12"]
+    command = [sys.executable, "-m", "drivers.bench", "-o", str(tmp_path), *TINY, "--sites", "2,12,12"]
     command += ["--rivals", "none", "--rel-gap", "0.0001"]
     with subprocess.Popen(command, cwd=CHECKOUT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         rows = tmp_path / "bench.jsonl"
@@ -193,23 +261,30 @@ def test_interrupted_it_shows_what_it_has(tmp_path: Path) -> None:
 
 
 def test_plans() -> None:
-    def planned(*words: str) -> list[bench.Case]:
-        return bench.plan(bench.parser().parse_args(words))
+    def planned(*words: str) -> list[cases.Case]:
+        return cases.plan(bench.parser().parse_args(words))
 
-    assert [(case.sites, case.limit_seconds) for case in planned()] == [(10, 60), (30, 90)]
-    assert sum((1 + len(case.rivals)) * (case.limit_seconds + bench.GRACE_SECONDS) for case in planned()) < 20 * 60
-    assert max(case.sites for case in planned("--full")) == 1000
-    hundred, thousand = planned("--rows", "100,2000", "--time-limit", "7")
-    assert "pdlp" in hundred.rivals and "scip" not in hundred.rivals and hundred.limit_seconds == 7
+    assert [(case.sites, case.limit_seconds) for case in planned()] == [(10, 60), (30, 90), (100, 150)]
+    assert cases.left_out(planned()) == ["10-300s", "300", "1000", "swarm-100"]
+    assert planned("--full") == list(cases.ROWS.values()) and cases.left_out(planned("--full")) == []
+    assert planned("--rows", "300,swarm-100") == [cases.ROWS["300"], cases.ROWS["swarm-100"]]
+    hundred, thousand = planned("--sites", "100,2000", "--time-limit", "7")
+    assert "pdlp" in hundred.rivals and "scip" not in hundred.rivals and hundred.limit("scip") == 7
+    assert hundred.limit("pdlp") == cases.LP_SECONDS
     assert thousand.rivals == () and thousand.sites == 2000
-    [swarm] = planned("--rows", "50", "--family", "swarm", "--rivals", "scip", "--rel-gap", "0.5")
+    [swarm] = planned("--sites", "50", "--family", "swarm", "--rivals", "scip", "--rel-gap", "0.5")
     assert (swarm.family, swarm.rivals, swarm.rel_gap) == ("swarm", ("scip",), 0.5)
+    [ten] = planned("--rows", "10", "--skip", "lp,milp")
+    assert ten.rivals == ("subgradient", "cutting-planes", "textbook")
+    assert [case.rivals for case in planned("--skip", "rivals")] == [(), (), ()]
     with pytest.raises(bench.InputError, match="small"):
         planned("--full", "--family", "small")
-    assert planned("--full", "--family", "swarm") == [case for case in bench.FULL if case.family == "swarm"]
 
 
-@pytest.mark.parametrize("words", [["--rivals", "gurobi"], ["--rows", "ten"], ["--seeds", "-1"], ["--family", "x"]])
+@pytest.mark.parametrize(
+    "words",
+    [w.split() for w in ("--rivals gurobi", "--rows 11", "--sites ten", "--skip all", "--seeds -1", "--family x")],
+)
 def test_bad_arguments(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         bench.main(words)
