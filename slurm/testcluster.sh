@@ -34,7 +34,7 @@ free_port() {  # the first from $1 on where nobody listens
 
 configure() {
     local cores memory controller first second
-    cores=$(nproc) memory=$(awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
+    cores=$(getconf _NPROCESSORS_ONLN) memory=$(awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
     controller=$(free_port 16817) first=$(free_port $((controller + 1))) second=
     second=$(free_port $((first + 1)))
     cat >"$SLURM_CONF" <<END
@@ -49,6 +49,8 @@ SlurmctldLogFile=$folder/slurmctld.log
 SlurmdSpoolDir=$folder/%n
 SlurmdPidFile=$folder/%n.pid
 SlurmdLogFile=$folder/%n.log
+# MPICH names its shared memory by the job's number: no number twice, lest it meets what a killed job has left.
+FirstJobId=$(($(date +%s) % 60000000))
 # cred_expire is also how long a requeued job waits before it may start again.
 AuthType=auth/munge
 AuthInfo=socket=$folder/munge.socket,cred_expire=5
