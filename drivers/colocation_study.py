@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from decomp.instance import InputError
-from decomp.studies.colocation import Setting, Study, laws, truth
+from decomp.studies.colocation import Setting, Study, by_month
+from decomp.studies.laws import laws, truth
 from decomp.studies.market import DAY, FARMS, ZONES, Month, read_market
 from decomp.studies.pages import summary, write_csv, write_figures, write_files, write_text
 
@@ -59,14 +60,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = study.table()
     shares, ratios = study.by_share(), study.by_ratio()
     found = laws(study, shares, ratios, truth(study))
+    paces = study.by_pace()
+    months = by_month(setting, args.data, print) if args.data and args.days is None else []
     command = shlex.join(["python", "-m", "drivers.colocation_study", *(sys.argv[1:] if argv is None else argv)])
     write_csv(args.output / "table2.csv", rows)
     write_csv(args.output / "figures12.csv", shares, "saving", "benefit")
     write_csv(args.output / "figures34.csv", ratios, "saving", "benefit")
     write_csv(args.output / "laws.csv", found)
+    if months:
+        write_csv(args.output / "months.csv", months)
     write_files(args.output, study)
     write_figures(args.output, shares, ratios)
-    write_text(args.output / "summary.md", summary(study, command, rows, found, shares))
+    write_text(args.output / "summary.md", summary(study, command, rows, found, shares, paces, months))
     print((args.output / "summary.md").read_text("utf-8"))
     return 0
 

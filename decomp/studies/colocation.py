@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from decomp.accounts import account
-from decomp.extensive import solve_extensive
-from decomp.instance import Array, Instance
+from decomp.instance import Instance
 from decomp.result import Result, Schedule, Status
-from decomp.studies.market import DAY, Case, Market, Month, as_it_arrives, honest, instance_of
-from decomp.studies.window import Plan, cut, operate, plan, roll
+from decomp.studies.market import DAY, Case, Market, Month, as_it_arrives, honest, instance_of, read_market
+from decomp.studies.window import operate, plan, roll
 
 TARIFFS = ("wholesale", "retail")
 CONFIGURATIONS = ("no colocation", "colocation, no scheduling", "optimal colocation")
@@ -26,10 +26,9 @@ PAPER = {  # savings against no colocation
     ("retail", CONFIGURATIONS[1]): 0.582,
     ("retail", CONFIGURATIONS[2]): 0.645,
 }
-LOOK_AHEAD = 2.5e-3  # of the cost: how much a step of the curve may fall because a day at a time is planned
-Truth = tuple[str, int, float, float]  # tariff, day, net cost by the extensive form and by a plan, USD
 WIND_USD_PER_KW_YEAR = 196.8  # 1,968 USD/kW over 30 years at 6.7 %, and 43 USD/kW a year to run
 SHARES = tuple(k / 10 for k in range(11))
+PACES = (96, 24, 4)  # periods between plans: a day, six hours, an hour
 RATIOS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)  # wind power over the data centre's
 
 
@@ -86,12 +85,18 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Law:
-    """A law of the problem: whether it holds here (None: nothing here tests it) and the numbers behind that."""
+class MonthRow:
+    """One month of the year: what prices and wind were, and savings as in Table II."""
 
-    name: str
-    holds: bool | None
-    numbers: str
+    month: str
+    missing_prices: float
+    capacity_factor: float
+    real_time_usd_per_mwh: float
+    wind_usd_per_mwh: float
+    wholesale_arrives: float
+    wholesale_scheduled: float
+    retail_arrives: float
+    retail_scheduled: float
 
 
 @dataclass
@@ -205,156 +210,50 @@ class Study:
             self._bounds[case] = plan(inexact).relaxed
         return self._bounds[case]
 
+    def wind_worth(self) -> tuple[float, float]:
+        """Capacity factor of the wind; its mean real-time price weighted by output, USD/MWh."""
+        factor = self.market.wind_factor
+        return float(factor.mean()), float(factor @ self.market.real_time / max(factor.sum(), 1e-12))
 
-def days(instance: Instance) -> list[Instance]:
-    """The days of a month as instances of their own."""
-    return [cut(instance, start, start + DAY) for start in range(0, instance.n_periods, DAY)]
+    def gain_when_dear(self, share: float = 0.05) -> float:
+        """The part of the wholesale gain of scheduling, perfect foresight, in the periods with the highest prices."""
+        case = self.base("wholesale")
+        before, after = (self.run(case, foresight) for foresight in ("none", "perfect"))
+        gain = self.market.real_time * (before.import_mw - before.export_mw - after.import_mw + after.export_mw)[0]
+        dear = np.argsort(-self.market.real_time, kind="stable")[: round(share * len(gain))]
+        return float(gain[dear].sum() / gain.sum()) if abs(gain.sum()) > 1e-9 else 0.0
+
+    def by_pace(self, paces: Sequence[int] = PACES) -> list[tuple[int, str, float]]:
+        """(periods between plans, tariff, savings with the forecast), seldom to often."""
+        found = []
+        for every in paces:
+            other = replace(self, setting=replace(self.setting, every=every), _known={})
+            found += [(every, point.tariff, point.saving) for point in other.sweep(self._bases(), ("forecast",))]
+        return found
+
+    def _bases(self) -> list[Case]:
+        return [self.base(tariff) for tariff in TARIFFS]
 
 
-def truth(study: Study) -> list[Truth]:
-    """The days with the lowest prices, by the extensive form and by a plan."""
-    order = np.argsort(study.market.real_time.reshape(-1, DAY).min(axis=1), kind="stable")[: study.setting.truth_days]
+def by_month(setting: Setting, data: Path, tell: Callable[[str], None]) -> list[MonthRow]:
+    """The twelve months of the year with perfect foresight, planned a day at a time."""
     rows = []
-    for tariff in TARIFFS:
-        for k in sorted(order.tolist()):
-            day = days(study.instance(study.base(tariff)))[k]
-            rows.append((tariff, k + 1, solve_extensive(day).incumbent, plan(day).cost))
-    return rows
-
-
-def laws(study: Study, shares: list[Point], ratios: list[Point], checked: Sequence[Truth]) -> list[Law]:
-    """The laws of the problem, and the agreement with the extensive form."""
-    return [
-        _truth_law(checked),
-        *_separation(ratios),
-        *_diminishing([p for p in shares if p.foresight == "perfect"]),
-        _curve_law(study),
-        _ban_law(study),
-        _peak_law(study),
-    ]
-
-
-def _truth_law(checked: Sequence[Truth]) -> Law:
-    off = max(_off(a, b) for _, _, a, b in checked)
-    name = "Windows are solved to the optimum of the extensive form, to 1e-6"
-    return Law(name, off <= 1e-6, f"{len(checked)} single days, largest relative difference {off:.1e}")
-
-
-def _separation(ratios: list[Point]) -> list[Law]:
-    """Wholesale separates: the load does not see the wind."""
-    points = [p for p in ratios if p.tariff == "wholesale"]
-    benefit = [p.benefit for p in points]
-    wind = np.array([p.wind_mw for p in points])
-    saved = np.array([p.alone_usd - p.arrives_usd for p in points])
-    per_mw = float(wind @ saved) / float(wind @ wind)
-    bent = float(np.abs(saved - per_mw * wind).max()) / points[0].alone_usd
-    spread = max(benefit) - min(benefit)
-    over = f"{wind.min():.0f}–{wind.max():.0f} MW of wind"
-    return [
-        Law(
-            "Wholesale: the benefit of scheduling does not depend on the wind's capacity, to 0.1 % of cost",
-            spread <= 1e-3,
-            f"{100 * min(benefit):.3f}–{100 * max(benefit):.3f} % of the cost without colocation over {over}",
-        ),
-        Law(
-            "Wholesale: what colocation saves is linear in the wind's capacity",
-            bent <= 1e-6,
-            f"{per_mw:,.0f} USD per MW, off the line by at most {bent:.1e} of the cost without colocation",
-        ),
-    ]
-
-
-def _diminishing(shares: list[Point]) -> list[Law]:
-    """Savings over the deferrable share."""
-    gains = {}
-    found = []
-    for tariff in TARIFFS:
-        points = [p for p in shares if p.tariff == tariff]
-        share, gain = np.array([p.deferrable for p in points]), np.array([p.benefit for p in points])
-        slope = np.diff(gain) / np.diff(share)
-        gains[tariff] = float(gain[-1] - gain[0])
-        found.append(
-            Law(
-                f"{tariff.capitalize()}: savings rise with the deferrable share, and flatten",
-                bool((np.diff(gain) >= -LOOK_AHEAD).all() and slope[-1] < 0.5 * slope[0]),
-                f"first {share[1] - share[0]:.0%} of the work: {slope[0]:+.3f} points of savings per point, "
-                f"last: {slope[-1]:+.3f}; {100 * gains[tariff]:.1f} points in all",
+    for number in range(1, 13):
+        month = replace(setting.month, month=f"{setting.month.start.year}-{number:02d}")
+        study = Study(read_market(month, data), replace(setting, month=month, every=DAY), tell)
+        wholesale, retail = study.sweep([study.base(tariff) for tariff in TARIFFS], ("perfect",))
+        capacity, worth = study.wind_worth()
+        rows.append(
+            MonthRow(
+                month=month.month,
+                missing_prices=study.market.missing,
+                capacity_factor=capacity,
+                real_time_usd_per_mwh=float(study.market.real_time.mean()),
+                wind_usd_per_mwh=worth,
+                wholesale_arrives=1.0 - wholesale.arrives_usd / wholesale.alone_usd,
+                wholesale_scheduled=wholesale.saving,
+                retail_arrives=1.0 - retail.arrives_usd / retail.alone_usd,
+                retail_scheduled=retail.saving,
             )
         )
-    found.append(
-        Law(
-            "Retail gains less from scheduling than wholesale, and its curve is flatter",
-            gains["retail"] < gains["wholesale"],
-            ", ".join(f"{tariff} {100 * gain:.1f} points" for tariff, gain in gains.items()),
-        )
-    )
-    return found
-
-
-def _curve_law(study: Study) -> Law:
-    """The power curve at negative prices, with nothing deferrable and with the usual share."""
-    real_time, lowered = study.market.real_time, 0.0
-    if real_time.min() >= 0:
-        lowered = float(np.quantile(real_time, 0.01))
-    market = replace(study.market, real_time=real_time - lowered)
-    burnt = promised = off = 0.0
-    for share in (0.0, study.setting.deferrable):
-        for day in days(instance_of(market, Case("wholesale", study.setting.wind_mw, share))):
-            found = plan(day)
-            off = max(off, _off(operated(day, found), found.cost))
-            if _off(found.cost, found.relaxed) > 1e-6:
-                burnt += found.burnt_mwh
-                promised += found.cost - found.relaxed
-    about = f"{(market.real_time < 0).mean():.2%} of the prices are negative"
-    about += f" (all lowered by {lowered:.2f} USD/MWh, as none was)" if lowered else ""
-    return Law(
-        "At negative prices the power curve as an inequality burns power for money; the exact one does not",
-        burnt > 0 and off <= 1e-6,
-        f"{about}; the inequality burns {burnt:,.1f} MWh and promises {promised:,.0f} USD that do not exist",
-    )
-
-
-def _ban_law(study: Study) -> Law:
-    """Days planned without the ban against what they cost when nothing is bought and sold at once."""
-    off = 0.0
-    for tariff in TARIFFS:
-        for day in days(study.instance(study.base(tariff))):
-            found = plan(day)
-            off = max(off, _off(operated(day, found), found.cost))
-    return Law(
-        "The ban on importing and exporting at once is redundant when buying is not cheaper than selling",
-        off <= 1e-6,
-        f"planned without it, every day costs what it costs with it: largest relative difference {off:.1e}",
-    )
-
-
-def operated(instance: Instance, found: Plan) -> float:
-    """What a window costs when its plan is carried out, USD."""
-    return account(instance, operate(instance, found.pool_gpu)).net_cost
-
-
-def _off(a: float, b: float) -> float:
-    return abs(a - b) / max(abs(a), 1.0)
-
-
-def _peak_law(study: Study) -> Law:
-    instance = study.instance(study.base("retail"))
-    rolled = roll(instance, DAY, DAY)
-    month = account(instance, rolled.schedule)
-    planned = sum(p.cost for p in rolled.plans)
-    charge = month.components["demand_charge"]
-    peaks = rolled.schedule.import_mw.reshape(-1, DAY).max(axis=1)
-    daily = float(instance.sites.demand_charge[0] * peaks.sum())
-    off = _off(month.net_cost, planned)
-    return Law(
-        "In a rolling run the demand charge counts only what exceeds the month's peak so far",
-        off <= 1e-9,
-        f"{charge:,.0f} USD for the month's {month.peak_mw[0]:.1f} MW; the windows' own costs add up to the month's, "
-        f"to {off:.1e}; charged anew every day it would be {daily:,.0f} USD",
-    )
-
-
-def wind_energy(market: Market) -> tuple[float, float]:
-    """Capacity factor of the wind; its mean price weighted by output, USD/MWh."""
-    factor: Array = market.wind_factor
-    return float(factor.mean()), float(factor @ market.real_time / max(factor.sum(), 1e-12))
+    return rows

@@ -68,7 +68,8 @@ class Month:
 class Market:
     """A month's series, (period): prices in USD/MWh, wind as a share of its capacity; and the site without either.
 
-    `site` is an instance in which all work is a stream that must be served at once.
+    `site` is an instance in which all work is a stream that must be served at once, `missing` the share of real-time
+    prices that were not recorded.
     """
 
     real_time: Array
@@ -76,6 +77,7 @@ class Market:
     wind_factor: Array
     site: Instance
     source: str
+    missing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def read_market(month: Month, data: Path | None) -> Market:
     source += f"{missing:.2%} of the real-time prices, zero in all zones at once, are missing: day-ahead instead; "
     source += ", ".join(f"{name} sha256:{digest}" for name, digest in sorted(library.used.items()))
     site = replace(market.site, start_utc=f"{horizon.start_utc:%Y-%m-%dT%H:%MZ}", source=source)
-    return Market(real_time, day_ahead, factor, site, source)
+    return Market(real_time, day_ahead, factor, site, source, missing)
 
 
 def _prices(library: Library, month: Month, horizon: Horizon) -> tuple[Array, Array, float]:
