@@ -232,7 +232,7 @@ def _beside_the_paper(study: Study, rows: Sequence[Row]) -> str:
     return f"""
 ## Beside the paper
 
-Which prices, which wind, which data centre and which tariff the paper used is not public here; what differs follows
+Which prices, which wind, which data centre and which tariff the paper used is not known here; what differs follows
 from them:
 
 - Under wholesale prices colocation saves what the wind earns. Here the wind yields {energy:,.0f} MWh, {share:.0%} of
