@@ -17,6 +17,7 @@ import numpy as np
 from decomp.faults import FaultBook, objection
 from decomp.hdf5 import PathLike
 from decomp.instance import Array, Generators, InputError, Sites
+from decomp.recourse import Given, Recourse
 from decomp.serial import Interrupted
 from decomp.site import Answer, Effort, Plan, SiteOracle
 from decomp.team import Team
@@ -27,18 +28,21 @@ SiteReader = Callable[[Array], tuple[Sites, Generators]]
 
 @dataclass(frozen=True)
 class Answers:
-    """One answer per site, in site order: arrays (S,) and load (S, T); load is NaN where a site failed."""
+    """One answer per site, in site order: arrays (S,); load and price (S, T); load is NaN where a site failed."""
 
     lower: Array
     load: Array
     cost: Array
     emissions: Array
+    price: Array
+    carbon_price: Array
     seconds: Array
 
     def __iter__(self) -> Any:
         for i in range(len(self.lower)):
             load = None if np.isnan(self.load[i, 0]) else self.load[i]
-            yield Answer(self.lower[i], load, self.cost[i], self.emissions[i], self.seconds[i])
+            price, carbon_price = self.price[i], float(self.carbon_price[i])
+            yield Answer(self.lower[i], load, self.cost[i], self.emissions[i], price, carbon_price, self.seconds[i])
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Crew:
             self.oracles = {
                 int(i): SiteOracle(sites, generators, k, period_h, carbon_price) for k, i in enumerate(self.own)
             }
+        self.recourses: dict[int, Recourse] = {}
 
     def _read_own(self, read: SiteReader) -> tuple[Sites, Generators]:
         """This rank's rows; if one rank cannot read its own, all say so together."""
@@ -120,7 +125,46 @@ class Crew:
         table = self.team.gather_rows(rows, self.owner)
         if table is None:
             return None
-        return Answers(table[:, 0], table[:, 4:], table[:, 1], table[:, 2], table[:, 3])
+        assert price is not None
+        same = np.full(self.n_sites, carbon_price)
+        return Answers(table[:, 0], table[:, 4:], table[:, 1], table[:, 2], price, same, table[:, 3])
+
+    def recourse(self, given: Given) -> Answers:
+        """Ask every site what a load under a carbon allowance costs. Root only."""
+        self.team.bcast(("recourse", None))
+        answers = self._recourse(given)
+        assert answers is not None
+        return answers
+
+    def _recourse(self, given: Given | None) -> Answers | None:
+        mine = self.team.scatter_rows(None if given is None else given.rows(), self.owner)
+        n = self.n_periods
+        rows = np.full((len(self.own), 2 * n + 5), np.nan)  # stays so where a site fails
+        with self.team.sheet.section("recourse"):
+            for k, i in enumerate(self.own):
+                given_here = Given.of(mine[k])
+                try:
+                    answer = self._recourse_of(int(i)).evaluate(given_here)
+                except Exception as error:
+                    wrong = f"recourse: {type(error).__name__}: {error}"
+                    self.faults.note(int(i), self.oracles[int(i)], wrong, given_here.drop_price, 0.0)
+                    continue
+                rows[k, :5] = answer.lower, answer.cost, answer.emissions, answer.carbon_price, answer.seconds
+                rows[k, 5 : 5 + n] = answer.price
+                if answer.load is not None:
+                    rows[k, 5 + n :] = answer.load
+        table = self.team.gather_rows(rows, self.owner)
+        if table is None:
+            return None
+        lower, cost, emissions, carbon_price, seconds = table[:, :5].T
+        return Answers(lower, table[:, 5 + n :], cost, emissions, table[:, 5 : 5 + n], carbon_price, seconds)
+
+    def _recourse_of(self, i: int) -> Recourse:
+        """The recourse of an own site, built when it is first needed."""
+        if i not in self.recourses:
+            o = self.oracles[i]
+            self.recourses[i] = Recourse(o.sites, o.generators, o.i, o.period_h, o.carbon_price)
+        return self.recourses[i]
 
     def _ask(self, i: int, price: Array, carbon_price: float) -> Answer:
         """The answer of an own site, or what its last duals prove if there is none that can be right."""
@@ -195,6 +239,8 @@ class Crew:
                 return
             if order == "evaluate":
                 self._evaluate(None, argument)
+            elif order == "recourse":
+                self._recourse(None)
             elif order == "dispatch":
                 self._dispatch(argument)
             elif order == "seconds":

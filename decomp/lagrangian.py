@@ -68,7 +68,7 @@ class LagrangianLoop:
         self.master.add(list(first))
         for factor in options.first_factors:
             self.master.add(list(crew.evaluate(factor * price, carbon_price)))
-        silent = np.flatnonzero(self.master.count == 0)
+        silent = np.flatnonzero(self.master.pool.count == 0)
         if len(silent):
             raise SiteFailure(f"site {silent[0]} has answered at none of the first prices, so there is no start")
         self.master.step = options.step

@@ -15,11 +15,12 @@ import numpy as np
 from decomp import kernels
 from decomp.coupling import FREE, REJECTED, Coupling
 from decomp.instance import Array
+from decomp.pool import Pool
 from decomp.site import Answer
 
 PASSES_PER_CHECK = 6
 ATOMS = 16  # runs a job's relaxed start may be spread over
-COLUMNS = 40  # columns kept per site
+COLUMNS = 40  # answers kept per site
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,11 @@ class Master:
         self.price, self.carbon_price = price.copy(), carbon_price
         scale = float(np.mean(np.abs(price))) + 1e-9
         self.weight = scale / np.maximum(coupling.capacity, 1e-3 * coupling.capacity.max())
-        self.carbon_weight = 50.0 / max(carbon_scale, 1e-9)
+        self.carbon_weight = 500.0 / max(carbon_scale, 1e-9)
         self.step = 1.0
-        self.loads = np.zeros((n_sites, COLUMNS, n))
-        self.cost = np.zeros((n_sites, COLUMNS))
-        self.emission = np.zeros((n_sites, COLUMNS))
+        self.pool = Pool(n_sites, n, COLUMNS)
         self.theta = np.zeros((n_sites, COLUMNS))
-        self.idle = np.zeros((n_sites, COLUMNS), dtype=np.int64)
         self.gram = np.zeros((n_sites, COLUMNS, COLUMNS))
-        self.count = np.zeros(n_sites, dtype=np.int64)
         self.routed = np.zeros((len(coupling.streams.site), n))
         self.pooled = np.zeros((len(coupling.pools.site), n))
         self.run = np.full((coupling.n_jobs, ATOMS), REJECTED)
@@ -79,27 +76,23 @@ class Master:
 
     @property
     def n_columns(self) -> int:
-        return int(self.count.sum())
+        return int(self.pool.count.sum())
 
     def add(self, answers: Sequence[Answer]) -> None:
-        """Take one answer per site as a column; a full site forgets the column idle for longest."""
+        """Take one answer per site into the pool; a full site forgets the one idle for longest."""
         for i, answer in enumerate(answers):
             if answer.load is not None:
-                self._add_column(i, answer.load, answer.cost, answer.emissions)
+                self._add_column(i, answer)
 
-    def _add_column(self, i: int, load: Array, cost: float, emissions: float) -> None:
-        m = int(self.count[i])
-        if m < COLUMNS:
-            k, self.count[i] = m, m + 1
-        else:
-            k = int(np.argmax(np.where(self.theta[i] > kernels.TINY, -1, self.idle[i])))
-            if self.theta[i, k] > kernels.TINY:
-                k = int(np.argmin(self.theta[i]))
-                self.theta[i, np.argmax(self.theta[i])] += self.theta[i, k]
-        self.loads[i, k], self.cost[i, k], self.emission[i, k] = load, cost, emissions
-        self.theta[i, k] = 1.0 if m == 0 else 0.0
-        self.idle[i, k] = 0
-        kernels.add_gram(self.loads, self.weight, self.gram, i, k, int(self.count[i]))
+    def _add_column(self, i: int, answer: Answer) -> None:
+        theta = self.theta[i]
+        first = self.pool.count[i] == 0
+        k = self.pool.slot(i, theta)
+        if theta[k] > kernels.TINY:
+            theta[np.argmax(theta)] += theta[k]
+        self.pool.put(i, k, answer)
+        theta[k] = 1.0 if first else 0.0
+        kernels.add_gram(self.pool.loads, self.weight, self.gram, i, k, int(self.pool.count[i]))
 
     def work_load(self) -> Array:
         """Load that routing, jobs and pools put on the sites, (S, T) GPU."""
@@ -111,20 +104,20 @@ class Master:
 
     def site_load(self) -> Array:
         """Load that the convexified site columns carry, (S, T) GPU."""
-        return np.einsum("sk,skt->st", self.theta, self.loads)
+        return np.einsum("sk,skt->st", self.theta, self.pool.loads)
 
     def emissions(self) -> float:
-        return float((self.theta * self.emission).sum())
+        return float((self.theta * self.pool.emission).sum())
 
     def model(self, price: Array, carbon_price: float) -> tuple[float, Array]:
         """Value of the column model at given prices, in all and by site: never below the true dual function."""
-        sites = kernels.site_values(price, carbon_price, self.loads, self.cost, self.emission, self.count)
+        sites = self.pool.least_value(price, carbon_price)
         fixed = (self.fixing.run, self.fixing.start)
         return float(sites.sum()) + self.coupling.dual_terms(price, carbon_price, fixed), sites
 
     def propose(self, centre: Array, centre_carbon: float, *, accuracy: float, max_passes: int) -> Proposal:
         """Solve the proximal subproblem around a centre until its own gap is `accuracy` of the promised rise."""
-        c, step = self.coupling, self.step
+        c, step, pool = self.coupling, self.step, self.pool
         carbon_step = step * self.carbon_weight if c.carbon_cap > 0 else 0.0
         price = centre + step * self.weight * (self.work_load() - self.site_load())
         carbon = np.array([0.0, centre_carbon, carbon_step, c.carbon_cap])
@@ -134,7 +127,7 @@ class Master:
         while True:
             for _ in range(PASSES_PER_CHECK):
                 kernels.site_pass(
-                    price, self.weight, step, self.loads, self.cost, self.emission, self.theta, self.count, self.gram,
+                    price, self.weight, step, pool.loads, pool.cost, pool.emission, self.theta, pool.count, self.gram,
                     carbon, 2 * COLUMNS,
                 )  # fmt: skip
                 kernels.stream_pass(price, self.weight, step, c.streams, self.routed)
@@ -149,7 +142,7 @@ class Master:
             slack = self._primal(price, centre, carbon, centre_carbon, carbon_step) - (value - penalty)
             if slack <= accuracy * max(value - penalty - base, 0.0) or done >= max_passes:
                 break
-        self.idle = np.where(self.theta > kernels.TINY, 0, self.idle + 1)
+        pool.used(self.theta)
         self.price, self.carbon_price = price, float(carbon[0])
         return Proposal(price, float(carbon[0]), value, sites, done)
 
@@ -163,7 +156,7 @@ class Master:
     ) -> float:
         """Value of the augmented Lagrangian at the current weights: an upper bound of the subproblem."""
         residual = (price - centre) / (self.step * self.weight)
-        total = self.work_cost() + float((self.theta * self.cost).sum())
+        total = self.work_cost() + float((self.theta * self.pool.cost).sum())
         total += float((residual * (centre + price)).sum()) / 2.0
         if carbon_step > 0:
             # max over the carbon price of price * excess - (price - centre)^2 / (2 step)
@@ -174,29 +167,21 @@ class Master:
     def work_cost(self) -> float:
         """Net cost of the current routing, runs and pools, USD."""
         c = self.coupling
-        served = np.zeros_like(c.streams.demand)
-        np.add.at(served, np.repeat(np.arange(len(c.streams.unserved)), np.diff(c.streams.ptr)), self.routed)
-        total = float((c.streams.cost[:, None] * self.routed).sum())
-        total += float((c.streams.unserved[:, None] * np.maximum(c.streams.demand - served, 0.0)).sum())
         padded = np.append(c.jobs.cost, 0.0)
-        total += float((self.share * padded[self.run]).sum())
-        done = np.zeros_like(c.pools.work)
-        np.add.at(done, np.repeat(np.arange(len(done)), np.diff(c.pools.ptr)), self.pooled.sum(axis=1))
-        short = np.maximum(c.pools.work - done, 0.0)
-        return total + float((np.where(np.isfinite(c.pools.penalty), c.pools.penalty, 0.0) * short).sum())
+        return c.flow_cost(self.routed, self.pooled) + float((self.share * padded[self.run]).sum())
 
     def pack(self) -> dict[str, Array]:
         """Where the master stands, for a checkpoint; the columns of all sites one after the other."""
-        used = np.arange(COLUMNS) < self.count[:, None]
+        used = np.arange(COLUMNS) < self.pool.count[:, None]
         return dict(
             price=self.price,
             weight=self.weight,
             column_site=np.nonzero(used)[0],
-            column_load=self.loads[used],
-            column_cost=self.cost[used],
-            column_emissions=self.emission[used],
+            column_load=self.pool.loads[used],
+            column_cost=self.pool.cost[used],
+            column_emissions=self.pool.emission[used],
             column_share=self.theta[used],
-            column_idle=self.idle[used],
+            column_idle=self.pool.idle[used],
             routed=self.routed,
             pooled=self.pooled,
             atom_run=self.run,
@@ -209,14 +194,15 @@ class Master:
     def unpack(self, packed: Mapping[str, Array]) -> None:
         """Go back to where `pack` was called; takes the arrays, which must be writable, for its own."""
         site = packed["column_site"]
-        self.count = np.bincount(site, minlength=len(self.price))
-        used = np.arange(COLUMNS) < self.count[:, None]
+        self.pool.count = np.bincount(site, minlength=len(self.price))
+        used = np.arange(COLUMNS) < self.pool.count[:, None]
         self.price, self.weight = packed["price"], packed["weight"]
-        self.loads[used], self.cost[used] = packed["column_load"], packed["column_cost"]
-        self.emission[used], self.theta[used] = packed["column_emissions"], packed["column_share"]
-        self.idle[used] = packed["column_idle"]
+        self.pool.loads[used], self.pool.cost[used] = packed["column_load"], packed["column_cost"]
+        self.pool.lower[used] = -np.inf  # a checkpoint is not believed
+        self.pool.emission[used], self.theta[used] = packed["column_emissions"], packed["column_share"]
+        self.pool.idle[used] = packed["column_idle"]
         for i, k in np.argwhere(used):
-            kernels.add_gram(self.loads, self.weight, self.gram, i, k, int(self.count[i]))
+            kernels.add_gram(self.pool.loads, self.weight, self.gram, i, k, int(self.pool.count[i]))
         self.routed, self.pooled = packed["routed"], packed["pooled"]
         self.run, self.start, self.share = packed["atom_run"], packed["atom_start"], packed["atom_share"]
         self.fixing = Fixing(packed["fixed_run"], packed["fixed_start"])

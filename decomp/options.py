@@ -154,6 +154,14 @@ class Recovery(Group):
 
 
 @dataclass(frozen=True)
+class Benders(Group):
+    """Routing and carbon allowances with the jobs fixed: Benders decomposition."""
+
+    max_iterations: int = option(40, "most iterations with the jobs fixed", low=0)
+    rel_gap: float = option(1e-4, "relative gap, sites relaxed, at which routing counts as settled", low=0, high=1)
+
+
+@dataclass(frozen=True)
 class Improvement(Group):
     """Neighbourhood search over clusters of sites."""
 
@@ -179,12 +187,13 @@ class Closing(Group):
 class Options(Group):
     """All options of a solve."""
 
-    method: str = option("hybrid", "method", choices=("lagrangian", "hybrid", "extensive"))
+    method: str = option("hybrid", "method", choices=("lagrangian", "benders", "hybrid", "extensive"))
     rel_gap: float = option(1e-3, "relative gap at which a solve stops", low=0, high=1)
     time_limit_seconds: float = option(np.inf, "wall seconds after which a solve stops", low=0)
     seed: int = option(0, "seed of every random choice", low=0)
     bundle: Bundle = group(Bundle)
     recovery: Recovery = group(Recovery)
+    benders: Benders = group(Benders)
     improvement: Improvement = group(Improvement)
     closing: Closing = group(Closing)
 

@@ -274,7 +274,7 @@ def dispatch_all(
     """Integral dispatch of sites (inference may be dropped at what it is worth); None where there is none."""
     c = loop.coupling
     inference, load = work.inference(c), work.load(c)
-    worth = _worth(loop, work, inference)
+    worth = inference_worth(loop, work, inference)
     effort = Effort(options.site_rel_gap, options.site_nodes)
     requests = [
         Dispatch(i, load[i], inference[i], worth[i], carbon_price, effort)
@@ -283,7 +283,7 @@ def dispatch_all(
     return crew.dispatch(requests)
 
 
-def _worth(loop: LagrangianLoop, work: Work, inference: Array) -> Array:
+def inference_worth(loop: LagrangianLoop, work: Work, inference: Array) -> Array:
     """Mean loss per GPU and period if inference is dropped at a site, (S, T) USD."""
     s = loop.coupling.streams
     owner = np.repeat(np.arange(len(s.unserved)), np.diff(s.ptr))

@@ -24,17 +24,20 @@ SIMULTANEOUS_MW = 1e-6
 
 @dataclass(frozen=True)
 class Answer:
-    """What a site says to prices: a proven lower bound, and a point that is a column, a cut and a bound term.
+    """What a site says to prices or to a load: a point of its relaxation, and a lower bound proved at prices.
 
-    `lower` <= min of cost + (carbon price) * emissions - price . load, USD. `load` (GPU, one per period),
-    `cost` (USD, energy only) and `emissions` (t) belong to one feasible point of the relaxation; `load` is
-    None when the solver failed, and `lower` is then the value of the last good dual vector at these prices.
+    `lower` <= min of cost + carbon_price * emissions - price . load, USD, at `price` (USD per GPU and period) and
+    `carbon_price` (USD/t). `load` (GPU, one per period), `cost` (USD, energy only) and `emissions` (t) belong
+    to one feasible point of the relaxation; `load` is None when the solver failed, and `lower` is then the value
+    of the last good dual vector at these prices.
     """
 
     lower: float
     load: Array | None
     cost: float
     emissions: float
+    price: Array
+    carbon_price: float
     seconds: float
 
 
@@ -127,11 +130,12 @@ class SiteOracle:
         point = self._run()
         lower = safe_bound(model, cost, self._duals)
         if point is None:
-            return Answer(lower, None, np.nan, np.nan, time.perf_counter() - started)
+            return Answer(lower, None, np.nan, np.nan, load_price, carbon_price, time.perf_counter() - started)
         x = np.clip(point, model.low, model.high)
         emissions = float(model.emission @ x)
         energy = float(model.cost @ x) + self.carbon_price * emissions
-        return Answer(lower, x[self.load].sum(axis=0), energy, emissions, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return Answer(lower, x[self.load].sum(axis=0), energy, emissions, load_price, carbon_price, seconds)
 
     def _costs(self, load_price: Array, carbon_price: float) -> Array:
         cost: Array = self.model.cost + (self.carbon_price + carbon_price) * self.model.emission
@@ -141,7 +145,8 @@ class SiteOracle:
     def fallback(self, load_price: Array, carbon_price: float) -> Answer:
         """What the last good dual vector proves at these prices, without a point; needs no solver."""
         lower = safe_bound(self.model, self._costs(load_price, carbon_price), self._duals)
-        return Answer(lower if np.isfinite(lower) else -np.inf, None, np.nan, np.nan, 0.0)
+        lower = lower if np.isfinite(lower) else -np.inf
+        return Answer(lower, None, np.nan, np.nan, load_price, carbon_price, 0.0)
 
     def _run(self) -> Array | None:
         """Primal point if HiGHS says optimal (a second try is cold); keeps the duals."""
@@ -177,7 +182,7 @@ class SiteOracle:
         block = Block()
         add_site(block, self.sites, self.generators, self.i, self.period_h)
         if allowance is not None:
-            _add_allowance(block, allowance, carbon_price)
+            add_allowance(block, allowance, carbon_price)
             carbon_price = 0.0
         model = block.finish()
         columns = model.columns
@@ -204,7 +209,7 @@ class SiteOracle:
         return Plan(values["load"], energy, emissions, values, time.perf_counter() - started)
 
 
-def _add_allowance(block: Block, allowance: float, price: float) -> None:
+def add_allowance(block: Block, allowance: float, price: float) -> None:
     """Emissions beyond the allowance are possible at a price, so that every load keeps an answer."""
     tonnes = np.concatenate(block.emission)
     emitting = np.flatnonzero(tonnes)

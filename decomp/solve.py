@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from decomp.benders import benders_finish
 from decomp.checkpoint import Checkpoint, Saver, resume
 from decomp.closing import close
 from decomp.coupling import Coupling
@@ -100,7 +101,7 @@ def _rows(tables: tuple[Sites, Generators], own: Array) -> tuple[Sites, Generato
 
 
 def lagrangian(run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None) -> LagrangianLoop:
-    """Bound, dive, finish; then improvement while the gap is open and time is left."""
+    """Bound, dive, finish; then, but for Benders alone, improvement while the gap is open and time is left."""
     instance, options = run.instance, run.options
     coupling = Coupling.of(instance)
     if saved:
@@ -115,7 +116,8 @@ def lagrangian(run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None) -> La
         if run.phase == "dive":
             dive(loop, options.recovery, lambda step: run.record(step, loop))
             settle(run, loop, crew, keep)
-        improve(run, loop, crew, keep)
+        if options.method != "benders":
+            improve(run, loop, crew, keep)
     return loop
 
 
@@ -135,13 +137,19 @@ def raise_bound(run: Run, loop: LagrangianLoop) -> None:
 
 
 def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> bool:
-    """With all jobs fixed: a few more iterations for the routing, then the integral finish. True if cheaper."""
-    started, phase, run.phase = process_seconds(), run.phase, "finish"
-    for _ in range(run.options.recovery.settle_iterations):
-        step = loop.iterate()
-        if run.record(step, loop) or step.converged(1e-5):
-            break
-    better = run.offer(finish(run.instance, loop, crew, run.options.recovery))
+    """With all jobs fixed: settle the routing, by prices or by Benders, then the integral finish. True if cheaper."""
+    started, phase = process_seconds(), run.phase
+    if run.options.method == "benders":
+        run.phase = "benders"
+        found = benders_finish(run.instance, loop, crew, run.options, lambda step: run.record(step, loop))
+    else:
+        run.phase = "finish"
+        for _ in range(run.options.recovery.settle_iterations):
+            step = loop.iterate()
+            if run.record(step, loop) or step.converged(1e-5):
+                break
+        found = finish(run.instance, loop, crew, run.options.recovery)
+    better = run.offer(found)
     run.record(None, loop)
     if better:
         keep(run.result())

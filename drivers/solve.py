@@ -26,7 +26,7 @@ from decomp.team import Team
 
 from .common import make_team, run
 
-METHODS = ("lagrangian", "hybrid", "extensive")
+METHODS = ("lagrangian", "benders", "hybrid", "extensive")
 PATIENCE = "give up when a rank keeps the others waiting for so long (default 600)"
 
 

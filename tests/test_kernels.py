@@ -147,8 +147,8 @@ def test_no_block_update_makes_the_augmented_lagrangian_worse(seed: int) -> None
     carbon = np.array([0.0, carbon_centre, carbon_step, c.carbon_cap])
     kernels.carbon_update(carbon, m.emissions() - c.budget if carbon_step > 0 else 0.0)
     passes: list[Callable[[], None]] = [
-        lambda: kernels.site_pass(price, m.weight, step, m.loads, m.cost, m.emission, m.theta, m.count, m.gram, carbon,
-                                  2 * COLUMNS),
+        lambda: kernels.site_pass(price, m.weight, step, m.pool.loads, m.pool.cost, m.pool.emission, m.theta,
+                                  m.pool.count, m.gram, carbon, 2 * COLUMNS),
         lambda: kernels.stream_pass(price, m.weight, step, c.streams, m.routed),
         lambda: kernels.job_pass(price, m.weight, step, c.jobs, m.fixing.run, m.run, m.start, m.share, 3),
     ]  # fmt: skip

@@ -34,9 +34,9 @@ def test_a_full_site_forgets_an_idle_column() -> None:
     for _ in range(COLUMNS + 5):
         loop.iterate()
     master = loop.master
-    assert (master.count == COLUMNS).all() and master.n_columns == COLUMNS * len(master.count)
-    assert master.theta.sum(axis=1) == pytest.approx(np.ones(len(master.count)))
-    full = np.einsum("skt,st,sqt->skq", master.loads, master.weight, master.loads)
+    assert (master.pool.count == COLUMNS).all() and master.n_columns == COLUMNS * len(master.theta)
+    assert master.theta.sum(axis=1) == pytest.approx(np.ones(len(master.theta)))
+    full = np.einsum("skt,st,sqt->skq", master.pool.loads, master.weight, master.pool.loads)
     assert master.gram == pytest.approx(full, rel=1e-9, abs=1e-9)
 
 

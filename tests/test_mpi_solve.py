@@ -29,6 +29,7 @@ rounds_per_finish = 2
 cluster_sites = 2
 """
 CASES = dict(fleet=dict(sites=6, periods=12, period_h=1.0), paper={})
+METHODS = dict(fleet="hybrid", paper="hybrid", benders="benders")  # the same fleet, by Benders
 SECONDS = 120.0
 
 
@@ -61,7 +62,9 @@ def solved(folder: Path, outcomes: Outcomes, mpirun: Callable[..., Any], family:
     """What n ranks make of an instance; every run is made once."""
     if (family, n) not in outcomes:
         out, log = folder / f"{family}{n}.result.h5", folder / f"{family}{n}.jsonl"
-        arguments = [folder / f"{family}.h5", "-o", out, "--log", log, "--options", folder / "options.toml"]
+        instance = folder / f"{'fleet' if family == 'benders' else family}.h5"
+        arguments = [instance, "-o", out, "--log", log, "--options", folder / "options.toml"]
+        arguments += ["--method", METHODS[family]]
         done = mpirun(n, "drivers.solve", *arguments, seconds=SECONDS)
         assert done.returncode in (0, 3), done.stderr
         lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -80,7 +83,9 @@ def arrays(result: Result) -> dict[str, Array]:
 
 
 # The paper's instance has three sites: on 7 ranks four have none.
-@pytest.mark.parametrize("family, n", [("fleet", 2), ("fleet", 3), ("fleet", 7), ("paper", 2), ("paper", 7)])
+@pytest.mark.parametrize(
+    "family, n", [("fleet", 2), ("fleet", 3), ("fleet", 7), ("benders", 3), ("paper", 2), ("paper", 7)]
+)
 def test_same_log_and_same_arrays(
     folder: Path, outcomes: Outcomes, mpirun: Callable[..., Any], family: str, n: int
 ) -> None:
