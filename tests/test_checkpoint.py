@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
+from conftest import CHECKOUT, find_mpiexec
 from decomp.certificate import check
 from decomp.checkpoint import read_checkpoint
 from decomp.families import generate
@@ -211,3 +214,38 @@ def test_every_damaged_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
         assert found.facts == right.facts
         for f in right.state.columns():
             assert np.array_equal(getattr(found.state, f.name), getattr(right.state, f.name))
+
+
+# ---------------------------------------------------------------- signals to a whole program
+
+
+@pytest.mark.parametrize("method, launcher", [("extensive", []), ("lagrangian", ["-n", "2"])])
+def test_the_signal_before_a_limit_ends_the_command_with_what_is_known(
+    tmp_path: Path, method: str, launcher: list[str]
+) -> None:
+    """What Slurm does: SIGUSR1 to the launcher; the command ends soon, with code 3, result and checkpoint."""
+    mpiexec = find_mpiexec()
+    if launcher and mpiexec is None:
+        pytest.skip("no mpiexec")
+    fleet, out, saved = tmp_path / "i.h5", tmp_path / "r.h5", tmp_path / "c.h5"
+    write_instance(fleet, generate("fleet", seed=1, sites=6, periods=48, period_h=0.5))
+    arguments = [fleet, "-o", out, "--method", method, "--rel-gap", 0]
+    arguments += ["--checkpoint", saved] if method == "lagrangian" else []
+    runner = ["-m", "mpi4py", "-m"] if launcher else ["-m"]
+    command = [*([str(mpiexec), *launcher] if launcher else []), sys.executable, *runner, "drivers.solve"]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [*command, *map(str, arguments)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(("bound ", "mip ")):
+                break
+        process.send_signal(signal.SIGUSR1)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 3, said
+    assert said.startswith("stopped with ") and said.count("\n") == 1
+    result = read_result(out)
+    assert result.status is Status.LIMIT and np.isfinite(result.bound)
+    if method == "lagrangian":
+        assert read_result(saved).log == result.log and [line.phase for line in result.log][-1] == "bound"
