@@ -32,7 +32,7 @@ from decomp.hdf5 import (
 from decomp.improvement import Neighbours, Search
 from decomp.instance import DIMENSIONS, Array, InputError, Instance, Table, var
 from decomp.lagrangian import LagrangianLoop
-from decomp.options import Improvement, Options
+from decomp.options import Options
 from decomp.progress import process_seconds
 from decomp.recovery import Incumbent, fixing_of
 from decomp.result import Iteration, Result
@@ -140,7 +140,7 @@ def _facts(run: Run, loop: LagrangianLoop) -> str:
             carbon_price=dict(
                 master=loop.master.carbon_price, centre=loop.centre.carbon_price, proof=run.proof.carbon_price
             ),
-            stronger=run.stronger is not None,
+            stronger=run.stronger is not None and run.stronger[0] >= run.bound,
             search=search,
         )
     )
@@ -236,15 +236,15 @@ def resume(saved: Checkpoint, run: Run, coupling: Coupling, crew: Crew) -> Lagra
     if facts["stronger"]:
         run.strengthen(saved.result.bound, saved.result.dual)
     if facts["search"] is not None:
-        run.search = _search(facts["search"], state["tried"], coupling, run.options.improvement)
+        run.search = _search(facts["search"], state["tried"], coupling)
+        if run.phase == "improve" and run.search.stale >= run.options.improvement.stale_finishes:
+            run.search.stale = 0  # it had given up, and whoever resumes it wants more
     run.loop = loop
     return loop
 
 
-def _search(facts: dict[str, Any], tried: Array, coupling: Coupling, options: Improvement) -> Search:
-    """The search over clusters; one that had given up may try again."""
+def _search(facts: dict[str, Any], tried: Array, coupling: Coupling) -> Search:
     rng = np.random.default_rng()
     rng.bit_generator.state = facts["random"]
     neighbours = Neighbours(Neighbours.of(coupling).shared, tried)
-    stale = facts["stale"] if facts["stale"] < options.stale_finishes else 0
-    return Search(neighbours, rng, facts["size"], stale, facts["rounds"])
+    return Search(neighbours, rng, facts["size"], facts["stale"], facts["rounds"])

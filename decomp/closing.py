@@ -22,7 +22,10 @@ def close(run: Run, loop: LagrangianLoop, keep: Keep) -> None:
     run.phase = "whole"
     start = None if run.incumbent is None else run.incumbent.schedule
     seconds = min(options.seconds, run.seconds_left())
-    answer = solve_extensive(instance, time_limit=seconds, rel_gap=run.options.rel_gap, start=start)
+    loop.crew.wait()
+    answer = solve_extensive(
+        instance, time_limit=seconds, rel_gap=run.options.rel_gap, start=start, stop=lambda: run.team.signalled
+    )
     if answer.schedule is not None:
         fixing = fixing_of(loop.coupling, answer.schedule)
         run.offer(Incumbent(answer.schedule, answer.incumbent, fixing))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -233,10 +234,15 @@ class Crew:
 
     def serve(self) -> None:
         """Do what the root says until it says stop."""
+        patience: AbstractContextManager[None] = nullcontext()
         while True:
-            order, argument = self.team.bcast(None)
+            with patience:
+                order, argument = self.team.bcast(None)
+            patience = self.team.patient() if order == "wait" else nullcontext()
             if order == "stop":
                 return
+            if order == "wait":
+                continue
             if order == "evaluate":
                 self._evaluate(None, argument)
             elif order == "recourse":
@@ -248,6 +254,10 @@ class Crew:
             else:
                 work, what = argument
                 self.team.map_tasks(work, what=what)
+
+    def wait(self) -> None:
+        """Until the next order the root is busy alone, and nobody is to give up on it. Root only."""
+        self.team.bcast(("wait", None))
 
     def dismiss(self) -> None:
         """Let the other ranks leave `serve`. Root only."""

@@ -24,6 +24,7 @@ from decomp.master import Fixing
 from decomp.options import Recovery
 from decomp.restriction import restrict
 from decomp.result import Schedule
+from decomp.serial import Interrupted
 from decomp.site import Effort, Plan
 
 CARBON_ROUNDS = 12
@@ -139,21 +140,29 @@ def finish(instance: Instance, loop: LagrangianLoop, crew: Crew, options: Recove
     if not len(wrong) and not kept:
         wrong = np.argsort(-emissions_t(instance, schedule), kind="stable")[:1]
     if len(wrong):
-        repaired = repair(instance, schedule, wrong, options)
+        repaired = repair(instance, crew, schedule, wrong, options)
         if repaired is None:
             return None
         schedule = repaired
     return Incumbent(schedule, account(instance, schedule).net_cost, fixing_of(loop.coupling, schedule))
 
 
-def repair(instance: Instance, schedule: Schedule, wrong: Array, options: Recovery) -> Schedule | None:
+def repair(instance: Instance, crew: Crew, schedule: Schedule, wrong: Array, options: Recovery) -> Schedule | None:
     """Plan the sites that went wrong anew, their jobs included, with ever more sites around them; None if in vain."""
     from decomp.extensive import solve_extensive  # pyomo takes seconds to import, and is rarely needed here
 
     sites = wrong
+    crew.wait()
     while True:
         part = restrict(instance, schedule, sites)
-        answer = solve_extensive(part.instance, time_limit=options.repair_seconds, rel_gap=options.repair_gap)
+        answer = solve_extensive(
+            part.instance,
+            time_limit=options.repair_seconds,
+            rel_gap=options.repair_gap,
+            stop=lambda: crew.team.signalled,
+        )
+        if crew.team.signalled:
+            raise Interrupted
         if answer.schedule is not None:
             return part.merge(schedule, answer.schedule)
         if len(sites) == instance.n_sites:

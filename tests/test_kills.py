@@ -26,7 +26,7 @@ from drivers.check import main as check
 KILLS = int(os.environ.get("DECOMP_KILLS", "3"))
 RANKS = 3
 GONE_SECONDS = 30.0
-LATEST_SECONDS = 15.0  # of the moment of the kill; the run would go on for much longer
+START_SECONDS, LATEST_SECONDS = 4.0, 8.0  # of the kill: after the start, or after the first checkpoint
 OPTIONS = "rel_gap = 0.0\n[improvement]\nstale_finishes = 100\n"
 
 
@@ -77,11 +77,14 @@ def test_killed_and_resumed(folder: Path, mpirun: Callable[..., Any], kill: int,
     common = [str(folder / "fleet.h5"), "-o", str(out), "--options", str(folder / "o.toml"), "--checkpoint", str(saved)]
     program = [sys.executable, "-m", "mpi4py", "-m", "drivers.solve", *common, "--checkpoint-seconds", "1"]
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
-    moment, victim = chance.uniform(0.5, LATEST_SECONDS), str(chance.randrange(RANKS))
+    early, victim = kill % 5 == 4, str(chance.randrange(RANKS))
+    moment = chance.uniform(0.5, START_SECONDS if early else LATEST_SECONDS)
     with subprocess.Popen(
         [str(find_mpiexec()), "-n", str(RANKS), *program],
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     ) as run:  # fmt: skip
+        while not early and not saved.exists() and run.poll() is None:
+            time.sleep(0.05)
         time.sleep(moment)
         family = descendants(run.pid)
         ranks = {rank: process for process, rank in family.items() if rank}
