@@ -37,7 +37,8 @@ def instance() -> Instance:
 
 
 def options(**values: Any) -> Options:
-    made: Options = Options.from_dict({"rel_gap": 0.0, "improvement": {"stale_finishes": 1}} | values)
+    usual = dict(method="lagrangian", rel_gap=0.0, improvement=dict(stale_finishes=1))
+    made: Options = Options.from_dict({**usual, **values})
     return made
 
 
@@ -131,6 +132,16 @@ def test_another_gap_and_time_limit_are_free(tmp_path: Path) -> None:
     path = interrupted(tmp_path, "improve")
     assert resumed(path, rel_gap=0.9).status is Status.GAP_REACHED
     assert resumed(path, time_limit_seconds=0.0).incumbent <= read_result(path).incumbent
+
+
+def test_another_method_goes_on_from_it_and_its_bound_is_kept(tmp_path: Path) -> None:
+    first, second = interrupted(tmp_path, "improve"), tmp_path / "second.h5"
+    hybrid, saved = options(method="hybrid"), read_checkpoint(first, instance(), options())
+    closed = solve(instance(), Serial(), hybrid, saved=saved, checkpoint=(second, 1e9))
+    assert closed is not None and closed.log[-1].phase == "whole" and closed.bound > read_result(first).bound
+    again = solve(instance(), Serial(), hybrid, saved=read_checkpoint(second, instance(), hybrid))
+    assert again is not None and (again.bound, again.incumbent) == (closed.bound, closed.incumbent)
+    assert again.log == closed.log  # nothing was left to do
 
 
 def test_bound_and_cost_are_established_anew(tmp_path: Path) -> None:
