@@ -8,8 +8,8 @@ A site that fails is an answer with a flag, never an exception between two colle
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,7 @@ class Crew:
         carbon_price: float = 0.0,
         beside: PathLike | None = None,
     ):
-        self.team, self.n_sites, self.n_periods = team, n_sites, n_periods
+        self.team, self.n_sites, self.n_periods, self.carbon_price = team, n_sites, n_periods, carbon_price
         self.owner = np.arange(n_sites) % team.size
         self.own = np.flatnonzero(self.owner == team.rank)
         self.faults = FaultBook(beside)
@@ -113,6 +113,23 @@ class Crew:
         answers = self._evaluate(price, carbon_price)
         assert answers is not None
         return answers
+
+    @contextmanager
+    def weighing(self, money: float, carbon: float) -> Iterator[None]:
+        """Inside, `evaluate` weighs the sites' costs by `money` and their emissions by `carbon` (USD/t). Root only."""
+        self._order_weights(money, carbon)
+        try:
+            yield
+        finally:
+            self._order_weights(1.0, self.carbon_price)
+
+    def _order_weights(self, money: float, carbon: float) -> None:
+        self.team.bcast(("weigh", (money, carbon)))
+        self._weigh(money, carbon)
+
+    def _weigh(self, money: float, carbon: float) -> None:
+        for oracle in self.oracles.values():
+            oracle.weigh(money, carbon)
 
     def _evaluate(self, price: Array | None, carbon_price: float) -> Answers | None:
         mine = self.team.scatter_rows(price, self.owner)
@@ -189,6 +206,17 @@ class Crew:
             self.faults.note(r.site, oracle, f"dispatch: {type(error).__name__}: {error}", r.drop_price, r.carbon_price)
             return None
 
+    def shortages(self) -> Array:
+        """Proven least energy, MWh, by which each site (S,) misses its power balance at every load. Root only."""
+        self.team.bcast(("shortages", None))
+        found = self._shortages()
+        assert found is not None
+        return found[:, 0]
+
+    def _shortages(self) -> Array | None:
+        rows = np.array([[self.oracles[int(i)].shortage()] for i in self.own]).reshape(len(self.own), 1)
+        return self.team.gather_rows(rows, self.owner)
+
     def dispatch(self, requests: Sequence[Dispatch]) -> list[Plan | None]:
         """Integral dispatch for several sites, each at its owner; in the order asked. Root only.
 
@@ -247,6 +275,10 @@ class Crew:
                 self._evaluate(None, argument)
             elif order == "recourse":
                 self._recourse(None)
+            elif order == "weigh":
+                self._weigh(*argument)
+            elif order == "shortages":
+                self._shortages()
             elif order == "dispatch":
                 self._dispatch(argument)
             elif order == "seconds":

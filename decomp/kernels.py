@@ -204,14 +204,20 @@ def job_pass(price, weight, step, rows, fixed, run, start, share, n_inner):
                         slot = q
                         share[j, q], run[j, q], start[j, q] = 0.0, k, s
                         break
-            if slot < 0:
-                break
+            full = slot < 0
+            if full:  # the smallest share gives way as a whole, if that is for the better
+                worst = np.argmin(share[j])
+                worst_value = run_value(price, rows, j, run[j, worst], start[j, worst])
             kw, sw = run[j, worst], start[j, worst]
             curve = run_overlap(weight, rows, j, k, s, k, s) + run_overlap(weight, rows, j, kw, sw, kw, sw)
             curve -= 2.0 * run_overlap(weight, rows, j, k, s, kw, sw)
             curve *= step * rows.gpus[j] * rows.gpus[j]
             move = share[j, worst]
-            if curve * move > worst_value - value:
+            if full and curve * move > 2.0 * (worst_value - value):
+                break
+            if full:
+                slot, run[j, worst], start[j, worst] = worst, k, s
+            elif curve * move > worst_value - value:
                 move = (worst_value - value) / curve
             share[j, slot] += move
             share[j, worst] -= move

@@ -63,6 +63,19 @@ class Dual(Table):
     form: str = "load"
 
 
+@dataclass(frozen=True, eq=False)
+class Ray(Table):
+    """Multipliers with which a sum is positive that no schedule makes so: proof that there is no schedule.
+
+    The sum is the bound of form "load" with every amount of money zero: the sites' lower bounds, the closed-form
+    terms of streams, jobs and pools, and minus `carbon_weight` times the budget. A dual ray of the problem.
+    """
+
+    load_price: Array = var("site,period", "1/(GPU h)", "weight of load at the site")
+    site_lower: Array = var("site", "1", "proven lower bound of the site problem at these weights")
+    carbon_weight: float = 0.0
+
+
 @dataclass(frozen=True)
 class Iteration:
     """One line of the log: what the table, the stopping rules and the tests read. USD, seconds."""
@@ -85,7 +98,7 @@ class Iteration:
 
 @dataclass(frozen=True)
 class Result:
-    """What a solve returns; bound and incumbent are net cost in USD."""
+    """What a solve returns; bound and incumbent are net cost in USD. `ray` proves that there is no schedule."""
 
     status: Status
     bound: float
@@ -94,6 +107,7 @@ class Result:
     dual: Dual | None
     log: tuple[Iteration, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    ray: Ray | None = None
 
     @property
     def gap_abs(self) -> float:

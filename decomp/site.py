@@ -20,6 +20,7 @@ from decomp.compact import relaxed_site
 from decomp.instance import Array, Generators, Sites
 
 SIMULTANEOUS_MW = 1e-6
+MOST_MISSED_MW = 1e6
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ class SiteOracle:
     def __init__(self, sites: Sites, generators: Generators, i: int, period_h: float, carbon_price: float = 0.0):
         self.sites, self.generators, self.i, self.period_h = sites, generators, i, period_h
         self.carbon_price = carbon_price
+        self._weights = 1.0, carbon_price
         self.model = relaxed_site(sites, generators, i, period_h)
         self.load = np.stack([where for name, where in self.model.columns.items() if name.startswith("load")])
         self.solver = to_highs(self.model)
@@ -121,6 +123,12 @@ class SiteOracle:
         # Prices on load and carbon reach these columns only.
         self._priced = np.union1d(self.load, np.flatnonzero(self.model.emission)).astype(np.int32)
         self._duals = np.zeros(len(self.model.row_low))
+
+    def weigh(self, money: float, carbon: float) -> None:
+        """From now on `evaluate` weighs the site's cost by `money`, not 1, and prices a tonne at `carbon` (USD/t)."""
+        self._weights = money, carbon
+        every = np.arange(len(self.model.cost), dtype=np.int32)
+        self.solver.changeColsCost(len(every), every, money * self.model.cost)
 
     def evaluate(self, load_price: Array, carbon_price: float) -> Answer:
         """Cheapest point of the relaxation at prices on load (USD per GPU and period) and carbon (USD/t)."""
@@ -133,12 +141,14 @@ class SiteOracle:
             return Answer(lower, None, np.nan, np.nan, load_price, carbon_price, time.perf_counter() - started)
         x = np.clip(point, model.low, model.high)
         emissions = float(model.emission @ x)
-        energy = float(model.cost @ x) + self.carbon_price * emissions
+        money, carbon = self._weights
+        energy = money * float(model.cost @ x) + carbon * emissions
         seconds = time.perf_counter() - started
         return Answer(lower, x[self.load].sum(axis=0), energy, emissions, load_price, carbon_price, seconds)
 
     def _costs(self, load_price: Array, carbon_price: float) -> Array:
-        cost: Array = self.model.cost + (self.carbon_price + carbon_price) * self.model.emission
+        money, carbon = self._weights
+        cost: Array = money * self.model.cost + (carbon + carbon_price) * self.model.emission
         cost[self.load] -= load_price
         return cost
 
@@ -147,6 +157,21 @@ class SiteOracle:
         lower = safe_bound(self.model, self._costs(load_price, carbon_price), self._duals)
         lower = lower if np.isfinite(lower) else -np.inf
         return Answer(lower, None, np.nan, np.nan, load_price, carbon_price, 0.0)
+
+    def shortage(self) -> float:
+        """Proven least energy, MWh, by which the site misses its power balance at every load; 0 where it need not."""
+        block = Block()
+        add_site(block, self.sites, self.generators, self.i, self.period_h, relaxed=True)
+        n = self.load.shape[1]
+        balance = np.arange(block.n_rows - n, block.n_rows)
+        for name, sign in (("lacking", 1.0), ("surplus", -1.0)):
+            block.add_entries(balance, block.add_columns(name, n, 0.0, MOST_MISSED_MW), sign)
+        model = block.finish()
+        cost = np.zeros_like(model.cost)
+        cost[model.columns["lacking"]] = cost[model.columns["surplus"]] = self.period_h
+        solver = to_highs(Model(**{**model.__dict__, "cost": cost}))
+        solver.run()
+        return max(safe_bound(model, cost, np.array(solver.getSolution().row_dual)), 0.0)
 
     def _run(self) -> Array | None:
         """Primal point if HiGHS says optimal (a second try is cold); keeps the duals."""

@@ -46,7 +46,7 @@ from decomp.instance import (
     Sites,
     Streams,
 )
-from decomp.result import Dual, Iteration, Result, Schedule, Status
+from decomp.result import Dual, Iteration, Ray, Result, Schedule, Status
 from decomp.validate import parse_utc, validate, validate_coupling, validate_scalars, validate_sites
 
 INSTANCE = "decomp instance"
@@ -120,11 +120,13 @@ def write_result(
         numbers = {name: float(getattr(result, name)) for name in ("bound", "incumbent", "gap_abs", "gap_rel")}
         provenance = json.dumps(result.provenance, sort_keys=True, default=_plain)
         write_attributes(file, status=result.status.value, **numbers, provenance=provenance)
-        for name, table in (("schedule", result.schedule), ("dual", result.dual)):
+        for name, table in (("schedule", result.schedule), ("dual", result.dual), ("ray", result.ray)):
             if table is not None:
                 write_table(file, name, table)
         if result.dual is not None:
             write_attributes(file["dual"], carbon_price=float(result.dual.carbon_price), form=result.dual.form)
+        if result.ray is not None:
+            write_attributes(file["ray"], carbon_weight=float(result.ray.carbon_weight))
         _write_log(file.create_group("log", track_order=True), result.log)
         extend(file)
 
@@ -263,6 +265,9 @@ def read_result(path: PathLike) -> Result:
         if "dual" in file:
             scalars = {n: read_attribute(file["dual"], n, t) for n, t in (("carbon_price", float), ("form", str))}
             dual = read_table(file, "dual", Dual, sizes, **scalars)
+        ray = None
+        if "ray" in file:
+            ray = read_table(file, "ray", Ray, sizes, carbon_weight=read_attribute(file["ray"], "carbon_weight", float))
         try:
             provenance = json.loads(read_attribute(file, "provenance", str))
         except ValueError as error:
@@ -275,6 +280,7 @@ def read_result(path: PathLike) -> Result:
             dual=dual,
             log=_read_log(file),
             provenance=provenance,
+            ray=ray,
         )
 
 
