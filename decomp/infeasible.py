@@ -113,9 +113,7 @@ def without_money(instance: Instance) -> Instance:
     )
 
 
-def _converged(
-    coupling: Coupling, crew: Crew, price: Array, options: Bundle, stop: Callable[[], bool]
-) -> DualPoint:
+def _converged(coupling: Coupling, crew: Crew, price: Array, options: Bundle, stop: Callable[[], bool]) -> DualPoint:
     """Without money much is a tie, and the master takes more passes to settle."""
     loop = LagrangianLoop(coupling, crew, price, 0.0, replace(options, max_passes=PASSES))
     for _ in range(options.max_iterations):

@@ -126,11 +126,18 @@ def place_work(loop: LagrangianLoop) -> Work:
     return Work(master.fixing, routed, pooled, room)
 
 
-def finish(instance: Instance, loop: LagrangianLoop, crew: Crew, options: Recovery) -> Incumbent | None:
+def finish(
+    instance: Instance,
+    loop: LagrangianLoop,
+    crew: Crew,
+    options: Recovery,
+    doubtful: Callable[[], None] | None = None,
+) -> Incumbent | None:
     """Settle the dispatch of every site for the placed work, within the carbon budget.
 
     Where that fails, because a site cannot power what it was given, work that must be done found no room, or
     the budget cannot be kept, some sites are planned anew as one small model. None if that does not help either.
+    `doubtful` is called before that is tried: there may be no schedule at all.
     """
     work = place_work(loop)
     plans, kept = settle_carbon(instance, loop, crew, work, options)
@@ -140,6 +147,8 @@ def finish(instance: Instance, loop: LagrangianLoop, crew: Crew, options: Recove
     if not len(wrong) and not kept:
         wrong = np.argsort(-emissions_t(instance, schedule), kind="stable")[:1]
     if len(wrong):
+        if doubtful is not None:
+            doubtful()
         repaired = repair(instance, crew, schedule, wrong, options)
         if repaired is None:
             return None

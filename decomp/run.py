@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from decomp.improvement import Search
+from decomp.infeasible import Infeasible
 from decomp.instance import Instance
 from decomp.lagrangian import DualPoint, LagrangianLoop, Step
 from decomp.options import Options
@@ -38,6 +39,7 @@ class Run:
         self.proof: DualPoint | None = None
         self.stronger: tuple[float, Dual | None] | None = None
         self.incumbent: Incumbent | None = None
+        self.infeasible: Infeasible | None = None
         self.phase = "bound"
         self.loop: LagrangianLoop | None = None
         self.search: Search | None = None
@@ -137,6 +139,10 @@ class Run:
 
     def result(self) -> Result:
         """What is known now."""
+        facts = provenance(self.instance, self.options, self.team.size) | {"rank_seconds": self.rank_seconds}
+        if self.infeasible is not None:
+            facts, log = facts | {"reason": str(self.infeasible)}, tuple(self.log)
+            return Result(Status.INFEASIBLE, np.inf, np.inf, None, None, log, facts, self.infeasible.ray)
         status = Status.GAP_REACHED if self.gap <= self.options.rel_gap else Status.LIMIT
         dual = dual_of(self.instance, self.proof) if self.proof else None
         if self.stronger and self.stronger[0] >= self.bound:
@@ -148,7 +154,7 @@ class Run:
             schedule=self.incumbent.schedule if self.incumbent else None,
             dual=dual,
             log=tuple(self.log),
-            provenance=provenance(self.instance, self.options, self.team.size) | {"rank_seconds": self.rank_seconds},
+            provenance=facts,
         )
 
 

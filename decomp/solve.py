@@ -19,6 +19,7 @@ from decomp.coupling import Coupling
 from decomp.crew import Crew, SiteReader
 from decomp.hdf5 import PathLike
 from decomp.improvement import Neighbours, Search, improve_round
+from decomp.infeasible import Infeasible, refuse
 from decomp.instance import Array, Generators, Instance, Sites
 from decomp.lagrangian import LagrangianLoop, first_prices
 from decomp.options import Options
@@ -31,6 +32,7 @@ from decomp.team import Team
 from decomp.timesheet import OTHER
 
 STEPS_TO_A_SCHEDULE = 40  # iterations of a dive and what follows, for which the bound leaves time
+RUNAWAY = 1e4  # USD/t; a carbon price beyond it asks whether the budget can be kept at all
 
 
 def solve(
@@ -80,9 +82,12 @@ def solve(
     run.listeners += [saver] if saver else []
     try:
         with team.sheet.section(OTHER), suppress(Interrupted):
-            loop = lagrangian(run, crew, keep, saved)
-            if options.method == "hybrid":
-                close(run, loop, keep)
+            try:
+                loop = lagrangian(run, crew, keep, saved)
+                if options.method == "hybrid":
+                    close(run, loop, keep)
+            except Infeasible as proof:
+                run.infeasible = proof
         run.rank_seconds = crew.rank_seconds()
     finally:
         crew.dismiss()
@@ -109,8 +114,10 @@ def lagrangian(run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None) -> La
     else:
         price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
         loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
+    if (loop.master.count == 0).any():
+        doubt(run, crew)
     if run.phase == "bound":
-        raise_bound(run, loop)
+        raise_bound(run, loop, crew)
         run.phase = "dive"
     with run.team.sheet.section("recovery"):
         if run.phase == "dive":
@@ -121,9 +128,15 @@ def lagrangian(run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None) -> La
     return loop
 
 
-def raise_bound(run: Run, loop: LagrangianLoop) -> None:
+def doubt(run: Run, crew: Crew) -> None:
+    """Raise Infeasible if it can be proved that there is no schedule."""
+    refuse(run.instance, crew, run.options.bundle, run.must_stop)
+
+
+def raise_bound(run: Run, loop: LagrangianLoop, crew: Crew) -> None:
     """Iterate with all jobs free until the model promises little, or it is time to stop."""
     run.prove(loop.centre)
+    hopeful = True
     tolerance = float(np.clip(0.1 * run.options.rel_gap, 1e-6, 1e-4))
     half, pace = 0.5 * run.seconds_left(), np.inf
     for _ in range(run.options.bundle.max_iterations - len(run.log)):
@@ -134,6 +147,9 @@ def raise_bound(run: Run, loop: LagrangianLoop) -> None:
         late = run.seconds_left() <= min(half, STEPS_TO_A_SCHEDULE * pace)
         if late or run.must_stop() or step.converged(tolerance):
             return
+        if hopeful and loop.centre.carbon_price > RUNAWAY:
+            hopeful = False
+            doubt(run, crew)
 
 
 def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> bool:
@@ -148,7 +164,8 @@ def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> bool:
             step = loop.iterate()
             if run.record(step, loop) or step.converged(1e-5):
                 break
-        found = finish(run.instance, loop, crew, run.options.recovery)
+        doubtful = partial(doubt, run, crew) if run.incumbent is None else None
+        found = finish(run.instance, loop, crew, run.options.recovery, doubtful)
     better = run.offer(found)
     run.record(None, loop)
     if better:

@@ -66,6 +66,20 @@ def finite(value: Any) -> Any:
 def show(certificate: Certificate, seconds: float) -> None:
     """A table of what was recomputed, the objections, and one line of verdict."""
     console = Console(soft_wrap=True, highlight=False)
+    if math.isfinite(certificate.excess):
+        console.print(f"no schedule keeps the limits: missed by at least {certificate.excess:,.6g} (t, GPU h or MWh)")
+    else:
+        show_schedule(console, certificate)
+    counts = (certificate.sites_lp, certificate.sites_milp, len(certificate.sites_unproved))
+    if any(counts):
+        console.print("site bounds re-proved: {} by LP duals, {} by MILP; not re-proved: {}".format(*counts))
+    for finding in certificate.findings:
+        console.print(f"- {escape(str(finding))}", style="red")
+    console.print(f"certificate: {'OK' if certificate.ok else 'REJECTED'} ({seconds:.1f} s)", style="bold")
+
+
+def show_schedule(console: Console, certificate: Certificate) -> None:
+    """Cost, emissions and bound: recomputed and claimed."""
     table = Table("", "recomputed", "claimed", "verdict", box=None, pad_edge=False)
     verdict = {True: "OK", False: "REJECTED", None: "not asked for"}
     costs = (certificate.cost, certificate.incumbent)
@@ -77,12 +91,6 @@ def show(certificate: Certificate, seconds: float) -> None:
         claimed = (certificate.incumbent - certificate.claimed_bound) / max(abs(certificate.incumbent), 1.0)
         table.add_row("relative gap", f"{certificate.gap_rel:.4%}", f"{claimed:.4%}", "")
     console.print(table)
-    counts = (certificate.sites_lp, certificate.sites_milp, len(certificate.sites_unproved))
-    if any(counts):
-        console.print("site bounds re-proved: {} by LP duals, {} by MILP; not re-proved: {}".format(*counts))
-    for finding in certificate.findings:
-        console.print(f"- {escape(str(finding))}", style="red")
-    console.print(f"certificate: {'OK' if certificate.ok else 'REJECTED'} ({seconds:.1f} s)", style="bold")
 
 
 def numbers(*values: float) -> list[str]:

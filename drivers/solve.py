@@ -106,7 +106,8 @@ def extensive(
 def reason(result: Result) -> str:
     """Why the exit code is not 0, in one line."""
     if result.status is Status.INFEASIBLE:
-        return "infeasible: no schedule can do the mandatory work within the limits of the sites and the carbon budget"
+        nothing = "no schedule can do the mandatory work within the limits of the sites and the carbon budget"
+        return f"infeasible: {result.provenance.get('reason', nothing)}"
     if result.status is Status.FAILED:
         return f"failed: {result.provenance.get('reason', 'the solver gave no reason')}"
     found = f"a schedule within {100 * result.gap_rel:.3g} % of the bound" if result.schedule else "no schedule"

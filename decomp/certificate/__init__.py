@@ -20,6 +20,9 @@ sum of its terms. Every claimed `site_lower` must be re-proved, even if the sum 
 A result without a dual (extensive form) has no multipliers to prove anything with. A small one is put to the
 certificate's own model of the whole fleet, whose MIP bound then has to reach the claim. A larger one is "not
 re-proved" and the certificate is not ok, unless only the schedule was asked for (`bound=False`).
+
+A result that says "infeasible" has neither schedule nor bound. Its multipliers have to prove, in the same way, that
+the instance without money would cost something; a site of which not even a dispatch exists is proved by a dual ray.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ import numpy as np
 from decomp.certificate.bound import UNPROVED, BoundProof, prove_bound
 from decomp.certificate.findings import TOLERANCE, Finding, Findings
 from decomp.certificate.fleet import prove_whole
+from decomp.certificate.ray import prove_ray
 from decomp.certificate.schedule import Settlement, check_schedule
 from decomp.instance import Instance
 from decomp.result import Result, Status
@@ -52,6 +56,7 @@ class Certificate:
     certified_bound : own lower bound at the result's prices, from own site bounds.
     claimed_bound, incumbent : as the result states them.
     sites_lp, sites_milp : sites whose bound was proved by LP duals, by MILP.
+    excess : of an infeasible result: by how much every schedule misses a limit (t if the budget has a part in it).
     sites_unproved : names of the sites whose claimed lower bound was not re-proved.
     """
 
@@ -64,6 +69,7 @@ class Certificate:
     claimed_bound: float
     incumbent: float
     certified_bound: float
+    excess: float = np.nan
     sites_lp: int = 0
     sites_milp: int = 0
     sites_unproved: tuple[str, ...] = ()
@@ -97,6 +103,8 @@ def check(
     stored, own = _stated(result).get("instance_hash"), instance.content_hash()
     if stored != own:
         findings.add("instance hash", "", str(stored), own)
+    if result.status is Status.INFEASIBLE and result.ray is not None:
+        return _check_ray(instance, result, findings, jobs, seconds)
     settlement = None
     if result.schedule is None:
         findings.add("schedule", "", "none in the result", "there")
@@ -113,7 +121,6 @@ def check(
             proof = prove_whole(instance, result.bound, findings, seconds=seconds)
         if proof is not UNPROVED:
             _check_bound(result, proof, settlement, findings)
-    sites = [(site.method, site.proved) for site in proof.sites]
     return Certificate(
         schedule_ok=schedule_findings == 0,
         bound_ok=len(findings.items) == schedule_findings if bound else None,
@@ -124,6 +131,34 @@ def check(
         claimed_bound=float(result.bound),
         incumbent=float(result.incumbent),
         certified_bound=proof.bound,
+        **_by_site(instance, proof),
+    )
+
+
+def _check_ray(instance: Instance, result: Result, findings: Findings, jobs: int, seconds: float) -> Certificate:
+    """Nothing but the proof that there is no schedule; there must not be one beside it."""
+    assert result.ray is not None
+    if result.schedule is not None or np.isfinite(result.incumbent):
+        findings.add("schedule", "", "in the result", "absent, as there is none")
+    proof = prove_ray(instance, result.ray, findings, jobs=jobs, seconds=seconds)
+    return Certificate(
+        schedule_ok=not findings.items,
+        bound_ok=not findings.items,
+        findings=tuple(findings.items),
+        cost=np.nan,
+        emissions_t=np.nan,
+        components={},
+        claimed_bound=float(result.bound),
+        incumbent=float(result.incumbent),
+        certified_bound=np.inf if not findings.items else -np.inf,
+        excess=proof.bound,
+        **_by_site(instance, proof),
+    )
+
+
+def _by_site(instance: Instance, proof: BoundProof) -> dict[str, Any]:
+    sites = [(site.method, site.proved) for site in proof.sites]
+    return dict(
         sites_lp=sites.count(("LP", True)),
         sites_milp=sites.count(("MILP", True)),
         sites_unproved=tuple(str(instance.sites.name[i]) for i, (_, proved) in enumerate(sites) if not proved),

@@ -8,16 +8,17 @@ proven bound of the program with its integers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, hstack
 
 from decomp.instance import Array
 
 DUAL_TOLERANCE = 1e-9
+EMPTY = 1e-6  # least sum of violations (MW, MWh, ...) that is no rounding
 
 
 @dataclass
@@ -48,6 +49,11 @@ class Program:
 
     def linear_bound(self, seconds: float) -> tuple[float, bool]:
         """Safe lower bound of the relaxation from linprog's duals; True if linprog calls it infeasible."""
+        dual, infeasible = self.linear_duals(seconds)
+        return self.safe_bound(dual), infeasible
+
+    def linear_duals(self, seconds: float) -> tuple[Array, bool]:
+        """Duals of the relaxation (row,) by linprog, zero if it has none; True if it calls it infeasible."""
         rows, ties = np.flatnonzero(~self.equal), np.flatnonzero(self.equal)
         dual = np.zeros(len(self.right))
         answer = linprog(
@@ -62,7 +68,28 @@ class Program:
         )
         if answer.get("ineqlin") is not None and answer.ineqlin.marginals is not None and answer.status == 0:
             dual[rows], dual[ties] = answer.ineqlin.marginals, answer.eqlin.marginals
-        return self.safe_bound(dual), answer.status == 2
+        return dual, answer.status == 2
+
+    def is_empty(self, seconds: float) -> bool:
+        """Whether no point keeps the rows: proved by the duals of the least sum of their violations.
+
+        They give 0 a positive lower bound, which only the empty set has.
+        """
+        n_rows, n_columns = self.matrix.shape
+        signs = np.concatenate([np.ones(n_rows), -np.ones(n_rows)])
+        rows = np.tile(np.arange(n_rows), 2)
+        slack = csr_array((signs, (rows, np.arange(2 * n_rows))), shape=(n_rows, 2 * n_rows))
+        elastic = Program(
+            cost=np.append(np.zeros(n_columns), np.ones(2 * n_rows)),
+            low=np.append(self.low, np.zeros(2 * n_rows)),
+            high=np.append(self.high, np.full(2 * n_rows, np.inf)),
+            integer=np.zeros(n_columns + 2 * n_rows, dtype=bool),
+            matrix=csr_array(hstack([self.matrix, slack])),
+            right=self.right,
+            equal=self.equal,
+        )
+        free = replace(self, cost=np.zeros(n_columns))
+        return free.safe_bound(elastic.linear_duals(seconds)[0]) > EMPTY
 
     def integer_bound(self, gap: float, seconds: float) -> tuple[float, float, Array | None]:
         """HiGHS's proven lower bound, the cost of its best point (inf: none) and that point."""

@@ -62,6 +62,8 @@ def prove_site(task: SiteTask) -> SiteProof:
         return SiteProof(lower, method, time.perf_counter() - begun, lower >= enough, remark)
 
     if infeasible:
+        if program.is_empty(task.seconds):
+            lower = max(lower, task.claimed)
         return proof("LP", "no dispatch exists for any load")
     if lower >= enough or not program.integer.any():
         return proof("LP", "" if lower >= enough else "its relaxation is exact and stays below")
