@@ -17,6 +17,7 @@ from decomp.checkpoint import Checkpoint, Saver, resume
 from decomp.closing import close
 from decomp.coupling import Coupling
 from decomp.crew import Crew, SiteReader
+from decomp.faults import SiteFailure
 from decomp.hdf5 import PathLike
 from decomp.improvement import Neighbours, Search, improve_round
 from decomp.infeasible import Infeasible, refuse
@@ -113,9 +114,11 @@ def lagrangian(run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None) -> La
         loop = resume(saved, run, coupling, crew)
     else:
         price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
-        loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
-    if (loop.master.count == 0).any():
-        doubt(run, crew)
+        try:
+            loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
+        except SiteFailure:
+            doubt(run, crew)
+            raise
     if run.phase == "bound":
         raise_bound(run, loop, crew)
         run.phase = "dive"
