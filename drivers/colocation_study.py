@@ -48,6 +48,8 @@ def setting_of(args: argparse.Namespace) -> Setting:
             raise InputError(f"{name} {value:g}: must be between 0 and {high:g}")
     if not args.demand_charge >= 0.0:
         raise InputError(f"demand charge {args.demand_charge:g}: must be 0 or more")
+    if args.output.exists() and not args.output.is_dir():
+        raise InputError(f"{args.output}: is not a folder")
     month = Month(args.month, args.days, args.zone, args.farm, args.seed)
     return Setting(month, every, DAY, args.wind, args.deferrable, args.demand_charge)
 

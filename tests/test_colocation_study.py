@@ -169,6 +169,13 @@ def test_bad_input_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_output_that_is_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").write_text("mine")
+    assert run(main, ["-o", str(tmp_path / "out")]) == 2
+    assert "is not a folder" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 @cache
 def real_market() -> Market:
     return read_market(Month("2019-07", 4), DATA)

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from decomp.hdf5 import atomic_path
@@ -222,10 +221,11 @@ def _beside_the_paper(study: Study, rows: Sequence[Row]) -> str:
     capacity, worth = study.wind_worth()
     alone, arrives, scheduled = rows[:3]
     retail, retail_arrives, retail_scheduled = rows[4:7]
-    energy = capacity * study.setting.wind_mw * study.market.site.period_h * study.market.site.n_periods
+    hours = study.market.site.period_h * study.market.site.n_periods
+    energy = capacity * study.setting.wind_mw * hours
     share, paid = energy / alone.imported_mwh, alone.cost_usd / alone.imported_mwh
     paper = PAPER["wholesale", arrives.configuration]
-    needed = study.setting.wind_mw * paper / arrives.saving if arrives.saving > 0 else np.inf
+    needed = paper * alone.cost_usd / (hours * capacity * worth)
     gain, gain_retail = scheduled.saving - arrives.saving, retail_scheduled.saving - retail_arrives.saving
     guessed, guessed_retail = rows[3].saving - arrives.saving, rows[7].saving - retail_arrives.saving
     invested = study.investment_usd(study.setting.wind_mw)

@@ -39,11 +39,10 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """What came of a rolling run: the schedule over all its periods, and every window's plan and first period."""
+    """What came of a rolling run: the schedule over all its periods, and every window's plan."""
 
     schedule: Schedule
     plans: tuple[Plan, ...]
-    starts: tuple[int, ...]
 
 
 Forecast = Callable[[Instance, int, int], Instance]  # the instance, now, end -> the instance as it is expected now
@@ -158,8 +157,8 @@ def roll(instance: Instance, every: int, ahead: int, forecast: Forecast | None =
     n = instance.n_periods
     done = np.zeros((instance.n_pools, n))
     peak = float(instance.sites.peak_so_far_mw[0])
-    plans, starts = [], tuple(range(0, n, every))
-    for now in starts:
+    plans = []
+    for now in range(0, n, every):
         end = min(now + ahead, n)
         expected = forecast(instance, now, end) if forecast else instance
         left = np.maximum(instance.pools.work_gpu_h - instance.period_h * done.sum(axis=1), 0.0)
@@ -170,4 +169,4 @@ def roll(instance: Instance, every: int, ahead: int, forecast: Forecast | None =
         done[due_in(instance, now, end), now : now + step] = plans[-1].pool_gpu[:, :step]
         drawn = operate(instance, done).import_mw[0, now : now + step]
         peak = max(peak, float(drawn.max()))
-    return Operation(operate(instance, done), tuple(plans), starts)
+    return Operation(operate(instance, done), tuple(plans))
