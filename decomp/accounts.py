@@ -111,7 +111,7 @@ def account(instance: Instance, schedule: Schedule) -> Accounts:
     accepted = schedule.job_site >= 0
     return Accounts(
         components={
-            **_energy_cost(instance, schedule),
+            **{name: float(cost.sum()) for name, cost in site_costs(instance, schedule).items()},
             **_work_cost(instance, schedule),
             "carbon_price": float(instance.carbon_price_usd_per_t * emissions.sum()),
             "carbon_excess": _penalty(instance.carbon_excess_usd_per_t, excess, instance.carbon_budget_t),
@@ -137,18 +137,22 @@ def account(instance: Instance, schedule: Schedule) -> Accounts:
     )
 
 
-def _energy_cost(instance: Instance, schedule: Schedule) -> dict[str, float]:
-    """Cost of grid, battery and generators, USD (6-8)."""
+def site_costs(instance: Instance, schedule: Schedule) -> dict[str, Array]:
+    """Cost of grid, battery and generators of every site (site), USD, by component (6-8)."""
     sites, generators, hours = instance.sites, instance.generators, instance.period_h
     peak = schedule.import_mw.max(axis=1, initial=0.0)
+
+    def generating(cost: Array) -> Array:
+        return np.bincount(generators.site, cost, minlength=instance.n_sites)
+
     return {
-        "bought": float(hours * (sites.buy_price * schedule.import_mw).sum()),
-        "sold": float(-hours * (sites.sell_price * schedule.export_mw).sum()),
-        "demand_charge": float(sites.demand_charge @ np.maximum(0.0, peak - sites.peak_so_far_mw)),
-        "wear": float(hours * sites.wear_usd_per_mwh @ schedule.discharge_mw.sum(axis=1)),
-        "fuel": float(hours * generators.fuel_usd_per_mwh @ schedule.generation_mw.sum(axis=1)),
-        "no_load": float(hours * generators.no_load_usd_per_h @ schedule.generator_on.sum(axis=1)),
-        "starts": float(generators.start_usd @ starts(instance, schedule).sum(axis=1)),
+        "bought": hours * (sites.buy_price * schedule.import_mw).sum(axis=1),
+        "sold": -hours * (sites.sell_price * schedule.export_mw).sum(axis=1),
+        "demand_charge": sites.demand_charge * np.maximum(0.0, peak - sites.peak_so_far_mw),
+        "wear": hours * sites.wear_usd_per_mwh * schedule.discharge_mw.sum(axis=1),
+        "fuel": generating(hours * generators.fuel_usd_per_mwh * schedule.generation_mw.sum(axis=1)),
+        "no_load": generating(hours * generators.no_load_usd_per_h * schedule.generator_on.sum(axis=1)),
+        "starts": generating(generators.start_usd * starts(instance, schedule).sum(axis=1)),
     }
 
 

@@ -90,6 +90,8 @@ def page(rows: Sequence[Row]) -> list[str]:
         lines += ["and what the fastest LP solver took, over our seconds to 0.1 %:", "", *table(bounds, BOUND_COLUMNS)]
     if seconds := [row for row in rows if row.get("rank_seconds")]:
         lines += ["", "Where the time of all ranks went:", "", *time_lines(seconds)]
+    if parts := [row for row in rows if row.get("gap_parts")]:
+        lines += ["", "Where the gap is, USD: its causes, then its places:", "", *gap_lines(parts)]
     if exponent := growth(rows):
         lines += ["", f"Time to a gap of {100 * GROWTH_GAP:g} % grows with the sites to the power {exponent[0]:.2f}."]
     return lines
@@ -188,6 +190,13 @@ def time_lines(rows: Sequence[Row]) -> list[str]:
     return table(
         [{**row, **{f"share {k}": v for k, v in part.items()}} for row, part in zip(rows, parts, strict=True)], columns
     )
+
+
+def gap_lines(rows: Sequence[Row]) -> list[str]:
+    """Parts of the gap, USD, one line a solve."""
+    names = dict.fromkeys(name for row in rows for name in row["gap_parts"])
+    columns = [*COLUMNS[:3], *((name, f"gap {name}", number) for name in names)]
+    return table([{**row, **{f"gap {k}": v for k, v in row["gap_parts"].items()}} for row in rows], columns)
 
 
 def growth(rows: Sequence[Row]) -> tuple[float, float] | None:

@@ -31,9 +31,11 @@ from typing import Any
 
 from decomp import __version__
 from decomp.curves import draw
+from decomp.gap import split
 from decomp.instance import InputError
 from decomp.measure import Measured, machine, measure
 from decomp.progress import gap_rel, plain
+from decomp.store import read_instance, read_result
 from decomp.tables import page, read_rows, seconds_to, trace
 
 from .cases import FULL_SEEDS, OURS, USUAL_SEEDS, Case, add_arguments, left_out, plan
@@ -139,12 +141,14 @@ class Bench:
         command = self.command("solve", *words, ranks=self.args.ranks)
         done = self.measure(command, case.limit_seconds + GRACE_SECONDS)
         checked, proof = None, {}
+        facts: dict[str, Any] = {}
         if result.exists():
             jobs = self.facts["machine"]["cores"]
             checked = self.measure(self.command("check", fleet, result, "--json", "--jobs", jobs), PREPARE_SECONDS)
             proof = last_json(checked.out)
+            facts = dict(gap_parts=gap_parts(fleet, result))
         found = dict(bound=proof.get("certified_bound"), incumbent=proof.get("cost"))
-        facts = dict(certified=proof.get("ok", False), check_seconds=checked.seconds if checked else None)
+        facts |= dict(certified=proof.get("ok", False), check_seconds=checked.seconds if checked else None)
         outcome = our_outcome(case, done, proof)
         text = log.read_text(encoding="utf-8") if log.exists() else ""
         facts |= dict(seconds_to=seconds_to(text), trace=trace(text), rank_seconds=last_json(text).get("rank_seconds"))
@@ -159,6 +163,14 @@ class Bench:
         facts |= dict(seconds_to=seconds_to(done.out), trace=trace(done.out))
         outcome = rival_outcome(case, name, done, said)
         self.row(case, seed, name, command, outcome=outcome, **used(done), **facts, export_seconds=export_seconds)
+
+
+def gap_parts(fleet: Path, result: Path) -> dict[str, float]:
+    """Causes and places of the gap, USD."""
+    gap = split(read_instance(fleet), read_result(result))
+    if gap is None:
+        return {}
+    return {name: round(value, 2) for name, value in (gap.causes | gap.parts).items()}
 
 
 def used(done: Measured) -> dict[str, float]:

@@ -26,7 +26,7 @@ from drivers.rivals import RIVALS
 
 KEYS = {"method", "family", "sites", "seed", "limit_seconds", "rel_gap", "command", "seconds", "cpu_seconds"}
 KEYS |= {"memory_mb", "bound", "incumbent", "gap", "outcome", "machine", "versions", "run", "commit", "warm_up_seconds"}
-TINY = ["--sites", "2", "--periods", "8", "--time-limit", "8", "--rel-gap", "0.05", "--ranks", "1"]
+TINY = ["--sites", "2", "--periods", "8", "--time-limit", "15", "--rel-gap", "0.05", "--ranks", "1"]
 CASE = cases.Case("fleet", 10, 60.0, 0.002, ())
 
 
@@ -59,6 +59,10 @@ def test_rows_on_disk_and_in_the_table(
         assert row.keys() >= KEYS
         assert row["seconds"] > 0 and row["memory_mb"] > 1 and row["command"].startswith("python -m ")
     assert ours["certified"] is True and ours["outcome"] in ("gap reached", "limit", "ended early")
+    assert sum(ours["gap_parts"][k] for k in ("unconverged", "integers", "rest")) == pytest.approx(
+        ours["incumbent"] - ours["bound"], abs=0.1
+    )
+    assert ours["rank_seconds"]["sites"][0] > 0 and (tmp_path / "gap-fleet-2-101.svg").exists()
     assert absent["outcome"] == "absent: pyscipopt is not installed" and "seconds" not in absent
     assert lp["outcome"] == "LP bound" and lp["gap"] is None
     assert max(ours["bound"], lp["bound"]) <= min(ours["incumbent"], milp["incumbent"]) + 1e-3

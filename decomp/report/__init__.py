@@ -10,9 +10,11 @@ from markupsafe import Markup
 
 from decomp.accounts import account
 from decomp.certificate import Certificate
+from decomp.gap import split
 from decomp.hdf5 import atomic_path
 from decomp.instance import Instance
 from decomp.report.pictures import chapters
+from decomp.report.proof import proof_sheets
 from decomp.report.tables import key_figures, provenance, sheets
 from decomp.report.words import certified, size, title, verdict
 from decomp.result import Result
@@ -29,6 +31,7 @@ def render(instance: Instance, result: Result, certificate: Certificate | None =
     certificate : optional outcome of `decomp.certificate.check`, shown on the page.
     """
     accounts = account(instance, result.schedule) if result.schedule is not None else None
+    gap = split(instance, result)
     template = files("decomp.report").joinpath("page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(
@@ -36,8 +39,8 @@ def render(instance: Instance, result: Result, certificate: Certificate | None =
         size=size(instance),
         verdict=verdict(result),
         figures=key_figures(instance, result, accounts),
-        chapters=chapters(instance, result, accounts),
-        sheets=sheets(instance, result, accounts),
+        chapters=chapters(instance, result, accounts, gap),
+        sheets=[*sheets(instance, result, accounts), *proof_sheets(instance, result, gap)],
         provenance=provenance(instance, result, instance.content_hash()),
         certificate=certificate,
         certified=certified(certificate),

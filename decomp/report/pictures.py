@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from decomp.accounts import Accounts
+from decomp.gap import Gap
 from decomp.instance import Instance
 from decomp.report.figure import Picture, style
 from decomp.report.flows import RULE, choose, flows, load_price, stream_price
@@ -12,6 +13,7 @@ from decomp.report.jobs import job_pictures
 from decomp.report.money import money_picture
 from decomp.report.power import fleet_picture, site_picture
 from decomp.report.prices import carbon_picture, convergence_picture, load_price_picture, stream_price_picture
+from decomp.report.proof import gap_picture, seconds_of, time_picture
 from decomp.report.routing import class_picture, routing_picture
 from decomp.result import Result
 
@@ -25,12 +27,15 @@ class Chapter:
     pictures: list[Picture]
 
 
-def chapters(instance: Instance, result: Result, accounts: Accounts | None) -> list[Chapter]:
+def chapters(instance: Instance, result: Result, accounts: Accounts | None, gap: Gap | None) -> list[Chapter]:
     """Every picture the result allows; chapters without pictures are left out."""
     with style():
         found = [*_schedule(instance, result, accounts), _prices(instance, result)]
         convergence = convergence_picture(result)
-    found.append(Chapter("Proof", "How bound and incumbent met.", [convergence] if convergence else []))
+        proof = [convergence] if convergence else []
+        proof += [gap_picture(instance, gap)] if gap is not None and gap.total > 0 else []
+        proof += [time_picture(seconds)] if (seconds := seconds_of(result)) else []
+    found.append(Chapter("Proof", "How bound and incumbent met, what keeps them apart, what it took.", proof))
     return [c for c in found if c.pictures]
 
 

@@ -215,6 +215,7 @@ def _sites(instance: Instance, s: Schedule, a: Accounts) -> Sheet:
 def provenance(instance: Instance, result: Result, digest: str) -> list[tuple[str, str]]:
     """Where instance and result come from, as name and value."""
     facts = {key: value for key, value in result.provenance.items() if (key, value) != ("instance_hash", digest)}
+    facts.pop("rank_seconds", None)  # has a table of its own
     rows = [
         ("instance", f"{instance.family}, seed {instance.seed}"),
         ("instance hash", digest),

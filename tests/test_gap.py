@@ -1,0 +1,101 @@
+"""The split of the gap: parts that sum to it, none of them negative, in both forms of the prices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from decomp.accounts import account, load_gpu, site_costs
+from decomp.certificate import check
+from decomp.extensive import solve_extensive
+from decomp.families import generate
+from decomp.gap import Gap, relaxed_cost, split
+from decomp.instance import Instance
+from decomp.options import Options
+from decomp.report import render
+from decomp.result import Dual, Result
+from decomp.solve import solve
+from decomp.team import Serial
+
+SEEDS = (1, 4, 7, 11)
+
+
+def solved(seed: int) -> tuple[Instance, Result]:
+    instance = generate("small", seed=seed)
+    return instance, solve(instance, Serial(), Options(rel_gap=0.02, time_limit_seconds=30.0))
+
+
+@pytest.fixture(scope="module", params=SEEDS)
+def case(request) -> tuple[Instance, Result]:
+    return solved(request.param)
+
+
+def check_parts(gap: Gap, scale: float) -> None:
+    """Everything is a loss, but for rounding."""
+    assert sum(gap.parts.values()) == pytest.approx(gap.total, abs=1e-6 * scale)
+    assert sum(gap.causes.values()) == pytest.approx(gap.total, abs=1e-6 * scale)
+    for losses in (gap.integers, gap.load, gap.streams, gap.jobs, gap.pools, np.array(gap.carbon)):
+        assert (losses >= -1e-5 * scale).all()
+
+
+def test_parts_sum_to_the_gap(case) -> None:
+    instance, result = case
+    gap = split(instance, result)
+    assert gap is not None
+    scale = max(abs(result.incumbent), 1.0)
+    check_parts(gap, scale)
+    if result.dual is not None and check(instance, result).ok:
+        assert abs(gap.other) <= 1e-6 * scale, "the prices prove the bound, so they explain all of the gap"
+
+
+def in_prices_on_work(instance: Instance, result: Result) -> Result:
+    """The same schedule against a bound in the other form: no site takes work that nobody pays for."""
+    sites = np.array([relaxed_cost(instance, i, np.zeros(instance.n_periods), 0.0) for i in range(instance.n_sites)])
+    dual = Dual(
+        load_price=np.zeros_like(result.dual.load_price),
+        stream_price=np.full_like(result.dual.stream_price, -1e3),
+        job_price=np.full(instance.n_jobs, -1e6),
+        pool_price=np.full(instance.n_pools, -1e3),
+        site_lower=sites - 1e-6 * np.abs(sites) - 1e6,
+        form="work",
+    )
+    terms = instance.period_h * (instance.demand_gpu * dual.stream_price).sum() + dual.job_price.sum()
+    bound = dual.site_lower.sum() + terms + (instance.pools.work_gpu_h * dual.pool_price).sum()
+    return replace(result, dual=dual, bound=float(bound))
+
+
+def test_prices_on_work(case) -> None:
+    instance, result = case
+    other = in_prices_on_work(instance, result)
+    gap = split(instance, other)
+    assert gap is not None and sum(gap.parts.values()) == pytest.approx(gap.total)
+    assert abs(gap.other) <= 1e-9 * gap.total
+    assert (gap.integers >= -1e-5 * abs(result.incumbent)).all() and (gap.jobs >= 0).all()
+
+
+def test_integers_cost_nothing_where_the_relaxation_is_integral() -> None:
+    """And never less than nothing: the relaxation at a schedule's load is a lower bound of its dispatch."""
+    instance = generate("small", seed=4)
+    schedule = solve_extensive(instance).schedule
+    cost, load = sum(site_costs(instance, schedule).values()), load_gpu(instance, schedule)
+    assert cost.sum() == pytest.approx(sum(list(account(instance, schedule).components.values())[:7]))
+    for i in range(instance.n_sites):
+        assert relaxed_cost(instance, i, load[i], 0.0) <= cost[i] + 1e-6 * abs(cost[i])
+
+
+def test_what_cannot_be_split() -> None:
+    instance, result = solved(4)
+    for lacking in (dict(schedule=None), dict(dual=None), dict(bound=-np.inf)):
+        assert split(instance, replace(result, **lacking)) is None
+
+
+def test_the_report_shows_gap_and_time() -> None:
+    instance, result = solved(4)
+    page = render(instance, replace(result, bound=result.bound - 100.0))
+    titles = "Causes of the gap", "Places of the gap", "Largest losses", "Where the gap is", "Where the time went"
+    for words in titles:
+        assert words in page
+    assert "rank seconds" not in page, "not among the facts on where the result comes from"
+    assert "Where the time went" not in render(instance, replace(result, provenance={}))
