@@ -86,7 +86,8 @@ def solve(
             try:
                 loop = lagrangian(run, crew, keep, saved)
                 if options.method == "hybrid":
-                    close(run, loop, keep)
+                    with team.sheet.section("extensive form"):
+                        close(run, loop, keep)
             except Infeasible as proof:
                 run.infeasible = proof
         run.rank_seconds = crew.rank_seconds()
