@@ -7,14 +7,14 @@ always has an answer: inference may be dropped at what it is worth, and emission
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import highspy
 import numpy as np
 
-from decomp.blocks import Block, add_site
+from decomp.compact import relaxed_site
 from decomp.instance import Array, Generators, Sites
-from decomp.site import Answer, add_allowance, safe_bound, to_highs
+from decomp.site import Answer, safe_bound, to_highs
 
 
 @dataclass(frozen=True)
@@ -44,54 +44,61 @@ class Given:
 
 
 class Recourse:
-    """The recourse of site `i`; parameters as of SiteOracle."""
+    """The recourse of site `i`; parameters as of SiteOracle.
+
+    The site's relaxation with one more row a period, the load it is given, and one for its emissions.
+    """
 
     def __init__(self, sites: Sites, generators: Generators, i: int, period_h: float, carbon_price: float):
         self.carbon_price = carbon_price
-        block = Block()
-        add_site(block, sites, generators, i, period_h, relaxed=True)
-        self.free = block.finish()
-        add_allowance(block, 0.0, 0.0)
-        self.model = block.finish()
-        self.load, self.excess = self.model.columns["load"], int(self.model.columns["excess"][0])
-        self.row = len(self.model.row_low) - 1
-        self.own_cost = self.model.cost + carbon_price * self.model.emission
-        self.solver = to_highs(self.model)
+        self.model = model = relaxed_site(sites, generators, i, period_h)
+        self.capacity = sites.capacity_gpu[i]
+        self.pieces = np.stack([where for name, where in model.columns.items() if name.startswith("load")])
+        self.own_cost = model.cost + carbon_price * model.emission
+        self.n_rows, n = model.matrix.shape
+        self.given_rows = np.arange(self.n_rows, self.n_rows + len(self.capacity), dtype=np.int32)
+        self.solver = to_highs(replace(model, cost=self.own_cost))
         self.solver.setOptionValue("presolve", "off")
         self.solver.setOptionValue("solver", "simplex")
-        self.solver.changeColBounds(self.excess, 0.0, highspy.kHighsInf)
-        self.solver.changeColsCost(len(self.own_cost), np.arange(len(self.own_cost), dtype=np.int32), self.own_cost)
+        inf, ones = highspy.kHighsInf, np.ones(len(self.pieces))
+        self.solver.addCol(0.0, 0.0, inf, 0, np.zeros(0, dtype=np.int32), np.zeros(0))
+        for piece in self.pieces.T:
+            self.solver.addRow(-inf, inf, len(piece), piece.astype(np.int32), ones)
+        emitting = np.append(np.flatnonzero(model.emission), n).astype(np.int32)
+        self.solver.addRow(-inf, inf, len(emitting), emitting, np.append(model.emission, -1.0)[emitting])
 
     def evaluate(self, given: Given) -> Answer:
         """Cheapest relaxed dispatch of what is given."""
         started = time.perf_counter()
-        high = np.minimum(given.load, self.free.high[self.load])
+        solver, model = self.solver, self.model
+        high = np.minimum(given.load, self.capacity)
         low = np.clip(given.load - given.droppable, 0.0, high)
-        index = self.load.astype(np.int32)
-        self.solver.changeColsBounds(len(index), index, low, high)
-        self.solver.changeColsCost(len(index), index, self.own_cost[self.load] - given.drop_price)
-        self.solver.changeColCost(self.excess, float(given.excess_price))
-        self.solver.changeRowBounds(self.row, -highspy.kHighsInf, float(given.allowance))
-        self.solver.run()
-        if self.solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            self.solver.clearSolver()
-            self.solver.run()
-        solution = self.solver.getSolution()
-        duals = np.array(solution.row_dual) if solution.dual_valid else np.zeros(self.row + 1)
-        lower, price, carbon_price = self._cut(duals)
-        seconds = time.perf_counter() - started
-        if self.solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            return Answer(lower, None, np.nan, np.nan, price, carbon_price, seconds)
-        x = np.clip(np.array(solution.col_value)[: len(self.free.cost)], self.free.low, self.free.high)
-        emissions = float(self.free.emission @ x)
-        cost = float(self.free.cost @ x) + self.carbon_price * emissions
-        return Answer(lower, x[self.load], cost, emissions, price, carbon_price, seconds)
+        columns = self.pieces.ravel().astype(np.int32)
+        solver.changeColsCost(len(columns), columns, (self.own_cost[self.pieces] - given.drop_price).ravel())
+        solver.changeColCost(len(model.cost), float(given.excess_price))
+        for row, least, most in zip(self.given_rows, low, high, strict=True):
+            solver.changeRowBounds(int(row), float(least), float(most))
+        solver.changeRowBounds(int(self.given_rows[-1]) + 1, -highspy.kHighsInf, float(given.allowance))
+        solver.run()
+        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            solver.clearSolver()
+            solver.run()
+        solution = solver.getSolution()
+        n_duals = self.n_rows + len(self.given_rows) + 1
+        duals = np.array(solution.row_dual) if solution.dual_valid else np.zeros(n_duals)
+        lower, price, carbon_price = self._cut(duals, given.drop_price)
+        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            return Answer(lower, None, np.nan, np.nan, price, carbon_price, time.perf_counter() - started)
+        x = np.clip(np.array(solution.col_value)[: len(model.cost)], model.low, model.high)
+        emissions = float(model.emission @ x)
+        cost = float(model.cost @ x) + self.carbon_price * emissions
+        load = x[self.pieces].sum(axis=0)
+        return Answer(lower, load, cost, emissions, price, carbon_price, time.perf_counter() - started)
 
-    def _cut(self, duals: Array) -> tuple[float, Array, float]:
-        """The cut that any duals prove: the load's slopes are its reduced costs, the allowance's that of its row."""
-        carbon_price = max(-float(duals[self.row]), 0.0)
-        free = self.free
-        cost = free.cost + (self.carbon_price + carbon_price) * free.emission
-        price = (cost - free.matrix.T @ duals[: self.row])[self.load]
-        cost[self.load] -= price
-        return safe_bound(free, cost, duals[: self.row]), price, carbon_price
+    def _cut(self, duals: Array, drop_price: Array) -> tuple[float, Array, float]:
+        """The cut that any duals prove; what the rows of load and emissions are worth are its slopes."""
+        model, carbon_price = self.model, max(-float(duals[-1]), 0.0)
+        cost = model.cost + (self.carbon_price + carbon_price) * model.emission
+        price = duals[self.given_rows] + drop_price
+        cost[self.pieces] -= price
+        return safe_bound(model, cost, duals[: self.n_rows]), price, carbon_price

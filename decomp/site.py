@@ -207,7 +207,7 @@ class SiteOracle:
         block = Block()
         add_site(block, self.sites, self.generators, self.i, self.period_h)
         if allowance is not None:
-            add_allowance(block, allowance, carbon_price)
+            _add_allowance(block, allowance, carbon_price)
             carbon_price = 0.0
         model = block.finish()
         columns = model.columns
@@ -234,7 +234,7 @@ class SiteOracle:
         return Plan(values["load"], energy, emissions, values, time.perf_counter() - started)
 
 
-def add_allowance(block: Block, allowance: float, price: float) -> None:
+def _add_allowance(block: Block, allowance: float, price: float) -> None:
     """Emissions beyond the allowance are possible at a price, so that every load keeps an answer."""
     tonnes = np.concatenate(block.emission)
     emitting = np.flatnonzero(tonnes)
