@@ -176,6 +176,16 @@ class Improvement(Group):
 
 
 @dataclass(frozen=True)
+class MilpBound(Group):
+    """The bound once more, from the sites' MILPs at prices of the work itself."""
+
+    share: float = option(0.15, "share of the time limit kept for it", low=0, high=0.9)
+    rel_gap: float = option(1e-4, "relative gap of a site's MILP", low=0, high=1)
+    site_nodes: int = option(200, "nodes for a site's MILP", low=1)
+    site_seconds: float = option(20.0, "most seconds for a site's MILP", low=0)
+
+
+@dataclass(frozen=True)
 class Closing(Group):
     """Hybrid only: a small fleet's open gap goes to a MILP solver, with the incumbent."""
 
@@ -195,6 +205,7 @@ class Options(Group):
     recovery: Recovery = group(Recovery)
     benders: Benders = group(Benders)
     improvement: Improvement = group(Improvement)
+    milp_bound: MilpBound = group(MilpBound)
     closing: Closing = group(Closing)
 
     @classmethod

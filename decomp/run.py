@@ -46,6 +46,7 @@ class Run:
         self.seconds_before = 0.0
         self.finish_seconds = 0.0
         self.waited_before = 0.0
+        self.deadline = options.time_limit_seconds * (1.0 - options.milp_bound.share)
         self.rank_seconds: dict[str, list[float]] = {}
 
     @property
@@ -131,7 +132,8 @@ class Run:
         return self.seconds_before + process_seconds()
 
     def seconds_left(self) -> float:
-        return self.options.time_limit_seconds - process_seconds()
+        """Until the deadline: of the search for schedules, and in the end of the whole solve."""
+        return self.deadline - process_seconds()
 
     def must_stop(self) -> bool:
         """Gap reached, time over, or somebody asked to stop."""

@@ -1,4 +1,4 @@
-"""A whole solve: bound, dive, finish, improvement; the order of things and nothing else.
+"""A whole solve: bound, dive, finish, improvement, MILP bound; the order of things and nothing else.
 
 Every rank calls `solve`; the root decides and the others serve it.
 """
@@ -31,6 +31,7 @@ from decomp.run import Keep, Listener, Run
 from decomp.serial import Interrupted
 from decomp.team import Team
 from decomp.timesheet import OTHER
+from decomp.workbound import dual_of_work, milp_bound
 
 STEPS_TO_A_SCHEDULE = 40  # iterations of a dive and what follows, for which the bound leaves time
 RUNAWAY = 1e4  # USD/t; a carbon price beyond it asks whether the budget can be kept at all
@@ -108,7 +109,7 @@ def _rows(tables: tuple[Sites, Generators], own: Array) -> tuple[Sites, Generato
 
 
 def lagrangian(run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None) -> LagrangianLoop:
-    """Bound, dive, finish; then, but for Benders alone, improvement while the gap is open and time is left."""
+    """Bound, dive, finish; but for Benders alone, improvement while gap and time are open; then the sites' MILPs."""
     instance, options = run.instance, run.options
     coupling = Coupling.of(instance)
     if saved:
@@ -129,6 +130,7 @@ def lagrangian(run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None) -> La
             settle(run, loop, crew, keep)
         if options.method != "benders":
             improve(run, loop, crew, keep)
+    bound_integers(run, loop, crew)
     return loop
 
 
@@ -186,7 +188,7 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
         run.search = Search(Neighbours.of(loop.coupling), rng, options.cluster_sites)
     search, run.phase = run.search, "improve"
     while loop.coupling.n_jobs and not run.must_stop() and search.stale < options.stale_finishes:
-        until = run.options.time_limit_seconds - 1.3 * run.finish_seconds
+        until = run.deadline - 1.3 * run.finish_seconds
         started = process_seconds()
         present = replace(options, cluster_sites=search.size)
         gained = improve_round(
@@ -207,3 +209,13 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
                     loop.refix(run.incumbent.fixing)
             if late:
                 return
+
+
+def bound_integers(run: Run, loop: LagrangianLoop, crew: Crew) -> None:
+    """Raise the bound by the sites' MILPs at the best prices; the log says what it proves, never less than before."""
+    run.phase, run.deadline = "milp bound", run.options.time_limit_seconds
+    if run.proof is None or run.must_stop():
+        return
+    proof = milp_bound(run.instance, loop.coupling, crew, run.proof, run.options.milp_bound, run.seconds_left())
+    run.strengthen(proof.bound, dual_of_work(run.instance, run.proof.price, proof))
+    run.record(None, loop)
