@@ -77,8 +77,7 @@ def without_clocks(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def arrays(result: Result) -> dict[str, Array]:
-    assert result.schedule is not None and result.dual is not None
-    tables = (result.schedule, result.dual)
+    tables = [t for t in (result.schedule, result.dual) if t is not None]
     return {f"{t.label()}.{f.name}": getattr(t, f.name) for t in tables for f in t.columns()}
 
 

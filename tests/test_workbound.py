@@ -1,0 +1,134 @@
+"""The MILP bound: translated prices prove the same, integers prove more, and never more than there is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from decomp import workbound
+from decomp.certificate.bound import prove_bound
+from decomp.certificate.findings import Findings
+from decomp.coupling import Coupling
+from decomp.crew import Crew
+from decomp.extensive import solve_extensive
+from decomp.families import generate
+from decomp.instance import Instance
+from decomp.lagrangian import DualPoint, LagrangianLoop, first_prices
+from decomp.options import Bundle, MilpBound
+from decomp.solve import _rows
+from decomp.team import Serial
+from decomp.workbound import WorkProof, dual_of_work, milp_bound, relax, site_works, solve_milp, translate
+
+SEEDS, CHUNK = 60, 6
+
+
+def proved(instance: Instance, iterations: int = 60) -> tuple[Crew, Coupling, DualPoint]:
+    """A crew and the best prices on load after some iterations."""
+    rows = partial(_rows, (instance.sites, instance.generators))
+    shape = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t)
+    crew, coupling = Crew(Serial(), rows, *shape), Coupling.of(instance)
+    price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
+    loop = LagrangianLoop(coupling, crew, price, 0.0, Bundle())
+    for _ in range(iterations):
+        if loop.iterate().converged(1e-5):
+            break
+    return crew, coupling, loop.centre
+
+
+@cache
+def example() -> tuple[Instance, Crew, Coupling, DualPoint]:
+    """A few sites with jobs that their relaxation splits."""
+    instance = generate("fleet", sites=3, periods=12, jobs=10, seed=2, pools=2, period_h=1.0)
+    return instance, *proved(instance)
+
+
+@cache
+def full() -> WorkProof:
+    """Its MILP bound."""
+    instance, crew, c, point = example()
+    return milp_bound(instance, c, crew, point, MilpBound(), np.inf)
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_random_instances(first: int) -> None:
+    assert [fault for seed in range(first, first + CHUNK) for fault in faults_of(seed)] == []
+
+
+def faults_of(seed: int) -> list[str]:
+    """Load bound = translated bound <= relaxations <= MILP bound <= optimum."""
+    instance = generate("small", seed=seed)
+    crew, c, point = proved(instance)
+    prices, lower = translate(c, point)
+    scale = max(1.0, abs(point.bound), float(np.abs(lower).sum()))
+    found = []
+    if abs(lower.sum() + prices.terms(c) - point.bound) > 1e-9 * scale:
+        found.append(f"seed {seed}: translated {lower.sum() + prices.terms(c)}, prices on load prove {point.bound}")
+    relaxed = np.array([relax(work)[0] for work in site_works(instance, c, prices)])
+    if (relaxed < lower - 1e-6 * scale).any():
+        found.append(f"seed {seed}: relaxations {relaxed} below {lower}")
+    proof = milp_bound(instance, c, crew, point, MilpBound(), np.inf)
+    if not proof.bound >= point.bound - 1e-9 * scale:
+        found.append(f"seed {seed}: bound {proof.bound} falls below {point.bound}")
+    optimum = solve_extensive(instance, time_limit=5.0).incumbent
+    if not proof.bound <= optimum + 1e-6 * max(1.0, abs(optimum)):
+        found.append(f"seed {seed}: bound {proof.bound} above a schedule of {optimum}")
+    return found
+
+
+def test_at_the_best_load_prices_relaxations_prove_the_same() -> None:
+    instance, _, c, _ = example()
+    _, c, point = proved(instance, 400)
+    prices, lower = translate(c, point)
+    relaxed = sum(relax(work)[0] for work in site_works(instance, c, prices))
+    assert relaxed + prices.terms(c) == pytest.approx(point.bound, rel=1e-4)
+    assert relaxed >= lower.sum() - 1e-6 * abs(point.bound)
+
+
+def test_integers_prove_more_and_the_certificate_agrees() -> None:
+    instance, _, _, point = example()
+    proof = full()
+    assert proof.solved > 0 and proof.bound > point.bound + 1e-4 * abs(point.bound)
+    dual, findings = dual_of_work(instance, point.price, proof), Findings(instance)
+    certified = prove_bound(instance, dual, findings)
+    assert [str(f) for f in findings.items] == []
+    assert certified.bound >= proof.bound - 1e-6 * abs(proof.bound)
+    assert sum(site.method == "MILP" for site in certified.sites) > 0
+
+
+def test_a_bound_beyond_the_site_is_refused() -> None:
+    instance, _, _, point = example()
+    lower = full().site_lower.copy()
+    lower[0] += 1e-2 * abs(lower[0])
+    proof = replace(full(), site_lower=lower)
+    findings = Findings(instance)
+    prove_bound(instance, dual_of_work(instance, point.price, proof), findings)
+    assert [f.rule for f in findings.items] == ["bound: site_lower"]
+
+
+def test_failing_sites_count_with_what_they_proved_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    instance, crew, c, point = example()
+    prices, lower = translate(c, point)
+    relaxed = [relax(work)[0] for work in site_works(instance, c, prices)]
+
+    def fail(*_: Any) -> None:
+        raise ArithmeticError
+
+    monkeypatch.setattr(workbound, "solve_milp", lambda task: -np.inf)
+    assert np.array_equal(
+        milp_bound(instance, c, crew, point, MilpBound(), np.inf).site_lower, np.maximum(lower, relaxed)
+    )
+    monkeypatch.setattr(workbound, "solve_milp", lambda task: fail() if len(task.work.job) % 2 else solve_milp(task))
+    some = milp_bound(instance, c, crew, point, MilpBound(), np.inf)
+    assert (some.site_lower <= full().site_lower).all() and point.bound <= some.bound <= full().bound
+    monkeypatch.setattr(workbound, "relax", fail)
+    none = milp_bound(instance, c, crew, point, MilpBound(), np.inf)
+    assert none.solved == 0 and none.bound == pytest.approx(point.bound, rel=1e-12)
+
+
+def test_no_time_no_gain() -> None:
+    instance, crew, c, point = example()
+    assert milp_bound(instance, c, crew, point, MilpBound(), 0.0).bound == pytest.approx(point.bound, rel=1e-12)
