@@ -127,12 +127,9 @@ def _facts(run: Run, loop: LagrangianLoop) -> str:
     if run.search is not None:
         random = run.search.rng.bit_generator.state
         search = dict(size=run.search.size, stale=run.search.stale, rounds=run.search.rounds, random=random)
-    phase = run.phase
-    if phase == "finish":
-        phase = "dive" if run.search is None else "improve"
     return json.dumps(
         dict(
-            phase=phase,
+            phase=run.phase,
             seconds=run.clock(),
             step=loop.master.step,
             carbon_weight=loop.master.carbon_weight,
@@ -220,6 +217,8 @@ def resume(saved: Checkpoint, run: Run, coupling: Coupling, crew: Crew) -> Lagra
     # copies: the kernels are compiled for writable arrays
     state = {f.name: getattr(saved.state, f.name).copy() for f in State.columns()}
     run.log, run.phase, run.seconds_before = list(saved.result.log), facts["phase"], saved.seconds
+    if run.phase != "bound" and facts["search"] is None:
+        run.phase = "dive"
     fresh = replace(run.options.bundle, first_factors=())
     loop = LagrangianLoop(coupling, crew, state["centre_price"], carbon["centre"], fresh)
     run.prove(loop.centre)

@@ -94,7 +94,7 @@ def solve(
         run.rank_seconds = crew.rank_seconds()
     finally:
         crew.dismiss()
-    if saver:
+    if saver and run.infeasible is None:
         saver.save()
     return run.result()
 
@@ -125,7 +125,7 @@ def lagrangian(run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None) -> La
         raise_bound(run, loop, crew)
         run.phase = "dive"
     with run.team.sheet.section("recovery"):
-        if run.phase == "dive":
+        if run.phase == "dive" or options.method == "benders":
             dive(loop, options.recovery, lambda step: run.record(step, loop))
             settle(run, loop, crew, keep)
         if options.method != "benders":
