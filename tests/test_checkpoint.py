@@ -93,7 +93,7 @@ def test_a_signal_stops_at_once_and_the_solve_goes_on_where_it_was(tmp_path: Pat
     assert after.bound >= before.bound - slack and after.incumbent <= before.incumbent + slack
     assert [str(f) for f in check(instance(), after).findings] == []
     phases = list(dict.fromkeys(line.phase for line in after.log))
-    assert phases == ["bound", "dive", "finish", "improve"]
+    assert phases[:4] == ["bound", "dive", "finish", "improve"]
     # The bases of the sites' linear programs are not saved, so other columns may come; what they lead to is as good.
     assert after.bound == pytest.approx(whole().bound, rel=1e-4)
     assert sum(line.phase == "dive" for line in after.log) <= sum(line.phase == "dive" for line in whole().log) + 2
