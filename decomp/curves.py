@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from decomp.progress import gap_rel
 from decomp.report.figure import CYCLE, FAINT, INK, figure, style
 from decomp.tables import GROWTH_GAP, OURS, Row, by_instance, growth, points
 
-LEAST_PERCENT = 1e-3  # gaps below are drawn here
+LEAST_PERCENT, MOST_PERCENT = 1e-3, 30.0  # gaps below are drawn here; gaps above are left out
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -59,11 +59,13 @@ def gap_figure(rows: Sequence[Row]) -> Figure:
         ax.set_xlabel("wall time, s")
         ax.grid(color=FAINT, linewidth=0.5)
         for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(NullFormatter())
         if ax.get_legend_handles_labels()[0]:
             ax.legend()
     own.set_ylabel("relative gap, %")
+    own.set_ylim(top=min(own.get_ylim()[1], MOST_PERCENT))
     return fig
 
 

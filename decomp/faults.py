@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from decomp.hdf5 import PathLike, new_file, write_attributes
 from decomp.instance import Array
-from decomp.site import Answer, SiteOracle
+
+if TYPE_CHECKING:  # loads HiGHS, which a process that runs OR-Tools must not
+    from decomp.site import Answer, SiteOracle
 
 TOLERANCE = 1e-5  # relative; a solver's feasibility tolerance may bring a point's cost below its proven bound
 

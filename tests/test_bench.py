@@ -306,6 +306,12 @@ def test_rival_without_its_package_or_model(tmp_path: Path, monkeypatch: pytest.
     assert "pyscipopt is not installed" in capsys.readouterr().err
 
 
+def test_rivals_do_not_load_highs_unasked() -> None:
+    """OR-Tools brings a HiGHS of its own and cannot be loaded beside another."""
+    code = "import sys, drivers.rivals; sys.exit('highspy' in sys.modules)"
+    assert run_limited([sys.executable, "-c", code]).returncode == 0
+
+
 def test_the_machine_is_named() -> None:
     found = machine()
     assert found["cpu"] and found["cores"] >= 1 and found["memory_gib"] > 0
