@@ -121,15 +121,7 @@ class Coupling:
 
         Work that must be done counts nothing here, done or not.
         """
-        streams, pools = self.streams, self.pools
-        served = np.zeros_like(streams.demand)
-        np.add.at(served, np.repeat(np.arange(len(served)), np.diff(streams.ptr)), routed)
-        total = float((streams.cost[:, None] * routed).sum())
-        total += float((streams.unserved[:, None] * np.maximum(streams.demand - served, 0.0)).sum())
-        done = np.zeros_like(pools.work)
-        np.add.at(done, np.repeat(np.arange(len(done)), np.diff(pools.ptr)), pooled.sum(axis=1))
-        soft = np.isfinite(pools.penalty)
-        return total + float((pools.penalty[soft] * np.maximum(pools.work - done, 0.0)[soft]).sum())
+        return float(kernels.flow_cost(self.streams, self.pools, routed, pooled))
 
 
 def _stream_rows(instance: Instance, order: Array, ptr: Array) -> StreamRows:

@@ -1,8 +1,11 @@
 """Numba kernels of the proximal master: block updates of an augmented Lagrangian, and its closed-form parts.
 
-`price` (S, T) is the current price of load, centre + step * weight * residual, and is kept up to date
-by every block: putting dL more load on (i, t) raises it by step * weight[i, t] * dL, putting it
-into a column of the site lowers it alike. Each block update is exact, so the model never gets worse.
+`price` (S, T) is the current price of load, centre + curve * residual, and is kept up to date by every
+block: putting dL more load on (i, t) raises it by curve[i, t] * dL (curve = step * weight), putting it into
+a column of the site lowers it alike. Each block update is exact, so the model never gets worse.
+
+The innermost loops run over periods or columns without a branch or a chained sum, so that they compile to
+vector instructions.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-TINY = 1e-12
+from decomp.site_kernels import TINY, dot
 
 
 @njit(cache=True)
@@ -27,104 +30,64 @@ def mark_allowed_starts(capacity, gpus, length, release, n_starts, ptr, site, fi
                     allowed[first[k] + n] = t + length[j] <= clear_since
 
 
-@njit(cache=True)
-def carbon_update(carbon, tonnes):
-    """Add emissions to the carbon row; carbon = [price, unclipped price, step, cap]."""
-    carbon[1] += carbon[2] * tonnes
-    carbon[0] = min(max(carbon[1], 0.0), carbon[3])
-
-
-@njit(cache=True)
-def site_pass(price, weight, step, loads, cost, emission, theta, count, gram, carbon, n_inner):
-    """Move each site's convex weights `theta` (S, K) by pairwise steps between its best and worst column."""
-    n_sites, n_slots, n = loads.shape
-    value = np.empty(n_slots)
-    before = np.empty(n_slots)
-    for i in range(n_sites):
-        m = count[i]
-        for k in range(m):
-            s = 0.0
-            for t in range(n):
-                s += price[i, t] * loads[i, k, t]
-            value[k] = cost[i, k] + carbon[0] * emission[i, k] - s
-            before[k] = theta[i, k]
-        moved = False
-        for _ in range(n_inner):
-            best, worst = 0, -1
-            for k in range(m):
-                if value[k] < value[best]:
-                    best = k
-                if theta[i, k] > TINY and (worst < 0 or value[k] > value[worst]):
-                    worst = k
-            drop = value[worst] - value[best]
-            if worst == best or drop <= 1e-10 * (1.0 + abs(value[best])):
-                break
-            tonnes = emission[i, best] - emission[i, worst]
-            curve = step * (gram[i, best, best] + gram[i, worst, worst] - 2.0 * gram[i, best, worst])
-            if 0.0 <= carbon[1] <= carbon[3]:
-                curve += carbon[2] * tonnes * tonnes
-            move = theta[i, worst]
-            if curve * move > drop:
-                move = drop / curve
-            theta[i, best] += move
-            theta[i, worst] -= move
-            old = carbon[0]
-            carbon_update(carbon, move * tonnes)
-            rise = carbon[0] - old
-            for k in range(m):
-                value[k] += move * step * (gram[i, k, best] - gram[i, k, worst]) + rise * emission[i, k]
-            moved = True
-        if moved:
-            for k in range(m):
-                d = step * (theta[i, k] - before[k])
-                if d != 0.0:
-                    for t in range(n):
-                        price[i, t] -= d * weight[i, t] * loads[i, k, t]
-
-
-@njit(cache=True)
-def stream_pass(price, weight, step, rows, routed):
+@njit(cache=True, error_model="numpy")
+def stream_pass(price, curve, rows, routed):
     """Fill each stream and period into its allowed sites until their prices level, or the penalty is cheaper.
 
-    The level solves sum of max(0, (level - base) / slope) = demand, a convex piecewise-linear equation: Newton's
-    method from the sites in use ends exactly after two or three sweeps.
+    The level solves sum of max(0, (level - base) / curve) = demand, a convex piecewise-linear equation: Newton's
+    method from the sites in use ends exactly after two or three sweeps, done for all periods at once.
     """
     n = price.shape[1]
     widest = 1
     for d in range(len(rows.unserved)):
         widest = max(widest, rows.ptr[d + 1] - rows.ptr[d])
-    base = np.empty(widest)
-    give = np.empty(widest)
+    base, give = np.empty((widest, n)), np.empty((widest, n))
+    level, slope, offset = np.empty(n), np.empty(n), np.empty(n)
     for d in range(len(rows.unserved)):
-        a0, m = rows.ptr[d], rows.ptr[d + 1] - rows.ptr[d]
+        a0, m, most = rows.ptr[d], rows.ptr[d + 1] - rows.ptr[d], rows.unserved[d]
         for t in range(n):
-            slope, offset = 0.0, rows.demand[d, t]
+            slope[t], offset[t] = 0.0, rows.demand[d, t]
+        for k in range(m):
+            i, cost = rows.site[a0 + k], rows.cost[a0 + k]
+            for t in range(n):
+                base[k, t] = cost + price[i, t] - curve[i, t] * routed[a0 + k, t]
+                give[k, t] = 1.0 / curve[i, t]
+                used = give[k, t] if routed[a0 + k, t] > 0.0 else 0.0
+                slope[t] += used
+                offset[t] += used * base[k, t]
+        for t in range(n):
+            level[t] = min(most, offset[t] / slope[t]) if slope[t] > 0.0 else most
+        for _ in range(2 * m):
+            for t in range(n):
+                slope[t], offset[t] = 0.0, rows.demand[d, t]
             for k in range(m):
-                i = rows.site[a0 + k]
-                w = step * weight[i, t]
-                base[k] = rows.cost[a0 + k] + price[i, t] - w * routed[a0 + k, t]
-                give[k] = 1.0 / w
-                if routed[a0 + k, t] > 0.0:
-                    slope += give[k]
-                    offset += give[k] * base[k]
-            level = rows.unserved[d]
-            if slope > 0.0:
-                level = min(level, offset / slope)
-            for _ in range(2 * m):
-                slope, offset = 0.0, rows.demand[d, t]
-                for k in range(m):
-                    if base[k] < level:
-                        slope += give[k]
-                        offset += give[k] * base[k]
-                better = min(offset / slope, rows.unserved[d]) if slope > 0.0 else level
-                if abs(better - level) <= 1e-13 * (1.0 + abs(level)):
-                    break
-                level = better
-            for k in range(m):
-                x = max(0.0, (level - base[k]) * give[k])
-                i = rows.site[a0 + k]
-                price[i, t] += step * weight[i, t] * (x - routed[a0 + k, t])
+                for t in range(n):
+                    used = give[k, t] if base[k, t] < level[t] else 0.0
+                    slope[t] += used
+                    offset[t] += used * base[k, t]
+            far = 0.0
+            for t in range(n):
+                better = min(most, offset[t] / slope[t]) if slope[t] > 0.0 else level[t]
+                far = max(far, abs(better - level[t]) - 1e-13 * (1.0 + abs(level[t])))
+                level[t] = better
+            if far <= 0.0:
+                break
+        for k in range(m):
+            i = rows.site[a0 + k]
+            for t in range(n):
+                x = max(0.0, (level[t] - base[k, t]) * give[k, t])
+                price[i, t] += curve[i, t] * (x - routed[a0 + k, t])
                 routed[a0 + k, t] = x
+
+
+@njit(cache=True)
+def sums_before(values):
+    """Running sums of each row: column t holds the sum of the entries before t, (S, T + 1)."""
+    total = np.zeros((values.shape[0], values.shape[1] + 1))
+    for i in range(values.shape[0]):
+        for t in range(values.shape[1]):
+            total[i, t + 1] = total[i, t] + values[i, t]
+    return total
 
 
 @njit(cache=True)
@@ -158,111 +121,153 @@ def run_value(price, rows, j, k, start):
     return rows.cost[k] + rows.gpus[j] * s
 
 
+@njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})
+def window_minimum(late, early, allowed, values):
+    """Least of late - early where allowed (inf if nowhere); the differences go to `values`."""
+    low = np.inf
+    for q in range(len(late)):
+        v = late[q] - early[q] if allowed[q] else np.inf
+        values[q] = v
+        low = v if v < low else low
+    return low
+
+
 @njit(cache=True)
-def run_overlap(weight, rows, j, k, start, k2, start2):
-    """Sum of weights over the periods that two runs of job j share at one site."""
+def cheapest_run(total, rows, j, values):
+    """As best_start, from the running sums of the prices; `values` (T + 1,) is scratch."""
+    best, candidate, start = np.inf, -1, -1
+    n, release, ends = rows.n_starts[j], rows.release[j], rows.release[j] + rows.length[j]
+    for k in range(rows.ptr[j], rows.ptr[j + 1]):
+        sums, first = total[rows.site[k]], rows.first[k]
+        allowed = rows.allowed[first : first + n]
+        low = window_minimum(sums[ends : ends + n], sums[release : release + n], allowed, values)
+        if rows.cost[k] + rows.gpus[j] * low < best:
+            best, candidate = rows.cost[k] + rows.gpus[j] * low, k
+            for q in range(n):
+                if values[q] == low:
+                    start = release + q
+                    break
+    return best, candidate, start
+
+
+@njit(cache=True)
+def run_sum(total, rows, j, k, start):
+    """Value of job j at candidate k and start (k < 0: rejected, worth nothing), from running sums."""
+    if k < 0:
+        return 0.0
+    return rows.cost[k] + rows.gpus[j] * (total[rows.site[k], start + rows.length[j]] - total[rows.site[k], start])
+
+
+@njit(cache=True)
+def run_overlap(total, rows, j, k, start, k2, start2):
+    """Sum over the periods that two runs of job j share at one site, from running sums."""
     if k < 0 or k2 < 0 or rows.site[k] != rows.site[k2]:
         return 0.0
-    s = 0.0
-    for t in range(max(start, start2), min(start, start2) + rows.length[j]):
-        s += weight[rows.site[k], t]
-    return s
+    first, last = max(start, start2), min(start, start2) + rows.length[j]
+    return total[rows.site[k], last] - total[rows.site[k], first] if first < last else 0.0
 
 
 @njit(cache=True)
-def put_run(price, weight, amount, rows, j, k, start):
-    """Raise the prices as `amount` more of the run's load does."""
-    if k >= 0:
-        for t in range(start, start + rows.length[j]):
-            price[rows.site[k], t] += amount * weight[rows.site[k], t]
+def put_run(price, total, curve, amount, rows, j, k, start):
+    """Raise the prices, and their running sums, as `amount` more of the run's load does."""
+    if k < 0:
+        return
+    prices, sums, bends, end = price[rows.site[k]], total[rows.site[k]], curve[rows.site[k]], start + rows.length[j]
+    rise = 0.0
+    for t in range(start, end):
+        prices[t] += amount * bends[t]
+        rise += amount * bends[t]
+        sums[t + 1] += rise
+    rest = sums[end + 1 :]
+    for t in range(len(rest)):
+        rest[t] += rise
 
 
 @njit(cache=True)
-def job_pass(price, weight, step, rows, fixed, run, start, share, n_inner):
-    """Move each free job's weights `share` (J, M) over runs (candidate, start) by pairwise steps."""
-    n_slots = share.shape[1]
+def job_pass(price, curve, rows, fixed, run, start, share):
+    """Move each free job's weights `share` (J, M) over runs (candidate, start) from its worst to its best run."""
+    total, bends = sums_before(price), sums_before(curve)
+    scratch = np.empty(price.shape[1] + 1)
     for j in range(len(rows.gpus)):
         if fixed[j] != -2:
             continue
-        for _ in range(n_inner):
-            value, k, s = best_start(price, rows, j)
-            if rows.optional[j] and value >= 0.0:
-                value, k, s = 0.0, -1, -1
-            worst, worst_value, slot = -1, value, -1
-            for q in range(n_slots):
-                if share[j, q] > TINY:
-                    v = run_value(price, rows, j, run[j, q], start[j, q])
-                    if v > worst_value:
-                        worst, worst_value = q, v
-                    if run[j, q] == k and start[j, q] == s:
-                        slot = q
-            if worst < 0 or worst_value - value <= 1e-10 * (1.0 + abs(value)):
-                break
-            if slot < 0:
-                for q in range(n_slots):
-                    if share[j, q] <= TINY:
-                        slot = q
-                        share[j, q], run[j, q], start[j, q] = 0.0, k, s
-                        break
-            full = slot < 0
-            if full:  # the smallest share gives way as a whole, if that is for the better
-                worst = np.argmin(share[j])
-                worst_value = run_value(price, rows, j, run[j, worst], start[j, worst])
-            kw, sw = run[j, worst], start[j, worst]
-            curve = run_overlap(weight, rows, j, k, s, k, s) + run_overlap(weight, rows, j, kw, sw, kw, sw)
-            curve -= 2.0 * run_overlap(weight, rows, j, k, s, kw, sw)
-            curve *= step * rows.gpus[j] * rows.gpus[j]
-            move = share[j, worst]
-            if full and curve * move > 2.0 * (worst_value - value):
-                break
-            if full:
-                slot, run[j, worst], start[j, worst] = worst, k, s
-            elif curve * move > worst_value - value:
-                move = (worst_value - value) / curve
-            share[j, slot] += move
-            share[j, worst] -= move
-            put_run(price, weight, step * move * rows.gpus[j], rows, j, k, s)
-            put_run(price, weight, -step * move * rows.gpus[j], rows, j, kw, sw)
+        value, k, s = cheapest_run(total, rows, j, scratch)
+        if rows.optional[j] and value >= 0.0:
+            value, k, s = 0.0, -1, -1
+        worst, worst_value, slot, empty = -1, value, -1, -1
+        for q in range(share.shape[1]):
+            if share[j, q] <= TINY:
+                empty = q
+                continue
+            v = run_sum(total, rows, j, run[j, q], start[j, q])
+            if v > worst_value:
+                worst, worst_value = q, v
+            if run[j, q] == k and start[j, q] == s:
+                slot = q
+        if worst < 0 or worst_value - value <= 1e-10 * (1.0 + abs(value)):
+            continue
+        full = slot < 0 and empty < 0
+        if full:  # the smallest share gives way as a whole, if that is for the better
+            worst = np.argmin(share[j])
+            worst_value = run_sum(total, rows, j, run[j, worst], start[j, worst])
+        elif slot < 0:
+            slot = empty
+            share[j, slot], run[j, slot], start[j, slot] = 0.0, k, s
+        kw, sw = run[j, worst], start[j, worst]
+        bend = run_overlap(bends, rows, j, k, s, k, s) + run_overlap(bends, rows, j, kw, sw, kw, sw)
+        bend = rows.gpus[j] * rows.gpus[j] * (bend - 2.0 * run_overlap(bends, rows, j, k, s, kw, sw))
+        move = share[j, worst]
+        drop = worst_value - value
+        if full and bend * move > 2.0 * drop:
+            continue
+        if full:
+            slot, run[j, worst], start[j, worst] = worst, k, s
+        elif bend * move > drop:
+            move = drop / bend
+        share[j, slot] += move
+        share[j, worst] -= move
+        put_run(price, total, curve, move * rows.gpus[j], rows, j, k, s)
+        put_run(price, total, curve, -move * rows.gpus[j], rows, j, kw, sw)
 
 
 @njit(cache=True)
-def pool_pass(price, weight, step, rows, rate):
+def pool_pass(price, curve, rows, rate):
     """Spread each pool's work over its sites and window until prices level (bisection on the level)."""
     for p in range(len(rows.work)):
         low, high = np.inf, -np.inf
         for a in range(rows.ptr[p], rows.ptr[p + 1]):
             for t in range(rows.start[p], rows.end[p]):
-                w = step * weight[rows.site[a], t]
+                w = curve[rows.site[a], t]
                 base = price[rows.site[a], t] - w * rate[a, t]
                 low, high = min(low, base), max(high, base + w * rows.rate[a])
         if low > high:
             continue
         high = min(high, rows.penalty[p])
         low = min(low, high)
-        if pool_fill(price, weight, step, rows, rate, p, high) > rows.work[p]:
+        if pool_fill(price, curve, rows, rate, p, high) > rows.work[p]:
             for _ in range(50):
                 middle = 0.5 * (low + high)
-                if pool_fill(price, weight, step, rows, rate, p, middle) > rows.work[p]:
+                if pool_fill(price, curve, rows, rate, p, middle) > rows.work[p]:
                     high = middle
                 else:
                     low = middle
         for a in range(rows.ptr[p], rows.ptr[p + 1]):
             i = rows.site[a]
             for t in range(rows.start[p], rows.end[p]):
-                w = step * weight[i, t]
+                w = curve[i, t]
                 v = min(max((high - price[i, t]) / w + rate[a, t], 0.0), rows.rate[a])
                 price[i, t] += w * (v - rate[a, t])
                 rate[a, t] = v
 
 
 @njit(cache=True)
-def pool_fill(price, weight, step, rows, rate, p, level):
+def pool_fill(price, curve, rows, rate, p, level):
     """Work done by pool p if every place is filled up to the price level, GPU-periods."""
     s = 0.0
     for a in range(rows.ptr[p], rows.ptr[p + 1]):
         i = rows.site[a]
         for t in range(rows.start[p], rows.end[p]):
-            v = (level - price[i, t]) / (step * weight[i, t]) + rate[a, t]
+            v = (level - price[i, t]) / curve[i, t] + rate[a, t]
             s += min(max(v, 0.0), rows.rate[a])
     return s
 
@@ -271,26 +276,41 @@ def pool_fill(price, weight, step, rows, rate, p, level):
 def stream_value(price, rows):
     """Sum over streams and periods of demand times the cheapest of allowed sites and penalty."""
     total = 0.0
+    cheapest = np.empty(price.shape[1])
     for d in range(len(rows.unserved)):
-        for t in range(price.shape[1]):
-            cheapest = rows.unserved[d]
-            for a in range(rows.ptr[d], rows.ptr[d + 1]):
-                cheapest = min(cheapest, rows.cost[a] + price[rows.site[a], t])
-            total += rows.demand[d, t] * cheapest
+        cheapest[:] = rows.unserved[d]
+        for a in range(rows.ptr[d], rows.ptr[d + 1]):
+            i, cost = rows.site[a], rows.cost[a]
+            for t in range(len(cheapest)):
+                v = cost + price[i, t]
+                cheapest[t] = v if v < cheapest[t] else cheapest[t]
+        total += dot(rows.demand[d], cheapest)
     return total
+
+
+@njit(cache=True)
+def cheapest_runs(price, rows):
+    """Every job's best run at the prices: values (inf where none is allowed), candidates, starts, (J,) each."""
+    total, scratch = sums_before(price), np.empty(price.shape[1] + 1)
+    n = len(rows.gpus)
+    value, run, start = np.empty(n), np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    for j in range(n):
+        value[j], run[j], start[j] = cheapest_run(total, rows, j, scratch)
+    return value, run, start
 
 
 @njit(cache=True)
 def job_value(price, rows, fixed, fixed_start):
     """Sum over jobs of their best run, rejection, or the run they are fixed to."""
-    total = 0.0
+    total, scratch = sums_before(price), np.empty(price.shape[1] + 1)
+    s = 0.0
     for j in range(len(rows.gpus)):
         if fixed[j] != -2:
-            total += run_value(price, rows, j, fixed[j], fixed_start[j])
+            s += run_sum(total, rows, j, fixed[j], fixed_start[j])
             continue
-        value, _, _ = best_start(price, rows, j)
-        total += min(value, 0.0) if rows.optional[j] else value
-    return total
+        value = cheapest_run(total, rows, j, scratch)[0]
+        s += min(value, 0.0) if rows.optional[j] else value
+    return s
 
 
 @njit(cache=True)
@@ -321,21 +341,6 @@ def pool_value(price, rows):
 
 
 @njit(cache=True)
-def site_values(price, carbon_price, loads, cost, emission, count):
-    """Value of the column model of each site: min over columns of cost + carbon - price . load."""
-    n_sites, _, n = loads.shape
-    values = np.empty(n_sites)
-    for i in range(n_sites):
-        values[i] = np.inf
-        for k in range(count[i]):
-            s = 0.0
-            for t in range(n):
-                s += price[i, t] * loads[i, k, t]
-            values[i] = min(values[i], cost[i, k] + carbon_price * emission[i, k] - s)
-    return values
-
-
-@njit(cache=True)
 def job_load(load, rows, run, start, share):
     """Add the jobs' load to `load` (S, T)."""
     for j in range(len(rows.gpus)):
@@ -355,32 +360,28 @@ def arc_load(load, site, flow):
 
 
 @njit(cache=True)
-def add_gram(loads, weight, gram, i, k, m):
-    """Refresh row and column k of site i's weighted Gram matrix over its first m columns."""
-    n = loads.shape[2]
-    for q in range(m):
-        s = 0.0
-        for t in range(n):
-            s += weight[i, t] * loads[i, k, t] * loads[i, q, t]
-        gram[i, k, q] = s
-        gram[i, q, k] = s
+def flow_cost(streams, pools, routed, pooled):
+    """Net cost of routing and pool loads, with what stays undone at its penalty if that is finite, USD."""
+    cost = 0.0
+    left = np.empty(routed.shape[1])
+    for d in range(len(streams.unserved)):
+        left[:] = streams.demand[d]
+        for a in range(streams.ptr[d], streams.ptr[d + 1]):
+            cost += streams.cost[a] * routed[a].sum()
+            left -= routed[a]
+        cost += streams.unserved[d] * np.maximum(left, 0.0).sum()
+    for p in range(len(pools.work)):
+        if np.isfinite(pools.penalty[p]):
+            cost += pools.penalty[p] * max(pools.work[p] - pooled[pools.ptr[p] : pools.ptr[p + 1]].sum(), 0.0)
+    return cost
 
 
 @njit(cache=True)
-def safe_bound(indptr, indices, data, cost, low, high, row_low, row_high, duals):
-    """Lower bound that a dual vector proves for a column-wise LP; duals of the wrong sign count as zero."""
-    y = duals.copy()
-    total = 0.0
-    for r in range(len(y)):
-        side = row_low[r] if y[r] > 0.0 else row_high[r]
-        if np.isinf(side):
-            y[r] = 0.0
-        elif y[r] != 0.0:
-            total += y[r] * side
-    for k in range(len(cost)):
-        reduced = cost[k]
-        for q in range(indptr[k], indptr[k + 1]):
-            reduced -= data[q] * y[indices[q]]
-        if reduced != 0.0:
-            total += reduced * (low[k] if reduced > 0.0 else high[k])
-    return total
+def run_cost(jobs, run, share):
+    """Net cost of the weighted runs, without the load they bring, USD."""
+    cost = 0.0
+    for j in range(len(share)):
+        for q in range(share.shape[1]):
+            if run[j, q] >= 0:
+                cost += share[j, q] * jobs.cost[run[j, q]]
+    return cost

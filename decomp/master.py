@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from decomp import kernels
+from decomp import kernels, site_kernels
 from decomp.coupling import FREE, REJECTED, Coupling
 from decomp.instance import Array
 from decomp.pool import Pool
@@ -68,11 +68,10 @@ class Master:
     def _place_work(self) -> None:
         """First position: every job at its cheapest run, demand and pools not yet placed."""
         jobs = self.coupling.jobs
-        for j in range(self.coupling.n_jobs):
-            value, k, start = kernels.best_start(self.price, jobs, j)
-            if not (jobs.optional[j] and value >= 0.0):
-                self.run[j, 0], self.start[j, 0] = k, start
-            self.share[j, 0] = 1.0
+        value, run, start = kernels.cheapest_runs(self.price, jobs)
+        taken = ~jobs.optional | (value < 0.0)
+        self.run[:, 0], self.start[:, 0] = np.where(taken, run, REJECTED), np.where(taken, start, -1)
+        self.share[:, 0] = 1.0
 
     @property
     def n_columns(self) -> int:
@@ -88,11 +87,11 @@ class Master:
         theta = self.theta[i]
         first = self.pool.count[i] == 0
         k = self.pool.slot(i, theta)
-        if theta[k] > kernels.TINY:
+        if theta[k] > site_kernels.TINY:
             theta[np.argmax(theta)] += theta[k]
         self.pool.put(i, k, answer)
         theta[k] = 1.0 if first else 0.0
-        kernels.add_gram(self.pool.loads, self.weight, self.gram, i, k, int(self.pool.count[i]))
+        site_kernels.add_gram(self.pool.loads, self.weight, self.gram, i, k, int(self.pool.count[i]))
 
     def work_load(self) -> Array:
         """Load that routing, jobs and pools put on the sites, (S, T) GPU."""
@@ -104,7 +103,7 @@ class Master:
 
     def site_load(self) -> Array:
         """Load that the convexified site columns carry, (S, T) GPU."""
-        return np.einsum("sk,skt->st", self.theta, self.pool.loads)
+        return site_kernels.site_load(self.theta, self.pool.loads, self.pool.count)
 
     def emissions(self) -> float:
         return float((self.theta * self.pool.emission).sum())
@@ -119,23 +118,22 @@ class Master:
         """Solve the proximal subproblem around a centre until its own gap is `accuracy` of the promised rise."""
         c, step, pool = self.coupling, self.step, self.pool
         carbon_step = step * self.carbon_weight if c.carbon_cap > 0 else 0.0
-        price = centre + step * self.weight * (self.work_load() - self.site_load())
+        curve = step * self.weight
+        price = centre + curve * (self.work_load() - self.site_load())
         carbon = np.array([0.0, centre_carbon, carbon_step, c.carbon_cap])
-        kernels.carbon_update(carbon, self.emissions() - c.budget if carbon_step > 0 else 0.0)
+        site_kernels.carbon_update(carbon, self.emissions() - c.budget if carbon_step > 0 else 0.0)
         base = self.model(centre, centre_carbon)[0]
         done = 0
         while True:
             for _ in range(PASSES_PER_CHECK):
-                kernels.site_pass(
-                    price, self.weight, step, pool.loads, pool.cost, pool.emission, self.theta, pool.count, self.gram,
+                site_kernels.site_pass(
+                    price, curve, step, pool.loads, pool.cost, pool.emission, self.theta, pool.count, self.gram,
                     carbon, 2 * COLUMNS,
                 )  # fmt: skip
-                kernels.stream_pass(price, self.weight, step, c.streams, self.routed)
+                kernels.stream_pass(price, curve, c.streams, self.routed)
                 if done % 2 == 0:  # scanning all starts is dear, and routing moves more than jobs do
-                    kernels.job_pass(
-                        price, self.weight, step, c.jobs, self.fixing.run, self.run, self.start, self.share, 2
-                    )  # fmt: skip
-                kernels.pool_pass(price, self.weight, step, c.pools, self.pooled)
+                    kernels.job_pass(price, curve, c.jobs, self.fixing.run, self.run, self.start, self.share)
+                kernels.pool_pass(price, curve, c.pools, self.pooled)
                 done += 1
             value, sites = self.model(price, float(carbon[0]))
             penalty = self._proximity(price - centre, float(carbon[0]) - centre_carbon, carbon_step)
@@ -167,8 +165,7 @@ class Master:
     def work_cost(self) -> float:
         """Net cost of the current routing, runs and pools, USD."""
         c = self.coupling
-        padded = np.append(c.jobs.cost, 0.0)
-        return c.flow_cost(self.routed, self.pooled) + float((self.share * padded[self.run]).sum())
+        return c.flow_cost(self.routed, self.pooled) + kernels.run_cost(c.jobs, self.run, self.share)
 
     def pack(self) -> dict[str, Array]:
         """Where the master stands, for a checkpoint; the columns of all sites one after the other."""
@@ -202,7 +199,7 @@ class Master:
         self.pool.emission[used], self.theta[used] = packed["column_emissions"], packed["column_share"]
         self.pool.idle[used] = packed["column_idle"]
         for i, k in np.argwhere(used):
-            kernels.add_gram(self.pool.loads, self.weight, self.gram, i, k, int(self.pool.count[i]))
+            site_kernels.add_gram(self.pool.loads, self.weight, self.gram, i, k, int(self.pool.count[i]))
         self.routed, self.pooled = packed["routed"], packed["pooled"]
         self.run, self.start, self.share = packed["atom_run"], packed["atom_start"], packed["atom_share"]
         self.fixing = Fixing(packed["fixed_run"], packed["fixed_start"])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from decomp import kernels
+from decomp import site_kernels
 from decomp.instance import Array
 from decomp.site import Answer
 
@@ -39,8 +39,8 @@ class Pool:
         if self.count[i] < self.size:
             self.count[i] += 1
             return int(self.count[i]) - 1
-        k = int(np.argmax(np.where(weight > kernels.TINY, -1, self.idle[i])))
-        return int(np.argmin(weight)) if weight[k] > kernels.TINY else k
+        k = int(np.argmax(np.where(weight > site_kernels.TINY, -1, self.idle[i])))
+        return int(np.argmin(weight)) if weight[k] > site_kernels.TINY else k
 
     def put(self, i: int, k: int, answer: Answer) -> None:
         """Hold an answer with a load in place k of site i."""
@@ -50,7 +50,7 @@ class Pool:
 
     def used(self, weight: Array) -> None:
         """One more proposal has been made, with these weights (S, K) on the answers."""
-        self.idle = np.where(weight > kernels.TINY, 0, self.idle + 1)
+        self.idle = np.where(weight > site_kernels.TINY, 0, self.idle + 1)
 
     def least_cost(self, load: Array, allowance: Array) -> Array:
         """Lower side: proven least cost (S,) of loads (S, T) under carbon allowances (S,)."""
@@ -62,4 +62,4 @@ class Pool:
 
     def least_value(self, price: Array, carbon_price: float) -> Array:
         """Upper side: no site is better off (S,) at these prices than its best column; never below the dual."""
-        return kernels.site_values(price, carbon_price, self.loads, self.cost, self.emission, self.count)
+        return site_kernels.site_values(price, carbon_price, self.loads, self.cost, self.emission, self.count)

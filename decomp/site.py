@@ -14,7 +14,7 @@ from typing import Any
 import highspy
 import numpy as np
 
-from decomp import kernels
+from decomp import site_kernels
 from decomp.blocks import Block, Model, add_site
 from decomp.compact import relaxed_site
 from decomp.instance import Array, Generators, Sites
@@ -94,7 +94,7 @@ def safe_bound(model: Model, cost: Array, duals: Array) -> float:
     """
     a = model.matrix
     return float(
-        kernels.safe_bound(
+        site_kernels.safe_bound(
             a.indptr, a.indices, a.data, cost, model.low, model.high, model.row_low, model.row_high, duals
         )
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog, minimize
 
-from decomp import kernels, placing
+from decomp import kernels, placing, site_kernels
 from decomp.coupling import FREE, REJECTED, Coupling
 from decomp.families import generate
 from decomp.instance import Array, Instance
@@ -67,6 +67,8 @@ def test_starts_best_start_and_job_value_against_brute_force(seed: int) -> None:
         assert best == pytest.approx(right, rel=1e-9, abs=1e-9)
         if every:
             assert (k, s) in every and kernels.run_value(price, rows, j, k, s) == pytest.approx(best, abs=1e-9)
+        sums, scratch = kernels.sums_before(price), np.empty(price.shape[1] + 1)
+        assert kernels.cheapest_run(sums, rows, j, scratch) == pytest.approx((best, k, s), abs=1e-9)
         total += min(right, 0.0) if rows.optional[j] else right
     assert kernels.job_value(price, rows, *c.free_jobs()) == pytest.approx(total, rel=1e-9, abs=1e-9)
     rejected = np.full(c.n_jobs, REJECTED)
@@ -107,15 +109,15 @@ def test_stream_pass_minimises_cost_and_proximal_term(seed: int) -> None:
     c = Coupling.of(instance)
     rows, rng = c.streams, np.random.default_rng(seed)
     centre = first_prices(c, instance.sites, 0.0) * rng.uniform(0.0, 2.0, c.capacity.shape)
-    weight, step = np.abs(centre).mean() / c.capacity.max() * np.ones_like(centre), 3.0
+    bend = 3.0 * np.abs(centre).mean() / c.capacity.max() * np.ones_like(centre)
     price, routed = centre.copy(), np.zeros((len(rows.site), centre.shape[1]))
-    kernels.stream_pass(price, weight, step, rows, routed)
+    kernels.stream_pass(price, bend, rows, routed)
     load = np.zeros_like(price)
     kernels.arc_load(load, rows.site, routed)
-    assert price == pytest.approx(centre + step * weight * load, rel=1e-9, abs=1e-12)
+    assert price == pytest.approx(centre + bend * load, rel=1e-9, abs=1e-12)
     for t in range(price.shape[1]):
         demand, unserved = rows.demand[0, t], rows.unserved[0]
-        slope, curve = rows.cost + centre[rows.site, t] - unserved, step * weight[rows.site, t]
+        slope, curve = rows.cost + centre[rows.site, t] - unserved, bend[rows.site, t]
 
         def cost(x: Array, slope: Array = slope, curve: Array = curve) -> float:
             return float(slope @ x + 0.5 * (curve * x * x).sum())
@@ -143,16 +145,17 @@ def test_no_block_update_makes_the_augmented_lagrangian_worse(seed: int) -> None
     centre, carbon_centre = first_prices(c, instance.sites, 0.0), 1.0 if c.carbon_cap > 0 else 0.0
     carbon_step = step * m.carbon_weight if c.carbon_cap > 0 else 0.0
     m.routed[:], m.pooled[:] = 0.0, 0.0
-    price = centre + step * m.weight * (m.work_load() - m.site_load())
+    bend = step * m.weight
+    price = centre + bend * (m.work_load() - m.site_load())
     carbon = np.array([0.0, carbon_centre, carbon_step, c.carbon_cap])
-    kernels.carbon_update(carbon, m.emissions() - c.budget if carbon_step > 0 else 0.0)
+    site_kernels.carbon_update(carbon, m.emissions() - c.budget if carbon_step > 0 else 0.0)
     passes: list[Callable[[], None]] = [
-        lambda: kernels.site_pass(price, m.weight, step, m.pool.loads, m.pool.cost, m.pool.emission, m.theta,
-                                  m.pool.count, m.gram, carbon, 2 * COLUMNS),
-        lambda: kernels.stream_pass(price, m.weight, step, c.streams, m.routed),
-        lambda: kernels.job_pass(price, m.weight, step, c.jobs, m.fixing.run, m.run, m.start, m.share, 3),
+        lambda: site_kernels.site_pass(price, bend, step, m.pool.loads, m.pool.cost, m.pool.emission, m.theta,
+                                       m.pool.count, m.gram, carbon, 2 * COLUMNS),
+        lambda: kernels.stream_pass(price, bend, c.streams, m.routed),
+        lambda: kernels.job_pass(price, bend, c.jobs, m.fixing.run, m.run, m.start, m.share),
     ]  # fmt: skip
-    kernels.pool_pass(price, m.weight, step, c.pools, m.pooled)
+    kernels.pool_pass(price, bend, c.pools, m.pooled)
     before = augmented(loop, centre, carbon_centre, carbon, price)
     for _ in range(4):
         for update in passes:
@@ -160,7 +163,7 @@ def test_no_block_update_makes_the_augmented_lagrangian_worse(seed: int) -> None
             after = augmented(loop, centre, carbon_centre, carbon, price)
             assert after <= before + 1e-8 * (1.0 + abs(before))
             before = after
-    assert price == pytest.approx(centre + step * m.weight * (m.work_load() - m.site_load()), rel=1e-6, abs=1e-6)
+    assert price == pytest.approx(centre + bend * (m.work_load() - m.site_load()), rel=1e-6, abs=1e-6)
     assert m.theta.sum(axis=1) == pytest.approx(np.ones(instance.n_sites)) and (m.theta >= -1e-12).all()
     assert m.share.sum(axis=1) == pytest.approx(np.ones(c.n_jobs)) and m.share.shape[1] == ATOMS
 

@@ -1,0 +1,128 @@
+"""Numba kernels of the sites' side: convex weights on columns, their model, and bounds proved by duals.
+
+`price` (S, T) is the current price of load, centre + curve * residual with curve = step * weight; putting dL more
+load into a column of site i lowers price[i, t] by curve[i, t] * dL. `theta` (S, K) weighs the columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+TINY = 1e-12
+
+
+@njit(cache=True, fastmath=True)
+def dot(x, y):
+    """Inner product; the order of the sum is the compiler's."""
+    s = 0.0
+    for t in range(len(x)):
+        s += x[t] * y[t]
+    return s
+
+
+@njit(cache=True)
+def carbon_update(carbon, tonnes):
+    """Add emissions to the carbon row; carbon = [price, unclipped price, step, cap]."""
+    carbon[1] += carbon[2] * tonnes
+    carbon[0] = min(max(carbon[1], 0.0), carbon[3])
+
+
+@njit(cache=True)
+def site_pass(price, curve, step, loads, cost, emission, theta, count, gram, carbon, n_inner):
+    """Move each site's convex weights `theta` (S, K) by pairwise steps between its best and worst column."""
+    n_sites, n_slots, n = loads.shape
+    value = np.empty(n_slots)
+    before = np.empty(n_slots)
+    for i in range(n_sites):
+        m = count[i]
+        for k in range(m):
+            value[k] = cost[i, k] + carbon[0] * emission[i, k] - dot(price[i], loads[i, k])
+            before[k] = theta[i, k]
+        moved = False
+        for _ in range(n_inner):
+            best, worst = 0, -1
+            for k in range(m):
+                if value[k] < value[best]:
+                    best = k
+                if theta[i, k] > TINY and (worst < 0 or value[k] > value[worst]):
+                    worst = k
+            drop = value[worst] - value[best]
+            if worst == best or drop <= 1e-10 * (1.0 + abs(value[best])):
+                break
+            tonnes = emission[i, best] - emission[i, worst]
+            bend = step * (gram[i, best, best] + gram[i, worst, worst] - 2.0 * gram[i, best, worst])
+            if 0.0 <= carbon[1] <= carbon[3]:
+                bend += carbon[2] * tonnes * tonnes
+            move = theta[i, worst]
+            if bend * move > drop:
+                move = drop / bend
+            theta[i, best] += move
+            theta[i, worst] -= move
+            old = carbon[0]
+            carbon_update(carbon, move * tonnes)
+            rise = carbon[0] - old
+            for k in range(m):
+                value[k] += move * step * (gram[i, best, k] - gram[i, worst, k]) + rise * emission[i, k]
+            moved = True
+        if moved:
+            for k in range(m):
+                d = theta[i, k] - before[k]
+                if d != 0.0:
+                    for t in range(n):
+                        price[i, t] -= d * curve[i, t] * loads[i, k, t]
+
+
+@njit(cache=True)
+def site_values(price, carbon_price, loads, cost, emission, count):
+    """Value of the column model of each site: min over columns of cost + carbon - price . load."""
+    values = np.empty(len(loads))
+    for i in range(len(loads)):
+        values[i] = np.inf
+        for k in range(count[i]):
+            values[i] = min(values[i], cost[i, k] + carbon_price * emission[i, k] - dot(price[i], loads[i, k]))
+    return values
+
+
+@njit(cache=True)
+def site_load(theta, loads, count):
+    """Load that the weighted columns of each site carry, (S, T)."""
+    load = np.zeros((loads.shape[0], loads.shape[2]))
+    for i in range(len(loads)):
+        for k in range(count[i]):
+            if theta[i, k] > 0.0:
+                for t in range(loads.shape[2]):
+                    load[i, t] += theta[i, k] * loads[i, k, t]
+    return load
+
+
+@njit(cache=True)
+def add_gram(loads, weight, gram, i, k, m):
+    """Refresh row and column k of site i's weighted Gram matrix over its first m columns."""
+    n = loads.shape[2]
+    for q in range(m):
+        s = 0.0
+        for t in range(n):
+            s += weight[i, t] * loads[i, k, t] * loads[i, q, t]
+        gram[i, k, q] = s
+        gram[i, q, k] = s
+
+
+@njit(cache=True)
+def safe_bound(indptr, indices, data, cost, low, high, row_low, row_high, duals):
+    """Lower bound that a dual vector proves for a column-wise LP; duals of the wrong sign count as zero."""
+    y = duals.copy()
+    total = 0.0
+    for r in range(len(y)):
+        side = row_low[r] if y[r] > 0.0 else row_high[r]
+        if np.isinf(side):
+            y[r] = 0.0
+        elif y[r] != 0.0:
+            total += y[r] * side
+    for k in range(len(cost)):
+        reduced = cost[k]
+        for q in range(indptr[k], indptr[k + 1]):
+            reduced -= data[q] * y[indices[q]]
+        if reduced != 0.0:
+            total += reduced * (low[k] if reduced > 0.0 else high[k])
+    return total
