@@ -99,18 +99,18 @@ def create_dataset(group: h5py.Group, name: str, array: Array, kind: str, unit: 
     return dataset
 
 
-def write_table(file: h5py.File, name: str, table: Table) -> None:
+def write_table(file: h5py.Group, name: str, table: Table) -> None:
     """A group with the table's arrays, on the dimensions at the root."""
     group = file.create_group(name, track_order=True)
     write_attributes(group, long_name=(type(table).__doc__ or "").split("\n")[0])
     for f in table.columns():
         meta, array = f.metadata, getattr(table, f.name)
-        shape = tuple(file[dim].shape[0] for dim in meta["dims"])
+        shape = tuple(file.file[dim].shape[0] for dim in meta["dims"])
         if array.shape != shape:
             raise ValueError(f"{name}.{f.name}: shape {array.shape}, must be ({', '.join(meta['dims'])}) = {shape}")
         dataset = create_dataset(group, f.name, array, meta["kind"], meta["unit"], meta["long_name"])
         for axis, dim in enumerate(meta["dims"]):
-            dataset.dims[axis].attach_scale(file[dim])
+            dataset.dims[axis].attach_scale(file.file[dim])
 
 
 # ---------------------------------------------------------------- reading
@@ -175,7 +175,7 @@ def read_sizes(file: h5py.File, dims: Sequence[str]) -> dict[str, int]:
 
 
 def read_table(
-    file: h5py.File, name: str, cls: type[Table], sizes: Mapping[str, int], rows: Array | None = None, **scalars: Any
+    file: h5py.Group, name: str, cls: type[Table], sizes: Mapping[str, int], rows: Array | None = None, **scalars: Any
 ) -> Any:
     """A table, or some rows of it; a dataset too few or too many is refused."""
     group = file.get(name)
@@ -189,7 +189,7 @@ def read_table(
 
 
 def read_column(
-    file: h5py.File, table: str, cls: type[Table], key: str, sizes: Mapping[str, int], rows: Array | None = None
+    file: h5py.Group, table: str, cls: type[Table], key: str, sizes: Mapping[str, int], rows: Array | None = None
 ) -> Array:
     """One array of a table, or some rows of it, after checking that it is what the declaration says."""
     meta = next(f.metadata for f in cls.columns() if f.name == key)
@@ -204,7 +204,7 @@ def read_column(
     return read_values(dataset, f"{table}.{key}", meta["kind"], rows)
 
 
-def find_dataset(file: h5py.File, key: str) -> h5py.Dataset:
+def find_dataset(file: h5py.Group, key: str) -> h5py.Dataset:
     """A dataset stored in this very file by filters that are part of HDF5; links to other files are not followed."""
     label = key.replace("/", ".")
     link = file.get(key, getlink=True, default=None)

@@ -43,11 +43,16 @@ class Minimum:
 
 def refuse(instance: Instance, crew: Crew, options: Bundle, stop: Callable[[], bool]) -> None:
     """Raise Infeasible if it can be proved that there is no schedule. Root only."""
+    refuse_power_and_work(instance, crew, options, stop)
+    if np.isfinite(instance.carbon_budget_t) and np.isinf(instance.carbon_excess_usd_per_t):
+        refuse_budget(instance, least_emissions(instance, crew, options, stop))
+
+
+def refuse_power_and_work(instance: Instance, crew: Crew, options: Bundle, stop: Callable[[], bool]) -> None:
+    """Raise Infeasible if it can be proved that there is no schedule at any budget. Root only."""
     _refuse_power(instance, crew)
     if instance.jobs.mandatory.any() or np.isinf(instance.pools.shortfall_penalty).any():
         _refuse_work(instance, crew, options, stop)
-    if np.isfinite(instance.carbon_budget_t) and np.isinf(instance.carbon_excess_usd_per_t):
-        refuse_budget(instance, least_emissions(instance, crew, options, stop))
 
 
 def refuse_budget(instance: Instance, minimum: Minimum) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -86,6 +86,12 @@ class LagrangianLoop:
         c = self.centre
         terms = self.coupling.dual_terms(c.price, c.carbon_price, (fixing.run, fixing.start))
         self.centre = DualPoint(c.price, c.carbon_price, c.site_lower, float(c.site_lower.sum()) + terms)
+
+    def set_budget(self, budget: float) -> None:
+        """From now on a hard budget, t CO2; inf: none. Columns stay valid, the bound loses price times budget."""
+        cap = np.inf if np.isfinite(budget) else 0.0
+        self.coupling = self.master.coupling = replace(self.coupling, budget=budget, carbon_cap=cap)
+        self.refix(self.master.fixing)
 
     def iterate(self) -> Step:
         """One proximal step."""

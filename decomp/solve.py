@@ -67,13 +67,7 @@ def solve(
     -------
     The result at the root, None on the others.
     """
-    shape: tuple[int, int, float, float, PathLike | None] | None = None
-    tables: tuple[Sites, Generators] | None = None
-    if instance is not None and team.is_root:
-        shape = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t, beside)
-        tables = (instance.sites, instance.generators) if read is None else None
-    shape, tables = team.bcast((shape, tables), "instance")
-    crew = Crew(team, read or partial(_rows, tables), *shape)
+    crew = muster(instance, team, read, beside)
     if not team.is_root:
         with team.sheet.section(OTHER):
             crew.serve()
@@ -97,6 +91,19 @@ def solve(
     if saver and run.infeasible is None:
         saver.save()
     return run.result()
+
+
+def muster(
+    instance: Instance | None, team: Team, read: SiteReader | None = None, beside: PathLike | None = None
+) -> Crew:
+    """The crew of an instance, on all ranks; parameters as of `solve`."""
+    shape: tuple[int, int, float, float, PathLike | None] | None = None
+    tables: tuple[Sites, Generators] | None = None
+    if instance is not None and team.is_root:
+        shape = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t, beside)
+        tables = (instance.sites, instance.generators) if read is None else None
+    shape, tables = team.bcast((shape, tables), "instance")
+    return Crew(team, read or partial(_rows, tables), *shape)
 
 
 def _rows(tables: tuple[Sites, Generators], own: Array) -> tuple[Sites, Generators]:

@@ -15,6 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from decomp.frontier import Frontier
 from decomp.hdf5 import (
     SCHEMA_VERSION,
     PathLike,
@@ -51,6 +52,7 @@ from decomp.validate import parse_utc, validate, validate_coupling, validate_sca
 
 INSTANCE = "decomp instance"
 RESULT = "decomp result"
+FRONTIER = "decomp frontier"
 KINDS: dict[str, type] = {"float": float, "int": int, "str": str}
 SCALARS = {f.name: KINDS[str(f.type)] for f in fields(Instance) if f.name not in TABLES}
 
@@ -117,18 +119,44 @@ def write_result(
     """Write a result, labelled with the names and times of the instance it belongs to; `extend` may add to the file."""
     with new_file(path) as file:
         _write_header(file, RESULT, instance)
-        numbers = {name: float(getattr(result, name)) for name in ("bound", "incumbent", "gap_abs", "gap_rel")}
-        provenance = json.dumps(result.provenance, sort_keys=True, default=_plain)
-        write_attributes(file, status=result.status.value, **numbers, provenance=provenance)
-        for name, table in (("schedule", result.schedule), ("dual", result.dual), ("ray", result.ray)):
-            if table is not None:
-                write_table(file, name, table)
-        if result.dual is not None:
-            write_attributes(file["dual"], carbon_price=float(result.dual.carbon_price), form=result.dual.form)
-        if result.ray is not None:
-            write_attributes(file["ray"], carbon_weight=float(result.ray.carbon_weight))
-        _write_log(file.create_group("log", track_order=True), result.log)
+        _write_body(file, result)
         extend(file)
+
+
+def write_frontier(path: PathLike, frontier: Frontier, instance: Instance) -> None:
+    """Write a frontier: the certified minimum, and a group with the result of each budget."""
+    with new_file(path) as file:
+        _write_header(file, FRONTIER, instance)
+        write_attributes(file, minimum_t=frontier.minimum_t, points=len(frontier.budgets))
+        write_table(file, "ray", frontier.ray)
+        write_attributes(file["ray"], carbon_weight=float(frontier.ray.carbon_weight))
+        curves = dict(lower=frontier.lower(frontier.budgets), upper=frontier.upper(frontier.budgets))
+        columns = dict(budget=frontier.budgets, emissions=frontier.emissions, **curves)
+        for name, values in columns.items():
+            unit = "USD" if name in curves else "t"
+            create_dataset(file, name, values, "f8", unit, f"{name} of the frontier")
+        file["budget"].make_scale("budget")
+        for name in list(columns)[1:]:
+            file[name].dims[0].attach_scale(file["budget"])
+        for k, (budget, result) in enumerate(zip(frontier.budgets, frontier.results, strict=True)):
+            group = file.create_group(f"point{k:03d}", track_order=True)
+            write_attributes(group, carbon_budget_t=float(budget))
+            _write_body(group, result)
+
+
+def _write_body(group: h5py.Group, result: Result) -> None:
+    """A result's numbers, tables and log, in the file or in a group of it."""
+    numbers = {name: float(getattr(result, name)) for name in ("bound", "incumbent", "gap_abs", "gap_rel")}
+    provenance = json.dumps(result.provenance, sort_keys=True, default=_plain)
+    write_attributes(group, status=result.status.value, **numbers, provenance=provenance)
+    for name, table in (("schedule", result.schedule), ("dual", result.dual), ("ray", result.ray)):
+        if table is not None:
+            write_table(group, name, table)
+    if result.dual is not None:
+        write_attributes(group["dual"], carbon_price=float(result.dual.carbon_price), form=result.dual.form)
+    if result.ray is not None:
+        write_attributes(group["ray"], carbon_weight=float(result.ray.carbon_weight))
+    _write_log(group.create_group("log", track_order=True), result.log)
 
 
 def _write_header(file: h5py.File, kind: str, instance: Instance | FleetTables) -> None:
@@ -137,7 +165,7 @@ def _write_header(file: h5py.File, kind: str, instance: Instance | FleetTables) 
     write_attributes(file, **header, content_hash=instance.content_hash())
     site_name = instance.sites.name if isinstance(instance, Instance) else instance.site_name
     names = dict(site=site_name, stream=instance.streams.name, job=instance.jobs.name, pool=instance.pools.name)
-    sizes = {**instance.sizes, **({"instant": instance.sizes["period"] + 1} if kind == RESULT else {})}
+    sizes = {**instance.sizes, **({"instant": instance.sizes["period"] + 1} if kind != INSTANCE else {})}
     since = f"seconds since {parse_utc(instance.scalars['start_utc']):%Y-%m-%d %H:%M:%S}"
     for dim, size in sizes.items():
         if dim in names:
@@ -250,7 +278,7 @@ def read_fleet_tables(path: PathLike) -> FleetTables:
 
 def instance_hash(path: PathLike) -> str:
     """Content hash of an instance file, or of the instance that a result file belongs to."""
-    with open_hdf5(path, INSTANCE, RESULT) as file:
+    with open_hdf5(path, INSTANCE, RESULT, FRONTIER) as file:
         return str(read_attribute(file, "content_hash", str))
 
 
@@ -258,37 +286,68 @@ def read_result(path: PathLike) -> Result:
     """Read a result; what it claims is for the certificate to judge."""
     with open_hdf5(path, RESULT) as file:
         sizes = read_sizes(file, (*DIMENSIONS, "instant"))
-        status = read_attribute(file, "status", str)
-        if status not in {s.value for s in Status}:
-            raise InputError(f"attribute status is {status!r}, must be one of {', '.join(s.value for s in Status)}")
-        dual = None
-        if "dual" in file:
-            scalars = {n: read_attribute(file["dual"], n, t) for n, t in (("carbon_price", float), ("form", str))}
-            dual = read_table(file, "dual", Dual, sizes, **scalars)
-        ray = None
-        if "ray" in file:
-            ray = read_table(file, "ray", Ray, sizes, carbon_weight=read_attribute(file["ray"], "carbon_weight", float))
-        try:
-            provenance = json.loads(read_attribute(file, "provenance", str))
-        except ValueError as error:
-            raise InputError(f"attribute provenance is not JSON: {error}") from error
-        return Result(
-            status=Status(status),
-            bound=read_attribute(file, "bound", float),
-            incumbent=read_attribute(file, "incumbent", float),
-            schedule=read_table(file, "schedule", Schedule, sizes) if "schedule" in file else None,
-            dual=dual,
-            log=_read_log(file),
-            provenance=provenance,
-            ray=ray,
+        return _read_body(file, sizes)
+
+
+def read_frontier(path: PathLike) -> Frontier:
+    """Read a frontier; what it claims is for the certificate to judge."""
+    with open_hdf5(path, FRONTIER) as file:
+        sizes = read_sizes(file, (*DIMENSIONS, "instant"))
+        groups = [file[name] for name in sorted(file) if name.startswith("point")]
+        if len(groups) != read_attribute(file, "points", int) or not groups:
+            raise InputError(f"has {len(groups)} points, must be as many as the attribute points says, at least 1")
+        return Frontier(
+            minimum_t=read_attribute(file, "minimum_t", float),
+            ray=_read_ray(file, sizes),
+            budgets=np.array([read_attribute(group, "carbon_budget_t", float) for group in groups]),
+            results=tuple(_read_body(group, sizes) for group in groups),
+            emissions=read_values(find_dataset(file, "emissions"), "emissions", "f8"),
         )
+
+
+def is_frontier(path: PathLike) -> bool:
+    """Whether a file holds a frontier; a result otherwise."""
+    with open_hdf5(path, FRONTIER, RESULT) as file:
+        return bool(read_attribute(file, "format", str) == FRONTIER)
+
+
+def _read_ray(group: h5py.Group, sizes: dict[str, int]) -> Ray:
+    weight = read_attribute(group["ray"], "carbon_weight", float)
+    ray: Ray = read_table(group, "ray", Ray, sizes, carbon_weight=weight)
+    return ray
+
+
+def _read_body(group: h5py.Group, sizes: dict[str, int]) -> Result:
+    """What `_write_body` wrote."""
+    status = read_attribute(group, "status", str)
+    if status not in {s.value for s in Status}:
+        raise InputError(f"attribute status is {status!r}, must be one of {', '.join(s.value for s in Status)}")
+    dual = None
+    if "dual" in group:
+        scalars = {n: read_attribute(group["dual"], n, t) for n, t in (("carbon_price", float), ("form", str))}
+        dual = read_table(group, "dual", Dual, sizes, **scalars)
+    ray = _read_ray(group, sizes) if "ray" in group else None
+    try:
+        provenance = json.loads(read_attribute(group, "provenance", str))
+    except ValueError as error:
+        raise InputError(f"attribute provenance is not JSON: {error}") from error
+    return Result(
+        status=Status(status),
+        bound=read_attribute(group, "bound", float),
+        incumbent=read_attribute(group, "incumbent", float),
+        schedule=read_table(group, "schedule", Schedule, sizes) if "schedule" in group else None,
+        dual=dual,
+        log=_read_log(group),
+        provenance=provenance,
+        ray=ray,
+    )
 
 
 def _scalars(file: h5py.File) -> dict[str, Any]:
     return {name: read_attribute(file, name, kind) for name, kind in SCALARS.items()}
 
 
-def _read_log(file: h5py.File) -> tuple[Iteration, ...]:
+def _read_log(file: h5py.Group) -> tuple[Iteration, ...]:
     """The log; a column that the file does not have takes its default."""
     columns: dict[str, list[Any]] = {}
     for f in fields(Iteration):

@@ -1,0 +1,131 @@
+"""`frontier`: trace net cost against carbon budget, with certified bounds, on all ranks.
+
+mpiexec -n 4 python -m mpi4py -m drivers.frontier fleet.h5 -o frontier.h5 --budgets 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from decomp.frontier import Frontier
+from decomp.infeasible import Infeasible
+from decomp.instance import InputError, Instance
+from decomp.options import Options
+from decomp.progress import Progress, number
+from decomp.store import read_instance, read_sites, write_frontier
+from decomp.sweep import trace
+from decomp.team import Team
+
+from .common import make_team, run
+
+INFEASIBLE = 4
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="frontier", description="Net cost against carbon budget, with certified bounds.")
+    p.add_argument("instance", type=Path, help="instance file; its own budget does not matter")
+    p.add_argument("-o", "--output", type=Path, required=True, help="frontier file")
+    p.add_argument("--budgets", default="10", metavar="N|T,T,...", help="how many budgets, or which, t (default 10)")
+    p.add_argument("--rel-gap", type=float, default=0.01, help="gap asked for, relative to the largest net cost (0.01)")
+    p.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop after so many seconds, all budgets")
+    p.add_argument("--options", type=Path, metavar="TOML", help="further options, as of solve")
+    p.add_argument("--plot", type=Path, metavar="SVG", help="draw both curves")
+    p.add_argument("--quiet", action="store_true", help="the table of the frontier alone")
+    return p
+
+
+def read_budgets(text: str) -> int | list[float]:
+    """A number of budgets, or a list of them."""
+    try:
+        if text.isdigit():
+            if int(text) < 2:
+                raise ValueError
+            return int(text)
+        budgets = [float(part) for part in text.split(",") if part.strip()]
+        if not budgets or not all(math.isfinite(b) and b >= 0 for b in budgets) or len(set(budgets)) < len(budgets):
+            raise ValueError
+    except ValueError:
+        raise InputError(
+            f"--budgets: {text!r}, must be a number of at least 2, or different tonnes: 500,600.0"
+        ) from None
+    return budgets
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    with make_team() as team:
+        found: list[Instance] = []
+
+        def look() -> tuple[Options, int | list[float]]:
+            options = (
+                Options.from_toml(args.options)
+                if args.options
+                else Options.from_dict(dict(improvement=dict(stale_finishes=1)))
+            )
+            for path in (args.output, args.plot):
+                if path is not None and not path.resolve().parent.is_dir():
+                    raise InputError(f"{path}: its folder does not exist")
+            found.append(read_instance(args.instance))
+            updated: Options = options.updated(rel_gap=args.rel_gap, time_limit_seconds=args.time_limit)
+            return updated, read_budgets(args.budgets)
+
+        options, budgets = team.at_root(look, "reading the instance")
+        code = team.bcast(work(args, team, options, budgets, found[0] if found else None), "exit code")
+    return int(code)
+
+
+def work(
+    args: argparse.Namespace, team: Team, options: Options, budgets: int | list[float], instance: Instance | None
+) -> int:
+    """Trace, save, show; the exit code."""
+    with Progress(root=team.is_root and not args.quiet) as progress:
+        try:
+            frontier = trace(
+                instance,
+                team,
+                options,
+                budgets,
+                read=lambda own: read_sites(args.instance, own),
+                listeners=(progress,),
+            )
+        except Infeasible as proof:
+            print(f"infeasible: {proof}", file=sys.stderr)
+            return INFEASIBLE
+    if frontier is not None and instance is not None:
+        write_frontier(args.output, frontier, instance)
+        if args.plot:
+            from decomp.report.frontier import draw_frontier
+
+            draw_frontier(args.plot, frontier)
+        print("\n".join(markdown(frontier)))
+    return 0
+
+
+def markdown(frontier: Frontier) -> list[str]:
+    """The frontier as a Markdown table; gaps are relative to its largest net cost."""
+    lower, upper = frontier.lower(frontier.budgets), frontier.upper(frontier.budgets)
+    head = ("budget, t CO2", "emissions, t CO2", "lower bound, USD", "net cost, USD", "gap", "price of a tonne, USD/t")
+    lines = [f"certified minimum of emissions: {number(frontier.minimum_t, 2)} t CO2", ""]
+    lines += ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
+    for k, result in enumerate(frontier.results):
+        gap = 100 * (upper[k] - lower[k]) / frontier.scale
+        cells = (
+            number(float(frontier.budgets[k]), 2),
+            number(float(frontier.emissions[k]), 2),
+            number(float(lower[k])),
+            number(float(upper[k])),
+            f"{gap:.2f} %" if np.isfinite(gap) else "-",
+            number(result.dual.carbon_price if result.dual else None, 2),
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
