@@ -27,7 +27,7 @@ from decomp.result import Schedule
 from decomp.serial import Interrupted
 from decomp.site import Effort, Plan
 
-CARBON_ROUNDS = 12
+CARBON_ROUNDS = 28
 
 Heard = Callable[[Step], bool]  # told of every iteration; answers whether the time for more of them is over
 
@@ -249,10 +249,16 @@ def settle_carbon(
     first = [plan for plan in plans if plan is not None]
     best = list(first)
     batch = max(1, len(best) // 8)
+    inference, load = work.inference(loop.coupling), work.load(loop.coupling)
+    worth = inference_worth(loop, work, inference)
+
+    def dropped(i: int, plan: Plan) -> float:
+        return float(worth[i] @ np.maximum(load[i] - plan.load, 0.0))
+
     for _ in range(CARBON_ROUNDS):
         if _tonnes(best) <= limit:
-            return list(_take_back(first, best, limit)), True
-        price = 1.5 * price + 10.0
+            return list(_take_back(first, best, dropped, limit)), True
+        price = 1.2 * price + 5.0
         order = np.argsort([-plan.emissions for plan in best], kind="stable")
         for start in range(0, len(order), batch):
             asked = order[start : start + batch]
@@ -268,14 +274,20 @@ def _tonnes(plans: list[Plan]) -> float:
     return float(sum(plan.emissions for plan in plans))
 
 
-def _take_back(dirty: list[Plan], clean: list[Plan], limit: float) -> list[Plan]:
-    """Return sites from the clean plan to the dirty one, most money per tonne first, within the limit."""
+def _take_back(
+    dirty: list[Plan], clean: list[Plan], dropped: Callable[[int, Plan], float], limit: float
+) -> list[Plan]:
+    """Return sites from the clean plan to the dirty one, most money per tonne first, within the limit.
+
+    `dropped` says what the inference costs that a site's plan leaves out.
+    """
     chosen, tonnes = list(clean), _tonnes(clean)
     extra = [d.emissions - c.emissions for d, c in zip(dirty, clean, strict=True)]
-    saving = [c.cost - d.cost for d, c in zip(dirty, clean, strict=True)]
+    saving = [
+        c.cost + dropped(i, c) - d.cost - dropped(i, d) for i, (d, c) in enumerate(zip(dirty, clean, strict=True))
+    ]
     for i in sorted(range(len(clean)), key=lambda i: -saving[i] / max(extra[i], 1e-9)):
-        carries = np.allclose(dirty[i].load, clean[i].load)
-        if carries and saving[i] > 0 and tonnes + extra[i] <= limit:
+        if saving[i] > 0 and tonnes + extra[i] <= limit:
             chosen[i] = dirty[i]
             tonnes += extra[i]
     return chosen

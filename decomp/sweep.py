@@ -7,7 +7,6 @@ its emissions; so a new budget starts from the best of these and asks only for w
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 
 import numpy as np
 
@@ -149,16 +148,13 @@ class Sweep:
         if not run.must_stop():
             run.phase = "dive"
             with self.team.sheet.section("recovery"):
-                dive(loop, run.options.recovery, partial(self._heard, run))
+                dive(loop, run.options.recovery, lambda step: run.record(step, loop))
                 settle(run, loop, self.crew, self._keep)
                 improve(run, loop, self.crew, self._keep)
         if run.incumbent is not None:
             tonnes = float(emissions_t(instance, run.incumbent.schedule).sum())
             self.schedules.append((tonnes, run.incumbent))
         return run
-
-    def _heard(self, run: Run, step: object) -> None:
-        run.record(step, self.loop)  # type: ignore[arg-type]
 
     def _keep(self, result: Result) -> None:
         """Nothing is written before the end."""

@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -19,7 +20,8 @@ from rich.table import Table
 
 from decomp.certificate import Certificate, check
 from decomp.instance import InputError
-from decomp.store import read_instance, read_result
+from decomp.result import Result, Status
+from decomp.store import is_frontier, read_frontier, read_instance, read_result
 
 from .common import run
 
@@ -45,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--jobs: {args.jobs}, must be at least 1")
     if not args.seconds > 0:
         raise InputError(f"--seconds: {args.seconds:g}, must be above 0")
+    if is_frontier(args.result):
+        return check_frontier(args)
     instance, result = read_instance(args.instance), read_result(args.result)
     begun = time.perf_counter()
     certificate = check(instance, result, bound=not args.no_bound, jobs=args.jobs, seconds=args.seconds)
@@ -54,6 +58,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         show(certificate, seconds)
     return 0 if certificate.ok else REJECTED
+
+
+def check_frontier(args: argparse.Namespace) -> int:
+    """Every point of a frontier is a result of the instance with that budget; the minimum is a proof by itself."""
+    instance, frontier = read_instance(args.instance), read_frontier(args.result)
+    options = dict(jobs=args.jobs, seconds=args.seconds)
+    rejected = 0
+    # Below the certified minimum there is no schedule: the ray has to prove it a little below.
+    below = frontier.minimum_t - 2e-5 * max(1.0, abs(frontier.minimum_t))
+    least = Result(Status.INFEASIBLE, math.inf, math.inf, None, None, ray=frontier.ray)
+    for budget, result in ((below, least), *zip(frontier.budgets, frontier.results, strict=True)):
+        at = replace(instance, carbon_budget_t=float(budget), carbon_excess_usd_per_t=math.inf)
+        if result is least:
+            result = replace(result, provenance={"instance_hash": at.content_hash()})
+        certificate = check(at, result, bound=not args.no_bound, **options)
+        rejected += not certificate.ok
+        what = "no schedule" if result.ray is not None else "schedule and bound"
+        print(f"{budget:,.2f} t: {what}: {'OK' if certificate.ok else 'REJECTED'}")
+        for finding in certificate.findings:
+            print(f"- {finding}")
+    print(f"certificate: {'REJECTED' if rejected else 'OK'}")
+    return REJECTED if rejected else 0
 
 
 def finite(value: Any) -> Any:

@@ -1,0 +1,83 @@
+"""The frontier: below and above the optimum at every budget, convex and falling, re-proved and refused when changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from decomp.extensive import solve_extensive
+from decomp.families import generate
+from decomp.frontier import Frontier, at_budget
+from decomp.instance import Instance
+from decomp.options import Options
+from decomp.store import read_frontier, write_frontier, write_instance
+from decomp.sweep import trace
+from decomp.team import Serial
+from drivers.check import main as check_main
+from drivers.common import run
+from drivers.frontier import main
+
+OPTIONS = Options.from_dict(dict(rel_gap=0.01, improvement=dict(stale_finishes=1), recovery=dict(repair_seconds=2.0)))
+SEEDS = (5, 8, 14)
+
+
+@cache
+def traced(seed: int) -> tuple[Instance, Frontier]:
+    instance = generate("small", seed=seed)
+    frontier = trace(instance, Serial(), OPTIONS, 4)
+    assert frontier is not None
+    return instance, frontier
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_curves_enclose_the_optimum_at_and_between_the_budgets(seed: int) -> None:
+    instance, frontier = traced(seed)
+    middle = 0.5 * (frontier.budgets[1:] + frontier.budgets[:-1])
+    for budget in (*frontier.budgets, *middle):
+        truth = solve_extensive(at_budget(instance, budget), time_limit=5.0)
+        lower, upper = (float(curve(np.array([budget]))[0]) for curve in (frontier.lower, frontier.upper))
+        slack = 1e-6 * max(1.0, abs(truth.bound)) if np.isfinite(truth.bound) else 0.0
+        assert lower <= truth.incumbent + slack and truth.bound <= upper + slack
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_lower_curve_is_convex_and_both_fall(seed: int) -> None:
+    frontier = traced(seed)[1]
+    budgets = np.linspace(frontier.minimum_t, frontier.budgets[-1], 50)
+    lower, upper = frontier.lower(budgets), frontier.upper(budgets)
+    slack = 1e-9 * frontier.scale
+    assert (np.diff(lower) <= slack).all() and (np.diff(lower, 2) >= -slack).all()
+    assert (np.diff(upper[np.isfinite(upper)]) <= slack).all()
+    assert (np.diff(frontier.budgets) > 0).all() and frontier.budgets[0] >= frontier.minimum_t
+    found = np.isfinite(frontier.emissions)
+    assert found[-1] and (frontier.emissions[found] <= frontier.budgets[found] * (1 + 1e-6) + 1e-6).all()
+    assert (frontier.emissions >= frontier.minimum_t - 1e-4 * max(1.0, abs(frontier.minimum_t))).all()
+
+
+def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    instance, frontier = traced(8)
+    fleet, out, plot = tmp_path / "fleet.h5", tmp_path / "frontier.h5", tmp_path / "frontier.svg"
+    write_instance(fleet, instance)
+    asked = ",".join(f"{b:.6f}" for b in frontier.budgets[1:3])
+    assert run(main, [str(fleet), "-o", str(out), "--budgets", asked, "--plot", str(plot), "--quiet"]) == 0
+    assert "| budget, t CO2 |" in capsys.readouterr().out and "<svg" in plot.read_text("utf-8")
+    assert run(check_main, [str(fleet), str(out)]) == 0
+    assert capsys.readouterr().out.endswith("certificate: OK\n")
+    back = read_frontier(out)
+    assert len(back.results) == 2 and back.minimum_t == pytest.approx(frontier.minimum_t, rel=1e-3)
+    lie = replace(back, results=(replace(back.results[0], bound=back.results[0].bound + 1.0), back.results[1]))
+    for changed in (lie, replace(back, minimum_t=1.1 * back.minimum_t + 0.1)):
+        write_frontier(out, changed, instance)
+        assert run(check_main, [str(fleet), str(out)]) == 1
+
+
+@pytest.mark.parametrize("budgets", ["1", "-3", "5,5", "x", ",", "0.0"])
+def test_budgets_that_are_none(budgets: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet, out = tmp_path / "fleet.h5", tmp_path / "frontier.h5"
+    write_instance(fleet, traced(8)[0])
+    assert run(main, [str(fleet), "-o", str(out), f"--budgets={budgets}", "--quiet"]) == 2
+    assert "budget" in capsys.readouterr().err and not out.exists()
