@@ -20,6 +20,7 @@ from decomp.recovery import dive
 from decomp.site import Effort, Plan, SiteOracle
 from decomp.solve import solve
 from decomp.team import Serial
+from decomp.textbook_benders import textbook_benders
 from test_lagrangian import loop_of
 from tiny import tiny
 
@@ -170,3 +171,18 @@ def test_coupling_counts_what_is_left_undone() -> None:
     unserved = (instance.streams.unserved_penalty[:, None] * instance.demand_gpu).sum() * instance.period_h
     short = (instance.pools.shortfall_penalty * instance.pools.work_gpu_h)[soft].sum()
     assert c.flow_cost(*nothing) == pytest.approx(unserved + short)
+
+
+def test_textbook_benders_closes_in_on_the_same_value() -> None:
+    instance = generate("fleet", sites=4, periods=12, jobs=6, streams=2, seed=3)
+    benders = dived(instance)
+    relaxed(benders, TIGHT, lambda step: False)
+    lower, best, steps = -np.inf, np.inf, 0
+    for steps, (lower, best) in enumerate(
+        textbook_benders(benders.coupling, benders.crew, benders.loop.master.fixing, 1e5), start=1
+    ):
+        if best - lower <= 1e-4 * abs(best) or steps == 150:
+            break
+    slack = 1e-6 * abs(best)
+    assert lower <= benders.cost + slack and best >= benders.loop.centre.bound - slack
+    assert best - lower <= 1e-4 * abs(best) and steps > 5
