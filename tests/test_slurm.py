@@ -116,3 +116,14 @@ def test_a_job_that_fails_is_not_tried_again(job: Callable[..., dict[str, str]],
     done = job("--nodes=2", "--ntasks=2", "--time=5", script, "nowhere.h5", "r.h5")
     assert (done["JobState"], done["ExitCode"], done["Restarts"]) == ("FAILED", "2:0", "0")
     assert "error: nowhere.h5: No such file or directory" in done["out"]
+
+
+def test_an_array_of_rank_counts_yields_the_table(
+    job: Callable[..., dict[str, str]], cluster: dict[str, str], fleet: Path, tmp_path: Path
+) -> None:
+    script = CHECKOUT / "slurm" / "scaling.sbatch"
+    done = job("--array=1,2%1", "--nodes=2", "--ntasks=2", script, fleet, "study", "--rel-gap", "0.1")
+    assert done["JobState"] == "COMPLETED", done["out"]
+    shown = run_limited([sys.executable, "-m", "drivers.scaling", "--collect", str(tmp_path / "study")])
+    assert shown.returncode == 0, shown.stderr
+    assert re.findall(r"^\| +(\d+) \| +3 \|", shown.stdout, re.M) == ["1", "2"]

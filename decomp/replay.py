@@ -1,0 +1,273 @@
+"""How a solve would run on other numbers of ranks: a replay of what was measured in one that was recorded.
+
+A solve is a chain of steps. In each, the root works alone (master, recovery), sends word to the ranks, all ranks work
+on items (their own sites, or tasks for whoever is free), and the root takes in the answers. `Recorder` writes that
+chain down with the seconds of every item, in processor time, so that what else the machine does is not counted; the
+steps are the same on any number of ranks. `replay` runs the chain on given ranks: events are messages and ends of
+work, and the root handles one message at a time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from decomp.crew import Answers, Crew, Dispatch, SiteReader
+from decomp.instance import Array, Instance
+from decomp.options import Options
+from decomp.result import Iteration
+from decomp.run import Run
+from decomp.serial import Serial
+from decomp.site import Plan
+from decomp.solve import lagrangian
+
+
+@dataclass(frozen=True)
+class Step:
+    """Work of all ranks, and of the root alone before it.
+
+    Attributes
+    ----------
+    root_seconds : the root's work since the last step, while the others wait.
+    seconds : (n,) of each item.
+    site : (n,) the site of each item, worked on by its owner; None: tasks for whoever is free.
+    to_all, out, back : bytes sent to every rank alike; with each item, and with each answer.
+    """
+
+    root_seconds: float
+    seconds: Array
+    site: Array | None
+    to_all: float
+    out: float
+    back: float
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Ranks and what their messages take.
+
+    Attributes
+    ----------
+    ranks, cores : ranks that must share cores get an equal part of them.
+    message_seconds, byte_seconds : of the root's time, for each message and each of its bytes.
+    latency_seconds : between sending and receiving, while nobody is busy.
+    spread : share of the root's work that is done by all ranks, each its part.
+    tree : messages go over other ranks, so that the root handles log2(ranks) of them.
+    """
+
+    ranks: int
+    cores: float = np.inf
+    message_seconds: float = 0.0
+    byte_seconds: float = 0.0
+    latency_seconds: float = 0.0
+    spread: float = 0.0
+    tree: bool = False
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of a replayed run: in all and by what they went to at the root; busy: work of all ranks together."""
+
+    total: float
+    root: float
+    work: float
+    messages: float
+    busy: float
+    ranks: int
+
+    @property
+    def idle_share(self) -> float:
+        """Share of the ranks' time in which they neither work on items nor are the root's own work."""
+        return 1.0 - self.busy / (self.ranks * self.total)
+
+    @property
+    def limit(self) -> str:
+        """What most of the time goes to."""
+        parts = {"root's own work": self.root, "its messages": self.messages, "sites and moves": self.work}
+        return max(parts, key=lambda name: parts[name])
+
+
+class Recorder(Crew):
+    """A crew that writes down its steps between the first and the last line of the log; also a `Listener`."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.steps: list[Step] = []
+        self._kept = 0
+        self._since: float | None = None
+
+    def row(self, it: Iteration) -> None:
+        """What comes before the first line is start-up; what comes after the last one is not kept."""
+        if self._since is None:
+            self._since = time.process_time()
+        self._kept = len(self.steps)
+
+    def chain(self) -> list[Step]:
+        """The steps between the first and the last line of the log."""
+        return self.steps[: self._kept]
+
+    def _took(self, call: Callable[[], Any], describe: Callable[[Any], Mapping[str, Any]]) -> Any:
+        """Do a step and write it down, if the log has begun."""
+        before, wall = time.process_time(), time.perf_counter()
+        value = call()
+        if self._since is not None:
+            step = Step(root_seconds=before - self._since, **describe(value))
+            used = (time.process_time() - before) / max(time.perf_counter() - wall, 1e-9)
+            self.steps.append(replace(step, seconds=min(used, 1.0) * step.seconds))
+            self._since = time.process_time()
+        return value
+
+    def evaluate(self, price: Array, carbon_price: float) -> Answers:
+        n, size = price.shape[0], 8.0 * price.shape[1]
+        return self._took(
+            lambda: super(Recorder, self).evaluate(price, carbon_price),
+            lambda a: dict(seconds=np.array(a.seconds), site=np.arange(n), to_all=0.0, out=size, back=size + 32),
+        )
+
+    def dispatch(self, requests: Sequence[Dispatch]) -> list[Plan | None]:
+        site = np.array([r.site for r in requests], dtype=int)
+        return self._took(
+            lambda: super(Recorder, self).dispatch(requests),
+            lambda plans: dict(
+                seconds=np.array([p.seconds if p else 0.0 for p in plans]),
+                site=site, to_all=size_of(list(requests)), out=0.0, back=size_of(plans) / max(len(plans), 1),
+            ),
+        )  # fmt: skip
+
+    def farm(
+        self, work: Callable[[Any], Any], tasks: Sequence[Any], until: float = np.inf, what: str = ""
+    ) -> list[Any]:
+        seconds = []
+
+        def timed(task: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return work(task)
+            finally:
+                seconds.append(time.perf_counter() - started)
+
+        return self._took(
+            lambda: super(Recorder, self).farm(timed, tasks, until, what),
+            lambda answers: dict(
+                seconds=np.array(seconds), site=None, to_all=0.0,
+                out=size_of(list(tasks)) / max(len(tasks), 1), back=size_of(answers) / max(len(answers), 1),
+            ),
+        )  # fmt: skip
+
+
+def record(instance: Instance, options: Options, read: SiteReader) -> list[Step]:
+    """Solve an instance in this process and return the chain of its steps."""
+    shape = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t)
+    crew = Recorder(Serial(), read, *shape)
+    lagrangian(Run(instance, crew.team, options, [crew]), crew, lambda result: None, None)
+    return crew.chain()
+
+
+def size_of(value: Any) -> float:
+    """About as many bytes as a record takes in a message: its arrays, and 8 for anything else."""
+    if isinstance(value, np.ndarray):
+        return float(value.nbytes)
+    if is_dataclass(value):
+        return sum(size_of(getattr(value, field.name)) for field in fields(value))
+    if isinstance(value, Mapping):
+        return sum(size_of(part) for part in value.values())
+    return sum(size_of(part) for part in value) if isinstance(value, list | tuple) else 8.0
+
+
+def grow(steps: Sequence[Step], sites: int, rng: np.random.Generator) -> list[Step]:
+    """The same chain for another number of sites: seconds drawn from those measured, the root's work in proportion.
+
+    A site drawn keeps its seconds through all steps, so that slow sites stay slow.
+    """
+    measured = 1 + max(int(step.site.max()) for step in steps if step.site is not None and len(step.site))
+    drawn = rng.integers(measured, size=sites)
+    factor = sites / measured
+    grown = []
+    for step in steps:
+        part = replace(step, root_seconds=factor * step.root_seconds, to_all=factor * step.to_all)
+        if step.site is None:
+            count = round(factor * len(step.seconds))
+            part = replace(part, seconds=np.sort(rng.choice(step.seconds, count))[::-1] if count else step.seconds)
+        else:
+            of_site = np.full(measured, np.nan)
+            of_site[step.site] = step.seconds
+            site = np.flatnonzero(~np.isnan(of_site[drawn]))
+            part = replace(part, seconds=of_site[drawn][site], site=site)
+        grown.append(part)
+    return grown
+
+
+def replay(steps: Sequence[Step], cluster: Cluster) -> Times:
+    """Run the chain on a cluster."""
+    ranks = cluster.ranks
+    now = root = work = messages = busy = 0.0
+    for step in steps:
+        alone = step.root_seconds * (1.0 - cluster.spread + cluster.spread / ranks)
+        begin = now + alone
+        now, longest = _owned(step, cluster, begin) if step.site is not None else _farmed(step, cluster, begin)
+        root, work, messages = root + alone, work + longest, messages + now - begin - longest
+        busy += float(step.seconds.sum()) + step.root_seconds
+    return Times(now, root, work, messages, busy, ranks)
+
+
+def _owned(step: Step, cluster: Cluster, begin: float) -> tuple[float, float]:
+    """Every rank works on its own sites: when the root has all answers, and the longest work of a rank."""
+    assert step.site is not None
+    ranks = cluster.ranks
+    owner = step.site % ranks
+    work = shared(np.bincount(owner, step.seconds, ranks), cluster.cores)
+    items = np.bincount(owner, minlength=ranks)[1:]
+    handling = cluster.message_seconds * _direct(cluster)
+    orders = (ranks - 1) * (cluster.message_seconds + step.to_all * cluster.byte_seconds) * _direct(cluster)
+    sent = begin + orders + np.cumsum(handling + cluster.byte_seconds * step.out * items)
+    free = (sent[-1] if ranks > 1 else begin) + work[0]
+    arrived = sent + 2 * cluster.latency_seconds + work[1:]
+    turn = np.argsort(arrived, kind="stable")
+    service = (handling + cluster.byte_seconds * step.back * items)[turn]
+    return one_at_a_time(arrived[turn], service, free), float(work.max())
+
+
+def _farmed(step: Step, cluster: Cluster, begin: float) -> tuple[float, float]:
+    """Tasks in their order to whoever is free: when the root has all answers, and the longest work of a rank."""
+    hands = int(min(cluster.ranks, cluster.cores))
+    handling = 2 * cluster.message_seconds * _direct(cluster) + cluster.byte_seconds * (step.out + step.back)
+    free = [(begin, rank, 0.0) for rank in range(hands)]
+    clock, longest, end = begin, 0.0, begin
+    for seconds in step.seconds:
+        at, rank, done = heapq.heappop(free)
+        if rank:
+            clock = max(clock, at) + handling
+            at = clock + 2 * cluster.latency_seconds
+        heapq.heappush(free, (at + seconds, rank, done + seconds))
+        longest, end = max(longest, done + seconds), max(end, at + seconds)
+    return end, longest
+
+
+def _direct(cluster: Cluster) -> float:
+    """Share of the messages to or from all ranks that the root handles itself."""
+    return float(np.ceil(np.log2(cluster.ranks))) / max(cluster.ranks - 1, 1) if cluster.tree else 1.0
+
+
+def one_at_a_time(arrived: Array, service: Array, free: float) -> float:
+    """When a server that is free at a time has served everybody, in order of arrival; it may wait for them."""
+    if not len(arrived):
+        return free
+    after = np.cumsum(service[::-1])[::-1]  # of this one and all that follow
+    return float(max(free + after[0], (arrived + after).max()))
+
+
+def shared(work: Array, cores: float) -> Array:
+    """When each of several processes that start together is done, if they share cores equally."""
+    if len(work) <= cores:
+        return work
+    order = np.argsort(work, kind="stable")
+    steps = np.diff(work[order], prepend=0.0)
+    left = len(work) - np.arange(len(work))
+    done = np.empty(len(work))
+    done[order] = np.cumsum(steps * np.maximum(left / cores, 1.0))
+    return done

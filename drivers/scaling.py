@@ -1,0 +1,224 @@
+"""`scaling`: speed-up and efficiency over numbers of ranks, measured, collected from an array job, or replayed.
+
+    python -m drivers.scaling fleet.h5 -o study --ranks 1,2,4      # run solve on 1, 2 and 4 ranks; table and plot
+    python -m drivers.scaling --collect study                      # the same from the logs that an array job has left
+    python -m drivers.scaling fleet.h5 -o study --ranks 1,2,4 --replay
+
+An @ in the instance's name stands for the number of ranks (weak scaling). `--replay` records one solve in this process,
+replays it on the ranks that were measured, says how far off it is, and then on more ranks than there are here. Its
+message times are measured between two ranks of this machine; --message-seconds and --byte-seconds give others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from decomp.instance import InputError
+from decomp.measure import cores
+from decomp.options import Options
+from decomp.progress import number, percent
+from decomp.replay import Cluster, Step, grow, record, replay
+from decomp.scaling import Row, plot_study, read_study, study_table
+from decomp.store import read_instance, read_sites
+from decomp.tables import Columns, table
+from decomp.team import Team
+
+from .bench import mpiexec
+from .cases import integers
+from .common import make_team, run
+
+PING_BYTES = 1 << 20
+PINGS = 300
+
+CHECK_COLUMNS: Columns = (
+    ("ranks", "ranks", str),
+    ("measured s", "seconds", lambda value: number(value, 1)),
+    ("replayed s", "replayed", lambda value: number(value, 1)),
+    ("off by", "off", lambda value: percent(value)),
+)
+PREDICTION_COLUMNS: Columns = (
+    ("sites", "sites", number),
+    ("ranks", "ranks", number),
+    ("loop s", "total", lambda value: number(value, 1)),
+    ("speed-up", "speed_up", lambda value: number(value, 1)),
+    ("efficiency", "efficiency", lambda value: percent(value)),
+    ("idle", "idle", lambda value: percent(value)),
+    ("root's own s", "root", lambda value: number(value, 1)),
+    ("messages s", "messages", lambda value: number(value, 1)),
+    ("sites and moves s", "work", lambda value: number(value, 1)),
+    ("limited by", "limit", str),
+    ("with root's work spread", "spread", lambda value: number(value, 1)),
+    ("and messages in a tree", "tree", lambda value: number(value, 1)),
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("instance", nargs="?", help="instance file; @ stands for the number of ranks")
+    p.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="folder for results, logs, table and plot")
+    p.add_argument("--ranks", type=integers, default=(1, 2), metavar="N,...", help="numbers of ranks (default 1,2)")
+    p.add_argument("--rel-gap", type=float, help="gap at which solve stops; its default otherwise")
+    p.add_argument("--time-limit", type=float, metavar="SECONDS", help="of each run; then iterations are compared")
+    p.add_argument("--options", type=Path, metavar="TOML", help="further options of solve")
+    p.add_argument("--collect", type=Path, metavar="FOLDER", help="show what is there, run nothing")
+    p.add_argument("--replay", action="store_true", help="record a solve and replay it; runs already in FOLDER stay")
+    p.add_argument("--sites", type=integers, default=(1000, 10_000), metavar="N,...", help="sites of the predictions")
+    p.add_argument("--on", type=integers, default=(256, 1024, 4096), metavar="N,...", help="ranks of the predictions")
+    p.add_argument("--message-seconds", type=float, help="of the root's time for a message (default: measured here)")
+    p.add_argument("--byte-seconds", type=float, help="of the root's time for a byte (default: measured here)")
+    p.add_argument("--ping", action="store_true", help=argparse.SUPPRESS)
+    return p
+
+
+def launch(ranks: int, module: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run a module of this package on ranks of this machine."""
+    program = [sys.executable, "-m", "mpi4py", "-m", f"{__package__}.{module}", *map(str, words)]
+    return subprocess.run([mpiexec(), "-n", str(ranks), *program], capture_output=True, text=True, check=False)
+
+
+def measure(args: argparse.Namespace) -> None:
+    """One solve for each number of ranks that has no log yet."""
+    given = {"--rel-gap": args.rel_gap, "--time-limit": args.time_limit, "--options": args.options}
+    words = [str(word) for name, value in given.items() if value is not None for word in (name, value)]
+    for ranks in args.ranks:
+        result, log = (args.output / f"{ranks}{ending}" for ending in (".h5", ".jsonl"))
+        if args.replay and result.exists():
+            continue
+        fleet = args.instance.replace("@", str(ranks))
+        done = launch(ranks, "solve", fleet, "-o", result, "--log", log, *words)
+        if done.returncode not in (0, 3):
+            raise InputError(f"{ranks} ranks: {(done.stderr.splitlines() or ['ended without a word'])[-1]}")
+        print(f"{ranks} ranks: {done.stdout.splitlines()[-1]}", file=sys.stderr)
+
+
+def ping(team: Team) -> dict[str, float]:
+    """The root's seconds for a message and for a byte, from round trips between two ranks."""
+
+    def round_trip(size: int, count: int) -> float:
+        owner = np.arange(2)
+        seconds = []
+        for _ in range(count):
+            team.barrier("ping")
+            started = time.perf_counter()
+            mine = team.scatter_rows(np.zeros((2, size // 8)) if team.is_root else None, owner, "ping")
+            team.gather_rows(mine, owner, "ping")
+            seconds.append(time.perf_counter() - started)
+        return float(np.quantile(seconds, 0.1))  # of undisturbed ones
+
+    small, large = round_trip(8, PINGS), round_trip(PING_BYTES, PINGS // 10)
+    return dict(message_seconds=small / 2, byte_seconds=max(large - small, 0.0) / (2 * PING_BYTES))
+
+
+def message_times(args: argparse.Namespace) -> dict[str, Any]:
+    """As given, else as measured between two ranks of this machine."""
+    given = dict(message_seconds=args.message_seconds, byte_seconds=args.byte_seconds)
+    if None not in given.values():
+        return given
+    done = launch(2, "scaling", "--ping")
+    if done.returncode:
+        raise InputError(f"two ranks cannot be started: {done.stderr.strip()[-200:]}")
+    return json.loads(done.stdout.splitlines()[-1]) | {k: v for k, v in given.items() if v is not None}
+
+
+def options_of(args: argparse.Namespace) -> Options:
+    options = Options.from_toml(args.options) if args.options else Options()
+    return options.updated(rel_gap=args.rel_gap, time_limit_seconds=args.time_limit)
+
+
+def checked(rows: Sequence[Row], steps: Sequence[Step], local: Cluster) -> list[Row]:
+    """Measured and replayed seconds on the ranks that were measured."""
+    found = []
+    for row in rows:
+        replayed = replay(steps, replace(local, ranks=row["ranks"])).total
+        found.append({**row, "replayed": replayed, "off": replayed / row["seconds"] - 1.0})
+    return found
+
+
+def predicted(steps: Sequence[Step], cluster: Cluster, sites: Sequence[int], on: Sequence[int]) -> list[Row]:
+    """What the replay says for more sites and ranks than there are here; and of what would lift its limits."""
+    rows = []
+    for count in sites:
+        larger = grow(steps, count, np.random.default_rng(0))
+        alone = replay(larger, replace(cluster, ranks=1)).total
+        for ranks in on:
+            here = replace(cluster, ranks=ranks)
+            times = replay(larger, here)
+            spread = replace(here, spread=1.0)
+            rows.append(
+                dict(
+                    asdict(times),
+                    sites=count,
+                    speed_up=alone / times.total,
+                    efficiency=alone / times.total / ranks,
+                    idle=times.idle_share,
+                    limit=times.limit,
+                    spread=replay(larger, spread).total,
+                    tree=replay(larger, replace(spread, tree=True)).total,
+                )
+            )
+    return rows
+
+
+def show_replay(args: argparse.Namespace, rows: Sequence[Row]) -> None:
+    """Record, check, predict."""
+    if "@" in args.instance:
+        raise InputError("--replay: takes one instance, without @")
+    instance = read_instance(args.instance)
+    steps = record(instance, options_of(args), lambda own: read_sites(args.instance, own))
+    messages = message_times(args)
+    cluster = Cluster(1, **messages)
+    local = replace(cluster, cores=cores())
+    seconds = np.concatenate([step.seconds for step in steps if step.site is not None and not step.to_all])
+    low, middle, high = 1e3 * np.quantile(seconds, (0.05, 0.5, 0.95))
+    print(f"\nRecorded: {len(steps)} steps; a site takes {middle:.2f} ms (5 % below {low:.2f}, 5 % above {high:.2f});")
+    print(f"a message {1e6 * messages['message_seconds']:.0f} µs and {1e9 * messages['byte_seconds']:.2f} ns a byte.\n")
+    print("\n".join(table(checked(rows, steps, local), CHECK_COLUMNS)))
+    foreseen = predicted(steps, cluster, args.sites, args.on)
+    print("\nSeconds of the loop on more ranks; the last two columns: what it would be with those limits lifted.\n")
+    print("\n".join(table(foreseen, PREDICTION_COLUMNS)))
+    save(args.output / "replay.jsonl", foreseen)
+
+
+def save(path: Path, rows: Sequence[Any]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    if args.ping:
+        with make_team() as team:
+            times = ping(team)
+            if team.is_root:
+                print(json.dumps(times))
+        return 0
+    folder = args.collect or args.output
+    if folder is None or (args.instance is None) != (args.collect is not None):
+        raise InputError("say FLEET -o FOLDER to measure, or --collect FOLDER")
+    if min(*args.ranks, *args.on, *args.sites) < 1:
+        raise InputError("--ranks, --on, --sites: numbers of at least 1")
+    if args.collect is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        measure(args)
+    rows = read_study(folder)
+    save(folder / "table.json", rows)
+    plot_study(rows, folder / "scaling.png")
+    print("\n".join(study_table(rows)))
+    if args.replay:
+        show_replay(args, rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,80 @@
+"""Batch scripts from an instance: what is asked for, why, and that it is bash."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from decomp.estimate import MEASURED, Calibration, calibrate, chain, estimate
+from decomp.families import generate
+from decomp.instance import Instance
+from decomp.store import write_instance
+from drivers.submit import main
+
+CALIBRATION = Calibration(np.full(10, 2e-3), 1.0, 200.0)
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Instance:
+    return generate("fleet", sites=64, periods=24, jobs=60, seed=1)
+
+
+@pytest.fixture
+def path(fleet: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("drivers.submit.shutil.which", lambda name: None)
+    write_instance(tmp_path / "fleet.h5", fleet)
+    return tmp_path / "fleet.h5"
+
+
+def test_a_calibration_measures_sites_of_the_instance(path: Path, fleet: Instance) -> None:
+    found = calibrate(path, fleet)
+    assert len(found.seconds) == 24
+    assert (found.seconds > 0).all() and found.seconds.max() < 1.0
+    assert 50 < found.base_mb < 5000 and 0.1 <= found.site_mb < 50
+
+
+def test_more_or_slower_sites_want_more_ranks_and_more_memory(fleet: Instance) -> None:
+    here = estimate(fleet, CALIBRATION)
+    slower = estimate(fleet, replace(CALIBRATION, seconds=10 * CALIBRATION.seconds))
+    assert 1 < here.ranks <= slower.ranks <= fleet.n_sites
+    assert slower.seconds > here.seconds
+    assert here.efficiency >= 0.5
+    assert here.rank_mb == 200.0 + 1.0 * -(-64 // here.ranks) < here.root_mb
+    assert estimate(fleet, CALIBRATION, 1).seconds == pytest.approx(
+        sum(s.root_seconds + s.seconds.sum() for s in chain(fleet, CALIBRATION))
+    )
+
+
+def test_a_chain_has_no_moves_without_jobs() -> None:
+    fleet = generate("colocation", periods=96)
+    assert len(chain(fleet, CALIBRATION)) == MEASURED.iterations + MEASURED.dispatches
+
+
+def test_the_script_is_written_with_its_reasons(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = path.with_suffix(".sbatch")
+    assert main([str(path), "--dry-run", "--cores-per-node", "4", "--ranks", "10", "--rel-gap", "0.01"]) == 0
+    text, said = output.read_text("utf-8"), capsys.readouterr().out
+    assert subprocess.run(["bash", "-n", str(output)], check=False).returncode == 0
+    asked = dict(re.findall(r"^#SBATCH --([\w-]+)=(.*)$", text, re.M))
+    assert (asked["nodes"], asked["ntasks"], asked["ntasks-per-node"]) == ("3", "10", "4")
+    assert asked["signal"].startswith("B:USR1@") and int(asked["time"]) >= 10
+    assert int(asked["mem"].removesuffix("M")) > 4 * 100
+    assert f"{path} {path.parent}/fleet-result.h5 --rel-gap 0.01" in text
+    for line in said.splitlines()[:-1]:
+        assert f"# {line}\n" in text
+    for word in ("64 sites", "10 ranks: as given", "3 nodes of 4 cores", "MB a node", "minutes", "Warned"):
+        assert word in said
+    assert said.splitlines()[-1] == f"script: {output}, not submitted"
+
+
+def test_without_slurm_nothing_is_submitted(path: Path) -> None:
+    from drivers.common import run
+
+    assert run(main, [str(path), "--ranks", "0"]) == 2
+    assert run(main, [str(path)]) == 2
+    assert not path.with_suffix(".sbatch").exists()
