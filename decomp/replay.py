@@ -20,6 +20,7 @@ import numpy as np
 from decomp.crew import Answers, Crew, Dispatch, SiteReader
 from decomp.instance import Array, Instance
 from decomp.options import Options
+from decomp.recourse import Given
 from decomp.result import Iteration
 from decomp.run import Run
 from decomp.serial import Serial
@@ -123,11 +124,19 @@ class Recorder(Crew):
         return value
 
     def evaluate(self, price: Array, carbon_price: float) -> Answers:
-        n, size = price.shape[0], 8.0 * price.shape[1]
-        return self._took(
-            lambda: super(Recorder, self).evaluate(price, carbon_price),
-            lambda a: dict(seconds=np.array(a.seconds), site=np.arange(n), to_all=0.0, out=size, back=size + 32),
-        )
+        return self._asked(lambda: super(Recorder, self).evaluate(price, carbon_price), 8.0 * price.shape[1])
+
+    def recourse(self, given: Given) -> Answers:
+        return self._asked(lambda: super(Recorder, self).recourse(given), size_of(given.rows()) / self.n_sites)
+
+    def _asked(self, call: Callable[[], Answers], out: float) -> Answers:
+        """A question to all sites."""
+
+        def describe(answers: Answers) -> Mapping[str, Any]:
+            seconds, site = np.nan_to_num(answers.seconds), np.arange(self.n_sites)
+            return dict(seconds=seconds, site=site, to_all=0.0, out=out, back=8.0 * (answers.load.shape[1] + 4))
+
+        return self._took(call, describe)
 
     def dispatch(self, requests: Sequence[Dispatch]) -> list[Plan | None]:
         site = np.array([r.site for r in requests], dtype=int)

@@ -24,6 +24,7 @@ from decomp.result import Status
 
 README = CHECKOUT / "README.md"
 PAGES = [README, CHECKOUT / "CONTRIBUTING.md", CHECKOUT / "CHANGELOG.md", CHECKOUT / "instances" / "README.md"]
+PAGES += [CHECKOUT / "slurm" / "README.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 OPTION_ROWS = re.compile(r"(?<=\| option \| default \| legal values \| meaning \|\n\|---\|---\|---\|---\|\n)(\|.*\n)+")
 
