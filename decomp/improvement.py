@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from decomp import kernels
 from decomp.cluster import ClusterTask, JobChoice, Move, improve_cluster
@@ -24,19 +25,16 @@ from decomp.site import Effort
 
 @dataclass
 class Neighbours:
-    """Which sites share candidate jobs, and how often each was the seed of a cluster."""
+    """How many candidate jobs each two sites share (sparse), and how often each was the seed of a cluster."""
 
-    shared: Array
+    shared: csr_array
     tried: Array
 
     @classmethod
     def of(cls, coupling: Coupling) -> Neighbours:
-        n_sites = len(coupling.capacity)
-        member = np.zeros((coupling.n_jobs, n_sites), dtype=np.float32)
-        member[np.repeat(np.arange(coupling.n_jobs), np.diff(coupling.jobs.ptr)), coupling.jobs.site] = 1.0
-        shared = member.T @ member
-        np.fill_diagonal(shared, 0.0)
-        return cls(shared, np.zeros(n_sites))
+        n_sites, n = len(coupling.capacity), len(coupling.jobs.site)
+        member = csr_array((np.ones(n), coupling.jobs.site, coupling.jobs.ptr), shape=(coupling.n_jobs, n_sites))
+        return cls(csr_array(member.T @ member), np.zeros(n_sites))
 
 
 @dataclass
@@ -59,7 +57,7 @@ def clusters(neighbours: Neighbours, loss: Array, size: int, rng: np.random.Gene
     for seed in order:
         if not free[seed]:
             continue
-        chance = neighbours.shared[seed] * free
+        chance = neighbours.shared[[seed]].toarray()[0] * free
         chance[seed] = 0.0
         members = [int(seed)]
         if chance.sum() > 0:
@@ -195,13 +193,14 @@ def accept(loop: LagrangianLoop, moves: list[Move]) -> None:
 
 def job_loss(loop: LagrangianLoop) -> Array:
     """What the jobs at each site (or rejected, at their candidates) lose against their best run at the prices."""
-    c, fixing, price = loop.coupling, loop.master.fixing, loop.centre.price
-    loss = np.full(len(c.capacity), 1e-6)
-    for j in range(c.n_jobs):
-        best, _, _ = kernels.best_start(price, c.jobs, j)
-        here = kernels.run_value(price, c.jobs, j, fixing.run[j], fixing.start[j])
-        best = min(best, 0.0) if c.jobs.optional[j] else best
-        places = c.jobs.site[c.jobs.ptr[j] : c.jobs.ptr[j + 1]] if fixing.run[j] < 0 else [c.jobs.site[fixing.run[j]]]
-        for i in places:
-            loss[i] += (here - best) / len(places)
+    jobs, fixing, price = loop.coupling.jobs, loop.master.fixing, loop.centre.price
+    best = kernels.cheapest_runs(price, jobs)[0]
+    best = np.where(jobs.optional, np.minimum(best, 0.0), best)
+    lost = kernels.run_values(price, jobs, fixing.run, fixing.start) - best
+    places = np.diff(jobs.ptr)
+    owner = np.repeat(np.arange(len(lost)), places)
+    candidate = np.arange(len(owner))
+    here = (fixing.run < 0)[owner] | (fixing.run[owner] == candidate)
+    lost[fixing.run < 0] /= np.maximum(places, 1)[fixing.run < 0]
+    loss = np.bincount(jobs.site[here], lost[owner[here]], minlength=len(price)) + 1e-6
     return loss

@@ -300,6 +300,16 @@ def cheapest_runs(price, rows):
 
 
 @njit(cache=True)
+def run_values(price, rows, run, start):
+    """Value of every job at a run each (run < 0: rejected), (J,)."""
+    total = sums_before(price)
+    value = np.empty(len(run))
+    for j in range(len(run)):
+        value[j] = run_sum(total, rows, j, run[j], start[j])
+    return value
+
+
+@njit(cache=True)
 def job_value(price, rows, fixed, fixed_start):
     """Sum over jobs of their best run, rejection, or the run they are fixed to."""
     total, scratch = sums_before(price), np.empty(price.shape[1] + 1)

@@ -8,15 +8,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
-from decomp import improvement
+from decomp import improvement, kernels
 from decomp.cluster import ClusterTask, Move, build, cost_pieces, improve_cluster
+from decomp.coupling import REJECTED, Coupling
 from decomp.families import generate
-from decomp.improvement import Neighbours, clusters
-from decomp.options import Options
+from decomp.improvement import Neighbours, clusters, job_loss
+from decomp.instance import Array
+from decomp.master import Fixing
+from decomp.options import Bundle, Options
 from decomp.site import Effort, to_highs
 from decomp.solve import solve
 from decomp.team import Serial
+from test_lagrangian import loop_of
 
 SEEDS = (4, 7, 9, 10, 13, 16, 28, 32)
 OPTIONS = Options.from_dict(dict(rel_gap=0.0, improvement=dict(stale_finishes=1, cluster_sites=3)))
@@ -97,10 +102,38 @@ def test_clusters_are_disjoint_and_cover_the_fleet() -> None:
     shared = rng.integers(0, 3, (9, 9)).astype(float)
     shared = shared + shared.T
     np.fill_diagonal(shared, 0.0)
-    neighbours = Neighbours(shared, np.zeros(9))
+    neighbours = Neighbours(csr_array(shared), np.zeros(9))
     for size in (1, 3, 20):
         chosen = clusters(neighbours, np.ones(9), size, rng)
         assert sorted(np.concatenate(chosen).tolist()) == list(range(9))
         assert max(map(len, chosen)) <= size
-    lonely = Neighbours(np.zeros((4, 4)), np.zeros(4))
+    lonely = Neighbours(csr_array((4, 4)), np.zeros(4))
     assert sorted(map(len, clusters(lonely, np.ones(4), 3, rng))) == [1, 1, 1, 1]
+
+
+def test_loss_of_jobs_lies_where_they_run_or_could() -> None:
+    for seed in range(6):
+        loop = loop_of(generate("small", seed=seed), Bundle())
+        c, rng = loop.coupling, np.random.default_rng(seed)
+        loop.refix(fixing := Fixing(*random_runs(c, rng)))
+        price, loss = loop.centre.price, np.full(len(c.capacity), 1e-6)
+        for j in range(c.n_jobs):
+            k = int(fixing.run[j])
+            best = kernels.best_start(price, c.jobs, j)[0]
+            best = min(best, 0.0) if c.jobs.optional[j] else best
+            places = c.jobs.site[c.jobs.ptr[j] : c.jobs.ptr[j + 1]] if k < 0 else c.jobs.site[k : k + 1]
+            for i in places:
+                loss[i] += (kernels.run_value(price, c.jobs, j, k, int(fixing.start[j])) - best) / len(places)
+        assert job_loss(loop) == pytest.approx(loss, rel=1e-9, abs=1e-6)
+
+
+def random_runs(c: Coupling, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Every job at a random allowed run, or rejected if it may be."""
+    run, start = np.full(c.n_jobs, REJECTED), np.full(c.n_jobs, -1)
+    for j in range(c.n_jobs):
+        own = range(c.jobs.ptr[j], c.jobs.ptr[j + 1])
+        runs = [(k, c.jobs.release[j] + q) for k in own for q in range(c.jobs.n_starts[j])
+                if c.jobs.allowed[c.jobs.first[k] + q]]  # fmt: skip
+        if runs and not (c.jobs.optional[j] and rng.random() < 0.4):
+            run[j], start[j] = runs[rng.integers(len(runs))]
+    return run, start
