@@ -130,9 +130,7 @@ class Bundle(Group):
     """The bound: proximal bundle method on the prices."""
 
     max_iterations: int = option(200, "most iterations of the bound", low=0)
-    first_factors: tuple[float, ...] = option(
-        (0.0, 3.0, 10.0), "multiples of the first prices asked for columns", low=0
-    )
+    first_factors: tuple[float, ...] = option((3.0,), "multiples of the first prices asked for columns", low=0)
     step: float = option(10.0, "first proximal step, relative to the natural scale of the prices", low=1e-9)
     serious: float = option(0.1, "least share of the promised rise that moves the centre", low=0, high=1)
     accuracy: float = option(0.03, "gap of the master, relative to the rise it promises", low=1e-9, high=1)
