@@ -7,6 +7,7 @@ its emissions; so a new budget starts from the best of these and asks only for w
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from decomp.progress import process_seconds
 from decomp.recovery import Incumbent, dive
 from decomp.result import Result
 from decomp.run import Listener, Run
+from decomp.serial import Interrupted
 from decomp.solve import improve, muster, raise_bound, settle
 from decomp.team import Team
 from decomp.timesheet import OTHER
@@ -50,7 +52,7 @@ def trace(
 
     Returns
     -------
-    The frontier at the root, None on the others.
+    The frontier at the root, None on the others. A stop signal ends it with the budgets done so far.
 
     Raises
     ------
@@ -91,14 +93,16 @@ class Sweep:
             first = least + NEAREST * (slack - least)
             even = np.linspace(slack, first, max(2, (budgets + 1) // 2))[1:]
             for k, budget in enumerate(even[: budgets - 1]):
-                self._solve(float(budget), budgets - 1 - k)
-            while len(self.results) < budgets and not self.team.stop_requested():
+                if not self.team.signalled:
+                    self._solve(float(budget), budgets - 1 - k)
+            while len(self.results) < budgets and not self.team.signalled:
                 self._solve(self._widest(), budgets - len(self.results))
         else:
             for k, budget in enumerate(sorted(budgets, reverse=True)):
                 if budget < least:
                     raise InputError(f"budget of {budget:,.6g} t is below the certified minimum of {least:,.6g} t")
-                self._solve(budget, len(budgets) - k)
+                if not (self.results and self.team.signalled):
+                    self._solve(budget, len(budgets) - k)
         return self._frontier()
 
     def _frontier(self) -> Frontier:
@@ -142,15 +146,16 @@ class Sweep:
         for tonnes, incumbent in self.schedules:
             if tonnes <= budget:
                 run.offer(incumbent)
-        raise_bound(run, loop, self.crew)
+        with suppress(Interrupted):
+            raise_bound(run, loop, self.crew)
+            if not run.must_stop():
+                run.phase = "dive"
+                with self.team.sheet.section("recovery"):
+                    dive(loop, run.options.recovery, lambda step: run.record(step, loop))
+                    settle(run, loop, self.crew, self._keep)
+                    improve(run, loop, self.crew, self._keep)
         if run.proof is not None:
             self.proofs.append((budget, run.proof))
-        if not run.must_stop():
-            run.phase = "dive"
-            with self.team.sheet.section("recovery"):
-                dive(loop, run.options.recovery, lambda step: run.record(step, loop))
-                settle(run, loop, self.crew, self._keep)
-                improve(run, loop, self.crew, self._keep)
         if run.incumbent is not None:
             tonnes = float(emissions_t(instance, run.incumbent.schedule).sum())
             self.schedules.append((tonnes, run.incumbent))
