@@ -10,12 +10,15 @@ from markupsafe import Markup
 
 from decomp.accounts import account
 from decomp.certificate import Certificate
+from decomp.explain import explain
 from decomp.gap import split
 from decomp.hdf5 import atomic_path
 from decomp.instance import Instance
+from decomp.report.flows import load_price
 from decomp.report.pictures import chapters
 from decomp.report.proof import proof_sheets
 from decomp.report.tables import key_figures, provenance, sheets
+from decomp.report.why import why_sheets
 from decomp.report.words import certified, size, title, verdict
 from decomp.result import Result
 
@@ -32,6 +35,8 @@ def render(instance: Instance, result: Result, certificate: Certificate | None =
     """
     accounts = account(instance, result.schedule) if result.schedule is not None else None
     gap = split(instance, result)
+    priced = result.schedule is not None and load_price(result.dual) is not None
+    why = why_sheets(instance, explain(instance, result)) if priced else []
     template = files("decomp.report").joinpath("page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(
@@ -40,7 +45,7 @@ def render(instance: Instance, result: Result, certificate: Certificate | None =
         verdict=verdict(result),
         figures=key_figures(instance, result, accounts),
         chapters=chapters(instance, result, accounts, gap),
-        sheets=[*sheets(instance, result, accounts), *proof_sheets(instance, result, gap)],
+        sheets=[*sheets(instance, result, accounts), *why, *proof_sheets(instance, result, gap)],
         provenance=provenance(instance, result, instance.content_hash()),
         certificate=certificate,
         certified=certified(certificate),

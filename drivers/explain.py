@@ -1,0 +1,110 @@
+"""Why the plan is as it is: jobs and their alternatives, what inference costs, what more equipment would be worth.
+
+    python -m drivers.explain fleet.h5 result.h5 [--job NAME] [--site NAME] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from decomp.accounts import load_gpu
+from decomp.explain import Explanation, explain
+from decomp.instance import InputError, Instance
+from decomp.report.tables import Sheet
+from decomp.report.why import job_sheet, site_sheet, why_sheets
+from decomp.store import instance_hash, read_instance, read_result
+
+from .common import run
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="explain", description="Say why a plan is as it is, by the prices of its bound.")
+    p.add_argument("instance", type=Path, help="instance file")
+    p.add_argument("result", type=Path, help="result file")
+    p.add_argument("--job", metavar="NAME", help="everything that this job could do")
+    p.add_argument("--site", metavar="NAME", help="this site, period by period")
+    p.add_argument("--json", action="store_true", help="everything, for programs")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    instance, result = read_instance(args.instance), read_result(args.result)
+    if instance_hash(args.result) != instance.content_hash():
+        raise InputError(f"{args.result}: belongs to another instance than {args.instance}")
+    found = explain(instance, result)
+    sheets = [job_sheet(instance, found, args.job)] if args.job else []
+    if args.site and result.schedule is not None:
+        sheets.append(site_sheet(instance, result, found, load_gpu(instance, result.schedule), args.site))
+    if args.json:
+        print(json.dumps(record(instance, found)))
+        return 0
+    for sheet in sheets or why_sheets(instance, found):
+        show(sheet)
+    return 0
+
+
+def show(sheet: Sheet) -> None:
+    """A table on a terminal, Markdown anywhere else."""
+    console = Console()
+    if not console.is_terminal:
+        print("\n".join([f"### {sheet.title}", "", *markdown(sheet), "", sheet.note, ""]))
+        return
+    table = Table(title=sheet.title, caption=sheet.note, title_justify="left", caption_justify="left")
+    for k, name in enumerate(sheet.header):
+        table.add_column(name, justify="right" if k else "left")
+    for row in sheet.rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def markdown(sheet: Sheet) -> list[str]:
+    """Lines of a Markdown table; first column flush left."""
+    lines = [sheet.header, (":--", *["--:"] * (len(sheet.header) - 1)), *sheet.rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+
+
+def record(instance: Instance, e: Explanation) -> dict[str, Any]:
+    """Plain values: USD; rows of the instance's tables by name, periods from 0; null where there is nothing."""
+    names = [*map(str, instance.sites.name)]
+
+    def place(site: int) -> str | None:
+        return names[site] if site >= 0 else None
+
+    def plain(values: Any) -> dict[str, Any]:
+        units = {f.name: f.metadata["unit"] for f in values.columns()}
+        return {
+            name: {"unit": unit, "values": [v if np.isfinite(v) else None for v in getattr(values, name).tolist()]}
+            for name, unit in units.items()
+        }
+
+    return {
+        "carbon_budget_usd_per_t": e.carbon,
+        "sites": names,
+        "worth": plain(e.worth),
+        "jobs": [
+            {
+                "job": str(name),
+                "choices": [{**asdict(c), "site": place(c.site), "net": c.net} for c in choices],
+            }
+            for name, choices in zip(instance.jobs.name, e.choices, strict=True)
+        ],
+        "inference": [
+            {"stream": str(name), "price_usd_per_gpu_h": price.tolist(), "site": [place(i) for i in site]}
+            for name, price, site in zip(instance.streams.name, e.inference.price, e.inference.site, strict=True)
+        ],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
