@@ -46,6 +46,19 @@ class Step:
         return self.model - self.bound <= tolerance * scale and self.imbalance <= 30.0 * tolerance * scale
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where a loop starts: prices (S, T) USD per GPU and period, carbon price USD/t, first proximal step.
+
+    `columns` are prices (K, S, T) at which the sites are asked for their first columns besides.
+    """
+
+    price: Array
+    carbon_price: float
+    columns: Array
+    step: float
+
+
 def first_prices(coupling: Coupling, sites: Sites, carbon_price: float) -> Array:
     """Marginal energy cost of load at each site and period, (S, T) USD per GPU and period."""
     steepest = sites.power_slope_mw_per_gpu.max(axis=1)[:, None] * sites.pue
@@ -60,14 +73,24 @@ class LagrangianLoop:
     step: propose prices, ask the sites, learn.
     """
 
-    def __init__(self, coupling: Coupling, crew: Crew, price: Array, carbon_price: float, options: Bundle):
+    def __init__(
+        self,
+        coupling: Coupling,
+        crew: Crew,
+        price: Array,
+        carbon_price: float,
+        options: Bundle,
+        columns: Array | None = None,
+    ):
+        """`columns`: see `Start`; default: multiples of the first prices, as the options say."""
         self.coupling, self.crew, self.options = coupling, crew, options
         first = crew.evaluate(price, carbon_price)
         scale = float(np.nansum(first.emissions))
         self.master = Master(coupling, price, carbon_price, scale)
         self.master.add(list(first))
-        for factor in options.first_factors:
-            self.master.add(list(crew.evaluate(factor * price, carbon_price)))
+        others = [factor * price for factor in options.first_factors] if columns is None else list(columns)
+        for other in others:
+            self.master.add(list(crew.evaluate(other, carbon_price)))
         silent = np.flatnonzero(self.master.pool.count == 0)
         if len(silent):
             raise SiteFailure(f"site {silent[0]} has answered at none of the first prices, so there is no start")

@@ -32,7 +32,10 @@ class Listener(Protocol):
 class Run:
     """The root's record of a solve: best prices, best schedule, log; and when to stop."""
 
-    def __init__(self, instance: Instance, team: Team, options: Options, listeners: Iterable[Listener]):
+    def __init__(
+        self, instance: Instance, team: Team, options: Options, listeners: Iterable[Listener], since: float = 0.0
+    ):
+        """`since`: seconds of the process before this solve began; its time limit counts from there."""
         self.instance, self.team, self.options = instance, team, options
         self.listeners = list(listeners)
         self.log: list[Iteration] = []
@@ -46,7 +49,8 @@ class Run:
         self.seconds_before = 0.0
         self.finish_seconds = 0.0
         self.waited_before = 0.0
-        self.deadline = options.time_limit_seconds * (1.0 - options.milp_bound.share)
+        self.since = since
+        self.deadline = since + options.time_limit_seconds * (1.0 - options.milp_bound.share)
         self.rank_seconds: dict[str, list[float]] = {}
 
     @property
@@ -129,7 +133,7 @@ class Run:
 
     def clock(self) -> float:
         """Seconds spent on this solve, those before it was resumed included."""
-        return self.seconds_before + process_seconds()
+        return self.seconds_before + process_seconds() - self.since
 
     def seconds_left(self) -> float:
         """Until the deadline: of the search for schedules, and in the end of the whole solve."""

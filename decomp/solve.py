@@ -5,7 +5,7 @@ Every rank calls `solve`; the root decides and the others serve it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -22,7 +22,7 @@ from decomp.hdf5 import PathLike
 from decomp.improvement import Neighbours, Search, improve_round
 from decomp.infeasible import Infeasible, refuse
 from decomp.instance import Array, Generators, Instance, Sites
-from decomp.lagrangian import LagrangianLoop, first_prices
+from decomp.lagrangian import LagrangianLoop, Start, first_prices
 from decomp.options import Options
 from decomp.progress import process_seconds
 from decomp.recovery import dive, finish
@@ -48,6 +48,9 @@ def solve(
     checkpoint: tuple[PathLike, float] | None = None,
     saved: Checkpoint | None = None,
     beside: PathLike | None = None,
+    start: Start | None = None,
+    since: float = 0.0,
+    after: Callable[[Run], None] | None = None,
 ) -> Result | None:
     """Solve an instance on all ranks of a team.
 
@@ -62,6 +65,9 @@ def solve(
     checkpoint : file for checkpoints, and seconds between two (root only).
     saved : where to go on from (root only).
     beside : files on sites whose solver fails are named after this one (root only).
+    start : prices to start from (root only); default: the marginal cost of energy.
+    since : seconds of the process before this solve, from which its time limit counts (root only).
+    after : called with the run at its end (root only).
 
     Returns
     -------
@@ -73,13 +79,13 @@ def solve(
             crew.serve()
         return None
     assert instance is not None
-    run, keep = Run(instance, team, options, listeners), keep or (lambda result: None)
+    run, keep = Run(instance, team, options, listeners, since), keep or (lambda result: None)
     saver = Saver(run, *checkpoint) if checkpoint else None
     run.listeners += [saver] if saver else []
     try:
         with team.sheet.section(OTHER), suppress(Interrupted):
             try:
-                loop = lagrangian(run, crew, keep, saved)
+                loop = lagrangian(run, crew, keep, saved, start)
                 if options.method == "hybrid":
                     with team.sheet.section("extensive form"):
                         close(run, loop, keep)
@@ -90,6 +96,8 @@ def solve(
         crew.dismiss()
     if saver and run.infeasible is None:
         saver.save()
+    if after is not None:
+        after(run)
     return run.result()
 
 
@@ -115,7 +123,9 @@ def _rows(tables: tuple[Sites, Generators], own: Array) -> tuple[Sites, Generato
     return sites.take(own), replace(mine, site=position[mine.site])
 
 
-def lagrangian(run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None) -> LagrangianLoop:
+def lagrangian(
+    run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None, start: Start | None = None
+) -> LagrangianLoop:
     """Bound, dive, finish; but for Benders alone, improvement while gap and time are open; then the sites' MILPs."""
     instance, options = run.instance, run.options
     coupling = Coupling.of(instance)
@@ -124,7 +134,11 @@ def lagrangian(run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None) -> La
     else:
         price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
         try:
-            loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
+            if start is None:
+                loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
+            else:
+                bundle = replace(options.bundle, step=start.step)
+                loop = LagrangianLoop(coupling, crew, start.price, start.carbon_price, bundle, start.columns)
         except SiteFailure:
             doubt(run, crew)
             raise
@@ -220,7 +234,7 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
 
 def bound_integers(run: Run, loop: LagrangianLoop, crew: Crew) -> None:
     """Raise the bound by the sites' MILPs at the best prices; the log says what it proves, never less than before."""
-    run.phase, run.deadline = "milp bound", run.options.time_limit_seconds
+    run.phase, run.deadline = "milp bound", run.since + run.options.time_limit_seconds
     if run.proof is None or run.must_stop():
         return
     proof = milp_bound(run.instance, loop.coupling, crew, run.proof, run.options.milp_bound, run.seconds_left())

@@ -1,0 +1,140 @@
+"""Rolling: run a fleet window after window over an instance that spans the whole run, on all ranks.
+
+mpiexec -n 4 python -m mpi4py -m drivers.rolling week.h5 -o week --window 36 --step 24
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from decomp.instance import InputError, Instance
+from decomp.operation import result_of, write_plan, write_windows
+from decomp.options import Options
+from decomp.progress import Progress, number
+from decomp.result import Result
+from decomp.rolling import Operation, Planned, Rolling, roll
+from decomp.store import read_instance, write_instance, write_result
+from decomp.team import Team
+from decomp.windows import Past, Window
+
+from .common import make_team, run
+
+NO_PLAN = 3
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="rolling", description="Run a fleet window after window.")
+    p.add_argument("instance", type=Path, help="instance file that spans the whole run")
+    p.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder to write")
+    p.add_argument("--window", type=float, default=36.0, metavar="H", help="hours planned at once (default 36)")
+    p.add_argument("--step", type=float, default=24.0, metavar="H", help="hours done of each plan (default 24)")
+    p.add_argument("--days", type=float, metavar="N", help="only the first N days, as an instance of their own")
+    p.add_argument("--foresight", action="store_true", help="plans know the jobs and pools that have yet to arrive")
+    p.add_argument("--switch-usd", type=float, default=100.0, help="for planning a job at another site (default 100)")
+    p.add_argument("--cold", action="store_true", help="do not start solves from the last one's prices")
+    p.add_argument("--rel-gap", type=float, default=0.01, help="gap asked for in each window (default 0.01)")
+    p.add_argument("--time-limit", type=float, metavar="SECONDS", help="for each window")
+    p.add_argument("--options", type=Path, metavar="TOML", help="further options, as of solve")
+    p.add_argument("--quiet", action="store_true", help="the table of windows alone")
+    return p
+
+
+def periods(name: str, hours: float, period_h: float) -> int:
+    """Hours as a whole number of periods."""
+    count = round(hours / period_h) if np.isfinite(hours) else 0
+    if count < 1 or abs(count * period_h - hours) > 1e-9 * hours:
+        raise InputError(f"--{name}: {hours:g} h, must be a multiple of the instance's period of {period_h:g} h")
+    return count
+
+
+def open_input(args: argparse.Namespace) -> tuple[Options, Rolling, Instance]:
+    """Everything that can be wrong with the input is wrong here, before any work."""
+    brief = Options.from_dict({"improvement": {"stale_finishes": 1}})
+    given = Options.from_toml(args.options) if args.options else brief
+    options: Options = given.updated(rel_gap=args.rel_gap, time_limit_seconds=args.time_limit)
+    if options.method == "extensive":
+        raise InputError("method: 'extensive', windows are solved by decomposition: lagrangian, benders or hybrid")
+    if args.output.exists() and not args.output.is_dir():
+        raise InputError(f"{args.output}: is not a folder")
+    if not 0.0 <= args.switch_usd < np.inf:
+        raise InputError(f"--switch-usd: {args.switch_usd:g}, must be a number of at least 0")
+    instance = read_instance(args.instance)
+    hours = instance.period_h
+    rolling = Rolling(
+        periods("window", args.window, hours),
+        periods("step", args.step, hours),
+        args.foresight,
+        args.switch_usd,
+        not args.cold,
+    )
+    if args.days is not None:
+        length = periods("days", 24 * args.days, hours)
+        instance = Past(instance, foresight=True).window(length, length).instance
+    rolling.check(instance)
+    return options, rolling, instance
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    with make_team() as team:
+        found: list[Instance] = []
+
+        def look() -> tuple[Options, Rolling]:
+            options, rolling, instance = open_input(args)
+            found.append(instance)
+            return options, rolling
+
+        options, rolling = team.at_root(look, "reading the instance")
+        code = team.bcast(work(args, team, options, rolling, found[0] if found else None), "exit code")
+    return int(code)
+
+
+def work(
+    args: argparse.Namespace, team: Team, options: Options, rolling: Rolling, instance: Instance | None
+) -> int:
+    """Run, save every plan as it comes, show; the exit code."""
+    with Progress(root=team.is_root and not args.quiet) as progress:
+
+        def tell(planned: Planned, window: Window, result: Result) -> None:
+            write_plan(args.output, planned, window, result, rolling.step)
+
+        operation = roll(instance, team, options, rolling, listeners=(progress,), tell=tell)
+    if operation is None:
+        return 0
+    whole = operation.past.instance
+    args.output.mkdir(parents=True, exist_ok=True)
+    if args.days is not None:
+        write_instance(args.output / "fleet.h5", whole)
+    write_windows(args.output / "windows.csv", operation)
+    print("\n".join(markdown(operation)))
+    if not operation.complete:
+        hours = whole.period_h * operation.past.now
+        print(f"stopped after {hours:g} h: no plan was found for what comes then", file=sys.stderr)
+        return NO_PLAN
+    write_result(args.output / "schedule.h5", result_of(operation), whole)
+    return 0
+
+
+def markdown(operation: Operation) -> list[str]:
+    """The windows as a Markdown table, and what the run came to."""
+    head = "| window | hours | jobs | running | moved | bound iterations | all | gap | planned, USD | realised, USD |"
+    lines = [head, "|" + "---:|" * (head.count("|") - 1)]
+    hours = operation.past.instance.period_h
+    for p in operation.plans:
+        span = f"{hours * p.now:g}-{hours * p.end:g}"
+        counts = (p.number, span, p.jobs, p.running, p.moved, p.bound_iterations, p.iterations)
+        money = (number(p.planned_usd), number(operation.realised(p)))
+        lines.append("| " + " | ".join([*map(str, counts), f"{100 * p.gap:.2f} %", *money]) + " |")
+    emitted, budget = operation.past.emitted(), operation.past.instance.carbon_budget_t
+    lines += ["", f"realised net cost: {number(operation.past.cost(), 2)} USD"]
+    lines += [f"emitted: {number(emitted, 2)} t CO2 of {number(budget, 2)}"]
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,153 @@
+"""A rolling run: no hand-over breaks a constraint, what runs goes on, and one window is a plain solve."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from decomp.certificate import check
+from decomp.families import generate
+from decomp.instance import Instance
+from decomp.operation import result_of
+from decomp.options import Options
+from decomp.result import Result
+from decomp.rolling import Operation, Planned, Rolling, roll
+from decomp.solve import solve
+from decomp.store import write_instance
+from decomp.team import Serial
+from decomp.validate import validate
+from decomp.windows import Past, Window
+from drivers.check import main as check_main
+from drivers.common import run
+from drivers.rolling import main
+from tiny import tiny
+
+OPTIONS = Options.from_dict(
+    dict(
+        method="lagrangian",
+        rel_gap=0.02,
+        bundle=dict(max_iterations=60),
+        improvement=dict(stale_finishes=1, rounds_per_finish=1),
+    )
+)
+Heard = tuple[Operation, list[tuple[Window, Result]]]
+
+
+def rolled(instance: Instance, rolling: Rolling) -> Heard:
+    heard: list[tuple[Window, Result]] = []
+
+    def tell(planned: Planned, window: Window, result: Result) -> None:
+        validate(window.instance)
+        heard.append((window, result))
+
+    operation = roll(instance, Serial(), OPTIONS, rolling, tell=tell)
+    assert operation is not None
+    return operation, heard
+
+
+@cache
+def days() -> Instance:
+    return generate("fleet", sites=3, periods=48, jobs=24, seed=2, period_h=1.0, pools=3, mandatory=0.4)
+
+
+@cache
+def run_of_days(warm: bool = True) -> Heard:
+    return rolled(days(), Rolling(window=18, step=8, switch_usd=50.0, warm=warm))
+
+
+def test_the_whole_run_is_certified_and_keeps_the_budget() -> None:
+    operation = run_of_days()[0]
+    assert operation.complete and len(operation.plans) == 6
+    certificate = check(days(), result_of(operation), bound=False)
+    assert certificate.ok, [str(f) for f in certificate.findings]
+    assert certificate.cost == pytest.approx(operation.past.cost(), rel=1e-9)
+    assert operation.past.emitted() <= days().carbon_budget_t * (1 + 1e-9)
+    assert (operation.schedule.job_site[days().jobs.mandatory] >= 0).all()
+
+
+def test_every_plan_is_certified_for_its_window() -> None:
+    for window, result in run_of_days()[1]:
+        certificate = check(window.instance, result, bound=False)
+        assert certificate.ok, [str(f) for f in certificate.findings]
+
+
+def test_jobs_that_run_go_on_where_they_are() -> None:
+    operation, heard = run_of_days()
+    done, seen = operation.schedule, 0
+    for window, result in heard:
+        assert result.schedule is not None
+        for k in np.flatnonzero(window.running):
+            j = window.jobs[k]
+            assert done.job_start[j] < window.now < done.job_start[j] + days().jobs.periods[j]
+            assert (result.schedule.job_site[k], result.schedule.job_start[k]) == (done.job_site[j], 0)
+            seen += 1
+    assert seen
+
+
+def test_plans_know_no_optional_job_before_it_arrives() -> None:
+    jobs = days().jobs
+    for window, _ in run_of_days()[1]:
+        assert (jobs.mandatory[window.jobs] | (jobs.release[window.jobs] <= window.now)).all()
+
+
+def test_costs_of_the_steps_add_up() -> None:
+    past = run_of_days()[0].past
+    ends = [past.cost(t) for t in range(0, 49, 8)]
+    assert ends[0] == 0.0 and ends[-1] == pytest.approx(past.cost())
+    last = run_of_days()[0].plans[-1]
+    assert last.end == 48 and run_of_days()[0].realised(last) == pytest.approx(last.planned_usd, rel=1e-9)
+
+
+def test_one_window_is_a_plain_solve() -> None:
+    operation, heard = rolled(days(), Rolling(window=48, step=48, foresight=True))
+    assert heard[0][0].instance.content_hash() == days().content_hash()
+    plain = solve(days(), Serial(), OPTIONS)
+    assert plain is not None and plain.incumbent == operation.past.cost() and plain.bound == heard[0][1].bound
+
+
+def test_the_past_of_generators_batteries_and_peaks() -> None:
+    instance = tiny()
+    past = Past(instance)
+    past.now = 3
+    past.done["generator_on"][:, :3] = [[True, False, False], [True, True, True]]
+    past.done["generation_mw"][1, 2] = 0.7
+    past.done["stored_mwh"][:, 3] = [1.5, 0.0, 0.0]
+    past.done["import_mw"][:, :3] = [[0.1, 1.2, 0.3]] * 3
+    past.done["job_site"][1], past.done["job_start"][1] = 2, 1
+    past.target[0] = 1
+    window = past.window(6, 2)
+    now = window.instance
+    assert now.n_periods == 5 and now.start_utc == "2022-01-01T03:00Z"
+    assert now.generators.initial_mw.tolist() == [0.0, 0.7]
+    assert now.generators.initial_periods.tolist() == [2, 3 + 1]
+    assert now.sites.battery_initial_mwh[0] == 1.5 and (now.sites.peak_so_far_mw == 1.2).all()
+    assert window.jobs.tolist() == [0, 1, 2] and window.running.tolist() == [False, True, False]
+    assert now.jobs.periods.tolist() == [3, 2, 2] and now.jobs.deadline.tolist() == [5, 2, 3]
+    assert now.candidates.cost_usd.tolist() == [0.0, 10.0, 0.0, 0.0]
+    past.switch_usd = 7.0
+    assert past.window(6, 2).instance.candidates.cost_usd.tolist() == [7.0, 10.0, 0.0, 0.0]
+    validate(now)
+
+
+def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet, out = tmp_path / "fleet.h5", tmp_path / "out"
+    write_instance(fleet, days())
+    arguments = [str(fleet), "-o", str(out), "--window", "18", "--step", "12", "--days", "1", "--rel-gap", "0.1"]
+    assert run(main, [*arguments, "--quiet"]) == 0
+    assert "realised net cost" in capsys.readouterr().out
+    assert run(check_main, [str(out / "fleet.h5"), str(out / "schedule.h5"), "--no-bound"]) == 0
+    assert run(check_main, [str(out / "plans" / "0001.fleet.h5"), str(out / "plans" / "0001.h5"), "--no-bound"]) == 0
+    assert len((out / "windows.csv").read_text("utf-8").splitlines()) == 3
+    assert len((out / "plans" / "0000.sites.csv").read_text("utf-8").splitlines()) == 1 + 12 * 3
+    assert "job,what,start_utc,site" in (out / "plans" / "0000.jobs.csv").read_text("utf-8")
+
+
+@pytest.mark.parametrize("wrong", [["--step", "0.3"], ["--window", "6"], ["--window", "25"], ["--switch-usd", "-1"]])
+def test_bad_input(wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet, out = tmp_path / "fleet.h5", tmp_path / "out"
+    write_instance(fleet, days())
+    assert run(main, [str(fleet), "-o", str(out), *wrong]) == 2
+    assert capsys.readouterr().err.count("\n") == 1 and not out.exists()
