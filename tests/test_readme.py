@@ -31,6 +31,7 @@ OPTION_ROWS = re.compile(r"(?<=\| option \| default \| legal values \| meaning \
 # What makes a command short enough for a test; everything else is run as it stands.
 SHORTER = [(r"--sites \d+", "--sites 3 --periods 24 --jobs 4"), (r"--time-limit \d+", "--time-limit 20")]
 SHORTER += [(r"mpiexec -n \d+", "mpiexec -n 2"), (r"--rel-gap \S+", "--rel-gap 0.1")]
+SHORTER += [(r"(?<=joint_study -o joint)$", " --variants joint --sweeps")]
 ALLOWED_CODES = {"solve": (0, 3)}
 
 

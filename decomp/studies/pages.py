@@ -54,12 +54,13 @@ def write_files(folder: Path, study: Study) -> None:
 def write_figures(folder: Path, shares: Sequence[Point], ratios: Sequence[Point]) -> None:
     """Figures 1 to 4."""
     for number, tariff in enumerate(TARIFFS, 1):
-        _save(folder / f"figure{number}.png", partial(_shares, points=shares, tariff=tariff))
+        save_figure(folder / f"figure{number}.png", partial(_shares, points=shares, tariff=tariff))
     for number, what in enumerate(("saving", "benefit"), 3):
-        _save(folder / f"figure{number}.png", partial(_ratios, points=ratios, what=what))
+        save_figure(folder / f"figure{number}.png", partial(_ratios, points=ratios, what=what))
 
 
-def _save(path: Path, draw: Callable[[Axes], None]) -> None:
+def save_figure(path: Path, draw: Callable[[Axes], None]) -> None:
+    """One picture as PNG."""
     with style():
         fig = figure(4.6, 3.0)
         draw(fig.add_subplot())

@@ -1,0 +1,108 @@
+"""Joint compute and power scheduling, arXiv 2605.03751: what each freedom is worth to a fleet, with proofs."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from decomp.families import FAMILIES, generate
+from decomp.instance import InputError, Instance
+from decomp.options import Options
+from decomp.store import write_instance
+from decomp.studies.joint import Solver, Study, claims, sites
+from decomp.studies.joint_pages import summary, write_figures
+from decomp.studies.pages import write_csv, write_text
+from decomp.studies.variants import SWEEPS, VARIANTS
+
+from .common import make_team, run
+from .generate import settings
+
+SIZES = ("sites", "periods", "jobs", "streams")
+CLOSE, COARSE = 1e-6, 1e-2  # relative gaps: of a fleet that the extensive form closes, and of a larger one
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="joint_study", description=__doc__)
+    p.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    p.add_argument("--family", choices=tuple(FAMILIES), default="paper", help="(default paper)")
+    for size in SIZES:
+        p.add_argument(f"--{size}", type=int, metavar="N", help=f"number of {size} (default: the family's)")
+    p.add_argument("--seed", type=int, default=0, metavar="K", help="seed of the fleet (default 0)")
+    p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the family")
+    names = tuple(VARIANTS)
+    p.add_argument("--variants", nargs="+", choices=names, default=names, metavar="NAME", help="(default all)")
+    p.add_argument("--sweeps", nargs="*", choices=tuple(SWEEPS), metavar="NAME", help="(default: paper all, else none)")
+    p.add_argument("--rel-gap", type=float, help="relative gap of a solve (default 1e-6 on small fleets, else 1e-2)")
+    p.add_argument("--seconds", type=float, default=np.inf, metavar="S", help="time limit of a solve (default none)")
+    return p
+
+
+def open_input(args: argparse.Namespace) -> tuple[Instance, Options]:
+    """The fleet, and options that suit its size.
+
+    Raises
+    ------
+    InputError : something asked for cannot be.
+    """
+    if args.output.exists() and not args.output.is_dir():
+        raise InputError(f"{args.output}: is not a folder")
+    if not args.seconds > 0:
+        raise InputError(f"seconds {args.seconds:g}: must be above 0")
+    if "joint" not in args.variants:
+        raise InputError("variants: joint must be one of them, what the others are measured by")
+    sizes = {size: getattr(args, size) for size in SIZES}
+    fleet = generate(args.family, **sizes, seed=args.seed, **settings(args.set))
+    small = fleet.n_sites * fleet.n_periods <= Options().closing.site_periods
+    return fleet, Options().updated(rel_gap=args.rel_gap if args.rel_gap is not None else CLOSE if small else COARSE)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    with make_team() as team:
+        fleet: Instance | None = None
+
+        def look() -> Options:
+            nonlocal fleet
+            fleet, options = open_input(args)
+            return options
+
+        solver = Solver(team, team.at_root(look, "making the fleet"), args.seconds)
+        if fleet is None:
+            solver.serve()
+            return 0
+        ranks = ["mpiexec", "-n", str(team.size), "python", "-m", "mpi4py"] if team.size > 1 else ["python"]
+        words = [*ranks, "-m", "drivers.joint_study", *(sys.argv[1:] if argv is None else argv)]
+        study(args, fleet, solver, shlex.join(words))
+        solver.dismiss()
+    return 0
+
+
+def study(args: argparse.Namespace, fleet: Instance, solver: Solver, command: str) -> None:
+    """Solve, conclude, write. Root only."""
+    args.output.mkdir(parents=True, exist_ok=True)
+    done = Study(solver, args.output)
+    write_instance(args.output / "fleet.h5", fleet)
+    rows, found = done.table(fleet, args.variants)
+    names = args.sweeps if args.sweeps is not None else list(SWEEPS) if args.family == "paper" else []
+    swept = []
+    for name in names:
+        swept += done.sweep(fleet, name)
+    places = sites(fleet, found)
+    checked = claims(rows, places)
+    tables: dict[str, Sequence[Any]] = dict(variants=rows, sweeps=swept, sites=places, claims=checked)
+    for name, records in tables.items():
+        if records:
+            write_csv(args.output / f"{name}.csv", records)
+    write_figures(args.output, rows, swept, places)
+    write_text(args.output / "summary.md", summary(command, fleet, rows, swept, places, checked))
+    print((args.output / "summary.md").read_text("utf-8"))
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
