@@ -15,7 +15,7 @@ from decomp.families import FAMILIES, generate
 from decomp.instance import InputError, Instance
 from decomp.options import Options
 from decomp.store import write_instance
-from decomp.studies.joint import Solver, Study, claims, sites
+from decomp.studies.joint import OPTIMAL, Solver, Study, claims, sites
 from decomp.studies.joint_pages import summary, write_figures
 from decomp.studies.pages import write_csv, write_text
 from decomp.studies.variants import SWEEPS, VARIANTS
@@ -24,7 +24,7 @@ from .common import make_team, run
 from .generate import settings
 
 SIZES = ("sites", "periods", "jobs", "streams")
-CLOSE, COARSE = 1e-6, 1e-2  # relative gaps: of a fleet that the extensive form closes, and of a larger one
+COARSE = 1e-2  # relative gap of a fleet that is too large to be solved to optimality
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,7 +59,7 @@ def open_input(args: argparse.Namespace) -> tuple[Instance, Options]:
     sizes = {size: getattr(args, size) for size in SIZES}
     fleet = generate(args.family, **sizes, seed=args.seed, **settings(args.set))
     small = fleet.n_sites * fleet.n_periods <= Options().closing.site_periods
-    return fleet, Options().updated(rel_gap=args.rel_gap if args.rel_gap is not None else CLOSE if small else COARSE)
+    return fleet, Options().updated(rel_gap=args.rel_gap if args.rel_gap is not None else OPTIMAL if small else COARSE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

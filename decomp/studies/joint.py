@@ -27,6 +27,7 @@ from decomp.validate import validate
 
 BASELINES = ("compute-only", "energy-only", "no-battery", "no-routing")
 SWEPT = ("energy-only", "joint", "no-carbon")
+OPTIMAL = 1e-6  # relative gap at which the optimum is asked for
 UNDONE_GPU = 1e-3  # of given work: what counts as done
 
 
@@ -117,8 +118,9 @@ class Solver:
         self.team.bcast(None, "the next instance")
 
     def small(self, instance: Instance) -> bool:
-        """Whether the extensive form can be solved beside."""
-        return instance.n_sites * instance.n_periods <= self.options.closing.site_periods
+        """Whether the optimum is asked for and the extensive form can be solved to it."""
+        few = instance.n_sites * instance.n_periods <= self.options.closing.site_periods
+        return few and self.options.rel_gap <= OPTIMAL
 
     def extensive(self, instance: Instance) -> Result:
         """The same by the extensive form alone. Root only."""
