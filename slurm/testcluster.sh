@@ -20,10 +20,14 @@ present() { command -v slurmctld slurmd sbatch munged >/dev/null; }
 
 install() {
     present && return
+    exec 9>"${TMPDIR:-/tmp}/decomp-testcluster-install"
+    flock 9  # several may start at once
+    present && return
     [ "$UID" = 0 ] && command -v apt-get >/dev/null ||
         die "Slurm is not installed: as root, apt-get install ${packages[*]}"
     { apt-get update -q && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
         apt-get install -yq --no-install-recommends "${packages[@]}"; } >&2 && present || die "Slurm cannot be installed"
+    exec 9>&-
 }
 
 free_port() {  # the first from $1 on where nobody listens
@@ -35,7 +39,7 @@ free_port() {  # the first from $1 on where nobody listens
 configure() {
     local cores memory controller first second
     cores=$(getconf _NPROCESSORS_ONLN) memory=$(awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
-    controller=$(free_port 16817) first=$(free_port $((controller + 1))) second=
+    controller=$(free_port $((20000 + $$ * 7 % 10000))) first=$(free_port $((controller + 1))) second=
     second=$(free_port $((first + 1)))
     cat >"$SLURM_CONF" <<END
 ClusterName=testcluster
@@ -50,7 +54,7 @@ SlurmdSpoolDir=$folder/%n
 SlurmdPidFile=$folder/%n.pid
 SlurmdLogFile=$folder/%n.log
 # MPICH names its shared memory by the job's number: no number twice, lest it meets what a killed job has left.
-FirstJobId=$(($(date +%s) % 60000000))
+FirstJobId=$((($(date +%s) * 10 + $$ % 10) % 60000000 + 1))
 # cred_expire is also how long a requeued job waits before it may start again.
 AuthType=auth/munge
 AuthInfo=socket=$folder/munge.socket,cred_expire=5
