@@ -8,6 +8,7 @@ improvement of the whole schedule (at the carbon price). What the batteries make
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import highspy
 import numpy as np
@@ -44,7 +45,8 @@ class ClusterTask:
 
     Attributes
     ----------
-    sites, generators : rows of the cluster's n sites. period_h : hours. carbon_price : USD/t, all in.
+    sites, generators : rows of the cluster's n sites. period_h : hours.
+    carbon_bid, carbon_ask : USD/t all in, earned for a tonne less than now, paid for a tonne more (bid <= ask).
     choices : its jobs. load (n, T) : present load, GPU; fixed_load (n, T) : of which jobs that stay and pools.
     arc_site, arc_stream (a,) : position of site and stream; arc_cost (a,) USD per GPU and period.
     demand (d, T) : work of the streams now inside or unserved, GPU; unserved (d,), leave_price (d, T) USD per GPU
@@ -54,7 +56,8 @@ class ClusterTask:
     sites: Sites
     generators: Generators
     period_h: float
-    carbon_price: float
+    carbon_bid: float
+    carbon_ask: float
     choices: tuple[JobChoice, ...]
     load: Array
     fixed_load: Array
@@ -79,19 +82,32 @@ class Move:
     gain: float
 
 
-def cost_pieces(task: ClusterTask, k: int) -> tuple[Array, Array]:
-    """Cost of site k's load beside its present battery and generators: widths (T, p) GPU, slopes (T, p).
+class Pieces(NamedTuple):
+    """Cost of a site's load beside its present battery and generators, by pieces of rising cost: all (T, p).
 
-    Convex but where the price is negative; there the MILP may believe in a little too much, and true cost decides.
+    width : GPU. cost : USD per GPU and period, carbon at the bid. tonnes : t per GPU and period. used : GPU at present.
+    """
 
-    Slopes are in USD per GPU and period: power per GPU times what the next MW costs, which is lost export
-    first (nothing while power is curtailed), then import; a new import peak pays the demand charge.
+    width: Array
+    cost: Array
+    tonnes: Array
+    used: Array
+
+
+def cost_pieces(task: ClusterTask, k: int) -> Pieces:
+    """Pieces of site k: power per GPU times what the next MW costs.
+
+    That is lost export first (nothing while power is curtailed), then import; a new import peak pays the demand
+    charge. Convex but where the price is negative; there the MILP may believe in a little too much, and true cost
+    decides.
     """
     sites, dt = task.sites, task.period_h
     other, peak = _present_supply(task, k)
     free = sites.wind_mw[k] + sites.solar_mw[k] + other
-    buy = sites.buy_price[k] + task.carbon_price * sites.carbon_intensity[k]
-    sell = np.minimum(np.maximum(sites.sell_price[k] + task.carbon_price * sites.export_credit[k], 0.0), buy)
+    buy = sites.buy_price[k] + task.carbon_bid * sites.carbon_intensity[k]
+    sell = sites.sell_price[k] + task.carbon_bid * sites.export_credit[k]
+    credit = np.where(sell > 0, sites.export_credit[k], 0.0)
+    sell = np.minimum(np.maximum(sell, 0.0), buy)
     most_out, most_in = sites.export_limit_mw[k], sites.import_limit_mw[k]
     below = np.minimum(peak, most_in)
     slope, intercept = sites.power_slope_mw_per_gpu[k], sites.power_intercept_mw[k]
@@ -104,22 +120,22 @@ def cost_pieces(task: ClusterTask, k: int) -> tuple[Array, Array]:
         loads = (power[:, None] / pue[:, None] - intercept[rising]) / slope[rising]
         return np.clip(loads.min(axis=1), 0.0, cap)
 
-    def cost(load: Array) -> Array:
-        power = pue[:, None] * (slope * load[:, :, None] + intercept).max(axis=2)
-        need = power - free[:, None]
-        lost = np.clip(need + most_out[:, None], 0.0, most_out[:, None]) * sell[:, None]
-        bought = np.maximum(need, 0.0) * buy[:, None]
-        higher = np.maximum(need - below[:, None], 0.0) * sites.demand_charge[k] / dt
-        return dt * (lost + bought + higher)
-
     top = reach(free + most_in)
     crossing = (intercept[:-1] - intercept[1:]) / np.maximum(slope[1:] - slope[:-1], 1e-12)
     points = [np.zeros_like(cap), reach(free - most_out), reach(free), reach(free + below), top]
     points += [np.full_like(cap, c) for c in crossing if c > 0]
     ends = np.sort(np.minimum(np.stack(points, axis=1), top[:, None]), axis=1)
+    need = pue[:, None] * (slope * ends[:, :, None] + intercept).max(axis=2) - free[:, None]
+    lost = np.clip(need + most_out[:, None], 0.0, most_out[:, None])
+    bought, higher = np.maximum(need, 0.0), np.maximum(need - below[:, None], 0.0)
+    cost = dt * (lost * sell[:, None] + bought * buy[:, None] + higher * sites.demand_charge[k] / dt)
+    tonnes = dt * (lost * credit[:, None] + bought * sites.carbon_intensity[k][:, None])
     width = np.diff(ends, axis=1)
-    rise = np.diff(cost(ends), axis=1)
-    return width, np.divide(rise, width, out=np.zeros_like(rise), where=width > 1e-9)
+
+    def per_gpu(values: Array) -> Array:
+        return np.divide(np.diff(values, axis=1), width, out=np.zeros_like(width), where=width > 1e-9)
+
+    return Pieces(width, per_gpu(cost), per_gpu(tonnes), np.clip(task.load[k][:, None] - ends[:, :-1], 0.0, width))
 
 
 def _present_supply(task: ClusterTask, k: int) -> tuple[Array, float]:
@@ -129,7 +145,7 @@ def _present_supply(task: ClusterTask, k: int) -> tuple[Array, float]:
     model = block.finish()
     columns, low, high = model.columns, model.low.copy(), model.high.copy()
     low[columns["load"]] = high[columns["load"]] = np.minimum(task.load[k], high[columns["load"]])
-    cost = model.cost + task.carbon_price * model.emission
+    cost = model.cost + task.carbon_bid * model.emission
     solver = to_highs(Model(**{**model.__dict__, "low": low, "high": high, "cost": cost}))
     solver.run()
     x = np.array(solver.getSolution().col_value)
@@ -146,13 +162,16 @@ def build(task: ClusterTask) -> tuple[Model, list[Array]]:
     """The cluster's MILP, and the columns of each job's runs."""
     block = Block()
     n = task.load.shape[1]
-    links = []
+    links, tonnes, emitting, emitted = [], [], [], 0.0
     for k in range(len(task.load)):
-        width, slope = cost_pieces(task, k)
-        pieces = [
-            (1.0, block.add_columns(f"s{k}_{p}", n, 0.0, width[:, p], slope[:, p])) for p in range(width.shape[1])
-        ]
-        links.append(block.add_rows(task.fixed_load[k], task.fixed_load[k], *pieces))
+        site = cost_pieces(task, k)
+        emitted += float((site.tonnes * site.used).sum())
+        pieces = enumerate(zip(site.width.T, site.cost.T, strict=True))
+        columns = [block.add_columns(f"s{k}_{p}", n, 0.0, width, cost) for p, (width, cost) in pieces]
+        links.append(block.add_rows(task.fixed_load[k], task.fixed_load[k], *((1.0, c) for c in columns)))
+        emitting += columns
+        tonnes += list(site.tonnes.T)
+    _price_emissions(block, task, np.concatenate(emitting), np.concatenate(tonnes), emitted)
     balance = []
     for d, demand in enumerate(task.demand):
         leave = block.add_columns(f"leave{d}", n, 0.0, task.leave_room[d], task.leave_price[d])
@@ -164,6 +183,17 @@ def build(task: ClusterTask) -> tuple[Model, list[Array]]:
         block.add_entries(links[k], x, -1.0)
     runs = [_add_job(block, choice, links) for choice in task.choices]
     return block.finish(), runs
+
+
+def _price_emissions(block: Block, task: ClusterTask, columns: Array, tonnes: Array, now: float) -> None:
+    """Tonnes above the present emissions cost the difference between ask and bid, which all tonnes carry already.
+
+    So only what pays at either price moves: clusters that decide at the same time would overshoot at any one price.
+    """
+    above = block.add_columns("above", 1, 0.0, np.inf, task.carbon_ask - task.carbon_bid)
+    row = block.add_rows(-np.inf, now, (-1.0, above))
+    used = np.flatnonzero(tonnes)
+    block.add_entries(np.repeat(row, len(used)), columns[used], tonnes[used])
 
 
 def _add_job(block: Block, choice: JobChoice, links: list[Array]) -> Array:

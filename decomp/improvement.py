@@ -7,6 +7,7 @@ where they are and a few iterations re-price; the true cost decides what is kept
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -16,7 +17,7 @@ from decomp.cluster import ClusterTask, JobChoice, Move, improve_cluster
 from decomp.coupling import REJECTED, Coupling
 from decomp.crew import Crew
 from decomp.instance import Array, Instance
-from decomp.lagrangian import LagrangianLoop
+from decomp.lagrangian import DualPoint, LagrangianLoop
 from decomp.master import Fixing
 from decomp.options import Improvement
 from decomp.recovery import Work, fixed_load, place_work
@@ -35,6 +36,34 @@ class Neighbours:
         n_sites, n = len(coupling.capacity), len(coupling.jobs.site)
         member = csr_array((np.ones(n), coupling.jobs.site, coupling.jobs.ptr), shape=(coupling.n_jobs, n_sites))
         return cls(csr_array(member.T @ member), np.zeros(n_sites))
+
+
+CLAIMANTS = 3  # clusters that may each count on all of a stream's unserved work
+
+
+class Spread(NamedTuple):
+    """What moves pay and earn, USD/t on top of the fleet's own price and USD per GPU and period (S, T).
+
+    With all jobs fixed prices are others than with all jobs free, and clusters that decide at the same time at any
+    one price overshoot together. So only what pays at the worse of the two moves: a tonne less earns the lower, a tonne
+    more pays the higher, and so does load that leaves for sites outside.
+    """
+
+    carbon_bid: float
+    carbon_ask: float
+    load_ask: Array
+
+    @classmethod
+    def of(cls, fixed: DualPoint, free: DualPoint) -> Spread:
+        bid, ask = sorted((fixed.carbon_price, free.carbon_price))
+        return cls(bid, ask, np.maximum(fixed.price, free.price))
+
+
+class Claim(NamedTuple):
+    """What a cluster may count on of what others see too: by stream (D,) all unserved work or none, share of room."""
+
+    unserved: Array
+    room: Array
 
 
 @dataclass
@@ -73,14 +102,11 @@ def neighbourhood(
     loop: LagrangianLoop,
     work: Work,
     members: Array,
-    carbon_price: float,
-    share: float,
+    spread: Spread,
+    claim: Claim,
     options: Improvement,
 ) -> ClusterTask:
-    """The task of one cluster at the present prices, fixing and placed work.
-
-    `carbon_price` is on top of the fleet's own; `share` is the cluster's part of the room that others see too.
-    """
+    """The task of one cluster at the present fixing and placed work."""
     c, fixing = loop.coupling, work.fixing
     position = np.full(len(c.capacity), -1)
     position[members] = np.arange(len(members))
@@ -99,14 +125,30 @@ def neighbourhood(
         sites=instance.sites.take(members),
         generators=generators,
         period_h=instance.period_h,
-        carbon_price=instance.carbon_price_usd_per_t + carbon_price,
+        carbon_bid=instance.carbon_price_usd_per_t + spread.carbon_bid,
+        carbon_ask=instance.carbon_price_usd_per_t + spread.carbon_ask,
         choices=tuple(_choice(c, fixing, int(j), position) for j in jobs),
         load=work.load(c)[members],
         fixed_load=stays[members],
         runs_kept=options.runs_kept,
         effort=Effort(options.rel_gap, options.cluster_nodes),
-        **_inference_around(loop, work, inside, position, share),
+        **_inference_around(loop.coupling, spread.load_ask, work, inside, position, claim),
     )
+
+
+def claims(c: Coupling, chosen: list[Array], rng: np.random.Generator) -> list[Claim]:
+    """Share out what several clusters see; unserved work goes whole to a few, since the jobs in its way are lumps."""
+    number = np.full(len(c.capacity), len(chosen))
+    for k, members in enumerate(chosen):
+        number[members] = k
+    n_streams = len(c.streams.unserved)
+    owner = np.repeat(np.arange(n_streams), np.diff(c.streams.ptr))
+    seen = np.zeros((n_streams, len(chosen) + 1), dtype=bool)
+    seen[owner, number[c.streams.site]] = True
+    seen = seen[:, :-1]
+    rank = np.argsort(np.argsort(-1.0 * seen * rng.uniform(0.5, 1.0, seen.shape), axis=1), axis=1)
+    room = 1.0 / np.maximum(seen.sum(axis=1), 1)
+    return [Claim(seen[:, k] & (rank[:, k] < CLAIMANTS), room) for k in range(len(chosen))]
 
 
 def _choice(c: Coupling, fixing: Fixing, j: int, position: Array) -> JobChoice:
@@ -128,10 +170,10 @@ def _choice(c: Coupling, fixing: Fixing, j: int, position: Array) -> JobChoice:
 
 
 def _inference_around(
-    loop: LagrangianLoop, work: Work, inside: Array, position: Array, share: float
+    c: Coupling, price: Array, work: Work, inside: Array, position: Array, claim: Claim
 ) -> dict[str, Array]:
-    """Streams that the cluster may serve: their arcs inside, their work inside, and its share of the room outside."""
-    rows, price = loop.coupling.streams, loop.centre.price
+    """Streams that the cluster may serve: arcs inside, work inside, its claim to work and room."""
+    rows = c.streams
     owner = np.repeat(np.arange(len(rows.unserved)), np.diff(rows.ptr))
     streams = np.unique(owner[inside[rows.site]])
     number = np.full(len(rows.unserved), -1)
@@ -139,8 +181,10 @@ def _inference_around(
     mine = np.flatnonzero(inside[rows.site])
     around = np.flatnonzero(~inside[rows.site] & (number[owner] >= 0))
     shape = (len(streams), price.shape[1])
-    room, outside = np.zeros(shape), np.zeros(shape)
-    np.add.at(outside, number[owner[around]], work.routed[around])
+    room, here, served = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    np.add.at(here, number[owner[mine]], work.routed[mine])
+    np.add.at(served, number[owner[around]], work.routed[around])
+    unserved = np.maximum(rows.demand[streams] - here - served, 0.0)
     np.add.at(room, number[owner[around]], work.room[rows.site[around]])
     cheapest = np.repeat(rows.unserved[streams, None], shape[1], axis=1)
     there = np.where(work.room[rows.site[around]] > 0, rows.cost[around, None] + price[rows.site[around]], np.inf)
@@ -149,10 +193,10 @@ def _inference_around(
         arc_site=position[rows.site[mine]],
         arc_stream=number[owner[mine]],
         arc_cost=rows.cost[mine],
-        demand=np.maximum(rows.demand[streams] - outside, 0.0),
+        demand=here + np.where(claim.unserved[streams, None], unserved, 0.0),
         unserved=rows.unserved[streams],
         leave_price=cheapest,
-        leave_room=share * room,
+        leave_room=claim.room[streams, None] * room,
     )
 
 
@@ -163,21 +207,22 @@ def improve_round(
     neighbours: Neighbours,
     options: Improvement,
     rng: np.random.Generator,
-    carbon_price: float,
+    free: DualPoint,
     until: float = np.inf,
 ) -> float:
     """One round of disjoint cluster moves on all ranks; returns what the clusters' models gained, USD.
 
-    `carbon_price` should be that of the bound: with all jobs fixed the budget may look slack, and clusters
-    that believe it overshoot together. No move is started after `until`, seconds by the root's clock.
+    `free` has the prices of the bound. No move is started after `until`, seconds by the root's clock.
     """
     work = place_work(loop)
     chosen = clusters(neighbours, job_loss(loop), options.cluster_sites, rng)
     for members in chosen:
         neighbours.tried[members[0]] += 1
-    carbon = max(carbon_price, loop.centre.carbon_price)
-    share = min(0.5, 4.0 / len(chosen))
-    tasks = [neighbourhood(instance, loop, work, members, carbon, share, options) for members in chosen]
+    spread = Spread.of(loop.centre, free)
+    tasks = [
+        neighbourhood(instance, loop, work, members, spread, claim, options)
+        for members, claim in zip(chosen, claims(loop.coupling, chosen, rng), strict=True)
+    ]
     answers = crew.farm(improve_cluster, tasks, until, "cluster moves")
     moves = [m for m in answers if m is not None and m.gain > 0.0]
     accept(loop, moves)

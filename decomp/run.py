@@ -63,11 +63,6 @@ class Run:
         return np.inf if self.incumbent is None else self.incumbent.cost
 
     @property
-    def carbon_price(self) -> float:
-        """Price of a tonne in the best proof, USD/t."""
-        return 0.0 if self.proof is None else self.proof.carbon_price
-
-    @property
     def gap(self) -> float:
         """(incumbent - bound) / max(|incumbent|, 1 USD)."""
         if not np.isfinite(self.cost):

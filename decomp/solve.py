@@ -207,13 +207,14 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
     if run.search is None:
         rng = np.random.default_rng(run.options.seed)
         run.search = Search(Neighbours.of(loop.coupling), rng, options.cluster_sites)
-    search, run.phase = run.search, "improve"
+    search, run.phase, free = run.search, "improve", run.proof
+    assert free is not None
     while loop.coupling.n_jobs and not run.must_stop() and search.stale < options.stale_finishes:
         until = run.deadline - 1.3 * run.finish_seconds
         started = process_seconds()
         present = replace(options, cluster_sites=search.size)
         gained = improve_round(
-            run.instance, loop, crew, search.neighbours, present, search.rng, run.carbon_price, until
+            run.instance, loop, crew, search.neighbours, present, search.rng, free, until
         )
         for _ in range(options.iterations):
             run.record(loop.iterate(), loop)

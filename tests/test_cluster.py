@@ -14,7 +14,7 @@ from decomp import improvement, kernels
 from decomp.cluster import ClusterTask, Move, build, cost_pieces, improve_cluster
 from decomp.coupling import REJECTED, Coupling
 from decomp.families import generate
-from decomp.improvement import Neighbours, clusters, job_loss
+from decomp.improvement import CLAIMANTS, Neighbours, claims, clusters, job_loss
 from decomp.instance import Array
 from decomp.master import Fixing
 from decomp.options import Bundle, Options
@@ -87,14 +87,37 @@ def test_the_best_move_is_found_when_all_runs_are_kept(tasks: list[ClusterTask])
 
 def test_cost_of_load_is_convex_where_energy_costs_and_ends_at_capacity(tasks: list[ClusterTask]) -> None:
     for task in tasks:
-        price = task.sites.buy_price + task.carbon_price * task.sites.carbon_intensity
+        price = task.sites.buy_price + task.carbon_bid * task.sites.carbon_intensity
         for k in range(len(task.load)):
-            width, slope = cost_pieces(task, k)
+            width, slope, tonnes, used = cost_pieces(task, k)
             capacity = task.sites.capacity_gpu[k]
             assert (width >= 0).all() and (width.sum(axis=1) <= capacity * (1 + 1e-9)).all()
             for t in np.flatnonzero(price[k] >= 0):
-                used = slope[t][width[t] > 1e-6 * max(capacity[t], 1.0)]
-                assert (np.diff(used) >= -1e-6 * (1.0 + np.abs(used[1:]))).all()
+                rising = slope[t][width[t] > 1e-6 * max(capacity[t], 1.0)]
+                assert (np.diff(rising) >= -1e-6 * (1.0 + np.abs(rising[1:]))).all()
+            assert np.allclose(used.sum(axis=1), np.minimum(task.load[k], width.sum(axis=1)))
+            assert (tonnes >= 0).all()
+
+
+def test_a_move_that_emits_more_pays_the_ask(tasks: list[ClusterTask]) -> None:
+    """Dearer extra tonnes never make a cluster's best answer cheaper; without a spread both models agree."""
+    for task in tasks[:4]:
+        full = replace(task, runs_kept=1000, effort=Effort(0.0, 1000))
+        level = improve_cluster(replace(full, carbon_ask=task.carbon_bid)).gain
+        dear = improve_cluster(replace(full, carbon_ask=task.carbon_bid + 300.0)).gain
+        assert dear <= level + 1e-6 * (1.0 + abs(level))
+
+
+def test_unserved_work_is_claimed_by_few_clusters_that_can_serve_it() -> None:
+    coupling = Coupling.of(generate("fleet", sites=24, periods=12, seed=0))
+    chosen = [np.arange(k, k + 2) for k in range(0, 24, 2)]
+    shared = claims(coupling, chosen, np.random.default_rng(0))
+    owner = np.repeat(np.arange(len(coupling.streams.unserved)), np.diff(coupling.streams.ptr))
+    for d in range(len(coupling.streams.unserved)):
+        able = [bool(np.isin(coupling.streams.site[owner == d], members).any()) for members in chosen]
+        claimed = [bool(claim.unserved[d]) for claim in shared]
+        assert not any(c and not a for c, a in zip(claimed, able, strict=True))
+        assert sum(claimed) == min(CLAIMANTS, sum(able))
 
 
 def test_clusters_are_disjoint_and_cover_the_fleet() -> None:
