@@ -50,7 +50,8 @@ class Step:
 class Start:
     """Where a loop starts: prices (S, T) USD per GPU and period, carbon price USD/t, first proximal step.
 
-    `columns` are prices (K, S, T) at which the sites are asked for their first columns besides.
+    `columns` are prices (K, S, T) at which the sites are asked for their first columns besides; the loop starts from
+    whichever of all these prices proves most.
     """
 
     price: Array
@@ -88,14 +89,17 @@ class LagrangianLoop:
         scale = float(np.nansum(first.emissions))
         self.master = Master(coupling, price, carbon_price, scale)
         self.master.add(list(first))
-        others = [factor * price for factor in options.first_factors] if columns is None else list(columns)
-        for other in others:
-            self.master.add(list(crew.evaluate(other, carbon_price)))
+        self.centre = self._prove(price, carbon_price, first)
+        for other in [factor * price for factor in options.first_factors] if columns is None else columns:
+            answers = crew.evaluate(other, carbon_price)
+            self.master.add(list(answers))
+            trial = self._prove(other, carbon_price, answers)
+            if columns is not None and trial.bound > self.centre.bound:
+                self.centre = trial
         silent = np.flatnonzero(self.master.pool.count == 0)
         if len(silent):
             raise SiteFailure(f"site {silent[0]} has answered at none of the first prices, so there is no start")
         self.master.step = options.step
-        self.centre = self._prove(price, carbon_price, first)
         self.nulls = 0
 
     def _prove(self, price: Array, carbon_price: float, answers: Answers) -> DualPoint:

@@ -20,7 +20,7 @@ from decomp.team import Team
 from decomp.windows import Past, Window
 
 COLUMNS_CARRIED = 6  # answers of each site whose prices are asked again
-SHORT_STEP = 1.0  # first proximal step from prices that are nearly right
+SHORT_STEP = 3.0  # first proximal step from prices that are nearly right
 
 
 @dataclass(frozen=True)
@@ -203,23 +203,22 @@ def shifted(before: Window, start: Start, window: Window) -> Start:
     """A start for a window from that of an earlier one.
 
     Periods that both have keep their prices; later ones have the marginal cost of energy and what prices were above
-    it at the same time of the last day that is known.
+    it at the same time of the last day that is known. That of the day before is tried for all periods as well: plans
+    that know no later arrivals price the end of a window too low.
     """
-    hours = window.instance.period_h
-    day = max(round(24 / hours), 1)
+    day = max(round(24 / window.instance.period_h), 1)
     period = np.arange(window.now, window.end)
-    beyond = np.maximum(period - before.end + 1, 0)
-    source = period - day * -(-beyond // day)
-    known = source >= before.now
+    energy, energy_before = (_energy(w, start.carbon_price) for w in (window, before))
 
-    def move(price: Array) -> Array:
-        out = energy.copy()
-        at = source[known] - before.now
-        out[:, known] += price[:, at] - energy_before[:, at]
+    def move(price: Array, least_days: int = 0) -> Array:
+        days = np.maximum(-(-(period - before.end + 1) // day), least_days)
+        at = period - day * days - before.now
+        known, out = at >= 0, energy.copy()
+        out[:, known] += (price - energy_before)[:, at[known]]
         return out
 
-    energy, energy_before = (_energy(w, start.carbon_price) for w in (window, before))
-    return replace(start, price=move(start.price), columns=np.array([move(price) for price in start.columns]))
+    columns = [move(start.price, 1), *(move(price) for price in start.columns)]
+    return replace(start, price=move(start.price), columns=np.array(columns))
 
 
 def _energy(window: Window, carbon_price: float) -> Array:

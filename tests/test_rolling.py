@@ -101,6 +101,11 @@ def test_costs_of_the_steps_add_up() -> None:
     assert last.end == 48 and run_of_days()[0].realised(last) == pytest.approx(last.planned_usd, rel=1e-9)
 
 
+def test_warm_solves_need_fewer_iterations() -> None:
+    warm, cold = (sum(p.bound_iterations for p in run_of_days(w)[0].plans[1:]) for w in (True, False))
+    assert warm <= 0.8 * cold
+
+
 def test_one_window_is_a_plain_solve() -> None:
     operation, heard = rolled(days(), Rolling(window=48, step=48, foresight=True))
     assert heard[0][0].instance.content_hash() == days().content_hash()
