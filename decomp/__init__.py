@@ -1,12 +1,40 @@
 """Certified scheduling of fleets of AI data centres with their own microgrids, by decomposition."""
 
 import os
+import sys
+from types import ModuleType
+from typing import Any
 
 # Before numpy is loaded: the ranks are the parallelism, one process a core and one thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from decomp.instance import InputError, Instance, build_instance
-from decomp.result import Result, Schedule, Status
+from decomp.result import Dual, Result, Schedule, Status
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "Instance", "Result", "Schedule", "Status", "__version__", "build_instance"]
+# Functions of decomp.api, which loads the solvers when the first of them is asked for.
+_API = ("check", "explain", "generate", "read", "solve", "write")
+__all__ = ["Dual", "InputError", "Instance", "Result", "Schedule", "Status", "__version__", "build_instance", *_API]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _API:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import decomp.api
+
+    return getattr(decomp.api, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_API})
+
+
+class _Package(ModuleType):
+    """`decomp.solve` is the function, also after an import of the module of that name; likewise `explain`."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _API:
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -90,6 +90,15 @@ class Table:
                 ) from error
         return cls(**arrays)
 
+    def __str__(self) -> str:
+        """What is in the table: name, dimensions with their lengths, unit, meaning."""
+        lines = []
+        for f in self.columns():
+            shape = zip(f.metadata["dims"], getattr(self, f.name).shape, strict=True)
+            dims = ", ".join(f"{dim} {length}" for dim, length in shape)
+            lines.append(f"{f.name} ({dims}) [{f.metadata['unit']}]: {f.metadata['long_name']}")
+        return "\n".join(lines)
+
     def take(self, rows: Any) -> Any:
         """The table restricted to some rows of its first dimension."""
         return replace(self, **{f.name: getattr(self, f.name)[rows] for f in self.columns()})

@@ -43,6 +43,12 @@ def process_seconds() -> float:
     return time.monotonic() - _BIRTH
 
 
+def restart_clock() -> None:
+    """Let `process_seconds` count from now: in a session a solve begins when it is asked for."""
+    global _BIRTH
+    _BIRTH = time.monotonic()
+
+
 def gap_rel(bound: float, incumbent: float | None) -> float:
     """(incumbent - bound) / max(|incumbent|, 1 USD); inf as long as either is missing."""
     if incumbent is None or not math.isfinite(incumbent) or not math.isfinite(bound):

@@ -109,6 +109,10 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict)
     ray: Ray | None = None
 
+    def __str__(self) -> str:
+        gap = f"gap {self.gap_abs:,.2f} USD = {100 * self.gap_rel:.3f} %" if np.isfinite(self.gap_rel) else "no gap"
+        return f"{self.status.value}: incumbent {self.incumbent:,.2f} USD, bound {self.bound:,.2f} USD, {gap}"
+
     @property
     def gap_abs(self) -> float:
         return self.incumbent - self.bound

@@ -1,9 +1,10 @@
-"""Write the extensive form of an instance as MPS, and a result as a start solution for it.
+"""Write the extensive form of an instance as MPS, a result as a start solution for it, a schedule as CSV.
 
     python -m drivers.export fleet.h5 --mps fleet.mps [--result result.h5 --sol start.sol [--plain start.mst]]
+    python -m drivers.export fleet.h5 --result result.h5 --csv FOLDER
 
 Any MIP solver reads the MPS. `--sol` is HiGHS's solution file; `--plain` has lines of a column name and its value,
-which SCIP reads as .sol and Gurobi as .mst.
+which SCIP reads as .sol and Gurobi as .mst. `--csv` makes a file for every site, one of the jobs, one of the routing.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import sys
 from collections.abc import Sequence
 
 from decomp.extensive import build
-from decomp.instance import Array, InputError
+from decomp.instance import Array, InputError, Instance
 from decomp.monolith import ExtensiveForm, polish, start_vector
-from decomp.result import Result
+from decomp.report.timetable import write_timetables
+from decomp.result import Result, Schedule
 from decomp.store import instance_hash, read_instance, read_result
 
 from .common import run
@@ -25,20 +27,19 @@ REPAIRED = 1e-3  # absolute; rows missed by less are mended by a linear program 
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="drivers.export", description="Write the whole model as MPS, and a start for it.")
+    p = argparse.ArgumentParser(prog="drivers.export", description="Write model, start or schedule for others.")
     p.add_argument("instance", help="instance file (HDF5)")
-    p.add_argument("--mps", required=True, metavar="FILE", help="where to write the model")
-    p.add_argument("--result", metavar="FILE", help="result file to export as a start solution")
+    p.add_argument("--mps", metavar="FILE", help="where to write the model")
+    p.add_argument("--result", metavar="FILE", help="result file to export as a start solution or as CSV")
     p.add_argument("--sol", metavar="FILE", help="where to write the start in HiGHS's format")
     p.add_argument("--plain", metavar="FILE", help="where to write the start as lines of name and value (SCIP, Gurobi)")
+    p.add_argument("--csv", metavar="FOLDER", help="where to write the schedule: a file a site, jobs, routing")
     return p
 
 
-def start_of(form: ExtensiveForm, result: Result) -> Array:
-    """A value for every column, from the result's schedule."""
-    if result.schedule is None:
-        raise InputError(f"result.schedule: there is none, the result's status is {result.status.value}")
-    x = start_vector(form, result.schedule)
+def start_of(form: ExtensiveForm, schedule: Schedule) -> Array:
+    """A value for every column."""
+    x = start_vector(form, schedule)
     amount, place = form.violation(x)
     if amount > ACCEPTED:
         mended = polish(form, x)[0] if amount <= REPAIRED else None
@@ -51,21 +52,36 @@ def start_of(form: ExtensiveForm, result: Result) -> Array:
 def main(argv: Sequence[str] | None = None) -> int:
     p = parser()
     args = p.parse_args(argv)
-    if (args.result is None) != (args.sol is None and args.plain is None):
-        p.error("--result and one of --sol, --plain go together")
+    starts = args.sol is not None or args.plain is not None
+    if args.mps is None and args.csv is None:
+        p.error("one of --mps and --csv is needed")
+    if starts and args.mps is None:
+        p.error("--sol and --plain are for the model of --mps")
+    if (args.result is not None) != (starts or args.csv is not None):
+        p.error("--result and one of --sol, --plain, --csv go together")
     instance = read_instance(args.instance)
     if args.result and instance_hash(args.result) != instance.content_hash():
         raise InputError(f"{args.result}: belongs to another instance than {args.instance}")
     result = read_result(args.result) if args.result else None
+    if result is not None and result.schedule is None:
+        raise InputError(f"result.schedule: there is none, the result's status is {result.status.value}")
+    if args.mps:
+        write_model(args, instance, result if starts else None)
+    if args.csv and result is not None:
+        print(f"{args.csv}: {len(write_timetables(args.csv, instance, result))} files")
+    return 0
+
+
+def write_model(args: argparse.Namespace, instance: Instance, result: Result | None) -> None:
+    """The extensive form, and the result as its start."""
     form = build(instance)
-    start = None if result is None else start_of(form, result)
+    start = None if result is None or result.schedule is None else start_of(form, result.schedule)
     form.write_mps(args.mps)
     print(f"{args.mps}: {len(form.rows)} rows, {len(form.columns)} columns, {int(form.integer.sum())} integer")
     for path, plain in ((args.sol, False), (args.plain, True)):
         if path is not None and start is not None:
             form.write_solution(path, start, plain)
             print(f"{path}: net cost {form.objective(start):.6f} USD")
-    return 0
 
 
 if __name__ == "__main__":

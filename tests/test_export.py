@@ -1,11 +1,13 @@
 """drivers.export: the MPS and the start solution as other programs read them."""
 
+import csv
 import re
 from dataclasses import replace
 
 import highspy
 import pytest
 
+from decomp.accounts import account
 from decomp.extensive import solve_extensive
 from decomp.families import generate
 from decomp.result import Result, Status
@@ -109,6 +111,9 @@ def test_refusals_leave_no_file_behind(files, instance, result, capsys):
 
     assert "go together" in refused("--mps", "fleet.mps", "--sol", "start.sol")
     assert "go together" in refused("--mps", "fleet.mps", "--result", "result.h5")
+    assert "go together" in refused("--csv", "plan")
+    assert "is needed" in refused()
+    assert "for the model" in refused("--result", "result.h5", "--sol", "start.sol", "--csv", "plan")
     assert "absent.h5" in refused("--mps", "fleet.mps", "--result", "absent.h5", "--sol", "start.sol")
     assert "nowhere" in refused("--mps", "nowhere/fleet.mps")
     wrong = replace(result, schedule=replace(result.schedule, import_mw=result.schedule.import_mw + 1))
@@ -118,3 +123,42 @@ def test_refusals_leave_no_file_behind(files, instance, result, capsys):
     assert "there is none" in refused(*everything)
     write_result(files / "result.h5", result, replace(instance, carbon_price_usd_per_t=77.0))
     assert "belongs to another instance" in refused(*everything)
+
+
+def table(path):
+    """A CSV file as lists by header, numbers as floats."""
+    with open(path, newline="", encoding="utf-8") as stream:
+        head, *rows = csv.reader(stream)
+    number = re.compile(r"-?[\d.]+(e[+-]?\d+)?$")
+    return {
+        name: [float(row[k]) if number.match(row[k]) else row[k] for row in rows] for k, name in enumerate(head)
+    }
+
+
+def test_csv_holds_the_schedule(files, instance, result, capsys):
+    assert export(files, "--result", "result.h5", "--csv", str(files / "plan")) == 0
+    paths = sorted((files / "plan").iterdir())
+    assert len(paths) == instance.n_sites + 2 and f"{len(paths)} files" in capsys.readouterr().out
+    load, power, facts = 0.0, 0.0, account(instance, result.schedule)
+    for i, path in enumerate(p for p in paths if p.name.startswith("site-")):
+        rows = table(path)
+        assert rows["time (UTC)"][0] == f"{instance.start_utc[:16]}:00Z"
+        assert len(rows["time (UTC)"]) == instance.n_periods
+        assert all(re.search(r" \(.+\)$", name) for name in rows), "every column has its unit"
+        parts = [rows[f"{name} (GPU)"] for name in ("inference", "jobs", "deferrable")]
+        assert [sum(p) for p in zip(*parts, strict=True)] == pytest.approx(facts.load_gpu[i], abs=1e-6)
+        into = [rows[f"{n} (MW)"] for n in ("import", "renewables used", "generators", "battery discharge")]
+        out = [rows[f"{n} (MW)"] for n in ("export", "battery charge", "facility power")]
+        balance = [sum(a) - sum(b) for a, b in zip(zip(*into, strict=True), zip(*out, strict=True), strict=True)]
+        assert balance == pytest.approx([0.0] * instance.n_periods, abs=1e-5)
+        load, power = load + sum(parts[0]), power + sum(rows["import (MW)"])
+    assert instance.period_h * power == pytest.approx(facts.bought_mwh)
+    routing = table(files / "plan" / "routing.csv")
+    served = [gpu for gpu, site in zip(routing["load (GPU)"], routing["site"], strict=True) if site]
+    assert sum(served) == pytest.approx(load, abs=1e-6)
+    assert instance.period_h * sum(routing["load (GPU)"]) == pytest.approx(facts.served_gpu_h + facts.unserved_gpu_h)
+    jobs = table(files / "plan" / "jobs.csv")
+    assert sum(1 for site in jobs["site"] if site) == facts.accepted_jobs
+    assert -sum(v for v, site in zip(jobs["value (USD)"], jobs["site"], strict=True) if site) == pytest.approx(
+        facts.components["job_value"]
+    )

@@ -119,7 +119,7 @@ def test_the_commands_run(after_the_commands: Path) -> None:
 def test_the_snippets_run(after_the_commands: Path) -> None:
     pytest.importorskip("h5netcdf")
     snippets = blocks("python")
-    assert len(snippets) == 2
+    assert len(snippets) == 3
     for snippet in snippets:
         done = run_limited([sys.executable, "-c", snippet], cwd=after_the_commands)
         assert done.returncode == 0, done.stderr

@@ -1,0 +1,79 @@
+"""What `import decomp` offers: make, read, solve, check, explain, write."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from decomp.certificate import check
+from decomp.explain import explain
+from decomp.families import generate
+from decomp.hdf5 import PathLike, open_hdf5, read_attribute
+from decomp.instance import InputError, Instance
+from decomp.options import Options
+from decomp.progress import restart_clock
+from decomp.result import Result
+from decomp.run import provenance
+from decomp.solve import solve as solve_on
+from decomp.store import INSTANCE, RESULT, read_instance, read_result, write_instance, write_result
+from decomp.team import MPI, Serial, Team
+from decomp.validate import validate
+
+__all__ = ["check", "explain", "generate", "read", "solve", "write"]
+
+
+def read(path: PathLike) -> Instance | Result:
+    """Read an instance or a result, whichever the file holds."""
+    with open_hdf5(path, INSTANCE, RESULT) as file:
+        is_result = read_attribute(file, "format", str) == RESULT
+    return read_result(path) if is_result else read_instance(path)
+
+
+def write(path: PathLike, what: Instance | Result, instance: Instance | None = None) -> None:
+    """Write an instance, or a result with the `instance` that it belongs to."""
+    if isinstance(what, Instance):
+        write_instance(path, what)
+    elif instance is None:
+        raise InputError("a result is written with its instance: write(path, result, instance)")
+    else:
+        write_result(path, what, instance)
+
+
+def solve(instance: Instance | None, *, comm: Any = None, time_limit: float = np.inf, **options: Any) -> Result | None:
+    """Schedule a fleet to a proven gap.
+
+    Parameters
+    ----------
+    instance : what to schedule; of several ranks only the root needs it.
+    comm : communicator of mpi4py, all of whose ranks call this; None: in this process alone.
+    time_limit : seconds from this call after which the solve stops.
+    options : as in the options file, `rel_gap=0.01`, `method="lagrangian"`, `improvement=dict(cluster_sites=5)`.
+
+    Returns
+    -------
+    The result, at the root; None on other ranks.
+
+    Raises
+    ------
+    InputError : the instance or an option is not valid.
+    """
+    chosen: Options = Options.from_dict(dict(time_limit_seconds=time_limit) | options)
+    restart_clock()
+    with Serial() if comm is None else MPI(comm) as team:
+        team.at_root(lambda: validate(instance) if instance is not None else None, "the instance")
+        if chosen.method == "extensive":
+            with team.patient():
+                return team.at_root(lambda: _extensive(instance, chosen, team), "extensive form")
+        return solve_on(instance, team, chosen)
+
+
+def _extensive(instance: Instance | None, options: Options, team: Team) -> Result | None:
+    if instance is None or not team.is_root:
+        return None
+    from decomp.extensive import solve_extensive  # pyomo takes a second to import
+
+    limit = options.time_limit_seconds if np.isfinite(options.time_limit_seconds) else None
+    result = solve_extensive(instance, time_limit=limit, rel_gap=options.rel_gap)
+    return replace(result, provenance={**provenance(instance, options, 1), **result.provenance})

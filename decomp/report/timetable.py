@@ -1,0 +1,107 @@
+"""Schedules as CSV: one file a site, one of the jobs, one of the routing; times in UTC, units in the headers."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from decomp.accounts import candidate_cost
+from decomp.hdf5 import PathLike, atomic_path
+from decomp.instance import Instance
+from decomp.report.flows import flows
+from decomp.result import Result, Schedule
+from decomp.validate import parse_utc
+
+
+def write_timetables(folder: PathLike, instance: Instance, result: Result) -> list[Path]:
+    """Write `site-N-NAME.csv` for every site, `jobs.csv` and `routing.csv` into a folder; returns their paths.
+
+    Parameters
+    ----------
+    folder : is made if it is not there.
+    result : must have a schedule; without a dual solution the column of load prices is left out.
+    """
+    assert result.schedule is not None
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    times = _times(instance)[:-1]
+    columns = _site_columns(instance, result, result.schedule)
+    digits, paths = len(str(max(instance.n_sites - 1, 0))), []
+    for i, name in enumerate(instance.sites.name):
+        slug = re.sub(r"[^\w.]+", "-", str(name)).strip("-")
+        paths.append(target / f"site-{i:0{digits}}-{slug}.csv")
+        rows = zip(times, *(values[i] for values in columns.values()), strict=True)
+        _write(paths[-1], ["time (UTC)", *columns], rows)
+    paths += [target / "jobs.csv", target / "routing.csv"]
+    _write(paths[-2], JOBS, _job_rows(instance, result.schedule))
+    _write(paths[-1], ROUTING, _routing_rows(instance, result.schedule))
+    return paths
+
+
+def _times(instance: Instance) -> list[str]:
+    """Starts of the periods, and the end of the last."""
+    start, step = parse_utc(instance.start_utc), timedelta(hours=instance.period_h)
+    return [f"{start + t * step:%Y-%m-%dT%H:%M:%SZ}" for t in range(instance.n_periods + 1)]
+
+
+def _site_columns(instance: Instance, result: Result, schedule: Schedule) -> dict[str, Any]:
+    """Series (site, period) by header."""
+    f, sites = flows(instance, schedule), instance.sites
+    columns = {
+        "capacity (GPU)": f.capacity,
+        "inference (GPU)": f.inference,
+        "jobs (GPU)": f.jobs,
+        "deferrable (GPU)": f.deferrable,
+        "IT power (MW)": schedule.it_power_mw,
+        "facility power (MW)": f.facility,
+        "import (MW)": f.imports,
+        "export (MW)": f.exports,
+        "renewables available (MW)": f.available,
+        "renewables used (MW)": schedule.renewable_mw,
+        "generators (MW)": f.generators,
+        "battery charge (MW)": f.charge,
+        "battery discharge (MW)": f.discharge,
+        "stored at the end (MWh)": schedule.stored_mwh[:, 1:],
+        "buy price (USD/MWh)": sites.buy_price,
+        "sell price (USD/MWh)": sites.sell_price,
+        "carbon intensity (t/MWh)": sites.carbon_intensity,
+    }
+    return columns | ({"load price (USD/GPU h)": result.dual.load_price} if result.dual is not None else {})
+
+
+JOBS = ("job", "site", "start (UTC)", "end (UTC)", "load (GPU)", "duration (h)", "value (USD)", "transfer cost (USD)")
+ROUTING = ("time (UTC)", "stream", "origin", "class", "site", "load (GPU)")
+
+
+def _job_rows(instance: Instance, schedule: Schedule) -> Iterable[Sequence[Any]]:
+    """One row a job; a rejected one has neither site nor times."""
+    jobs, times, cost = instance.jobs, _times(instance), candidate_cost(instance, schedule)
+    for j, (site, start) in enumerate(zip(schedule.job_site, schedule.job_start, strict=True)):
+        runs = site >= 0
+        place = (instance.sites.name[site], times[start], times[start + jobs.periods[j]]) if runs else ("", "", "")
+        hours = float(jobs.periods[j] * instance.period_h)
+        yield jobs.name[j], *place, jobs.gpus[j], hours, jobs.value_usd[j], cost[j]
+
+
+def _routing_rows(instance: Instance, schedule: Schedule) -> Iterable[Sequence[Any]]:
+    """One row for every period, stream and site with load; without a site: not served."""
+    streams, times = instance.streams, _times(instance)
+    stream = np.append(instance.arcs.stream, np.arange(instance.n_streams))
+    site = [*instance.sites.name[instance.arcs.site], *[""] * instance.n_streams]
+    load = np.concatenate([schedule.routed_gpu, schedule.unserved_gpu])
+    for t, row in np.argwhere(load.T > 0):
+        d = stream[row]
+        yield times[t], streams.name[d], streams.origin[d], streams.service_class[d], site[row], load[row, t]
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([f"{cell:.10g}" if isinstance(cell, float) else cell for cell in row] for row in rows)

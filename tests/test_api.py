@@ -1,0 +1,67 @@
+"""`import decomp`: everything a session needs, loaded when it is asked for."""
+
+import csv
+import re
+import sys
+
+import numpy as np
+import pytest
+
+import decomp
+from conftest import run_limited
+from decomp.solve import solve as solve_on
+from tiny import tiny
+
+
+def test_the_import_is_light_and_names_are_there() -> None:
+    code = "import sys, decomp; print(sorted({'highspy', 'numba', 'pyomo', 'h5py', 'matplotlib'} & set(sys.modules)))"
+    code += "; print(callable(decomp.solve), 'check' in dir(decomp))"
+    code += "; import decomp.solve, decomp.explain; print(decomp.solve is decomp.api.solve, callable(decomp.explain))"
+    done = run_limited([sys.executable, "-c", code])
+    assert done.stdout.split("\n")[:3] == ["[]", "True True", "True True"], done.stderr
+    assert decomp.solve is not solve_on
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = decomp.nothing
+
+
+def test_a_session(tmp_path) -> None:
+    fleet = decomp.generate("small", seed=5)
+    result = decomp.solve(fleet, rel_gap=0.05, time_limit=20, method="lagrangian")
+    assert decomp.check(fleet, result).ok and "USD" in str(result)
+    assert re.search(r"^import_mw \(site \d+, period \d+\) \[MW\]: grid import$", str(result.schedule), re.M)
+    decomp.write(tmp_path / "fleet.h5", fleet)
+    decomp.write(tmp_path / "result.h5", result, fleet)
+    assert decomp.read(tmp_path / "fleet.h5").content_hash() == fleet.content_hash()
+    again = decomp.read(tmp_path / "result.h5")
+    assert again.incumbent == result.incumbent and len(decomp.explain(fleet, again).choices) == fleet.n_jobs
+
+
+def test_the_limit_counts_from_the_call() -> None:
+    """However old the process is: a limit shorter than its age still leaves time for a schedule."""
+    for _ in range(2):
+        result = decomp.solve(tiny(), rel_gap=1e-9, time_limit=2.0, method="extensive")
+        assert np.isfinite(result.incumbent) and result.provenance["method"] == "extensive"
+    result = decomp.solve(tiny(), rel_gap=0.5, time_limit=8.0, method="lagrangian")
+    assert result.log[0].wall_seconds < 8.0 and np.isfinite(result.incumbent)
+
+
+def test_what_is_wrong_is_refused(tmp_path) -> None:
+    with pytest.raises(decomp.InputError, match="did you mean rel_gap"):
+        decomp.solve(tiny(), relgap=0.1)
+    with pytest.raises(decomp.InputError, match="carbon_budget_t"):
+        decomp.solve(tiny(carbon_budget_t=-1.0))
+    result = decomp.solve(tiny(), method="extensive")
+    with pytest.raises(decomp.InputError, match="with its instance"):
+        decomp.write(tmp_path / "result.h5", result)
+
+
+def test_pandas_reads_the_schedules(tmp_path) -> None:
+    pandas = pytest.importorskip("pandas")
+    from decomp.report.timetable import write_timetables
+
+    fleet = tiny()
+    paths = write_timetables(tmp_path / "plan", fleet, decomp.solve(fleet, method="extensive"))
+    site = pandas.read_csv(paths[0], index_col="time (UTC)", parse_dates=True)
+    assert len(site) == 8 and str(site.index.tz) == "UTC" and site["import (MW)"].dtype.kind == "f"
+    with open(paths[-2], newline="", encoding="utf-8") as stream:
+        assert len(list(csv.reader(stream))) == 4
