@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def study(args: argparse.Namespace, fleet: Instance, solver: Solver, command: str) -> None:
     """Solve, conclude, write. Root only."""
     args.output.mkdir(parents=True, exist_ok=True)
-    done = Study(solver, args.output)
+    done = Study(solver, args.output, partial(print, flush=True))
     write_instance(args.output / "fleet.h5", fleet)
     rows, found = done.table(fleet, args.variants)
     names = args.sweeps if args.sweeps is not None else list(SWEEPS) if args.family == "paper" else []

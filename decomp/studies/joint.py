@@ -26,6 +26,7 @@ from decomp.studies.variants import SWEEPS, VARIANTS, Variant
 from decomp.validate import validate
 
 BASELINES = ("compute-only", "energy-only", "no-battery", "no-routing")
+NARROWER = {"no-battery": BASELINES[:1], "joint": BASELINES, "no-carbon": (*BASELINES, "joint")}  # its restrictions
 SWEPT = ("energy-only", "joint", "no-carbon")
 OPTIMAL = 1e-6  # relative gap at which the optimum is asked for
 UNDONE_GPU = 1e-3  # of given work: what counts as done
@@ -163,7 +164,7 @@ class Study:
     def _cell(
         self, fleet: Instance, names: Sequence[str], sweep: str, value: float
     ) -> tuple[list[Row], dict[str, Schedule]]:
-        """The variants of one fleet in the order of VARIANTS: a better schedule of a restriction is joint's too."""
+        """The variants of one fleet in the order of VARIANTS: a better schedule of a restriction is taken over."""
         rows: list[Row] = []
         found: dict[str, Schedule] = {}
         for name in (known for known in VARIANTS if known in names):
@@ -173,8 +174,8 @@ class Study:
             if new:
                 self._known[key] = self._solve(variant.instance, whole=bool(sweep) and small)
             spent, result = process_seconds() - began, self._known[key]
-            if name in ("joint", "no-carbon"):
-                result = self._known[key] = _best(variant.instance, result, found)
+            narrower = [found[other] for other in NARROWER.get(name, ()) if other in found]
+            result = self._known[key] = _best(variant.instance, result, narrower)
             if small and key not in self._truth:
                 self._truth[key] = result if sweep else self._solve(variant.instance, whole=True)
             rows.append(_row(fleet, variant, (sweep, value, name), result, self._truth.get(key), spent))
@@ -198,13 +199,15 @@ class Study:
 
 def _said(row: Row) -> str:
     where = f"{row.sweep} {row.value:g}, " if row.sweep else ""
+    if not np.isfinite(row.benefit_usd):
+        return f"{where}{row.variant}: no schedule that does what it must ({row.seconds:.0f} s)"
     over = f", {row.over_budget_t:,.2f} t above the budget" if row.over_budget_t else ""
     return f"{where}{row.variant}: {row.benefit_usd:,.0f} USD, gap {row.gap:.2e}{over} ({row.seconds:.0f} s)"
 
 
-def _best(instance: Instance, result: Result, found: dict[str, Schedule]) -> Result:
+def _best(instance: Instance, result: Result, narrower: Sequence[Schedule]) -> Result:
     """The result with a schedule of a restriction in place of its own where that is cheaper."""
-    for schedule in found.values():
+    for schedule in narrower:
         cost = account(instance, schedule).net_cost
         if cost < result.incumbent:
             status = Status.GAP_REACHED if result.status is Status.GAP_REACHED else Status.LIMIT

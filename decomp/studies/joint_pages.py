@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from decomp.instance import Instance
-from decomp.report.figure import BLUE, GREEN, GREY, ORANGE, RED
+from decomp.report.figure import BLUE, GREEN, GREY, INK, ORANGE, RED
 from decomp.studies.joint import Claim, Row, Site
 from decomp.studies.pages import save_figure
 from decomp.studies.variants import SWEEPS
@@ -32,11 +32,11 @@ def _variants(ax: Axes, rows: Sequence[Row]) -> None:
     shown = [row for row in rows if np.isfinite(row.benefit_usd)][::-1]
     for k, row in enumerate(shown):
         colour = MARKS.get(row.variant, ("", BLUE if row.variant == "joint" else GREY))[1]
-        ax.barh(k, row.benefit_usd, color=colour, hatch="" if row.feasible else "///", edgecolor="white", height=0.7)
+        ax.barh(k, row.benefit_usd, color=colour, hatch="" if row.feasible else "/", edgecolor="white", height=0.7)
         note = "" if row.feasible else f", {row.over_budget_t:,.1f} t above the budget"
-        ax.annotate(
-            f"{row.emissions_t:,.1f} t CO2{note}", (0.0, k), (4, 0), textcoords="offset points", va="center", fontsize=7
-        )
+        said = f"{row.emissions_t:,.1f} t CO2{note}"
+        ink = "white" if row.variant == "joint" else INK
+        ax.annotate(said, (0.0, k), (4, 0), textcoords="offset points", color=ink, fontsize=7, va="center")
     ax.set_yticks(range(len(shown)), [row.variant for row in shown])
     ax.set_title("Benefit and emissions of every variant")
     ax.set_xlabel("benefit, USD")

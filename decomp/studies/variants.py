@@ -17,6 +17,7 @@ from decomp.result import Schedule
 
 FIRM_USD_PER_GPU_H = 100.0  # what fixed work costs that is not done: more than any energy it saves
 EXCESS_USD_PER_T = 5000.0  # what fixed work pays for a tonne above a hard budget: more than any dispatch that avoids it
+RESERVE = 0.98  # share of firm power that such work may take: batteries lose charge, and a dispatch is not exact
 WORK = ("routed_gpu", "unserved_gpu", "job_site", "job_start", "pool_gpu", "pool_shortfall_gpu_h")
 
 
@@ -171,7 +172,7 @@ def as_it_comes(fleet: Instance) -> Schedule:
 def firm_gpu(fleet: Instance) -> Array:
     """Load that GPUs and firm power (import, wind and sun) carry without battery or engine (site, period), GPU."""
     s = fleet.sites
-    power = ((s.import_limit_mw + fleet.renewable_mw) / s.pue)[:, None, :]
+    power = (RESERVE * (s.import_limit_mw + fleet.renewable_mw) / s.pue)[:, None, :]
     slope, intercept = s.power_slope_mw_per_gpu[:, :, None], s.power_intercept_mw[:, :, None]
     carried = np.where(slope > 0, (power - intercept) / np.where(slope > 0, slope, 1.0), np.inf).min(axis=1)
     return np.clip(carried, 0.0, s.capacity_gpu)
