@@ -283,7 +283,7 @@ RESULTS: dict[str, tuple[Break, str]] = {
     "truncated": (truncated(0.7), "truncated or damaged"),
     "instance instead of result": (
         in_its_place(lambda p: write_instance(p, tiny())),
-        "attribute format is 'decomp instance', must be 'decomp result'",
+        "attribute format is 'decomp instance', must be 'decomp frontier' or 'decomp result'",
     ),
     "unknown status": (attribute("status", "fine"), "attribute status is 'fine', must be one of gap_reached, limit"),
     "bound missing": (without_attribute("bound"), "attribute bound is missing"),
