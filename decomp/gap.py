@@ -103,7 +103,7 @@ def relaxed_cost(instance: Instance, i: int, load: Array, carbon: float) -> floa
 
 def _work_loss(instance: Instance, schedule: Schedule, dual: Dual) -> dict[str, Array]:
     """What streams, jobs and pools lose against their best at the prices."""
-    load_form = dual.form == "load"
+    load_form = dual.form != "work"
     terms = load_terms(instance, dual.load_price) if load_form else work_terms(instance, dual)
     best = {what: value for what, _, value in terms}
     paid = _paid_on_load if load_form else _paid_on_work
@@ -151,7 +151,7 @@ def _paid_on_work(instance: Instance, schedule: Schedule, dual: Dual) -> dict[st
 def _taken(instance: Instance, schedule: Schedule, dual: Dual, load: Array) -> Array:
     """What a site's problem adds to its energy cost for the work it takes at the prices, (site) USD."""
     hours, arcs = instance.period_h, instance.arcs
-    if dual.form == "load":
+    if dual.form != "work":
         return np.asarray(-hours * (dual.load_price * load).sum(axis=1))
     total = np.zeros(instance.n_sites)
     unit = (arcs.cost - instance.streams.revenue[arcs.stream])[:, None] - dual.stream_price[arcs.stream]

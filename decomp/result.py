@@ -51,7 +51,8 @@ class Dual(Table):
 
     `form` says which Lagrangian they belong to. "load": prices on the load of each site and period;
     streams, jobs and pools are answered in closed form. "work": prices on demand, jobs and pools;
-    each site decides which of them to take.
+    each site decides which of them to take. "whole": the prices and lower bounds of form "load" are kept to
+    explain the schedule, but the bound is that of the whole fleet in one MILP.
     """
 
     load_price: Array = var("site,period", "USD/(GPU h)", "price of load at the site")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
@@ -76,7 +77,7 @@ class Run:
         self._consistent()
 
     def strengthen(self, bound: float, dual: Dual | None) -> None:
-        """Keep a bound that load prices alone do not prove; `dual` None: the whole fleet in one MILP proves it."""
+        """Keep a bound that load prices do not prove; `dual` None: the whole fleet in one MILP does."""
         if bound > self.bound:
             self.stronger = bound, dual
         self._consistent()
@@ -147,7 +148,7 @@ class Run:
         status = Status.GAP_REACHED if self.gap <= self.options.rel_gap else Status.LIMIT
         dual = dual_of(self.instance, self.proof) if self.proof else None
         if self.stronger and self.stronger[0] >= self.bound:
-            dual = self.stronger[1]
+            dual = self.stronger[1] or (replace(dual, form="whole") if dual else None)
         return Result(
             status=status,
             bound=self.bound,

@@ -97,7 +97,7 @@ def check(
     ----------
     bound : also re-prove the bound; False accepts the schedule alone.
     jobs : processes that share the sites (spawned, so call from under `if __name__ == "__main__"`).
-    seconds : time limit of one site's proof, or of the whole fleet's if the result has no multipliers.
+    seconds : time limit of one site's proof, or of the whole fleet's if no multipliers prove the bound.
     """
     findings = Findings(instance)
     stored, own = _stated(result).get("instance_hash"), instance.content_hash()
@@ -115,7 +115,7 @@ def check(
     proof = UNPROVED
     if bound:
         _check_claims(result, findings)
-        if result.dual is not None:
+        if result.dual is not None and result.dual.form != "whole":
             proof = prove_bound(instance, result.dual, findings, jobs=jobs, seconds=seconds)
         else:
             proof = prove_whole(instance, result.bound, findings, seconds=seconds)

@@ -105,7 +105,7 @@ def stream_price(instance: Instance, dual: Dual | None) -> Array | None:
         return None
     streams, arcs = instance.streams, instance.arcs
     price = load_price(dual)
-    if dual.form == "load" and price is not None:
+    if dual.form != "work" and price is not None:
         cheapest = np.full((instance.n_streams, instance.n_periods), np.inf)
         np.minimum.at(cheapest, arcs.stream, arcs.cost[:, None] + price[arcs.site])
     elif np.any(dual.stream_price) and np.all(np.isfinite(dual.stream_price)):

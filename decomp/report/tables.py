@@ -19,7 +19,11 @@ from decomp.report.words import CO2, STATUS, amount, figures, gap_text, plural, 
 from decomp.result import Result, Schedule
 
 LISTED = 40
-FORMS = {"load": "load of each site and period", "work": "streams, jobs and pools"}
+FORMS = {
+    "load": "load of each site and period",
+    "work": "streams, jobs and pools",
+    "whole": "load of each site and period; the bound is that of the whole fleet in one MILP",
+}
 
 
 @dataclass(frozen=True)
