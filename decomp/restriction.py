@@ -25,24 +25,14 @@ class Part:
     instance: Instance
     rows: dict[str, Array]
 
-    def cut(self, schedule: Schedule) -> Schedule:
-        """The part's own piece of a schedule of the whole."""
-        values = {f.name: getattr(schedule, f.name)[self._rows_of(f.metadata["dims"])] for f in schedule.columns()}
-        position = np.full(int(self.rows["site"].max(initial=-1)) + 2, -1)
-        position[self.rows["site"]] = np.arange(len(self.rows["site"]))
-        return Schedule(**values | dict(job_site=position[values["job_site"]]))
-
     def merge(self, whole: Schedule, own: Schedule) -> Schedule:
         """A schedule of the whole with the part's own piece put in."""
         values = {f.name: np.array(getattr(whole, f.name)) for f in whole.columns()}
         sites = np.append(self.rows["site"], -1)
         for f in own.columns():
             piece = sites[own.job_site] if f.name == "job_site" else getattr(own, f.name)
-            values[f.name][self._rows_of(f.metadata["dims"])] = piece
+            values[f.name][self.rows[f.metadata["dims"][0]]] = piece
         return Schedule(**values)
-
-    def _rows_of(self, dims: tuple[str, ...]) -> Array:
-        return self.rows[dims[0]]
 
 
 def restrict(instance: Instance, schedule: Schedule, sites: Array) -> Part:

@@ -6,9 +6,12 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from decomp.faults import SiteFailure
-from decomp.instance import InputError
+from decomp.instance import InputError, Instance
+from decomp.result import Result
+from decomp.store import instance_hash, read_result
 from decomp.team import MPI, AtRoot, Serial, Team, exit_code, load_mpi
 
 BAD_INPUT = 2
@@ -40,6 +43,14 @@ def run(command: Command, argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"error: {_reason(error)}", file=sys.stderr)
         return exit_code(_code(error))
+
+
+def read_result_of(path: Path, instance: Instance, instance_path: Path) -> Result:
+    """The result in a file, if it is of this instance."""
+    result = read_result(path)
+    if instance_hash(path) != instance.content_hash():
+        raise InputError(f"{path}: belongs to another instance than {instance_path}")
+    return result
 
 
 def make_team(patience: float = 600.0) -> Team:

@@ -19,12 +19,12 @@ from rich.table import Table
 
 from decomp.accounts import load_gpu
 from decomp.explain import Explanation, explain
-from decomp.instance import InputError, Instance
+from decomp.instance import Instance
 from decomp.report.tables import Sheet
 from decomp.report.why import job_sheet, site_sheet, why_sheets
-from decomp.store import instance_hash, read_instance, read_result
+from decomp.store import read_instance
 
-from .common import run
+from .common import read_result_of, run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,9 +39,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    instance, result = read_instance(args.instance), read_result(args.result)
-    if instance_hash(args.result) != instance.content_hash():
-        raise InputError(f"{args.result}: belongs to another instance than {args.instance}")
+    instance = read_instance(args.instance)
+    result = read_result_of(args.result, instance, args.instance)
     found = explain(instance, result)
     sheets = [job_sheet(instance, found, args.job)] if args.job else []
     if args.site and result.schedule is not None:

@@ -18,9 +18,9 @@ from decomp.instance import Array, InputError, Instance
 from decomp.monolith import ExtensiveForm, polish, start_vector
 from decomp.report.timetable import write_timetables
 from decomp.result import Result, Schedule
-from decomp.store import instance_hash, read_instance, read_result
+from decomp.store import read_instance
 
-from .common import run
+from .common import read_result_of, run
 
 ACCEPTED = 1e-6  # absolute; rows missed by less are feasible to solvers
 REPAIRED = 1e-3  # absolute; rows missed by less are mended by a linear program with all integers kept
@@ -60,9 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if (args.result is not None) != (starts or args.csv is not None):
         p.error("--result and one of --sol, --plain, --csv go together")
     instance = read_instance(args.instance)
-    if args.result and instance_hash(args.result) != instance.content_hash():
-        raise InputError(f"{args.result}: belongs to another instance than {args.instance}")
-    result = read_result(args.result) if args.result else None
+    result = read_result_of(args.result, instance, args.instance) if args.result else None
     if result is not None and result.schedule is None:
         raise InputError(f"result.schedule: there is none, the result's status is {result.status.value}")
     if args.mps:

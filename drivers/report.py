@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from decomp.certificate import check
-from decomp.instance import InputError
 from decomp.report import write_report
-from decomp.store import instance_hash, read_instance, read_result
+from decomp.store import read_instance
 
-from .common import run
+from .common import read_result_of, run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,9 +25,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    instance, result = read_instance(args.instance), read_result(args.result)
-    if instance_hash(args.result) != instance.content_hash():
-        raise InputError(f"{args.result}: belongs to another instance than {args.instance}")
+    instance = read_instance(args.instance)
+    result = read_result_of(args.result, instance, args.instance)
     certificate = check(instance, result) if args.check else None
     write_report(args.output, instance, result, certificate)
     print(f"report: {args.output} ({args.output.stat().st_size / 1e6:.1f} MB)")
