@@ -57,7 +57,8 @@ class Plan:
 class Effort:
     """How hard a MIP is tried. Nodes, not seconds, so that every run does the same; seconds only as a safeguard.
 
-    Restarts and the sub-MIPs of the root are left out: at some sites they took nine tenths of the time and found nothing.
+    Restarts and the sub-MIPs of the root are left out: at some sites they took nine tenths of the time and
+    found nothing.
     """
 
     rel_gap: float = 1e-4
