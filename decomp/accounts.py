@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from decomp.instance import Array, Instance
-from decomp.result import Schedule
+from decomp.result import Allowances, Dual, Schedule
 
 HARD_TOLERANCE = 1e-6  # relative; what a hard row (infinite price) may miss before the net cost is infinite
 
@@ -98,6 +98,15 @@ def emissions_t(instance: Instance, schedule: Schedule) -> Array:
     emissions = grid.sum(axis=1)
     np.add.at(emissions, generators.site, generators.emission_t_per_mwh * schedule.generation_mw.sum(axis=1))
     return np.asarray(instance.period_h * emissions)
+
+
+def allot(instance: Instance, schedule: Schedule | None, dual: Dual | None) -> Allowances | None:
+    """The carbon budget, and the excess that is paid for, divided among the sites; None without budget or schedule."""
+    if schedule is None or np.isinf(instance.carbon_budget_t):
+        return None
+    emitted = emissions_t(instance, schedule)
+    left = max(0.0, instance.carbon_budget_t - float(emitted.sum()))
+    return Allowances(emitted + left / len(emitted), dual.carbon_price if dual else np.nan)
 
 
 def account(instance: Instance, schedule: Schedule) -> Accounts:

@@ -15,7 +15,7 @@ import highspy
 import numpy as np
 from scipy.sparse import csr_array
 
-from decomp.accounts import account, emissions_t, load_gpu, starts
+from decomp.accounts import account, allot, emissions_t, load_gpu, starts
 from decomp.hdf5 import PathLike, atomic_path
 from decomp.instance import Array, InputError, Instance
 from decomp.reductions import untangle
@@ -333,7 +333,8 @@ def _conclude(form: ExtensiveForm, highs: highspy.Highs, rel_gap: float, facts: 
     slack = ROUNDING * max(1.0, abs(incumbent))
     if bound > incumbent + slack:
         return _failed(facts, f"HiGHS's bound {bound!r} exceeds the cost {incumbent!r} of its own schedule")
-    result = Result(Status.LIMIT, min(bound, incumbent), incumbent, schedule, None, provenance=facts)
+    carbon = allot(form.instance, schedule, None)
+    result = Result(Status.LIMIT, min(bound, incumbent), incumbent, schedule, None, provenance=facts, allowances=carbon)
     reached = optimal or result.gap_rel <= rel_gap
     if reached and result.gap_rel <= max(rel_gap, ROUNDING):
         return replace(result, status=Status.GAP_REACHED)

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from decomp.result import Iteration, Result
+from decomp.result import Allowances, Iteration, Result
 
 HEADER_EVERY = 20
 LIVE_ROWS = 18
@@ -110,6 +110,12 @@ def verdict(result: Result) -> str:
     )
 
 
+def abatement(allowances: Allowances) -> str:
+    """The carbon budget and its price in one line."""
+    allotted, price = float(allowances.allowance_t.sum()), number(allowances.abatement_usd_per_t, 2)
+    return f"carbon allowances {number(allotted, 2)} t, marginal abatement price {price} USD/t"
+
+
 def time_shares(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Share of each section in the seconds of all ranks."""
     total = sum(map(sum, seconds.values()))
@@ -180,6 +186,8 @@ class Progress:
         if self.root:
             for line in time_table(result.provenance.get("rank_seconds") or {}):
                 self._print(line)
+            if result.allowances is not None:
+                self._print(abatement(result.allowances))
             self._print(verdict(result))
 
     def _print(self, line: str) -> None:

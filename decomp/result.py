@@ -65,6 +65,19 @@ class Dual(Table):
 
 
 @dataclass(frozen=True, eq=False)
+class Allowances(Table):
+    """Who may emit how much of a carbon budget, and what a tonne of it is worth.
+
+    A site's allowance is what the schedule emits there, and an equal share of what is left of the budget.
+    `abatement_usd_per_t` is the marginal abatement price of the fleet: what one tonne less of budget would cost, by
+    the prices of the bound (beside the instance's own price of carbon); NaN if there are none.
+    """
+
+    allowance_t: Array = var("site", "t", "part of the carbon budget that the site may emit")
+    abatement_usd_per_t: float = np.nan
+
+
+@dataclass(frozen=True, eq=False)
 class Ray(Table):
     """Multipliers with which a sum is positive that no schedule makes so: proof that there is no schedule.
 
@@ -99,7 +112,10 @@ class Iteration:
 
 @dataclass(frozen=True)
 class Result:
-    """What a solve returns; bound and incumbent are net cost in USD. `ray` proves that there is no schedule."""
+    """What a solve returns; bound and incumbent are net cost in USD. `ray` proves that there is no schedule.
+
+    `allowances` divide the carbon budget, if there are a budget and a schedule.
+    """
 
     status: Status
     bound: float
@@ -109,6 +125,7 @@ class Result:
     log: tuple[Iteration, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     ray: Ray | None = None
+    allowances: Allowances | None = None
 
     def __str__(self) -> str:
         gap = f"gap {self.gap_abs:,.2f} USD = {100 * self.gap_rel:.3f} %" if np.isfinite(self.gap_rel) else "no gap"

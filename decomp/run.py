@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from decomp.accounts import allot
 from decomp.improvement import Search
 from decomp.infeasible import Infeasible
 from decomp.instance import Instance
@@ -149,14 +150,16 @@ class Run:
         dual = dual_of(self.instance, self.proof) if self.proof else None
         if self.stronger and self.stronger[0] >= self.bound:
             dual = self.stronger[1] or (replace(dual, form="whole") if dual else None)
+        schedule = self.incumbent.schedule if self.incumbent else None
         return Result(
             status=status,
             bound=self.bound,
             incumbent=self.cost,
-            schedule=self.incumbent.schedule if self.incumbent else None,
+            schedule=schedule,
             dual=dual,
             log=tuple(self.log),
             provenance=facts,
+            allowances=allot(self.instance, schedule, dual),
         )
 
 

@@ -47,7 +47,7 @@ from decomp.instance import (
     Sites,
     Streams,
 )
-from decomp.result import Dual, Iteration, Ray, Result, Schedule, Status
+from decomp.result import Allowances, Dual, Iteration, Ray, Result, Schedule, Status
 from decomp.validate import parse_utc, validate, validate_coupling, validate_scalars, validate_sites
 
 INSTANCE = "decomp instance"
@@ -149,13 +149,15 @@ def _write_body(group: h5py.Group, result: Result) -> None:
     numbers = {name: float(getattr(result, name)) for name in ("bound", "incumbent", "gap_abs", "gap_rel")}
     provenance = json.dumps(result.provenance, sort_keys=True, default=_plain)
     write_attributes(group, status=result.status.value, **numbers, provenance=provenance)
-    for name, table in (("schedule", result.schedule), ("dual", result.dual), ("ray", result.ray)):
-        if table is not None:
+    for name in ("schedule", "dual", "ray", "allowances"):
+        if (table := getattr(result, name)) is not None:
             write_table(group, name, table)
     if result.dual is not None:
         write_attributes(group["dual"], carbon_price=float(result.dual.carbon_price), form=result.dual.form)
     if result.ray is not None:
         write_attributes(group["ray"], carbon_weight=float(result.ray.carbon_weight))
+    if result.allowances is not None:
+        write_attributes(group["allowances"], abatement_usd_per_t=float(result.allowances.abatement_usd_per_t))
     _write_log(group.create_group("log", track_order=True), result.log)
 
 
@@ -327,6 +329,10 @@ def _read_body(group: h5py.Group, sizes: dict[str, int]) -> Result:
         scalars = {n: read_attribute(group["dual"], n, t) for n, t in (("carbon_price", float), ("form", str))}
         dual = read_table(group, "dual", Dual, sizes, **scalars)
     ray = _read_ray(group, sizes) if "ray" in group else None
+    allowances = None
+    if "allowances" in group:
+        price = read_attribute(group["allowances"], "abatement_usd_per_t", float)
+        allowances = read_table(group, "allowances", Allowances, sizes, abatement_usd_per_t=price)
     try:
         provenance = json.loads(read_attribute(group, "provenance", str))
     except ValueError as error:
@@ -340,6 +346,7 @@ def _read_body(group: h5py.Group, sizes: dict[str, int]) -> Result:
         log=_read_log(group),
         provenance=provenance,
         ray=ray,
+        allowances=allowances,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from decomp.accounts import account
+from decomp.accounts import account, allot
 from decomp.certificate.bound import prove_bound
 from decomp.certificate.findings import Findings
 from decomp.instance import Instance, build_instance
@@ -141,7 +141,9 @@ def claim(instance: Instance, schedule: Schedule | None, dual: Dual | None, **ch
     incumbent = account(instance, schedule).net_cost if schedule is not None else 0.0
     bound = prove_bound(instance, dual, Findings(instance)).bound if dual is not None else incumbent
     provenance = dict(instance_hash=instance.content_hash())
-    return replace(Result(Status.LIMIT, bound, incumbent, schedule, dual, (), provenance), **changes)
+    carbon = allot(instance, schedule, dual)
+    right = Result(Status.LIMIT, bound, incumbent, schedule, dual, (), provenance, allowances=carbon)
+    return replace(right, **changes)
 
 
 INSTANCE = hand_instance()

@@ -60,8 +60,11 @@ def test_pandas_reads_the_schedules(tmp_path) -> None:
     from decomp.report.timetable import write_timetables
 
     fleet = tiny()
-    paths = write_timetables(tmp_path / "plan", fleet, decomp.solve(fleet, method="extensive"))
+    result = decomp.solve(fleet, method="extensive")
+    paths = write_timetables(tmp_path / "plan", fleet, result)
     site = pandas.read_csv(paths[0], index_col="time (UTC)", parse_dates=True)
     assert len(site) == 8 and str(site.index.tz) == "UTC" and site["import (MW)"].dtype.kind == "f"
-    with open(paths[-2], newline="", encoding="utf-8") as stream:
+    carbon = pandas.read_csv(tmp_path / "plan" / "carbon.csv")
+    assert carbon["allowance (t)"].tolist() == pytest.approx(result.allowances.allowance_t)
+    with open(tmp_path / "plan" / "jobs.csv", newline="", encoding="utf-8") as stream:
         assert len(list(csv.reader(stream))) == 4

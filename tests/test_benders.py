@@ -141,7 +141,12 @@ def test_a_hard_budget_is_kept_and_divided(seed: int) -> None:
     loose = solve(instance, Serial(), Options(method="benders"))
     assert loose is not None
     emitted = check(instance, loose).emissions_t
+    assert loose.allowances is None
     tight = replace(instance, carbon_budget_t=emitted - 0.03 * abs(emitted))
+    whole = solve(tight, Serial(), Options(method="benders"))
+    assert whole is not None and whole.dual is not None and whole.allowances is not None
+    assert whole.allowances.allowance_t.sum() == pytest.approx(tight.carbon_budget_t)
+    assert whole.allowances.abatement_usd_per_t == whole.dual.carbon_price > 0.0
     benders = dived(tight)
     found = benders_finish(tight, benders.loop, benders.crew, Options(), lambda step: False)
     assert found is not None

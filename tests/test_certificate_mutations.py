@@ -250,6 +250,29 @@ def extensive_bound_too_high() -> Case:
     return INSTANCE, replace(result, bound=result.bound + 0.1, incumbent=result.bound + 0.1)
 
 
+def carbon(expected: str, **changes: Any) -> None:
+    """Register a mutation of the allowances: {field: what is added}."""
+    name = f"allowances: {expected}"
+    right = RIGHT.allowances
+    assert right is not None
+    changed = replace(right, **{field: getattr(right, field) + more for field, more in changes.items()})
+    MUTATIONS[name] = (expected, lambda: (INSTANCE, replace(RIGHT, allowances=changed)))
+
+
+carbon("(C3) allowance: site 'beta'", allowance_t=np.array([99.0, -99.0]))
+carbon("(C3) allowances: fleet", allowance_t=np.array([0.01, 0.0]))
+carbon("abatement_usd_per_t: 6, must be 5 USD/t", abatement_usd_per_t=1.0)
+carbon("abatement_usd_per_t: nan, must be 5 USD/t", abatement_usd_per_t=np.nan)
+carbon("allowances.allowance_t: site 'alpha': nan", allowance_t=np.array([np.nan, 0.0]))
+
+
+@rejects("allowances: in the result")
+def allowances_without_a_budget() -> Case:
+    instance = hand_instance(carbon_budget_t=np.inf)
+    right = claim(instance, RIGHT.schedule, prices(instance, carbon=0.0))
+    return instance, replace(right, allowances=RIGHT.allowances)
+
+
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_mutations_are_rejected(name: str) -> None:
     expected, make = MUTATIONS[name]

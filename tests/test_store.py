@@ -16,7 +16,7 @@ import xarray as xr
 from decomp import hdf5, store
 from decomp.families import generate
 from decomp.instance import TABLES, InputError, Instance, Table, build_instance
-from decomp.result import Dual, Iteration, Result, Schedule, Status
+from decomp.result import Allowances, Dual, Iteration, Result, Schedule, Status
 from decomp.store import (
     instance_hash,
     read_fleet_tables,
@@ -51,7 +51,8 @@ def a_result(instance: Instance) -> Result:
     provenance = dict(seed=1, versions={"numpy": "2"}, share=np.float64(0.5), where=Path("x"), shape=np.arange(2))
     schedule = filled(Schedule, instance, 1)
     dual = filled(Dual, instance, 2, carbon_price=7.5, form="work")
-    return Result(Status.LIMIT, -4.0, -3.0, schedule, dual, log, provenance)
+    carbon = filled(Allowances, instance, 3, abatement_usd_per_t=7.5)
+    return Result(Status.LIMIT, -4.0, -3.0, schedule, dual, log, provenance, allowances=carbon)
 
 
 @pytest.fixture
@@ -159,6 +160,8 @@ def test_result_round_trip(saved: Path, tmp_path: Path) -> None:
     assert after.schedule is not None and before.schedule is not None and same(after.schedule, before.schedule)
     assert after.dual is not None and before.dual is not None and same(after.dual, before.dual)
     assert (after.dual.carbon_price, after.dual.form) == (7.5, "work")
+    assert after.allowances is not None and before.allowances is not None and same(after.allowances, before.allowances)
+    assert after.allowances.abatement_usd_per_t == 7.5
     assert instance_hash(tmp_path / "r.h5") == instance.content_hash()
     write_result(tmp_path / "f.h5", before, read_fleet_tables(saved))  # a root that does not hold the sites
     assert (tmp_path / "f.h5").read_bytes() == (tmp_path / "r.h5").read_bytes()
@@ -183,6 +186,14 @@ def test_log_of_an_older_version_takes_defaults(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "r.h5", "r+") as file:
         del file["log/columns"]
     assert [line.columns for line in read_result(tmp_path / "r.h5").log] == [0, 0]
+
+
+def test_result_of_an_older_version_has_no_allowances(tmp_path: Path) -> None:
+    write_result(tmp_path / "r.h5", a_result(tiny()), tiny())
+    with h5py.File(tmp_path / "r.h5", "r+") as file:
+        del file["allowances"]
+    after = read_result(tmp_path / "r.h5")
+    assert after.allowances is None and after.schedule is not None
 
 
 def test_xarray_reads_every_group_of_an_instance(saved: Path) -> None:
@@ -214,7 +225,7 @@ def test_times_are_utc(path: Path) -> None:
 def test_xarray_reads_every_group_of_a_result(tmp_path: Path) -> None:
     instance = tiny()
     write_result(tmp_path / "r.h5", a_result(instance), instance)
-    for name, cls in (("schedule", Schedule), ("dual", Dual)):
+    for name, cls in (("schedule", Schedule), ("dual", Dual), ("allowances", Allowances)):
         data = xr.load_dataset(tmp_path / "r.h5", engine="h5netcdf", group=name)
         assert {f.name for f in cls.columns()} == set(data.data_vars)
     log = xr.load_dataset(tmp_path / "r.h5", engine="h5netcdf", group="log")

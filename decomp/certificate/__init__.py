@@ -23,6 +23,9 @@ re-proved" and the certificate is not ok, unless only the schedule was asked for
 
 A result that says "infeasible" has neither schedule nor bound. Its multipliers have to prove, in the same way, that
 the instance without money would cost something; a site of which not even a dispatch exists is proved by a dual ray.
+
+Allowances, where a result has them: no site emits more than its own, they sum to at most the budget and the
+excess that is paid for, and the price of abatement is that of the dual. They belong to the schedule's part.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ from decomp.certificate.bound import UNPROVED, BoundProof, prove_bound
 from decomp.certificate.findings import TOLERANCE, Finding, Findings
 from decomp.certificate.fleet import prove_whole
 from decomp.certificate.ray import prove_ray
-from decomp.certificate.schedule import Settlement, check_schedule
+from decomp.certificate.schedule import Settlement, check_allowances, check_schedule
 from decomp.instance import Instance
 from decomp.result import Result, Status
 
@@ -111,6 +114,8 @@ def check(
     else:
         settlement = check_schedule(instance, result.schedule, findings)
         _check_cost(result, settlement, findings)
+    if result.allowances is not None:
+        check_allowances(instance, result.allowances, result.dual, settlement, findings)
     schedule_findings = len(findings.items)
     proof = UNPROVED
     if bound:

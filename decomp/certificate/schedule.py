@@ -12,7 +12,7 @@ import numpy as np
 
 from decomp.certificate.findings import TOLERANCE, Findings
 from decomp.instance import Array, Instance
-from decomp.result import Schedule
+from decomp.result import Allowances, Dual, Schedule
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,26 @@ def check_schedule(instance: Instance, schedule: Schedule, findings: Findings) -
     _battery(instance, schedule, findings)
     starts = _generators(instance, schedule, findings)
     return _settle(instance, schedule, findings, placed, starts)
+
+
+def check_allowances(
+    instance: Instance, allowances: Allowances, dual: Dual | None, settlement: Settlement | None, findings: Findings
+) -> None:
+    """Who may emit how much of the budget (C3): every site keeps its own part, together they keep the budget."""
+    if not findings.well_formed("allowances", allowances, instance.sizes):
+        return
+    allowed, price = allowances.allowance_t, allowances.abatement_usd_per_t
+    if settlement is None or np.isinf(instance.carbon_budget_t):
+        findings.add("allowances", "", "in the result", "absent without schedule or budget")
+        return
+    emitted = settlement.site_emissions_t
+    findings.at_least("(C3) allowance", "site", allowed, emitted, np.maximum(1.0, np.abs(emitted)), "t")
+    most = max(instance.carbon_budget_t, settlement.emissions_t)  # (C3) has judged the emissions themselves
+    if not allowed.sum() <= most + TOLERANCE * max(1.0, np.abs(allowed).sum()):
+        findings.add("(C3) allowances", "fleet", float(allowed.sum()), f"at most {most:.9g} t")
+    worth = np.nan if dual is None else dual.carbon_price
+    if not (price == worth or np.isnan(price) and np.isnan(worth)):
+        findings.add("allowances.abatement_usd_per_t", "", float(price), f"{worth:.9g} USD/t, as in the dual")
 
 
 def _signs(schedule: Schedule, findings: Findings) -> None:

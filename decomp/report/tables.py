@@ -16,7 +16,7 @@ from decomp.progress import gap_rel
 from decomp.report.flows import homes
 from decomp.report.money import benefits
 from decomp.report.words import CO2, STATUS, amount, figures, gap_text, plural, share, usd
-from decomp.result import Result, Schedule
+from decomp.result import Allowances, Result, Schedule
 
 LISTED = 40
 FORMS = {
@@ -84,7 +84,8 @@ def sheets(instance: Instance, result: Result, accounts: Accounts | None) -> lis
     tables = [_bounds(instance, result)]
     if accounts is not None and result.schedule is not None:
         tables = [_benefit(accounts), _work(instance, accounts), _energy(instance, accounts), *tables]
-        tables += _rejected(instance, result.schedule) + [_sites(instance, result.schedule, accounts)]
+        tables += _rejected(instance, result.schedule)
+        tables.append(_sites(instance, result.schedule, accounts, result.allowances))
     return tables
 
 
@@ -142,7 +143,7 @@ def _bounds(instance: Instance, result: Result) -> Sheet:
         ("Relative gap", gap_text(gap_rel(result.bound, result.incumbent))),
     ]
     if dual is not None:
-        rows.append(("Shadow price of carbon, USD/t", amount(dual.carbon_price, 2)))
+        rows.append(("Marginal abatement price, USD/t", amount(dual.carbon_price, 2)))
         rows.append(("Prices on", FORMS.get(dual.form, dual.form)))
     if result.log:
         last = result.log[-1]
@@ -178,7 +179,7 @@ def _rejected(instance: Instance, schedule: Schedule) -> list[Sheet]:
     return [Sheet("Rejected jobs", header, rows, total + more, wide=True)]
 
 
-def _sites(instance: Instance, s: Schedule, a: Accounts) -> Sheet:
+def _sites(instance: Instance, s: Schedule, a: Accounts, carbon: Allowances | None) -> Sheet:
     hours = instance.period_h
     capacity = instance.sites.capacity_gpu.sum(axis=1)
     generated = np.zeros(instance.n_sites)
@@ -204,13 +205,16 @@ def _sites(instance: Instance, s: Schedule, a: Accounts) -> Sheet:
             *(amount(float(c[i])) for c in columns),
             amount(float(a.peak_mw[i]), 1),
             amount(float(a.emissions_t[i]), 1),
+            *(() if carbon is None else (amount(float(carbon.allowance_t[i]), 1),)),
             amount(int(jobs[i])),
         )
         for i in order
     ]
     energy = ("Facility", "Bought", "Sold", "Wind, sun", "Curtailed", "Generators", "Discharge")
-    header = ("Site", "GPUs used, %", *energy, "Peak, MW", f"t {CO2}", "Jobs")
+    allowed = () if carbon is None else (f"Allowance, t {CO2}",)
+    header = ("Site", "GPUs used, %", *energy, "Peak, MW", f"t {CO2}", *allowed, "Jobs")
     note = "Energy in MWh; peak of grid import."
+    note += " Allowances: what is emitted, and an equal share of what is left of the budget." if allowed else ""
     if len(order) < instance.n_sites:
         note += f" The {LISTED} of {plural(instance.n_sites, 'site')} that use most energy are listed."
     return Sheet("Sites", header, rows, note, wide=True)

@@ -1,4 +1,4 @@
-"""Schedules as CSV: one file a site, one of the jobs, one of the routing; times in UTC, units in the headers."""
+"""Schedules as CSV: one file a site; jobs, routing, the carbon budget; times in UTC, units in the headers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from decomp.accounts import candidate_cost
+from decomp.accounts import candidate_cost, emissions_t
 from decomp.hdf5 import PathLike, atomic_path
 from decomp.instance import Instance
 from decomp.report.flows import flows
@@ -21,6 +21,8 @@ from decomp.validate import parse_utc
 
 def write_timetables(folder: PathLike, instance: Instance, result: Result) -> list[Path]:
     """Write `site-N-NAME.csv` for every site, `jobs.csv` and `routing.csv` into a folder; returns their paths.
+
+    If the carbon budget is divided among the sites, `carbon.csv` says how.
 
     Parameters
     ----------
@@ -41,6 +43,10 @@ def write_timetables(folder: PathLike, instance: Instance, result: Result) -> li
     paths += [target / "jobs.csv", target / "routing.csv"]
     _write(paths[-2], JOBS, _job_rows(instance, result.schedule))
     _write(paths[-1], ROUTING, _routing_rows(instance, result.schedule))
+    if result.allowances is not None:
+        paths.append(target / "carbon.csv")
+        emitted, allowed = emissions_t(instance, result.schedule), result.allowances.allowance_t
+        _write(paths[-1], CARBON, zip(instance.sites.name, emitted, allowed, strict=True))
     return paths
 
 
@@ -76,6 +82,7 @@ def _site_columns(instance: Instance, result: Result, schedule: Schedule) -> dic
 
 
 JOBS = ("job", "site", "start (UTC)", "end (UTC)", "load (GPU)", "duration (h)", "value (USD)", "transfer cost (USD)")
+CARBON = ("site", "emissions (t)", "allowance (t)")
 ROUTING = ("time (UTC)", "stream", "origin", "class", "site", "load (GPU)")
 
 
