@@ -19,7 +19,7 @@ from decomp.lagrangian import LagrangianLoop, Step
 from decomp.options import Benders, Options, Recovery
 from decomp.recourse import Given
 from decomp.recovery import Heard, Incumbent, Work, assemble, finish, inference_worth, place_work, undone
-from decomp.site import Effort, Plan
+from decomp.site import Effort, Plan, SiteRows
 
 FIRM = 10.0  # price of emissions beyond an allowance, relative to what a tonne is worth
 HIGHER, LOWER = (1.1, 1.5, 3.0, 10.0, 100.0), 0.8  # prices of a tonne at which sites plan again, relative
@@ -132,14 +132,16 @@ def benders_finish(
     benders = BendersLoop(loop, crew)
     relaxed(benders, options.benders, heard)
     point = benders.best
-    plans = commit(loop, crew, point, options) if point else None
+    plans = commit(instance, loop, crew, point, options) if point else None
     if point is None or plans is None:
         return finish(instance, loop, crew, options.recovery)
     schedule = assemble(instance, loop, point.work, plans)
     return Incumbent(schedule, account(instance, schedule).net_cost, point.work.fixing)
 
 
-def commit(loop: LagrangianLoop, crew: Crew, point: Point, options: Options) -> list[Plan] | None:
+def commit(
+    instance: Instance, loop: LagrangianLoop, crew: Crew, point: Point, options: Options
+) -> list[Plan] | None:
     """Integral plans of all sites that keep the budget together; None where that fails.
 
     All sites plan at the common price of a tonne. With integers their emissions miss the budget by a little, so some
@@ -149,7 +151,7 @@ def commit(loop: LagrangianLoop, crew: Crew, point: Point, options: Options) -> 
     n_sites = len(c.capacity)
     budget = c.budget if np.isinf(c.carbon_cap) else np.inf
     menus: list[list[Plan]] = [[] for _ in range(n_sites)]
-    if not _ask(menus, crew, point, np.arange(n_sites), price, options.recovery):
+    if not _ask(instance, menus, crew, point, np.arange(n_sites), price, options.recovery):
         return None
     chosen, left = choose(menus, point.given, budget)
     batch = max(1, n_sites // 8)
@@ -158,21 +160,31 @@ def commit(loop: LagrangianLoop, crew: Crew, point: Point, options: Options) -> 
         for first in range(0, n_sites, batch):
             if left >= 0:
                 break
-            _ask(menus, crew, point, order[first : first + batch], rung * price + 10.0 * (rung - 1.0), options.recovery)
+            some, dearer = order[first : first + batch], rung * price + 10.0 * (rung - 1.0)
+            _ask(instance, menus, crew, point, some, dearer, options.recovery)
             chosen, left = choose(menus, point.given, budget)
     if np.isfinite(left) and left * price > options.benders.rel_gap * abs(point.cost):
-        _ask(menus, crew, point, np.arange(n_sites), LOWER * price, options.recovery)
+        _ask(instance, menus, crew, point, np.arange(n_sites), LOWER * price, options.recovery)
         chosen, left = choose(menus, point.given, budget)
     return chosen if left >= 0 else None
 
 
 def _ask(
-    menus: list[list[Plan]], crew: Crew, point: Point, sites: Array, carbon_price: float, options: Recovery
+    instance: Instance,
+    menus: list[list[Plan]],
+    crew: Crew,
+    point: Point,
+    sites: Array,
+    carbon_price: float,
+    options: Recovery,
 ) -> bool:
     """Put the plans of some sites at a price of carbon on their menus; whether all of them have one."""
     g, effort = point.given, Effort(options.site_rel_gap, options.site_nodes)
     plans = crew.dispatch(
-        [Dispatch(i, g.load[i], g.droppable[i], g.drop_price[i], carbon_price, effort) for i in sites.tolist()]
+        [
+            Dispatch(i, SiteRows.of(instance, i), g.load[i], g.droppable[i], g.drop_price[i], carbon_price, effort)
+            for i in sites.tolist()
+        ]
     )
     for i, plan in zip(sites, plans, strict=True):
         menus[i] += [] if plan is None else [plan]

@@ -14,11 +14,11 @@ from decomp.run import Keep, Run
 
 def close(run: Run, loop: LagrangianLoop, keep: Keep) -> None:
     """Hand incumbent and goal to HiGHS if the gap is open and the fleet small enough."""
-    from decomp.extensive import solve_extensive  # pyomo takes seconds to import
-
     instance, options = run.instance, run.options.closing
     if run.must_stop() or instance.n_sites * instance.n_periods > options.site_periods:
         return
+    from decomp.extensive import solve_extensive  # pyomo takes seconds to import
+
     run.phase = "whole"
     start = None if run.incumbent is None else run.incumbent.schedule
     seconds = min(options.seconds, run.seconds_left())

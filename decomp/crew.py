@@ -1,7 +1,8 @@
 """The crew: every rank's site oracles behind one voice at the root.
 
-The root says what is to be done (`evaluate`, `dispatch`); all ranks, the root included, do it for the
-sites they own and the answers arrive at the root in site order. The other ranks sit in `serve`.
+The root says what is to be done (`evaluate`, `recourse`); all ranks, the root included, do it for the
+sites they own and the answers arrive at the root in site order; what needs no memory of a site goes to whoever is
+free (`dispatch`, `farm`). The other ranks sit in `serve`.
 A site that fails is an answer with a flag, never an exception between two collectives.
 """
 
@@ -19,8 +20,9 @@ from decomp.faults import FaultBook, objection
 from decomp.hdf5 import PathLike
 from decomp.instance import Array, Generators, InputError, Sites
 from decomp.recourse import Given, Recourse
-from decomp.serial import Interrupted
-from decomp.site import Answer, Effort, Plan, SiteOracle
+from decomp.serial import NOT_STARTED, Interrupted
+from decomp.serial import Answer as TaskAnswer
+from decomp.site import Answer, Effort, Plan, SiteOracle, SiteRows
 from decomp.team import Team
 from decomp.timesheet import by_rank
 
@@ -48,14 +50,20 @@ class Answers:
 
 @dataclass(frozen=True)
 class Dispatch:
-    """A request for the integral dispatch of one site at a given load (see SiteOracle.evaluate_fixed)."""
+    """A request for the integral dispatch of a site at a given load (see SiteRows.evaluate_fixed); ready to travel."""
 
     site: int
+    rows: SiteRows
     load: Array
     droppable: Array
     drop_price: Array
     carbon_price: float
     effort: Effort
+
+
+def plan_of(r: Dispatch) -> Plan | None:
+    """What is asked for; None where there is no such dispatch."""
+    return r.rows.evaluate_fixed(r.load, r.droppable, r.drop_price, r.carbon_price, effort=r.effort)
 
 
 class Crew:
@@ -89,6 +97,7 @@ class Crew:
                 int(i): SiteOracle(sites, generators, k, period_h, carbon_price) for k, i in enumerate(self.own)
             }
         self.recourses: dict[int, Recourse] = {}
+        self.plan_seconds = np.zeros(n_sites)  # of each site's last dispatch
 
     def _read_own(self, read: SiteReader) -> tuple[Sites, Generators]:
         """This rank's rows; if one rank cannot read its own, all say so together."""
@@ -197,15 +206,6 @@ class Crew:
         self.faults.note(i, oracle, wrong, price, carbon_price)
         return oracle.fallback(price, carbon_price)
 
-    def _plan(self, r: Dispatch) -> Plan | None:
-        """The dispatch of an own site; none if its solver fails."""
-        oracle = self.oracles[r.site]
-        try:
-            return oracle.evaluate_fixed(r.load, r.droppable, r.drop_price, r.carbon_price, effort=r.effort)
-        except Exception as error:
-            self.faults.note(r.site, oracle, f"dispatch: {type(error).__name__}: {error}", r.drop_price, r.carbon_price)
-            return None
-
     def shortages(self) -> Array:
         """Proven least energy, MWh, by which each site (S,) misses its power balance at every load. Root only."""
         self.team.bcast(("shortages", None))
@@ -218,30 +218,28 @@ class Crew:
         return self.team.gather_rows(rows, self.owner)
 
     def dispatch(self, requests: Sequence[Dispatch]) -> list[Plan | None]:
-        """Integral dispatch for several sites, each at its owner; in the order asked. Root only.
+        """Integral dispatch of sites, each by whoever is free, in the order asked; None where it fails. Root only.
+
+        Some sites take fifty times as long as others: those that took longest the last time start first.
 
         Raises
         ------
         Interrupted : a stop signal came in between.
         """
-        self.team.bcast(("dispatch", list(requests)))
-        answers = self._dispatch(requests)
-        assert answers is not None
-        return answers
+        order = np.argsort([-self.plan_seconds[r.site] for r in requests], kind="stable")
+        answers = self.answers(plan_of, [requests[k] for k in order], what="dispatch")
+        plans: list[Plan | None] = [None] * len(requests)
+        for k, answer in zip(order, answers, strict=True):
+            if answer.error == NOT_STARTED:
+                raise Interrupted
+            if answer.error:
+                self._note(requests[k], f"dispatch: {answer.error}")
+            plans[k], self.plan_seconds[requests[k].site] = answer.value, answer.seconds
+        return plans
 
-    def _dispatch(self, requests: Sequence[Dispatch]) -> list[Plan | None] | None:
-        plans = {}
-        with self.team.sheet.section("dispatch"):
-            for number, r in enumerate(requests):
-                if self.owner[r.site] == self.team.rank and not self.team.signalled:
-                    plans[number] = self._plan(r)
-        parts = self.team.gather(plans)
-        if parts is None:
-            return None
-        merged = {number: plan for part in parts for number, plan in part.items()}
-        if len(merged) < len(requests):
-            raise Interrupted
-        return [merged[number] for number in range(len(requests))]
+    def _note(self, r: Dispatch, what: str) -> None:
+        oracle = SiteOracle(r.rows.sites, r.rows.generators, r.rows.i, r.rows.period_h, r.rows.carbon_price)
+        self.faults.note(r.site, oracle, what, r.drop_price, r.carbon_price)
 
     def farm(
         self, work: Callable[[Any], Any], tasks: Sequence[Any], until: float = np.inf, what: str = ""
@@ -251,9 +249,14 @@ class Crew:
         `work` is a function of a module; none is started after `until`, seconds by the root's clock. A task
         that failed or was not started gives None.
         """
+        return [None if a.error else a.value for a in self.answers(work, tasks, until, what)]
+
+    def answers(
+        self, work: Callable[[Any], Any], tasks: Sequence[Any], until: float = np.inf, what: str = ""
+    ) -> list[TaskAnswer]:
+        """As `farm`, with what became of every task."""
         self.team.bcast(("farm", (work, what)))
-        answers = self.team.map_tasks(work, tasks, until=until, what=what) or []
-        return [None if a.error else a.value for a in answers]
+        return self.team.map_tasks(work, tasks, until=until, what=what)
 
     def rank_seconds(self) -> dict[str, list[float]]:
         """Seconds of every rank by what they went to. Root only."""
@@ -279,8 +282,6 @@ class Crew:
                 self._weigh(*argument)
             elif order == "shortages":
                 self._shortages()
-            elif order == "dispatch":
-                self._dispatch(argument)
             elif order == "seconds":
                 self.team.gather(self.team.sheet.read())
             else:

@@ -108,10 +108,11 @@ def chain(instance: Instance, calibration: Calibration, m: Measured = MEASURED) 
     site = np.arange(n)
     seconds = np.random.default_rng(0).choice(calibration.seconds, n)
     root = m.root_seconds * n * instance.n_periods
-    iteration = Step(root, seconds, site, 0.0, bytes_of_site, bytes_of_site)
-    dispatch = Step(root, m.dispatch_sites * seconds, site, 3 * n * bytes_of_site, 0.0, 10 * bytes_of_site)
+    iteration = Step(root, seconds, site, bytes_of_site, bytes_of_site)
+    plans = np.sort(m.dispatch_sites * seconds)[::-1]
+    dispatch = Step(root, plans, None, 15 * bytes_of_site, 10 * bytes_of_site)
     moves = np.sort(m.move_sites * seconds[: n // m.cluster_sites])[::-1]
-    farm = Step(root, moves, None, 0.0, 40 * bytes_of_site, bytes_of_site)
+    farm = Step(root, moves, None, 40 * bytes_of_site, bytes_of_site)
     return [iteration] * m.iterations + [dispatch] * m.dispatches + [farm] * (m.rounds if instance.n_jobs else 0)
 
 

@@ -25,7 +25,7 @@ from decomp.options import Recovery
 from decomp.restriction import restrict
 from decomp.result import Schedule
 from decomp.serial import Interrupted
-from decomp.site import Effort, Plan
+from decomp.site import Effort, Plan, SiteRows
 
 CARBON_ROUNDS = 28
 
@@ -242,7 +242,7 @@ def settle_carbon(
     largest emitters first, until it does not; then the dearest abatement is taken back as far as it fits.
     """
     price = loop.centre.carbon_price
-    plans = dispatch_all(loop, crew, work, price, options)
+    plans = dispatch_all(instance, loop, crew, work, price, options)
     limit = instance.carbon_budget_t
     if None in plans or np.isfinite(instance.carbon_excess_usd_per_t):
         return plans, True
@@ -262,7 +262,8 @@ def settle_carbon(
         order = np.argsort([-plan.emissions for plan in best], kind="stable")
         for start in range(0, len(order), batch):
             asked = order[start : start + batch]
-            for i, plan in zip(asked, dispatch_all(loop, crew, work, price, options, asked), strict=True):
+            again = dispatch_all(instance, loop, crew, work, price, options, asked)
+            for i, plan in zip(asked, again, strict=True):
                 if plan is not None and plan.emissions < best[i].emissions:
                     best[i] = plan
             if _tonnes(best) <= limit:
@@ -294,6 +295,7 @@ def _take_back(
 
 
 def dispatch_all(
+    instance: Instance,
     loop: LagrangianLoop,
     crew: Crew,
     work: Work,
@@ -307,7 +309,7 @@ def dispatch_all(
     worth = inference_worth(loop, work, inference)
     effort = Effort(options.site_rel_gap, options.site_nodes)
     requests = [
-        Dispatch(i, load[i], inference[i], worth[i], carbon_price, effort)
+        Dispatch(i, SiteRows.of(instance, i), load[i], inference[i], worth[i], carbon_price, effort)
         for i in (range(len(load)) if sites is None else sites.tolist())
     ]
     return crew.dispatch(requests)

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from decomp.crew import Answers, Crew, Dispatch, SiteReader
+from decomp.crew import Answers, Crew, SiteReader
 from decomp.instance import Array, Instance
 from decomp.options import Options
 from decomp.recourse import Given
 from decomp.result import Iteration
 from decomp.run import Run
+from decomp.serial import Answer as TaskAnswer
 from decomp.serial import Serial
-from decomp.site import Plan
 from decomp.solve import lagrangian
 
 
@@ -37,13 +37,12 @@ class Step:
     root_seconds : the root's work since the last step, while the others wait.
     seconds : (n,) of each item.
     site : (n,) the site of each item, worked on by its owner; None: tasks for whoever is free.
-    to_all, out, back : bytes sent to every rank alike; with each item, and with each answer.
+    out, back : bytes sent with each item, and with each answer.
     """
 
     root_seconds: float
     seconds: Array
     site: Array | None
-    to_all: float
     out: float
     back: float
 
@@ -134,36 +133,17 @@ class Recorder(Crew):
 
         def describe(answers: Answers) -> Mapping[str, Any]:
             seconds, site = np.nan_to_num(answers.seconds), np.arange(self.n_sites)
-            return dict(seconds=seconds, site=site, to_all=0.0, out=out, back=8.0 * (answers.load.shape[1] + 4))
+            return dict(seconds=seconds, site=site, out=out, back=8.0 * (answers.load.shape[1] + 4))
 
         return self._took(call, describe)
 
-    def dispatch(self, requests: Sequence[Dispatch]) -> list[Plan | None]:
-        site = np.array([r.site for r in requests], dtype=int)
-        return self._took(
-            lambda: super(Recorder, self).dispatch(requests),
-            lambda plans: dict(
-                seconds=np.array([p.seconds if p else 0.0 for p in plans]),
-                site=site, to_all=size_of(list(requests)), out=0.0, back=size_of(plans) / max(len(plans), 1),
-            ),
-        )  # fmt: skip
-
-    def farm(
+    def answers(
         self, work: Callable[[Any], Any], tasks: Sequence[Any], until: float = np.inf, what: str = ""
-    ) -> list[Any]:
-        seconds = []
-
-        def timed(task: Any) -> Any:
-            started = time.perf_counter()
-            try:
-                return work(task)
-            finally:
-                seconds.append(time.perf_counter() - started)
-
+    ) -> list[TaskAnswer]:
         return self._took(
-            lambda: super(Recorder, self).farm(timed, tasks, until, what),
+            lambda: super(Recorder, self).answers(work, tasks, until, what),
             lambda answers: dict(
-                seconds=np.array(seconds), site=None, to_all=0.0,
+                seconds=np.array([a.seconds for a in answers]), site=None,
                 out=size_of(list(tasks)) / max(len(tasks), 1), back=size_of(answers) / max(len(answers), 1),
             ),
         )  # fmt: skip
@@ -198,7 +178,7 @@ def grow(steps: Sequence[Step], sites: int, rng: np.random.Generator) -> list[St
     factor = sites / measured
     grown = []
     for step in steps:
-        part = replace(step, root_seconds=factor * step.root_seconds, to_all=factor * step.to_all)
+        part = replace(step, root_seconds=factor * step.root_seconds)
         if step.site is None:
             count = round(factor * len(step.seconds))
             part = replace(part, seconds=np.sort(rng.choice(step.seconds, count))[::-1] if count else step.seconds)
@@ -232,7 +212,7 @@ def _owned(step: Step, cluster: Cluster, begin: float) -> tuple[float, float]:
     work = shared(np.bincount(owner, step.seconds, ranks), cluster.cores)
     items = np.bincount(owner, minlength=ranks)[1:]
     handling = cluster.message_seconds * _direct(cluster)
-    orders = (ranks - 1) * (cluster.message_seconds + step.to_all * cluster.byte_seconds) * _direct(cluster)
+    orders = (ranks - 1) * cluster.message_seconds * _direct(cluster)
     sent = begin + orders + np.cumsum(handling + cluster.byte_seconds * step.out * items)
     free = (sent[-1] if ranks > 1 else begin) + work[0]
     arrived = sent + 2 * cluster.latency_seconds + work[1:]

@@ -31,6 +31,7 @@ NextTask = Callable[[], "tuple[int, Any] | None"]
 
 ROOT = 0
 N_TAGS = 32_768
+NOT_STARTED = "not started before the stop"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SIGUSR1 is what batch systems send before a limit
 
 
@@ -192,7 +193,7 @@ class Team:
         if not self.is_root:
             self._work(timed, call)
             return []
-        answers = [Answer(None, "not started before the stop", ROOT, 0.0)] * len(tasks)
+        answers = [Answer(None, NOT_STARTED, ROOT, 0.0)] * len(tasks)
         queue = deque(enumerate(tasks))
 
         def next_task() -> tuple[int, Any] | None:

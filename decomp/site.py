@@ -8,7 +8,7 @@ with all integers integral?
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import highspy
@@ -17,7 +17,7 @@ import numpy as np
 from decomp import site_kernels
 from decomp.blocks import Block, Model, add_site
 from decomp.compact import relaxed_site
-from decomp.instance import Array, Generators, Sites
+from decomp.instance import Array, Generators, Instance, Sites
 
 SIMULTANEOUS_MW = 1e-6
 MOST_MISSED_MW = 1e6
@@ -106,8 +106,9 @@ def safe_bound(model: Model, cost: Array, duals: Array) -> float:
     )
 
 
-class SiteOracle:
-    """The energy problem of site `i` behind prices on load and carbon.
+@dataclass(eq=False)
+class SiteRows:
+    """Site `i` by its rows, which may travel: its integral dispatch needs no more and remembers nothing.
 
     Parameters
     ----------
@@ -117,9 +118,73 @@ class SiteOracle:
     carbon_price : price that every tonne carries anyhow, USD/t.
     """
 
+    sites: Sites
+    generators: Generators
+    i: int
+    period_h: float
+    carbon_price: float = 0.0
+
+    @classmethod
+    def of(cls, instance: Instance, i: int) -> SiteRows:
+        """The rows of one site of an instance and no others."""
+        first, end = np.searchsorted(instance.generators.site, [i, i + 1])
+        own = instance.generators.take(np.arange(first, end))
+        generators = replace(own, site=np.zeros(end - first, dtype=int))
+        carbon_price = instance.carbon_price_usd_per_t
+        return cls(instance.sites.take(np.array([i])), generators, 0, instance.period_h, carbon_price)
+
+    def evaluate_fixed(
+        self,
+        load: Array,
+        droppable: Array,
+        drop_price: Array,
+        carbon_price: float,
+        *,
+        effort: Effort,
+        allowance: float | None = None,
+    ) -> Plan | None:
+        """Cheapest integral dispatch that carries `load`, of which `droppable` may be left out at a price.
+
+        All (period,) arrays; load and droppable in GPU, drop_price in USD per GPU and period, carbon_price
+        in USD/t on top of the fleet's own; with an `allowance` (t) it is charged on the emissions beyond it only.
+        None when even dropping everything droppable does not help.
+        """
+        started = time.perf_counter()
+        block = Block()
+        add_site(block, self.sites, self.generators, self.i, self.period_h)
+        if allowance is not None:
+            _add_allowance(block, allowance, carbon_price)
+            carbon_price = 0.0
+        model = block.finish()
+        columns = model.columns
+        low, high = model.low.copy(), model.high.copy()
+        if (load - droppable > high[columns["load"]] * (1.0 + 1e-9) + 1e-9).any():
+            return None
+        high[columns["load"]] = np.minimum(load, high[columns["load"]])
+        low[columns["load"]] = np.minimum(np.maximum(load - droppable, 0.0), high[columns["load"]])
+        cost = model.cost + (self.carbon_price + carbon_price) * model.emission
+        cost[columns["load"]] -= drop_price
+        priced = Model(**{**model.__dict__, "low": low, "high": high, "cost": cost})
+        x = solve_integral(priced, effort)
+        if x is None:
+            return None
+        # Where buying is never cheaper than selling no ban is needed, but a tie may run both: cancel it.
+        both = np.minimum(x[columns["import"]], x[columns["export"]])
+        x[columns["import"]] -= both
+        x[columns["export"]] -= both
+        emissions = float(model.emission @ x)
+        energy = float(model.cost @ x) + self.carbon_price * emissions
+        if allowance is not None:
+            energy -= float(model.cost[columns["excess"]] @ x[columns["excess"]])
+        values = {name: x[where] for name, where in columns.items()}
+        return Plan(values["load"], energy, emissions, values, time.perf_counter() - started)
+
+
+class SiteOracle(SiteRows):
+    """The energy problem of a site behind prices on load and carbon; parameters as of `SiteRows`."""
+
     def __init__(self, sites: Sites, generators: Generators, i: int, period_h: float, carbon_price: float = 0.0):
-        self.sites, self.generators, self.i, self.period_h = sites, generators, i, period_h
-        self.carbon_price = carbon_price
+        super().__init__(sites, generators, i, period_h, carbon_price)
         self._weights = 1.0, carbon_price
         self.model = relaxed_site(sites, generators, i, period_h)
         self.load = np.stack([where for name, where in self.model.columns.items() if name.startswith("load")])
@@ -192,52 +257,6 @@ class SiteOracle:
                     self._duals = duals
                     return point
         return None
-
-    def evaluate_fixed(
-        self,
-        load: Array,
-        droppable: Array,
-        drop_price: Array,
-        carbon_price: float,
-        *,
-        effort: Effort,
-        allowance: float | None = None,
-    ) -> Plan | None:
-        """Cheapest integral dispatch that carries `load`, of which `droppable` may be left out at a price.
-
-        All (period,) arrays; load and droppable in GPU, drop_price in USD per GPU and period, carbon_price
-        in USD/t on top of the fleet's own; with an `allowance` (t) it is charged on the emissions beyond it only.
-        None when even dropping everything droppable does not help.
-        """
-        started = time.perf_counter()
-        block = Block()
-        add_site(block, self.sites, self.generators, self.i, self.period_h)
-        if allowance is not None:
-            _add_allowance(block, allowance, carbon_price)
-            carbon_price = 0.0
-        model = block.finish()
-        columns = model.columns
-        low, high = model.low.copy(), model.high.copy()
-        if (load - droppable > high[columns["load"]] * (1.0 + 1e-9) + 1e-9).any():
-            return None
-        high[columns["load"]] = np.minimum(load, high[columns["load"]])
-        low[columns["load"]] = np.minimum(np.maximum(load - droppable, 0.0), high[columns["load"]])
-        cost = model.cost + (self.carbon_price + carbon_price) * model.emission
-        cost[columns["load"]] -= drop_price
-        priced = Model(**{**model.__dict__, "low": low, "high": high, "cost": cost})
-        x = solve_integral(priced, effort)
-        if x is None:
-            return None
-        # Where buying is never cheaper than selling no ban is needed, but a tie may run both: cancel it.
-        both = np.minimum(x[columns["import"]], x[columns["export"]])
-        x[columns["import"]] -= both
-        x[columns["export"]] -= both
-        emissions = float(model.emission @ x)
-        energy = float(model.cost @ x) + self.carbon_price * emissions
-        if allowance is not None:
-            energy -= float(model.cost[columns["excess"]] @ x[columns["excess"]])
-        values = {name: x[where] for name, where in columns.items()}
-        return Plan(values["load"], energy, emissions, values, time.perf_counter() - started)
 
 
 def _add_allowance(block: Block, allowance: float, price: float) -> None:

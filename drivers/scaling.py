@@ -180,7 +180,7 @@ def show_replay(args: argparse.Namespace, rows: Sequence[Row]) -> None:
     messages = message_times(args)
     cluster = Cluster(1, **messages)
     local = replace(cluster, cores=cores())
-    seconds = np.concatenate([step.seconds for step in steps if step.site is not None and not step.to_all])
+    seconds = np.concatenate([step.seconds for step in steps if step.site is not None])
     low, middle, high = 1e3 * np.quantile(seconds, (0.05, 0.5, 0.95))
     print(f"\nRecorded: {len(steps)} steps; a site takes {middle:.2f} ms (5 % below {low:.2f}, 5 % above {high:.2f});")
     print(f"a message {1e6 * messages['message_seconds']:.0f} µs and {1e9 * messages['byte_seconds']:.2f} ns a byte.\n")

@@ -19,7 +19,7 @@ from decomp.lagrangian import LagrangianLoop, Step
 from decomp.options import Bundle, Recovery
 from decomp.recovery import Incumbent, dive, finish, fixed_load, place_work
 from decomp.result import Result, Status
-from decomp.site import Effort
+from decomp.site import Effort, SiteRows
 from test_lagrangian import loop_of
 
 SEEDS = range(25)
@@ -105,10 +105,13 @@ def test_finish_keeps_a_hard_budget_unless_there_is_no_schedule(seed: int) -> No
 
 
 def test_a_site_that_cannot_carry_its_load_fails_alone() -> None:
-    _, loop = dived(0)
+    instance, loop = dived(0)
     n_sites, n = loop.coupling.capacity.shape
     none = np.zeros(n)
     heavy = 2.0 * loop.coupling.capacity
-    requests = [Dispatch(i, heavy[i] if i == 1 else none, none, none, 0.0, Effort()) for i in range(n_sites)]
+    requests = [
+        Dispatch(i, SiteRows.of(instance, i), heavy[i] if i == 1 else none, none, none, 0.0, Effort())
+        for i in range(n_sites)
+    ]
     plans = loop.crew.dispatch(requests)
     assert [plan is None for plan in plans] == [i == 1 for i in range(n_sites)]

@@ -13,12 +13,12 @@ from decomp.options import Improvement, Options
 from decomp.replay import Cluster, Step, grow, one_at_a_time, record, replay, shared
 
 
-def owned(seconds: list[float], root: float = 0.0, out: float = 0.0, back: float = 0.0, to_all: float = 0.0) -> Step:
-    return Step(root, np.array(seconds), np.arange(len(seconds)), to_all, out, back)
+def owned(seconds: list[float], root: float = 0.0, out: float = 0.0, back: float = 0.0) -> Step:
+    return Step(root, np.array(seconds), np.arange(len(seconds)), out, back)
 
 
 def farmed(seconds: list[float]) -> Step:
-    return Step(0.0, np.array(seconds), None, 0.0, 0.0, 0.0)
+    return Step(0.0, np.array(seconds), None, 0.0, 0.0)
 
 
 def test_one_rank_takes_what_was_measured() -> None:
@@ -42,9 +42,9 @@ def test_the_root_handles_one_message_after_the_other() -> None:
     """Three ranks without work: two orders, two parts, two answers."""
     cluster = Cluster(3, message_seconds=1.0, byte_seconds=0.1)
     assert replay([owned([0.0] * 3)], cluster).total == pytest.approx(6.0)
-    step = owned([0.0] * 3, out=10.0, back=20.0, to_all=5.0)
-    assert replay([step], cluster).total == pytest.approx(6.0 + 2 * (0.5 + 1.0 + 2.0))
-    assert replay([step], replace(cluster, latency_seconds=5.0)).total == pytest.approx(7.0 + 10.0 + 3.0 + 1.0)
+    step = owned([0.0] * 3, out=10.0, back=20.0)
+    assert replay([step], cluster).total == pytest.approx(6.0 + 2 * (1.0 + 2.0))
+    assert replay([step], replace(cluster, latency_seconds=5.0)).total == pytest.approx(6.0 + 10.0 + 3.0 + 1.0)
 
 
 def test_answers_that_come_while_the_root_works_wait() -> None:
@@ -98,9 +98,8 @@ def test_a_recorded_solve_has_every_kind_of_step() -> None:
     short = Improvement(stale_finishes=1, rounds_per_finish=1)
     options = Options(method="lagrangian", rel_gap=1e-6, improvement=short)
     steps = record(instance, options, lambda own: (instance.sites, instance.generators))
-    evaluated = [s for s in steps if s.site is not None and not s.to_all]
-    dispatched = [s for s in steps if s.to_all]
-    assert evaluated and dispatched and any(s.site is None for s in steps)
+    evaluated = [s for s in steps if s.site is not None]
+    assert evaluated and any(s.site is None and len(s.seconds) == 3 for s in steps)
     assert all(len(s.seconds) == 3 and s.out >= 8 * 12 for s in evaluated)
     assert all((s.seconds >= 0).all() and s.root_seconds >= 0 for s in steps)
     assert replay(steps, Cluster(1)).total == pytest.approx(sum(s.seconds.sum() + s.root_seconds for s in steps))
