@@ -12,17 +12,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from decomp.accounts import account
-from decomp.crew import Answers, Crew, Dispatch
+from decomp.crew import Answers, Crew
 from decomp.instance import Array, Instance
 from decomp.lagrangian import LagrangianLoop, Step
-from decomp.options import Benders, Options, Recovery
+from decomp.options import Benders, Options
 from decomp.recourse import Given
-from decomp.recovery import Heard, Incumbent, Work, assemble, finish, inference_worth, place_work, undone
-from decomp.site import Effort, Plan, SiteRows
+from decomp.recovery import Heard, Incumbent, Work, finish, given, place_work, undone
 
 FIRM = 10.0  # price of emissions beyond an allowance, relative to what a tonne is worth
-HIGHER, LOWER = (1.1, 1.5, 3.0, 10.0, 100.0), 0.8  # prices of a tonne at which sites plan again, relative
 
 
 @dataclass(frozen=True)
@@ -72,13 +69,10 @@ class BendersLoop:
 
     def _propose(self) -> Point:
         """The master's work made to fit, and its emissions as allowances, with an equal share of what is left."""
-        c = self.coupling
         work = place_work(self.loop)
-        inference = work.inference(c)
-        allowance, excess_price = self._allowances()
-        worth = inference_worth(self.loop, work, inference)
-        given = Given(work.load(c), inference, worth, allowance, np.full(len(allowance), excess_price))
-        return Point(work, given, np.zeros(len(allowance)), np.inf)
+        allowance, price = self._allowances()
+        asked = replace(given(self.loop, work), allowance=allowance, excess_price=np.full(len(allowance), price))
+        return Point(work, asked, np.zeros(len(allowance)), np.inf)
 
     def _allowances(self) -> tuple[Array, float]:
         """Allowances that sum to the budget (t), and the price of a tonne beyond (USD/t)."""
@@ -125,90 +119,7 @@ def benders_finish(
     options: Options,
     heard: Heard,
 ) -> Incumbent | None:
-    """Settle routing and allowances for the fixed jobs, then every integer at every site; as recovery.finish.
-
-    Where that breaks the budget or a site cannot do what it was given, recovery.finish takes over.
-    """
+    """Settle routing and allowances for the fixed jobs, then every integer at every site; as recovery.finish."""
     benders = BendersLoop(loop, crew)
     relaxed(benders, options.benders, heard)
-    point = benders.best
-    plans = commit(instance, loop, crew, point, options) if point else None
-    if point is None or plans is None:
-        return finish(instance, loop, crew, options.recovery)
-    schedule = assemble(instance, loop, point.work, plans)
-    return Incumbent(schedule, account(instance, schedule).net_cost, point.work.fixing)
-
-
-def commit(
-    instance: Instance, loop: LagrangianLoop, crew: Crew, point: Point, options: Options
-) -> list[Plan] | None:
-    """Integral plans of all sites that keep the budget together; None where that fails.
-
-    All sites plan at the common price of a tonne. With integers their emissions miss the budget by a little, so some
-    plan again: at higher prices until it is kept, at a lower price if what is left of it is worth it.
-    """
-    c, price = loop.coupling, loop.centre.carbon_price
-    n_sites = len(c.capacity)
-    budget = c.budget if np.isinf(c.carbon_cap) else np.inf
-    menus: list[list[Plan]] = [[] for _ in range(n_sites)]
-    if not _ask(instance, menus, crew, point, np.arange(n_sites), price, options.recovery):
-        return None
-    chosen, left = choose(menus, point.given, budget)
-    batch = max(1, n_sites // 8)
-    for rung in HIGHER:
-        order = np.argsort([-plan.emissions for plan in chosen], kind="stable")
-        for first in range(0, n_sites, batch):
-            if left >= 0:
-                break
-            some, dearer = order[first : first + batch], rung * price + 10.0 * (rung - 1.0)
-            _ask(instance, menus, crew, point, some, dearer, options.recovery)
-            chosen, left = choose(menus, point.given, budget)
-    if np.isfinite(left) and left * price > options.benders.rel_gap * abs(point.cost):
-        _ask(instance, menus, crew, point, np.arange(n_sites), LOWER * price, options.recovery)
-        chosen, left = choose(menus, point.given, budget)
-    return chosen if left >= 0 else None
-
-
-def _ask(
-    instance: Instance,
-    menus: list[list[Plan]],
-    crew: Crew,
-    point: Point,
-    sites: Array,
-    carbon_price: float,
-    options: Recovery,
-) -> bool:
-    """Put the plans of some sites at a price of carbon on their menus; whether all of them have one."""
-    g, effort = point.given, Effort(options.site_rel_gap, options.site_nodes)
-    plans = crew.dispatch(
-        [
-            Dispatch(i, SiteRows.of(instance, i), g.load[i], g.droppable[i], g.drop_price[i], carbon_price, effort)
-            for i in sites.tolist()
-        ]
-    )
-    for i, plan in zip(sites, plans, strict=True):
-        menus[i] += [] if plan is None else [plan]
-    return None not in plans
-
-
-def choose(menus: list[list[Plan]], given: Given, budget: float) -> tuple[list[Plan], float]:
-    """One plan a site, from the cleanest up by the most money per tonne; and what is left of the budget (t)."""
-
-    def cost(i: int, plan: Plan) -> float:
-        return plan.cost + float((given.drop_price[i] * (given.load[i] - plan.load)).sum())
-
-    chosen = [min(menu, key=lambda plan: plan.emissions) for menu in menus]
-    left = budget - sum(plan.emissions for plan in chosen)
-    while True:
-        best, most = None, 0.0
-        for i, menu in enumerate(menus):
-            for plan in menu:
-                more = plan.emissions - chosen[i].emissions
-                saving = cost(i, chosen[i]) - cost(i, plan)
-                if more <= left and saving > 1e-9 and saving / max(more, 1e-9) > most:
-                    best, most = (i, plan), saving / max(more, 1e-9)
-        if best is None:
-            return chosen, left
-        i, plan = best
-        left -= plan.emissions - chosen[i].emissions
-        chosen[i] = plan
+    return finish(instance, loop, crew, options.recovery, work=benders.best.work if benders.best else None)

@@ -22,12 +22,12 @@ from decomp.instance import Array, Instance
 from decomp.lagrangian import LagrangianLoop, Step
 from decomp.master import Fixing
 from decomp.options import Recovery
+from decomp.recourse import Given
 from decomp.restriction import restrict
 from decomp.result import Schedule
 from decomp.serial import Interrupted
+from decomp.settlement import settle_carbon
 from decomp.site import Effort, Plan, SiteRows
-
-CARBON_ROUNDS = 28
 
 Heard = Callable[[Step], bool]  # told of every iteration; answers whether the time for more of them is over
 
@@ -132,15 +132,24 @@ def finish(
     crew: Crew,
     options: Recovery,
     doubtful: Callable[[], None] | None = None,
+    work: Work | None = None,
 ) -> Incumbent | None:
-    """Settle the dispatch of every site for the placed work, within the carbon budget.
+    """Settle the dispatch of every site for the work (default: the master's, placed), within the carbon budget.
 
     Where that fails, because a site cannot power what it was given, work that must be done found no room, or
     the budget cannot be kept, some sites are planned anew as one small model. None if that does not help either.
     `doubtful` is called before that is tried: there may be no schedule at all.
     """
-    work = place_work(loop)
-    plans, kept = settle_carbon(instance, loop, crew, work, options)
+    work = work or place_work(loop)
+    budget = instance.carbon_budget_t if np.isinf(instance.carbon_excess_usd_per_t) else np.inf
+    asked, effort = given(loop, work), Effort(options.site_rel_gap, options.site_nodes)
+
+    def ask(sites: Array, tonne: float) -> list[Plan | None]:
+        g, rows = asked, [SiteRows.of(instance, i) for i in sites.tolist()]
+        parts = zip(sites.tolist(), rows, g.load[sites], g.droppable[sites], g.drop_price[sites], strict=True)
+        return crew.dispatch([Dispatch(*part, tonne, effort) for part in parts])
+
+    plans, kept = settle_carbon(ask, asked, loop.centre.carbon_price, budget, options.site_rel_gap)
     schedule = assemble(instance, loop, work, plans)
     wrong = np.flatnonzero([plan is None for plan in plans])
     wrong = np.union1d(wrong, undone(loop.coupling, work.pooled)).astype(int)
@@ -233,86 +242,12 @@ def undone(c: Coupling, pooled: Array) -> Array:
     return np.unique(c.pools.site[short[pool]])
 
 
-def settle_carbon(
-    instance: Instance, loop: LagrangianLoop, crew: Crew, work: Work, options: Recovery
-) -> tuple[list[Plan | None], bool]:
-    """Integral dispatch of all sites (None where there is none), and whether its emissions keep the budget.
-
-    At the carbon price of the bound first. If that overshoots, sites are asked again at higher prices, the
-    largest emitters first, until it does not; then the dearest abatement is taken back as far as it fits.
-    """
-    price = loop.centre.carbon_price
-    plans = dispatch_all(instance, loop, crew, work, price, options)
-    limit = instance.carbon_budget_t
-    if None in plans or np.isfinite(instance.carbon_excess_usd_per_t):
-        return plans, True
-    first = [plan for plan in plans if plan is not None]
-    best = list(first)
-    batch = max(1, len(best) // 8)
-    inference, load = work.inference(loop.coupling), work.load(loop.coupling)
+def given(loop: LagrangianLoop, work: Work) -> Given:
+    """What the sites are given with the work: loads without allowances, inference droppable at what it is worth."""
+    c, n_sites = loop.coupling, len(loop.coupling.capacity)
+    inference = work.inference(c)
     worth = inference_worth(loop, work, inference)
-
-    def dropped(i: int, plan: Plan) -> float:
-        return float(worth[i] @ np.maximum(load[i] - plan.load, 0.0))
-
-    for _ in range(CARBON_ROUNDS):
-        if _tonnes(best) <= limit:
-            return list(_take_back(first, best, dropped, limit)), True
-        price = 1.2 * price + 5.0
-        order = np.argsort([-plan.emissions for plan in best], kind="stable")
-        for start in range(0, len(order), batch):
-            asked = order[start : start + batch]
-            again = dispatch_all(instance, loop, crew, work, price, options, asked)
-            for i, plan in zip(asked, again, strict=True):
-                if plan is not None and plan.emissions < best[i].emissions:
-                    best[i] = plan
-            if _tonnes(best) <= limit:
-                break
-    return list(best), False
-
-
-def _tonnes(plans: list[Plan]) -> float:
-    return float(sum(plan.emissions for plan in plans))
-
-
-def _take_back(
-    dirty: list[Plan], clean: list[Plan], dropped: Callable[[int, Plan], float], limit: float
-) -> list[Plan]:
-    """Return sites from the clean plan to the dirty one, most money per tonne first, within the limit.
-
-    `dropped` says what the inference costs that a site's plan leaves out.
-    """
-    chosen, tonnes = list(clean), _tonnes(clean)
-    extra = [d.emissions - c.emissions for d, c in zip(dirty, clean, strict=True)]
-    saving = [
-        c.cost + dropped(i, c) - d.cost - dropped(i, d) for i, (d, c) in enumerate(zip(dirty, clean, strict=True))
-    ]
-    for i in sorted(range(len(clean)), key=lambda i: -saving[i] / max(extra[i], 1e-9)):
-        if saving[i] > 0 and tonnes + extra[i] <= limit:
-            chosen[i] = dirty[i]
-            tonnes += extra[i]
-    return chosen
-
-
-def dispatch_all(
-    instance: Instance,
-    loop: LagrangianLoop,
-    crew: Crew,
-    work: Work,
-    carbon_price: float,
-    options: Recovery,
-    sites: Array | None = None,
-) -> list[Plan | None]:
-    """Integral dispatch of sites (inference may be dropped at what it is worth); None where there is none."""
-    c = loop.coupling
-    inference, load = work.inference(c), work.load(c)
-    worth = inference_worth(loop, work, inference)
-    effort = Effort(options.site_rel_gap, options.site_nodes)
-    requests = [
-        Dispatch(i, SiteRows.of(instance, i), load[i], inference[i], worth[i], carbon_price, effort)
-        for i in (range(len(load)) if sites is None else sites.tolist())
-    ]
-    return crew.dispatch(requests)
+    return Given(work.load(c), inference, worth, np.full(n_sites, np.inf), np.zeros(n_sites))
 
 
 def inference_worth(loop: LagrangianLoop, work: Work, inference: Array) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from decomp.accounts import emissions_t
-from decomp.benders import BendersLoop, benders_finish, choose, relaxed
+from decomp.benders import BendersLoop, benders_finish, relaxed
 from decomp.certificate import check
 from decomp.coupling import Coupling
 from decomp.extensive import solve_extensive
@@ -17,7 +17,7 @@ from decomp.instance import Array, Instance
 from decomp.options import Benders, Bundle, Options
 from decomp.recourse import Given, Recourse
 from decomp.recovery import dive
-from decomp.site import Effort, Plan, SiteOracle
+from decomp.site import Effort, SiteOracle
 from decomp.solve import solve
 from decomp.team import Serial
 from decomp.textbook_benders import textbook_benders
@@ -154,18 +154,6 @@ def test_a_hard_budget_is_kept_and_divided(seed: int) -> None:
     relaxed(benders, Benders(), lambda step: False)
     assert benders.best is not None
     assert benders.best.given.allowance.sum() == pytest.approx(tight.carbon_budget_t)
-
-
-def plan(load: float, cost: float, emissions: float) -> Plan:
-    return Plan(np.array([load]), cost, emissions, {}, 0.0)
-
-
-def test_choice_within_the_budget() -> None:
-    menus = [[plan(1.0, 10.0, 5.0), plan(1.0, 16.0, 2.0)], [plan(1.0, 10.0, 5.0), plan(1.0, 12.0, 3.0)]]
-    work = Given(np.ones((2, 1)), np.zeros((2, 1)), np.zeros((2, 1)), np.zeros(2), np.zeros(2))
-    costs = {budget: [p.cost for p in choose(menus, work, budget)[0]] for budget in (np.inf, 10.0, 8.5, 7.0, 5.0)}
-    assert costs == {np.inf: [10, 10], 10.0: [10, 10], 8.5: [10, 12], 7.0: [16, 10], 5.0: [16, 12]}
-    assert choose(menus, work, 4.0)[1] == -1.0
 
 
 def test_coupling_counts_what_is_left_undone() -> None:

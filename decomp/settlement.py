@@ -1,0 +1,81 @@
+"""Integral plans of all sites for the load that they are given, within the carbon budget.
+
+All sites plan at the common price of a tonne. With integers their emissions miss the budget by a little, so sites plan
+again at neighbouring prices, and the best choice of one plan a site within the budget is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from decomp.instance import Array
+from decomp.recourse import Given
+from decomp.site import Plan
+
+DEARER = (1.03, 1.1, 1.25, 1.6, 2.5, 6.0, 20.0, 100.0)  # prices of a tonne until the budget is kept, relative
+FURTHER = 40.0  # USD/t, the same for a price of zero
+CHEAPER = (0.95, 0.85)  # prices at which sites may use what is left, relative
+
+
+def settle_carbon(
+    ask: Callable[[Array, float], list[Plan | None]], given: Given, price: float, budget: float, rel_gap: float
+) -> tuple[list[Plan | None], bool]:
+    """A plan of every site (None where there is none), and whether their emissions keep the budget (t; inf: none).
+
+    At the given price (USD/t) first; then at higher ones, the largest emitters first, until the budget is kept; then
+    at lower ones while what is left of it is worth more than the plans' relative gap.
+
+    Parameters
+    ----------
+    ask : plans of some sites, for what they are given, at a price of carbon.
+    given : the rows of all sites.
+    """
+    n_sites = len(given.load)
+    menus: list[list[Plan]] = [[] for _ in range(n_sites)]
+
+    def plan(sites: Array, tonne: float) -> None:
+        for i, found in zip(sites, ask(sites, tonne), strict=True):
+            menus[i] += [] if found is None else [found]
+
+    everyone = np.arange(n_sites)
+    plan(everyone, price)
+    if not all(menus) or np.isinf(budget):
+        return [menu[0] if menu else None for menu in menus], True
+    chosen, left = choose(menus, given, budget)
+    batch = max(1, n_sites // 8)
+    for rung in DEARER:
+        order = np.argsort([-p.emissions for p in chosen], kind="stable")
+        for first in range(0, n_sites, batch):
+            if left >= 0.0:
+                break
+            plan(order[first : first + batch], rung * price + FURTHER * (rung - 1.0))
+            chosen, left = choose(menus, given, budget)
+    for share in CHEAPER:
+        worth = sum(abs(p.cost + price * p.emissions) for p in chosen)
+        if left < 0.0 or left * price <= rel_gap * worth:
+            break
+        plan(everyone, share * price)
+        chosen, left = choose(menus, given, budget)
+    return list(chosen), left >= 0.0
+
+
+def choose(menus: list[list[Plan]], given: Given, budget: float) -> tuple[list[Plan], float]:
+    """One plan a site, from the cleanest up by the most money per tonne; and what is left of the budget (t)."""
+    shape = len(menus), max(map(len, menus))
+    cost, tonnes = np.full(shape, np.inf), np.full(shape, np.inf)
+    for i, menu in enumerate(menus):
+        for k, plan in enumerate(menu):
+            cost[i, k] = plan.cost + float((given.drop_price[i] * (given.load[i] - plan.load)).sum())
+            tonnes[i, k] = plan.emissions
+    site, pick = np.arange(len(menus)), tonnes.argmin(axis=1)
+    while True:
+        left = budget - float(tonnes[site, pick].sum())
+        more, saving = tonnes - tonnes[site, pick, None], cost[site, pick, None] - cost
+        fits = (more <= left) & (saving > 1e-9)
+        if not fits.any():
+            return [menu[k] for menu, k in zip(menus, pick, strict=True)], left
+        worth = np.where(fits, saving, 0.0) / np.maximum(more, 1e-9)
+        i, k = divmod(int(worth.argmax()), shape[1])
+        pick[i] = k
