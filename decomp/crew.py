@@ -23,6 +23,7 @@ from decomp.recourse import Given, Recourse
 from decomp.serial import NOT_STARTED, Interrupted
 from decomp.serial import Answer as TaskAnswer
 from decomp.site import Answer, Effort, Plan, SiteOracle, SiteRows
+from decomp.stops import Stops
 from decomp.team import Team
 from decomp.timesheet import by_rank
 
@@ -96,6 +97,7 @@ class Crew:
             self.oracles = {
                 int(i): SiteOracle(sites, generators, k, period_h, carbon_price) for k, i in enumerate(self.own)
             }
+        self.stops = Stops()
         self.recourses: dict[int, Recourse] = {}
         self.plan_seconds = np.zeros(n_sites)  # of each site's last dispatch
 
@@ -256,7 +258,16 @@ class Crew:
     ) -> list[TaskAnswer]:
         """As `farm`, with what became of every task."""
         self.team.bcast(("farm", (work, what)))
-        return self.team.map_tasks(work, tasks, until=until, what=what)
+        if not self.stops.replayed:
+            answers = self.team.map_tasks(work, tasks, until=until, what=what)
+            self.stops.ask(lambda: [k for k, a in enumerate(answers) if a.error == NOT_STARTED])
+            return answers
+        missed = self.stops.ask(list) or []
+        started = np.setdiff1d(np.arange(len(tasks)), missed)
+        answers = [TaskAnswer(None, NOT_STARTED, self.team.rank, 0.0)] * len(tasks)
+        for k, answer in zip(started, self.team.map_tasks(work, [tasks[k] for k in started], what=what), strict=True):
+            answers[k] = answer
+        return answers
 
     def rank_seconds(self) -> dict[str, list[float]]:
         """Seconds of every rank by what they went to. Root only."""

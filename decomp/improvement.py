@@ -223,6 +223,7 @@ def improve_round(
         neighbourhood(instance, loop, work, members, spread, claim, options)
         for members, claim in zip(chosen, claims(loop.coupling, chosen, rng), strict=True)
     ]
+    tasks.sort(key=lambda task: -sum(len(choice.run) for choice in task.choices))  # the longest first
     answers = crew.farm(improve_cluster, tasks, until, "cluster moves")
     moves = [m for m in answers if m is not None and m.gain > 0.0]
     accept(loop, moves)

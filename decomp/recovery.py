@@ -179,7 +179,7 @@ def repair(instance: Instance, crew: Crew, schedule: Schedule, wrong: Array, opt
             rel_gap=options.repair_gap,
             stop=lambda: crew.team.signalled,
         )
-        if crew.team.signalled:
+        if crew.stops.ask(lambda: crew.team.signalled):
             raise Interrupted
         if answer.schedule is not None:
             return part.merge(schedule, answer.schedule)

@@ -20,6 +20,7 @@ from decomp.progress import process_seconds
 from decomp.recovery import Incumbent
 from decomp.result import Dual, Iteration, Result, Status
 from decomp.serial import Interrupted
+from decomp.stops import Stops
 from decomp.team import Team
 
 Keep = Callable[[Result], None]
@@ -35,10 +36,16 @@ class Run:
     """The root's record of a solve: best prices, best schedule, log; and when to stop."""
 
     def __init__(
-        self, instance: Instance, team: Team, options: Options, listeners: Iterable[Listener], since: float = 0.0
+        self,
+        instance: Instance,
+        team: Team,
+        options: Options,
+        listeners: Iterable[Listener],
+        since: float = 0.0,
+        stops: Stops | None = None,
     ):
         """`since`: seconds of the process before this solve began; its time limit counts from there."""
-        self.instance, self.team, self.options = instance, team, options
+        self.instance, self.team, self.options, self.stops = instance, team, options, stops or Stops()
         self.listeners = list(listeners)
         self.log: list[Iteration] = []
         self.proof: DualPoint | None = None
@@ -124,21 +131,27 @@ class Run:
         self.log.append(line)
         for listener in self.listeners:
             listener.row(line)
-        if self.team.signalled:
+        if self.stops.ask(lambda: self.team.signalled):
             raise Interrupted
-        return self.seconds_left() <= 0.0
+        return self.late()
 
     def clock(self) -> float:
         """Seconds spent on this solve, those before it was resumed included."""
         return self.seconds_before + process_seconds() - self.since
 
     def seconds_left(self) -> float:
-        """Until the deadline: of the search for schedules, and in the end of the whole solve."""
-        return self.deadline - process_seconds()
+        """Until the deadline: of the search for schedules, and in the end of the whole solve; inf in a replay."""
+        return np.inf if self.stops.replayed else self.deadline - process_seconds()
+
+    def late(self, least: float = 0.0) -> bool:
+        """Whether no more than so many seconds are left."""
+        return bool(self.stops.ask(lambda: self.seconds_left() <= least))
 
     def must_stop(self) -> bool:
         """Gap reached, time over, or somebody asked to stop."""
-        return self.gap <= self.options.rel_gap or self.seconds_left() <= 0.0 or self.team.stop_requested()
+        if self.gap <= self.options.rel_gap:
+            return True
+        return bool(self.stops.ask(lambda: self.seconds_left() <= 0.0 or self.team.stop_requested()))
 
     def result(self) -> Result:
         """What is known now."""

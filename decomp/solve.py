@@ -29,6 +29,7 @@ from decomp.recovery import dive, finish
 from decomp.result import Result
 from decomp.run import Keep, Listener, Run
 from decomp.serial import Interrupted
+from decomp.stops import Stops
 from decomp.team import Team
 from decomp.timesheet import OTHER
 from decomp.workbound import dual_of_work, milp_bound
@@ -51,6 +52,7 @@ def solve(
     start: Start | None = None,
     since: float = 0.0,
     after: Callable[[Run], None] | None = None,
+    stops: Stops | None = None,
 ) -> Result | None:
     """Solve an instance on all ranks of a team.
 
@@ -68,6 +70,7 @@ def solve(
     start : prices to start from (root only); default: the marginal cost of energy.
     since : seconds of the process before this solve, from which its time limit counts (root only).
     after : called with the run at its end (root only).
+    stops : a recorded run to repeat, or who is told what is cut short (root only).
 
     Returns
     -------
@@ -79,7 +82,8 @@ def solve(
             crew.serve()
         return None
     assert instance is not None
-    run, keep = Run(instance, team, options, listeners, since), keep or (lambda result: None)
+    run, keep = Run(instance, team, options, listeners, since, stops), keep or (lambda result: None)
+    crew.stops = run.stops
     saver = Saver(run, *checkpoint) if checkpoint else None
     run.listeners += [saver] if saver else []
     try:
@@ -171,8 +175,7 @@ def raise_bound(run: Run, loop: LagrangianLoop, crew: Crew) -> None:
         run.prove(loop.centre)
         run.record(step, loop)
         pace = min(pace, step.site_seconds + step.master_seconds)
-        late = run.seconds_left() <= min(half, STEPS_TO_A_SCHEDULE * pace)
-        if late or run.must_stop() or step.converged(tolerance):
+        if run.late(min(half, STEPS_TO_A_SCHEDULE * pace)) or run.must_stop() or step.converged(tolerance):
             return
         if hopeful and loop.centre.carbon_price > RUNAWAY:
             hopeful = False
@@ -219,7 +222,8 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
         for _ in range(options.iterations):
             run.record(loop.iterate(), loop)
         search.rounds += 1
-        late = 2 * process_seconds() - started > until
+        round_seconds = process_seconds() - started
+        late = run.late(round_seconds + 1.3 * run.finish_seconds)
         if late or search.rounds >= options.rounds_per_finish or gained <= options.plateau * abs(run.cost):
             search.rounds = 0
             before = run.cost

@@ -23,6 +23,7 @@ from decomp.result import Dual
 from decomp.site import Effort, safe_bound, to_highs
 
 FRACTIONAL = 1e-6
+HUGE = 10.0  # times the median size of a site's relaxation, from which it is started first
 ROOM = 1e-4  # claimed below what was proved, relative: another solver ends its own proof at such a gap
 
 
@@ -179,8 +180,11 @@ def _add_fluid(block: Block, work: SiteWork, link: Array) -> None:
     block.add_entries(link[period], fluid, 1.0)
 
 
-def relax(work: SiteWork) -> tuple[float, float]:
-    """Lower bound from the relaxation's duals, USD, and the money that passes through its fractional integers."""
+def relax(work: SiteWork) -> tuple[float, float, float]:
+    """Lower bound from the relaxation's duals, USD; money that passes through its fractional integers; its size.
+
+    The size is pivots times rows: about the time it took, but the same in every run.
+    """
     model = build(work)
     solver = to_highs(model)
     solver.run()
@@ -188,7 +192,9 @@ def relax(work: SiteWork) -> tuple[float, float]:
     share, dual = np.array(solution.col_value)[model.integer], np.array(solution.row_dual)
     fractional = np.minimum(share - np.floor(share), np.ceil(share) - share)
     fractional[fractional < FRACTIONAL] = 0.0
-    return safe_bound(model, model.cost, dual), float(fractional @ (abs(model.matrix).T @ np.abs(dual))[model.integer])
+    money = float(fractional @ (abs(model.matrix).T @ np.abs(dual))[model.integer])
+    size = float(solver.getInfo().simplex_iteration_count) * len(dual)
+    return safe_bound(model, model.cost, dual), money, size
 
 
 @dataclass(frozen=True)
@@ -200,15 +206,16 @@ class MilpTask:
     until: float
 
 
-def solve_milp(task: MilpTask) -> float:
-    """Lower bound that HiGHS proves of the site's problem with its integers, USD."""
+def solve_milp(task: MilpTask) -> tuple[float, bool]:
+    """Lower bound that HiGHS proves of the site's problem with its integers, USD; whether the clock ended it."""
     model = build(task.work)
     solver = to_highs(model, integer=model.integer)
     seconds = min(task.effort.seconds, task.until - time.time())
     replace(task.effort, seconds=max(seconds, 0.1)).apply(solver)
     status = solver.run()
     bound = solver.getInfo().mip_dual_bound
-    return float(bound) if status != highspy.HighsStatus.kError and np.isfinite(bound) else -np.inf
+    late = solver.getModelStatus() == highspy.HighsModelStatus.kTimeLimit
+    return float(bound) if status != highspy.HighsStatus.kError and np.isfinite(bound) else -np.inf, late
 
 
 @dataclass(frozen=True)
@@ -226,6 +233,7 @@ def milp_bound(
 ) -> WorkProof:
     """The bound at translated prices: every site's relaxation, then their MILPs, the most fractional money first.
 
+    But before all others start sites of another size than the rest: one long MILP in the end keeps all ranks waiting.
     A site that fails or has no time left counts with what it proved before, at the same prices.
     """
     end = time.time() + seconds_left
@@ -235,11 +243,17 @@ def milp_bound(
     relaxed = crew.farm(relax, works, until, "relaxations")
     lower = np.maximum(lower, [-np.inf if r is None else r[0] for r in relaxed])
     money = np.array([0.0 if r is None else r[1] for r in relaxed])
-    order = np.argsort(-money, kind="stable")[: np.count_nonzero(money)]
+    size = np.array([0.0 if r is None else r[2] for r in relaxed])
+    huge = size > HUGE * np.median(size)
+    order = np.lexsort((-money, -np.where(huge, size, 0.0)))
+    order = order[money[order] > 0.0]
     effort = Effort(options.rel_gap, options.site_nodes, options.site_seconds)
     tasks = [MilpTask(works[i], effort, end) for i in order]
     proved = crew.farm(solve_milp, tasks, until, "site MILPs")
-    found = np.array([-np.inf if p is None else p for p in proved])
+    found = np.array([-np.inf if p is None else p[0] for p in proved])
+    late = [(k, found[k] if np.isfinite(found[k]) else None) for k, p in enumerate(proved) if p is not None and p[1]]
+    for k, value in crew.stops.ask(lambda: late) or []:
+        found[k] = -np.inf if value is None else value
     lower[order] = np.maximum(lower[order], found - ROOM * np.abs(found))
     return WorkProof(prices, lower, float(lower.sum()) + prices.terms(c), int(np.isfinite(found).sum()))
 

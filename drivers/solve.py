@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from decomp.progress import JsonLog, Progress, process_seconds
 from decomp.result import Iteration, Result, Status
 from decomp.run import Listener, provenance
 from decomp.solve import solve
+from decomp.stops import Stops
 from decomp.store import read_instance, read_sites, write_result
 from decomp.team import Team
 
@@ -43,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--checkpoint", type=Path, metavar="FILE", help="save here what --resume needs, now and then")
     p.add_argument("--checkpoint-seconds", type=float, default=30.0, metavar="SECONDS", help="between two (default 30)")
     p.add_argument("--resume", type=Path, metavar="FILE", help="go on from a checkpoint")
+    p.add_argument("--replay", type=Path, metavar="JSONL", help="repeat the run of this log, its cuts by the clock too")
     p.add_argument("--patience", type=float, default=600.0, metavar="SECONDS", help=PATIENCE)
     return p
 
@@ -55,27 +59,43 @@ def read_options(args: argparse.Namespace) -> Options:
     )
 
 
-def open_input(args: argparse.Namespace) -> tuple[Options, Instance, Checkpoint | None]:
+def open_input(
+    args: argparse.Namespace,
+) -> tuple[Options, Instance, Checkpoint | None, dict[int, Any] | None]:
     """Everything that can be wrong with the input is wrong here, before any work."""
     options = read_options(args)
-    if options.method == "extensive" and (args.checkpoint or args.resume):
-        raise InputError("--checkpoint, --resume: the extensive form leaves no state to save, and starts from none")
+    if options.method == "extensive" and (args.checkpoint or args.resume or args.replay):
+        raise InputError(
+            "--checkpoint, --resume, --replay: the extensive form leaves no state to save, and starts from none"
+        )
     for path in (args.output, args.log, args.checkpoint):
         if path is not None and not path.resolve().parent.is_dir():
             raise InputError(f"{path}: its folder does not exist")
     instance = read_instance(args.instance)
-    return options, instance, read_checkpoint(args.resume, instance, options) if args.resume else None
+    saved = read_checkpoint(args.resume, instance, options) if args.resume else None
+    return options, instance, saved, recorded(args.replay) if args.replay else None
+
+
+def recorded(path: Path) -> dict[int, Any]:
+    """What the clock or a signal cut short in the run of a log, by number of the question; see `Stops`."""
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return {line["question"]: line["answer"] for line in lines if line["event"] == "stop"}
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: not the log of a solve") from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     with make_team(args.patience) as team:
-        found: tuple[Instance | None, Checkpoint | None] = None, None
+        found: tuple[Instance | None, Checkpoint | None, dict[int, Any] | None] = None, None, None
 
         def look() -> Options:
             nonlocal found
-            options, instance, saved = open_input(args)
-            found = instance, saved
+            options, instance, saved, stopped = open_input(args)
+            found = instance, saved, stopped
             return options
 
         options = team.at_root(look, "reading the instance")
@@ -115,7 +135,12 @@ def reason(result: Result) -> str:
 
 
 def work(
-    args: argparse.Namespace, team: Team, options: Options, instance: Instance | None, saved: Checkpoint | None
+    args: argparse.Namespace,
+    team: Team,
+    options: Options,
+    instance: Instance | None,
+    saved: Checkpoint | None,
+    stopped: dict[int, Any] | None,
 ) -> Result | None:
     """Solve, show, save."""
     with ExitStack() as stack:
@@ -149,6 +174,7 @@ def work(
                 checkpoint=(args.checkpoint, args.checkpoint_seconds) if args.checkpoint else None,
                 saved=saved,
                 beside=args.output,
+                stops=Stops(stopped, lambda number, answer: log.event("stop", dict(question=number, answer=answer))),
             )
         if result is not None and instance is not None:
             write_result(args.output, result, instance)

@@ -135,6 +135,25 @@ def test_a_limit_ends_all_ranks_with_code_3_and_a_wide_gap_with_0(folder: Path, 
     assert wide.returncode == 0 and read_result(out).gap_rel <= 0.5
 
 
+def test_a_run_that_the_clock_has_cut_is_repeated_to_the_bit_on_other_ranks(
+    folder: Path, mpirun: Callable[..., Any]
+) -> None:
+    write_instance(folder / "cut.h5", generate("fleet", sites=12, periods=48, seed=1))
+
+    def run(n: int, name: str, *words: object) -> tuple[list[dict[str, Any]], Result]:
+        out, log = folder / f"{name}.result.h5", folder / f"{name}.jsonl"
+        done = mpirun(n, "drivers.solve", folder / "cut.h5", "-o", out, "--log", log, "--rel-gap", 1e-5, *words)
+        assert done.returncode == 3, done.stderr
+        return [without_clocks(json.loads(line)) for line in log.read_text().splitlines()], read_result(out)
+
+    log, result = run(2, "cut", "--time-limit", 8)
+    assert any(line["event"] == "stop" for line in log)
+    again, repeated = run(1, "again", "--replay", folder / "cut.jsonl")
+    assert again == log
+    right, found = arrays(result), arrays(repeated)
+    assert right.keys() == found.keys() and all(np.array_equal(found[name], right[name]) for name in right)
+
+
 @pytest.mark.parametrize("n", [1, 3])
 def test_bad_input_is_refused_by_all_ranks_at_once(folder: Path, mpirun: Callable[..., Any], n: int) -> None:
     out = folder / "never.h5"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -109,6 +112,12 @@ def test_a_bound_beyond_the_site_is_refused() -> None:
     assert [f.rule for f in findings.items] == ["bound: site_lower"]
 
 
+def test_a_site_fifty_times_slower_than_the_rest_keeps_nobody_waiting(mpirun: Callable[..., Any]) -> None:
+    done = mpirun(2, Path(__file__).with_name("uneven_program.py"))
+    assert done.returncode == 0, done.stderr
+    assert max(json.loads(done.stdout)) <= 0.15
+
+
 def test_failing_sites_count_with_what_they_proved_before(monkeypatch: pytest.MonkeyPatch) -> None:
     instance, crew, c, point = example()
     prices, lower = translate(c, point)
@@ -117,7 +126,7 @@ def test_failing_sites_count_with_what_they_proved_before(monkeypatch: pytest.Mo
     def fail(*_: Any) -> None:
         raise ArithmeticError
 
-    monkeypatch.setattr(workbound, "solve_milp", lambda task: -np.inf)
+    monkeypatch.setattr(workbound, "solve_milp", lambda task: (-np.inf, False))
     assert np.array_equal(
         milp_bound(instance, c, crew, point, MilpBound(), np.inf).site_lower, np.maximum(lower, relaxed)
     )
