@@ -147,7 +147,8 @@ class Sweep:
             if tonnes <= budget:
                 run.offer(incumbent)
         with suppress(Interrupted):
-            raise_bound(run, loop, self.crew)
+            raise_bound(run, loop, self.crew, hopeful=False)  # the budget is above the certified minimum
+            run.options = run.options.updated(rel_gap=self._rel_gap(run.bound))
             if not run.must_stop():
                 run.phase = "dive"
                 with self.team.sheet.section("recovery"):
@@ -166,9 +167,13 @@ class Sweep:
 
     def _options(self, budget: float, left: int) -> Options:
         """A gap relative to the frontier's scale, and this budget's share of the time that is left."""
-        rel_gap, now = self.options.rel_gap, process_seconds()
-        if self.results:
-            here = float(self._frontier().lower(np.array([budget]))[0])
-            rel_gap = min(1.0, rel_gap * max(1.0, self._frontier().scale / max(abs(here), 1.0)))
+        here = float(self._frontier().lower(np.array([budget]))[0]) if self.results else np.inf
+        now = process_seconds()
         until = now + (self.options.time_limit_seconds - now) / left
-        return self.options.updated(rel_gap=rel_gap, time_limit_seconds=max(until, 0.0), method="lagrangian")
+        seconds = max(until, 0.0)
+        return self.options.updated(rel_gap=self._rel_gap(here), time_limit_seconds=seconds, method="lagrangian")
+
+    def _rel_gap(self, cost: float) -> float:
+        """The gap asked for, relative to a net cost (USD) instead of the frontier's scale."""
+        scale = self._frontier().scale if self.results else 0.0
+        return min(1.0, self.options.rel_gap * max(1.0, scale / max(abs(cost), 1.0)))
