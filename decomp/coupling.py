@@ -103,6 +103,11 @@ class Coupling:
     def n_jobs(self) -> int:
         return len(self.jobs.gpus)
 
+    @property
+    def homes(self) -> tuple[Array, Array, Array]:
+        """The only site of every stream (D,), job (J,) and pool (P,); -1 where there is a choice, or none."""
+        return tuple(_only(rows.ptr, rows.site) for rows in (self.streams, self.jobs, self.pools))  # type: ignore
+
     def free_jobs(self) -> tuple[Array, Array]:
         """Fixings that leave every job free: candidate row (FREE, REJECTED or k) and start of each job."""
         return np.full(self.n_jobs, FREE), np.full(self.n_jobs, -1)
@@ -190,3 +195,13 @@ def _group(owner: Array, n: int) -> tuple[Array, Array]:
     """Order that sorts rows by owner (stable), and the start of each owner's rows."""
     order = np.argsort(owner, kind="stable")
     return order, np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=n))]).astype(np.int64)
+
+
+def _only(ptr: Array, site: Array) -> Array:
+    """The one site that all rows of an owner name, else -1."""
+    home = np.full(len(ptr) - 1, -1)
+    some = np.flatnonzero(np.diff(ptr))
+    if len(some):
+        least, most = (ufunc.reduceat(site, ptr[some]) for ufunc in (np.minimum, np.maximum))
+        home[some] = np.where(least == most, least, -1)
+    return home

@@ -64,9 +64,11 @@ class Effort:
     rel_gap: float = 1e-4
     nodes: int = 200
     seconds: float = 60.0
+    abs_gap: float = 1e-6
 
     def apply(self, solver: highspy.Highs) -> None:
         solver.setOptionValue("mip_rel_gap", self.rel_gap)
+        solver.setOptionValue("mip_abs_gap", self.abs_gap)
         solver.setOptionValue("mip_max_nodes", self.nodes)
         solver.setOptionValue("time_limit", self.seconds)
         for name in ("mip_allow_restart", "mip_heuristic_run_root_reduced_cost", "mip_heuristic_run_rins"):

@@ -35,6 +35,7 @@ from decomp.timesheet import OTHER
 from decomp.workbound import dual_of_work, milp_bound
 
 STEPS_TO_A_SCHEDULE = 40  # iterations of a dive and what follows, for which the bound leaves time
+SHARE = 0.1  # of the gap asked for, which the site MILPs may leave
 RUNAWAY = 1e4  # USD/t; a carbon price beyond it asks whether the budget can be kept at all
 
 
@@ -153,10 +154,15 @@ def lagrangian(
         if run.phase == "dive" or options.method == "benders":
             dive(loop, options.recovery, lambda step: run.record(step, loop))
             settle(run, loop, crew, keep)
-        if options.method != "benders":
+        if options.method != "benders" and not apart(loop):
             improve(run, loop, crew, keep)
-    bound_integers(run, loop, crew)
+    bound_integers(run, loop, crew, keep)
     return loop
+
+
+def apart(loop: LagrangianLoop) -> bool:
+    """Whether sites share nothing but a budget that is slack: then their MILPs decide all there is."""
+    return loop.centre.carbon_price == 0.0 and all((home >= 0).all() for home in loop.coupling.homes)
 
 
 def doubt(run: Run, crew: Crew) -> None:
@@ -239,11 +245,19 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
                 return
 
 
-def bound_integers(run: Run, loop: LagrangianLoop, crew: Crew) -> None:
-    """Raise the bound by the sites' MILPs at the best prices; the log says what it proves, never less than before."""
+def bound_integers(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
+    """Raise the bound by the sites' MILPs at the best prices; the log says what it proves, never less than before.
+
+    Sites whose jobs can run nowhere else choose them so, and the schedule follows.
+    """
     run.phase, run.deadline = "milp bound", run.since + run.options.time_limit_seconds
     if run.proof is None or run.must_stop():
         return
-    proof = milp_bound(run.instance, loop.coupling, crew, run.proof, run.options.milp_bound, run.seconds_left())
+    left = run.seconds_left() - 1.3 * run.finish_seconds * bool((loop.coupling.homes[1] >= 0).any())
+    spare = SHARE * run.options.rel_gap * abs(run.bound)
+    proof = milp_bound(run.instance, loop.coupling, crew, run.proof, run.options.milp_bound, left, spare)
     run.strengthen(proof.bound, dual_of_work(run.instance, run.proof.price, proof))
     run.record(None, loop)
+    if proof.taken and not run.must_stop():
+        loop.refix(proof.refixed(loop.master.fixing))
+        settle(run, loop, crew, keep)

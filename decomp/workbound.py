@@ -2,6 +2,7 @@
 
 Prices on load see jobs and generators through their linear relaxation. Priced on demand, jobs and pools, the
 work is the sites' to choose; a site's problem then has integers, and what a MIP solver proves of it counts.
+Work with one place only is priced so that its site decides alone: where sites share nothing, that is their optimum.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ import numpy as np
 
 from decomp import kernels
 from decomp.blocks import Block, Model, add_site
-from decomp.coupling import Coupling
+from decomp.coupling import REJECTED, Coupling
 from decomp.crew import Crew
 from decomp.instance import Array, Generators, Instance, Sites
 from decomp.lagrangian import DualPoint
+from decomp.master import Fixing
 from decomp.options import MilpBound
 from decomp.result import Dual
 from decomp.site import Effort, safe_bound, to_highs
 
 FRACTIONAL = 1e-6
 HUGE = 10.0  # times the median size of a site's relaxation, from which it is started first
-ROOM = 1e-4  # claimed below what was proved, relative: another solver ends its own proof at such a gap
+ABS_GAP = 1e-6  # USD, the least that is asked of a MILP
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,22 @@ def translate(c: Coupling, point: DualPoint) -> tuple[WorkPrices, Array]:
         places = price[site, c.pools.start[p] : c.pools.end[p]]
         pool[p] = _level(places, rate, c.pools.work[p], c.pools.penalty[p])
         np.add.at(lower, site, rate * np.minimum(places - pool[p], 0.0).sum(axis=1))
+    _leave_to_its_site(c, price, stream, job, lower)
     return WorkPrices(stream, job, pool, point.carbon_price), lower
+
+
+def _leave_to_its_site(c: Coupling, price: Array, stream: Array, job: Array, lower: Array) -> None:
+    """Work with one place only pays what leaving it undone costs; what the prices rise by, its site loses at most."""
+    stream_home, job_home, _ = c.homes
+    own = np.flatnonzero(stream_home >= 0)
+    rise = c.streams.unserved[own, None] - stream[own]
+    np.add.at(lower, stream_home[own], -(rise * c.streams.demand[own]).sum(axis=1))
+    stream[own] += rise
+    own = np.flatnonzero(job_home >= 0)
+    dear = job[own] + c.jobs.gpus[own] * c.jobs.length[own] * np.abs(price[job_home[own]]).max(axis=1)
+    paid = np.where(c.jobs.optional[own], 0.0, dear)
+    np.add.at(lower, job_home[own], job[own] - paid)
+    job[own] = paid
 
 
 def _level(places: Array, rate: Array, work: float, penalty: float) -> float:
@@ -83,7 +100,8 @@ class SiteWork:
     ----------
     sites, generators : tables with this site alone. period_h : hours. carbon_price : USD/t, all in.
     fluid_most, fluid_cost (a, T) : streams' and pools' work, GPU and reduced cost in USD per GPU and period.
-    job, start, length, gpus, cost (r,) : possible runs: number of the job, periods, GPU, reduced cost in USD.
+    job, run, start, length, gpus, cost (r,) : possible runs: number of the job, row of the candidate, periods, GPU,
+        reduced cost in USD.
     """
 
     sites: Sites
@@ -93,6 +111,7 @@ class SiteWork:
     fluid_most: Array
     fluid_cost: Array
     job: Array
+    run: Array
     start: Array
     length: Array
     gpus: Array
@@ -120,6 +139,7 @@ def site_works(instance: Instance, c: Coupling, prices: WorkPrices) -> list[Site
                 fluid_most=most,
                 fluid_cost=cost,
                 job=j,
+                run=k,
                 start=c.jobs.release[j] + np.concatenate([np.zeros(0, dtype=int), *starts]),
                 length=c.jobs.length[j],
                 gpus=c.jobs.gpus[j],
@@ -206,35 +226,63 @@ class MilpTask:
     until: float
 
 
-def solve_milp(task: MilpTask) -> tuple[float, bool]:
-    """Lower bound that HiGHS proves of the site's problem with its integers, USD; whether the clock ended it."""
+def solve_milp(task: MilpTask) -> tuple[float, bool, Array | None]:
+    """Lower bound that HiGHS proves of the site's problem with its integers, USD; whether the clock ended it.
+
+    If it did not: the runs of its best point as well, if there is one.
+    """
     model = build(task.work)
     solver = to_highs(model, integer=model.integer)
     seconds = min(task.effort.seconds, task.until - time.time())
     replace(task.effort, seconds=max(seconds, 0.1)).apply(solver)
     status = solver.run()
-    bound = solver.getInfo().mip_dual_bound
+    info, taken = solver.getInfo(), None
     late = solver.getModelStatus() == highspy.HighsModelStatus.kTimeLimit
-    return float(bound) if status != highspy.HighsStatus.kError and np.isfinite(bound) else -np.inf, late
+    if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible and len(task.work.job) and not late:
+        taken = np.flatnonzero(np.array(solver.getSolution().col_value)[model.columns["run"]] > 0.5)
+    good = status != highspy.HighsStatus.kError and np.isfinite(info.mip_dual_bound)
+    return float(info.mip_dual_bound) if good else -np.inf, late, taken
 
 
 @dataclass(frozen=True)
 class WorkProof:
-    """Prices of work and what they prove: `bound` = sum of the sites' lower bounds (S,) + the rows' terms, USD."""
+    """Prices of work and what they prove: `bound` = sum of the sites' lower bounds (S,) + the rows' terms, USD.
+
+    `taken` : of every site solved whose jobs can run nowhere else, the work and the rows of the runs that it chose.
+    """
 
     prices: WorkPrices
     site_lower: Array
     bound: float
     solved: int
+    taken: tuple[tuple[SiteWork, Array], ...] = ()
+
+    def refixed(self, fixing: Fixing) -> Fixing:
+        """The fixing with the choice of those sites in its place."""
+        run, start = fixing.run.copy(), fixing.start.copy()
+        for work, rows in self.taken:
+            run[work.job], start[work.job] = REJECTED, -1
+            run[work.job[rows]], start[work.job[rows]] = work.run[rows], work.start[rows]
+        return Fixing(run, start)
 
 
 def milp_bound(
-    instance: Instance, c: Coupling, crew: Crew, point: DualPoint, options: MilpBound, seconds_left: float
+    instance: Instance,
+    c: Coupling,
+    crew: Crew,
+    point: DualPoint,
+    options: MilpBound,
+    seconds_left: float,
+    spare: float = 0.0,
 ) -> WorkProof:
     """The bound at translated prices: every site's relaxation, then their MILPs, the most fractional money first.
 
+    `spare` : what the sites' MILPs may leave open between them, USD.
+
     But before all others start sites of another size than the rest: one long MILP in the end keeps all ranks waiting.
-    A site that fails or has no time left counts with what it proved before, at the same prices.
+    A site that fails or has no time left counts with what it proved before, at the same prices. Claimed is less than
+    was proved, by the MILPs' gap: another solver may end its own proof at that; and of the smallest gains that
+    together stay within `spare` nothing, so that none of them has to be proved again.
     """
     end = time.time() + seconds_left
     until = crew.team.clock() + seconds_left
@@ -245,17 +293,24 @@ def milp_bound(
     money = np.array([0.0 if r is None else r[1] for r in relaxed])
     size = np.array([0.0 if r is None else r[2] for r in relaxed])
     huge = size > HUGE * np.median(size)
+    spare /= max(len(works), 1)
     order = np.lexsort((-money, -np.where(huge, size, 0.0)))
-    order = order[money[order] > 0.0]
-    effort = Effort(options.rel_gap, options.site_nodes, options.site_seconds)
+    order = order[money[order] > spare]
+    effort = Effort(options.rel_gap, options.site_nodes, options.site_seconds, max(spare, ABS_GAP))
     tasks = [MilpTask(works[i], effort, end) for i in order]
     proved = crew.farm(solve_milp, tasks, until, "site MILPs")
     found = np.array([-np.inf if p is None else p[0] for p in proved])
     late = [(k, found[k] if np.isfinite(found[k]) else None) for k, p in enumerate(proved) if p is not None and p[1]]
     for k, value in crew.stops.ask(lambda: late) or []:
         found[k] = -np.inf if value is None else value
-    lower[order] = np.maximum(lower[order], found - ROOM * np.abs(found))
-    return WorkProof(prices, lower, float(lower.sum()) + prices.terms(c), int(np.isfinite(found).sum()))
+    gain = np.maximum(found - np.maximum(effort.rel_gap * np.abs(found), spare) - lower[order], 0.0)
+    few = np.argsort(gain, kind="stable")
+    gain[few[np.cumsum(gain[few]) <= spare * len(works)]] = 0.0
+    lower[order] += gain
+    alone = [bool((c.homes[1][works[i].job] >= 0).all()) for i in order]
+    chosen = [(works[i], p[2]) for i, p, own in zip(order, proved, alone, strict=True) if p is not None and own]
+    taken = tuple((work, rows) for work, rows in chosen if rows is not None)
+    return WorkProof(prices, lower, float(lower.sum()) + prices.terms(c), int(np.isfinite(found).sum()), taken)
 
 
 def dual_of_work(instance: Instance, load_price: Array, proof: WorkProof) -> Dual:

@@ -126,7 +126,7 @@ def test_failing_sites_count_with_what_they_proved_before(monkeypatch: pytest.Mo
     def fail(*_: Any) -> None:
         raise ArithmeticError
 
-    monkeypatch.setattr(workbound, "solve_milp", lambda task: (-np.inf, False))
+    monkeypatch.setattr(workbound, "solve_milp", lambda task: (-np.inf, False, None))
     assert np.array_equal(
         milp_bound(instance, c, crew, point, MilpBound(), np.inf).site_lower, np.maximum(lower, relaxed)
     )

@@ -23,12 +23,13 @@ EMPTY = 1e-6  # least sum of violations (MW, MWh, ...) that is no rounding
 
 @dataclass
 class Program:
-    """min c x over the rows and low <= x <= high, some x integer."""
+    """min c x over the rows and low <= x <= high, some x integer; `ban` marks those that are only there to ban."""
 
     cost: Array
     low: Array
     high: Array
     integer: Array
+    ban: Array
     matrix: csr_array
     right: Array
     equal: Array
@@ -84,6 +85,7 @@ class Program:
             low=np.append(self.low, np.zeros(2 * n_rows)),
             high=np.append(self.high, np.full(2 * n_rows, np.inf)),
             integer=np.zeros(n_columns + 2 * n_rows, dtype=bool),
+            ban=np.zeros(n_columns + 2 * n_rows, dtype=bool),
             matrix=csr_array(hstack([self.matrix, slack])),
             right=self.right,
             equal=self.equal,
@@ -91,12 +93,12 @@ class Program:
         free = replace(self, cost=np.zeros(n_columns))
         return free.safe_bound(elastic.linear_duals(seconds)[0]) > EMPTY
 
-    def integer_bound(self, gap: float, seconds: float) -> tuple[float, float, Array | None]:
-        """HiGHS's proven lower bound, the cost of its best point (inf: none) and that point."""
+    def integer_bound(self, gap: float, seconds: float, bans: bool = True) -> tuple[float, float, Array | None]:
+        """HiGHS's proven lower bound, the cost of its best point (inf: none) and that point; `bans`: with them."""
         rows = LinearConstraint(self.matrix, np.where(self.equal, self.right, -np.inf), self.right)
         answer = milp(
             self.cost,
-            integrality=self.integer.astype(int),
+            integrality=(self.integer & (bans | ~self.ban)).astype(int),
             bounds=Bounds(self.low, self.high),
             constraints=rows,
             options=dict(time_limit=max(seconds, 0.01), mip_rel_gap=gap),
@@ -117,11 +119,13 @@ class Builder:
         self.n_columns = 0
         self.n_rows = 0
 
-    def columns(self, shape: Any, low: Any, high: Any, cost: Any = 0.0, integer: bool = False) -> Array:
+    def columns(
+        self, shape: Any, low: Any, high: Any, cost: Any = 0.0, integer: bool = False, ban: bool = False
+    ) -> Array:
         """Add columns; everything broadcasts to `shape`. Returns their numbers in that shape."""
-        given = (np.broadcast_to(np.asarray(x, dtype=float), shape).ravel() for x in (low, high, cost, integer))
-        low, high, cost, whole = given
-        self._columns.append((low, np.maximum(low, high), cost, whole))
+        given = (low, high, cost, integer or ban, ban)
+        low, high, *rest = (np.broadcast_to(np.asarray(x, dtype=float), shape).ravel() for x in given)
+        self._columns.append((low, np.maximum(low, high), *rest))
         first, self.n_columns = self.n_columns, self.n_columns + len(low)
         return np.arange(first, self.n_columns).reshape(shape)
 
@@ -142,8 +146,8 @@ class Builder:
         self._entries.append((rows.ravel(), columns.ravel(), value.ravel()))
 
     def program(self) -> Program:
-        low, high, cost, integer = (np.concatenate(x) for x in zip(*self._columns, strict=True))
+        low, high, cost, integer, ban = (np.concatenate(x) for x in zip(*self._columns, strict=True))
         rows, columns, values = (np.concatenate(x) for x in zip(*self._entries, strict=True))
         right, equal = (np.concatenate(x) for x in zip(*self._rows, strict=True))
         matrix = csr_array((values, (rows, columns)), shape=(self.n_rows, self.n_columns))
-        return Program(cost, low, high, integer > 0, matrix, right, equal)
+        return Program(cost, low, high, integer > 0, ban > 0, matrix, right, equal)
