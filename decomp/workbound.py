@@ -238,7 +238,8 @@ def solve_milp(task: MilpTask) -> tuple[float, bool, Array | None]:
     status = solver.run()
     info, taken = solver.getInfo(), None
     late = solver.getModelStatus() == highspy.HighsModelStatus.kTimeLimit
-    if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible and len(task.work.job) and not late:
+    feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+    if feasible and len(task.work.job) and not late:
         taken = np.flatnonzero(np.array(solver.getSolution().col_value)[model.columns["run"]] > 0.5)
     good = status != highspy.HighsStatus.kError and np.isfinite(info.mip_dual_bound)
     return float(info.mip_dual_bound) if good else -np.inf, late, taken

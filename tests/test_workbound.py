@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from decomp import workbound
+from decomp.certificate import check
 from decomp.certificate.bound import prove_bound
 from decomp.certificate.findings import Findings
 from decomp.coupling import Coupling
@@ -21,8 +22,9 @@ from decomp.extensive import solve_extensive
 from decomp.families import generate
 from decomp.instance import Instance
 from decomp.lagrangian import DualPoint, LagrangianLoop, first_prices
-from decomp.options import Bundle, MilpBound
-from decomp.solve import _rows
+from decomp.options import Bundle, MilpBound, Options
+from decomp.solve import _rows, solve
+from decomp.studies.variants import within
 from decomp.team import Serial
 from decomp.workbound import WorkProof, dual_of_work, milp_bound, relax, site_works, solve_milp, translate
 
@@ -100,6 +102,26 @@ def test_integers_prove_more_and_the_certificate_agrees() -> None:
     assert [str(f) for f in findings.items] == []
     assert certified.bound >= proof.bound - 1e-6 * abs(proof.bound)
     assert sum(site.method == "MILP" for site in certified.sites) > 0
+
+
+def test_sites_that_share_nothing_are_closed_by_their_own_milps() -> None:
+    """No search is needed, and the certificate agrees."""
+    fleet = generate("fleet", sites=3, periods=12, jobs=12, seed=1, period_h=1.0)
+    alone = replace(within(fleet, 1).instance, carbon_budget_t=np.inf)
+    result = solve(alone, Serial(), Options().updated(rel_gap=2e-3, closing=dict(site_periods=0)))
+    assert result is not None and result.dual is not None
+    assert result.dual.form == "work" and result.gap_rel <= 2e-3
+    assert not any(it.phase == "improve" for it in result.log)
+    certificate = check(alone, result)
+    assert certificate.ok and certificate.sites_milp > 0, certificate.findings
+
+
+def test_what_the_milps_may_leave_open_is_not_claimed() -> None:
+    instance, crew, c, point = example()
+    spare = 0.2 * (full().bound - point.bound)
+    rough = milp_bound(instance, c, crew, point, MilpBound(), np.inf, spare)
+    assert full().bound - 3.0 * spare <= rough.bound <= full().bound
+    assert (rough.site_lower <= full().site_lower + 1e-9 * np.abs(full().site_lower)).all()
 
 
 def test_a_bound_beyond_the_site_is_refused() -> None:

@@ -33,9 +33,9 @@ def relax(work: SiteWork) -> tuple[float, float, float]:
     return 0.0, 1.0 / times(work), times(work)
 
 
-def solve_milp(task: MilpTask) -> tuple[float, bool]:
+def solve_milp(task: MilpTask) -> tuple[float, bool, None]:
     time.sleep(SECONDS * times(task.work))
-    return 0.0, False
+    return 0.0, False, None
 
 
 if __name__ == "__main__":
