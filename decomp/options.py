@@ -184,6 +184,15 @@ class MilpBound(Group):
 
 
 @dataclass(frozen=True)
+class Branching(Group):
+    """Hybrid only: branch and bound on the jobs of a small fleet."""
+
+    site_periods: int = option(400, "most sites x periods of a fleet whose jobs are branched on", low=0)
+    nodes: int = option(2000, "most nodes of the tree", low=1)
+    seconds: float = option(60.0, "most seconds for it", low=0)
+
+
+@dataclass(frozen=True)
 class Closing(Group):
     """Hybrid only: a small fleet's open gap goes to a MILP solver, with the incumbent."""
 
@@ -204,6 +213,7 @@ class Options(Group):
     benders: Benders = group(Benders)
     improvement: Improvement = group(Improvement)
     milp_bound: MilpBound = group(MilpBound)
+    branching: Branching = group(Branching)
     closing: Closing = group(Closing)
 
     @classmethod

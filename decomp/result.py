@@ -46,13 +46,32 @@ class Schedule(Table):
 
 
 @dataclass(frozen=True, eq=False)
+class Tree(Table):
+    """Branching on jobs: nodes from the root on, and prices for the leaves, those without children, in that order.
+
+    A node parts its schedules in those in which a job starts inside a box (at a site, no later than some period), and
+    all others: the job starts elsewhere or later, or is rejected.
+    """
+
+    job: Array = var("node", "1", "job by which the node is split (-1: leaf)", kind="i8", low=-1)
+    site: Array = var("node", "1", "site of the box (-1: all)", kind="i8", low=-1)
+    last: Array = var("node", "1", "last start inside the box (-1: leaf)", kind="i8", low=-1)
+    inside: Array = var("node", "1", "child in which the job starts inside the box (-1: leaf)", kind="i8", low=-1)
+    outside: Array = var("node", "1", "child in which it does not (-1: leaf)", kind="i8", low=-1)
+    load_price: Array = var("leaf,site,period", "USD/(GPU h)", "price of load at the site")
+    carbon_price: Array = var("leaf", "USD/t", "price of carbon", low=0)
+    site_lower: Array = var("leaf,site", "USD", "proven lower bound of the site problem at these prices")
+
+
+@dataclass(frozen=True, eq=False)
 class Dual(Table):
     """Multipliers and the proven lower bounds of the sites at exactly these multipliers.
 
     `form` says which Lagrangian they belong to. "load": prices on the load of each site and period;
     streams, jobs and pools are answered in closed form. "work": prices on demand, jobs and pools;
     each site decides which of them to take. "whole": the prices and lower bounds of form "load" are kept to
-    explain the schedule, but the bound is that of the whole fleet in one MILP.
+    explain the schedule, but the bound is that of the whole fleet in one MILP. "tree": likewise, but the bound is the
+    least of the leaves of `tree`, each proved in form "load" for the schedules that belong to it.
     """
 
     load_price: Array = var("site,period", "USD/(GPU h)", "price of load at the site")
@@ -62,6 +81,7 @@ class Dual(Table):
     site_lower: Array = var("site", "USD", "proven lower bound of the site problem at these prices")
     carbon_price: float = 0.0
     form: str = "load"
+    tree: Tree | None = None
 
 
 @dataclass(frozen=True, eq=False)

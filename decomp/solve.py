@@ -1,4 +1,4 @@
-"""A whole solve: bound, dive, finish, improvement, MILP bound; the order of things and nothing else.
+"""A whole solve: bound, dive, finish, improvement, MILP bound, branching; the order of things and nothing else.
 
 Every rank calls `solve`; the root decides and the others serve it.
 """
@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from decomp.benders import benders_finish
+from decomp.branching import branch
 from decomp.checkpoint import Checkpoint, Saver, resume
 from decomp.closing import close
 from decomp.coupling import Coupling
@@ -92,6 +93,8 @@ def solve(
             try:
                 loop = lagrangian(run, crew, keep, saved, start)
                 if options.method == "hybrid":
+                    with team.sheet.section("branching"):
+                        branch(run, loop, keep)
                     with team.sheet.section("extensive form"):
                         close(run, loop, keep)
             except Infeasible as proof:

@@ -47,7 +47,7 @@ from decomp.instance import (
     Sites,
     Streams,
 )
-from decomp.result import Allowances, Dual, Iteration, Ray, Result, Schedule, Status
+from decomp.result import Allowances, Dual, Iteration, Ray, Result, Schedule, Status, Tree
 from decomp.validate import parse_utc, validate, validate_coupling, validate_scalars, validate_sites
 
 INSTANCE = "decomp instance"
@@ -154,6 +154,11 @@ def _write_body(group: h5py.Group, result: Result) -> None:
             write_table(group, name, table)
     if result.dual is not None:
         write_attributes(group["dual"], carbon_price=float(result.dual.carbon_price), form=result.dual.form)
+    if result.dual is not None and result.dual.tree is not None:
+        tree = result.dual.tree
+        create_dimension(group.file, "node", len(tree.job))
+        create_dimension(group.file, "leaf", len(tree.carbon_price))
+        write_table(group, "tree", tree)
     if result.ray is not None:
         write_attributes(group["ray"], carbon_weight=float(result.ray.carbon_weight))
     if result.allowances is not None:
@@ -327,7 +332,10 @@ def _read_body(group: h5py.Group, sizes: dict[str, int]) -> Result:
     dual = None
     if "dual" in group:
         scalars = {n: read_attribute(group["dual"], n, t) for n, t in (("carbon_price", float), ("form", str))}
-        dual = read_table(group, "dual", Dual, sizes, **scalars)
+        tree = None
+        if "tree" in group:
+            tree = read_table(group, "tree", Tree, {**sizes, **read_sizes(group.file, ("node", "leaf"))})
+        dual = read_table(group, "dual", Dual, sizes, tree=tree, **scalars)
     ray = _read_ray(group, sizes) if "ray" in group else None
     allowances = None
     if "allowances" in group:

@@ -1,7 +1,7 @@
 """Part B: the lower bound, re-proved from the multipliers alone.
 
 bound = sum of the sites' lower bounds + closed-form terms of streams, jobs and pools - gamma x budget.
-Valid for any finite prices and any gamma in [0, price of the excess].
+Valid for any finite prices and any gamma in [0, price of the excess]. In form "tree": the least of the leaves' bounds.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from decomp.certificate.findings import TOLERANCE, Findings
 from decomp.certificate.sites import SiteProof, SiteTask, prove_site
 from decomp.certificate.terms import load_terms, work_terms
+from decomp.certificate.tree import Restriction, leaves
 from decomp.instance import Array, Instance, Table
 from decomp.result import Dual
 
@@ -37,37 +38,61 @@ def prove_bound(
     instance: Instance, dual: Dual, findings: Findings, *, jobs: int = 1, seconds: float = 60.0
 ) -> BoundProof:
     """Re-prove the bound; `jobs` processes share the sites, each site may take `seconds`."""
-    if not (_prices_allowed(instance, dual, findings) and findings.well_formed("dual", dual, instance.sizes)):
+    before = len(findings.items)
+    parts: list[tuple[Dual, Restriction | None]] = [(dual, None)]
+    if dual.form == "tree":
+        parts = list(leaves(instance, dual, findings))
+    sums = [(part, *_closed_form(instance, part, only, findings)) for part, only in parts]
+    sums = [(part, total, gross) for part, total, gross in sums if np.isfinite(total)]
+    if len(findings.items) > before or not sums:
         return UNPROVED
+    tasks = [task for part, _, _ in sums for task in site_tasks(instance, part, seconds)]
+    if jobs > 1 and len(tasks) > 1:
+        with multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks))) as pool:
+            proofs = list(pool.imap(prove_site, tasks, chunksize=4))
+    else:
+        proofs = [prove_site(task) for task in tasks]
+    n, bounds = instance.n_sites, []
+    for k, (part, total, gross) in enumerate(sums):
+        own = proofs[k * n : (k + 1) * n]
+        for i, proof in enumerate(own):
+            if not proof.proved:
+                claimed, place = float(part.site_lower[i]), str(findings.names["site"][i])
+                findings.add("bound: site_lower", place, claimed, f"at most {proof.lower:.9g} USD ({proof.remark})")
+        total += sum(proof.lower for proof in own)
+        gross += sum(abs(proof.lower) for proof in own)
+        bounds.append((float(total), max(1.0, abs(total), 1e-3 * gross)))
+    return BoundProof(*min(bounds), tuple(_hardest(proofs[i::n]) for i in range(n)))
+
+
+def _hardest(proofs: list[SiteProof]) -> SiteProof:
+    """Of one site's proofs: one that failed if there is any, else one by MILP."""
+    return min(proofs, key=lambda proof: (proof.proved, proof.method != "MILP"))
+
+
+def _closed_form(
+    instance: Instance, dual: Dual, only: Restriction | None, findings: Findings
+) -> tuple[float, float]:
+    """All but the sites, and the sum of absolute values, USD; infinite for a part of the schedules that is empty."""
+    if not (_prices_allowed(instance, dual, findings) and findings.well_formed("dual", dual, instance.sizes)):
+        return -np.inf, 0.0
     carbon_term = -dual.carbon_price * instance.carbon_budget_t if np.isfinite(instance.carbon_budget_t) else 0.0
     total, gross = carbon_term, abs(carbon_term)
-    terms = load_terms(instance, dual.load_price) if dual.form == "load" else work_terms(instance, dual)
+    terms = load_terms(instance, dual.load_price, only) if dual.form == "load" else work_terms(instance, dual)
     for what, rows, value in terms:
+        if only is not None and what == "jobs" and np.isposinf(value).any():
+            return np.inf, np.inf
         for k in np.flatnonzero(~np.isfinite(value)):
             findings.add(f"bound: {what}", str(findings.names[rows][k]), float(value[k]), "something the fleet can do")
         total, gross = total + float(value.sum()), gross + float(np.abs(value).sum())
-    if not np.isfinite(total):
-        return UNPROVED
-    tasks = site_tasks(instance, dual, seconds)
-    if jobs > 1 and len(tasks) > 1:
-        with multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks))) as pool:
-            proofs = tuple(pool.imap(prove_site, tasks, chunksize=4))
-    else:
-        proofs = tuple(prove_site(task) for task in tasks)
-    for i, proof in enumerate(proofs):
-        if not proof.proved:
-            claimed, place = float(dual.site_lower[i]), str(findings.names["site"][i])
-            findings.add("bound: site_lower", place, claimed, f"at most {proof.lower:.9g} USD ({proof.remark})")
-    total += sum(proof.lower for proof in proofs)
-    gross += sum(abs(proof.lower) for proof in proofs)
-    return BoundProof(float(total), max(1.0, abs(total), 1e-3 * gross), proofs)
+    return total, gross
 
 
 def _prices_allowed(instance: Instance, dual: Dual, findings: Findings) -> bool:
     """0 <= gamma <= price of the excess, zero without a budget; a known form."""
     before, gamma = len(findings.items), dual.carbon_price
     if dual.form not in FORMS:
-        findings.add("dual.form", "", repr(dual.form), " or ".join(FORMS))
+        findings.add("dual.form", "", repr(dual.form), " or ".join((*FORMS, "tree")))
     if not (np.isfinite(gamma) and gamma >= 0):
         findings.add("dual.carbon_price", "", float(gamma), "finite and not negative")
     elif gamma > instance.carbon_excess_usd_per_t * (1 + 1e-12):

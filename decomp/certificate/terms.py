@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 
@@ -40,13 +41,21 @@ def possible_starts(
     return row, start
 
 
-def load_terms(instance: Instance, price: Array) -> Iterator[tuple[str, str, Array]]:
+class Allowed(Protocol):
+    """What a part of the schedules admits of jobs."""
+
+    def allows(self, job: Array, site: Array, start: Array) -> Array: ...
+
+    def rejectable(self, mandatory: Array) -> Array: ...
+
+
+def load_terms(instance: Instance, price: Array, part: Allowed | None = None) -> Iterator[tuple[str, str, Array]]:
     """Terms of form "load" at prices (site, period), USD/(GPU h): (what, dimension, USD per row).
 
-    An infinite entry says that the row alone cannot be met.
+    An infinite entry says that the row alone cannot be met. `part`: for some of the schedules only.
     """
     yield "streams", "stream", _streams(instance, price)
-    yield "jobs", "job", _jobs(instance, price)
+    yield "jobs", "job", _jobs(instance, price, part)
     yield "pools", "pool", _pools(instance, price)
 
 
@@ -66,12 +75,12 @@ def _streams(instance: Instance, price: Array) -> Array:
     return instance.period_h * (instance.demand_gpu * best).sum(axis=1)
 
 
-def _jobs(instance: Instance, price: Array) -> Array:
+def _jobs(instance: Instance, price: Array, part: Allowed | None) -> Array:
     """Best reduced value of each job: the load price of a run is a difference of running sums."""
     jobs, candidates = instance.jobs, instance.candidates
     paid = np.zeros((instance.n_sites, instance.n_periods + 1))
     np.cumsum(instance.period_h * price, axis=1, out=paid[:, 1:])
-    best = np.where(jobs.mandatory, np.inf, 0.0)
+    best = np.where(part.rejectable(jobs.mandatory) if part else ~jobs.mandatory, 0.0, np.inf)
     window = np.maximum(jobs.deadline - jobs.release, 1)[candidates.job]
     for rows in np.split(np.arange(len(candidates.job)), _cuts(window)):
         job, site = candidates.job[rows], candidates.site[rows]
@@ -79,6 +88,9 @@ def _jobs(instance: Instance, price: Array) -> Array:
         row, start = possible_starts(
             gpus, periods, jobs.release[job], jobs.deadline[job], instance.sites.capacity_gpu, site
         )
+        if part is not None:
+            inside = part.allows(job[row], site[row], start)
+            row, start = row[inside], start[inside]
         run = paid[site[row], start + periods[row]] - paid[site[row], start]
         value = (candidates.cost_usd[rows] - jobs.value_usd[job])[row] + gpus[row] * run
         np.minimum.at(best, job[row], value)

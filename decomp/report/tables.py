@@ -23,6 +23,7 @@ FORMS = {
     "load": "load of each site and period",
     "work": "streams, jobs and pools",
     "whole": "load of each site and period; the bound is that of the whole fleet in one MILP",
+    "tree": "load of each site and period, in every leaf of a tree of job decisions; those shown are its root's",
 }
 
 
