@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -237,9 +237,13 @@ class JsonLog:
     Parameters
     ----------
     path : the file to write; None logs nothing.
+    path_seconds : gives `path_seconds` of every line; see `Team`.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None, path_seconds: Callable[[], float] = time.process_time
+    ) -> None:
+        self._path_seconds = path_seconds
         self._file = open(path, "w", buffering=1, encoding="utf-8") if path is not None else None  # noqa: SIM115
 
     def __enter__(self) -> JsonLog:
@@ -280,7 +284,8 @@ class JsonLog:
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._file is not None:
-            line = {**line, "wall_seconds": round(process_seconds(), 3)}
+            clocks = dict(wall_seconds=round(process_seconds(), 3), path_seconds=round(self._path_seconds(), 3))
+            line = {**line, **clocks}
             try:
                 self._file.write(json.dumps({k: plain(v) for k, v in line.items()}, allow_nan=False) + "\n")
             except OSError as error:

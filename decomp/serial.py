@@ -68,6 +68,7 @@ class Team:
 
     def __init__(self) -> None:
         self.sheet = Timesheet()
+        self._path = self._charged = 0.0  # seconds; processor time of the thread up to which it is on the path
         self._root_lead = 0.0  # seconds by which the root's process is older than this one
         self._calls = 0
         self._signalled = False
@@ -92,6 +93,20 @@ class Team:
     def clock(self) -> float:
         """Seconds since the root's process started (on other ranks: to a few milliseconds)."""
         return process_seconds() + self._root_lead
+
+    def path_seconds(self) -> float:
+        """Processor seconds along the longest chain of work and messages that has led here, on whatever ranks.
+
+        That is how long the run would have taken so far with a core for every rank and instant messages; what
+        else a machine does is not in it.
+        """
+        now = time.thread_time()
+        self._path, self._charged = self._path + now - self._charged, now
+        return self._path
+
+    def _await(self, path: float) -> None:
+        """After a wait for work that took the path to here; the processor time of waiting itself is on no path."""
+        self._path, self._charged = max(self._path, path), time.thread_time()
 
     def stop_requested(self) -> bool:
         """Whether the root knew at the last `bcast` that some rank had a stop signal; the same on all ranks."""
@@ -204,13 +219,15 @@ class Team:
             except IndexError:
                 return None
 
+        self.path_seconds()
         with ThreadPoolExecutor(1) as thread:
             dispatching = thread.submit(self._dispatch, next_task, answers, call)
             try:
                 while self._may_work_while_dispatching and (item := next_task()) is not None:
                     answers[item[0]] = attempt(timed, item[1], self.rank)
+                own = self.path_seconds()
                 with self.sheet.section(IDLE):
-                    dispatching.result()
+                    self._await(max(own, dispatching.result()))
             finally:
                 queue.clear()
         return answers
@@ -241,8 +258,9 @@ class Team:
         assert not ranks
         return []
 
-    def _dispatch(self, next_task: NextTask, answers: list[Answer], call: Call) -> None:
-        pass
+    def _dispatch(self, next_task: NextTask, answers: list[Answer], call: Call) -> float:
+        """Hand out tasks and take in answers; the path to the last of them."""
+        return 0.0
 
     def _work(self, function: Callable[[Any], Any], call: Call) -> None:
         raise NotImplementedError

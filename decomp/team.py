@@ -76,21 +76,24 @@ class MPI(Team):
 
     def _send(self, values: dict[int, Any], call: Call) -> None:
         with self.sheet.section(TALK):
-            posted = self._post(values, call)
+            posted = self._post(values, call, self.path_seconds())
         with self.sheet.section(IDLE):
             self._complete(posted, call)
+        self._await(0.0)
 
     def _receive(self, ranks: Sequence[int], call: Call) -> list[tuple[bool, Any]]:
         inbox = _Inbox(self._comm, self._mpi, call.tag)
         inbox.expect(ranks)
+        self.path_seconds()
         with self.sheet.section(IDLE):
             self._wait(inbox.waiting, inbox.poll, call)
         self.sheet.move(inbox.seconds, IDLE, TALK)
-        return [inbox.messages[rank] for rank in ranks]
+        self._await(max((path for _, path, _ in inbox.messages.values()), default=0.0))
+        return [(inbox.messages[rank][0], inbox.messages[rank][2]) for rank in ranks]
 
-    def _post(self, values: dict[int, Any], call: Call) -> dict[int, Request]:
-        """Start sending; a value for several ranks is pickled once."""
-        payloads = {id(value): pickle.dumps((self._signalled, value), 5) for value in values.values()}
+    def _post(self, values: dict[int, Any], call: Call, path: float) -> dict[int, Request]:
+        """Start sending, with the path to here; a value for several ranks is pickled once."""
+        payloads = {id(value): pickle.dumps((self._signalled, path, value), 5) for value in values.values()}
         return {
             rank: self._comm.Isend([payloads[id(value)], self._mpi.BYTE], rank, call.tag)
             for rank, value in values.items()
@@ -107,32 +110,35 @@ class MPI(Team):
 
         self._wait(waiting, poll, call)
 
-    def _dispatch(self, next_task: NextTask, answers: list[Answer], call: Call) -> None:
+    def _dispatch(self, next_task: NextTask, answers: list[Answer], call: Call) -> float:
         """Give each free worker a task, or word that there are no more; in a thread beside the root's own work."""
         inbox = _Inbox(self._comm, self._mpi, call.tag)
         posted: dict[int, Request] = {}
+        begin = last = self._path
 
-        def hand_out(rank: int) -> None:
+        def hand_out(rank: int, path: float) -> None:
             item = next_task()
-            posted.update(self._post({rank: item}, call))
+            posted.update(self._post({rank: item}, call, path))
             if item is not None:
                 inbox.expect([rank])
 
         def poll() -> bool:
+            nonlocal last
             if not inbox.poll():
                 return False
             for rank in list(inbox.messages):
                 posted[rank].Wait()  # answered, so received
-                signalled, (index, answer) = inbox.messages.pop(rank)
+                signalled, path, (index, answer) = inbox.messages.pop(rank)
                 self._signalled |= signalled
-                answers[index] = answer
-                hand_out(rank)
+                answers[index], last = answer, max(last, path)
+                hand_out(rank, path)
             return True
 
         for rank in self.workers:
-            hand_out(rank)
+            hand_out(rank, begin)
         self._wait(inbox.waiting, poll, call)
         self._complete(posted, call)
+        return last
 
     def _work(self, function: Callable[[Any], Any], call: Call) -> None:
         while (item := self._receive([ROOT], call)[0][1]) is not None:
@@ -197,7 +203,7 @@ class _Inbox:
     tag: int
     waiting: dict[int, float] = field(default_factory=dict)
     arriving: dict[int, tuple[Request, bytearray]] = field(default_factory=dict)
-    messages: dict[int, tuple[bool, Any]] = field(default_factory=dict)
+    messages: dict[int, tuple[bool, float, Any]] = field(default_factory=dict)
     seconds: float = 0.0  # with a message at hand: taking it in and unpacking it
 
     def expect(self, ranks: Iterable[int]) -> None:

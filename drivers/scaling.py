@@ -42,9 +42,11 @@ PINGS = 300
 
 CHECK_COLUMNS: Columns = (
     ("ranks", "ranks", str),
-    ("measured s", "seconds", lambda value: number(value, 1)),
+    ("measured processors' s", "path", lambda value: number(value, 1)),
     ("replayed s", "replayed", lambda value: number(value, 1)),
     ("off by", "off", lambda value: percent(value)),
+    ("measured wall s", "seconds", lambda value: number(value, 1)),
+    ("replayed on the cores here s", "here", lambda value: number(value, 1)),
 )
 PREDICTION_COLUMNS: Columns = (
     ("sites", "sites", number),
@@ -137,12 +139,13 @@ def options_of(args: argparse.Namespace) -> Options:
     return options.updated(rel_gap=args.rel_gap, time_limit_seconds=args.time_limit)
 
 
-def checked(rows: Sequence[Row], steps: Sequence[Step], local: Cluster) -> list[Row]:
-    """Measured and replayed seconds on the ranks that were measured."""
+def checked(rows: Sequence[Row], steps: Sequence[Step], cluster: Cluster) -> list[Row]:
+    """Measured and replayed seconds on the ranks that were measured: processors', and by the wall on the cores here."""
     found = []
     for row in rows:
-        replayed = replay(steps, replace(local, ranks=row["ranks"])).total
-        found.append({**row, "replayed": replayed, "off": replayed / row["seconds"] - 1.0})
+        ranks = replace(cluster, ranks=row["ranks"])
+        replayed, here = (replay(steps, c).total for c in (ranks, replace(ranks, cores=cores())))
+        found.append({**row, "replayed": replayed, "off": replayed / row["path"] - 1.0, "here": here})
     return found
 
 
@@ -179,12 +182,11 @@ def show_replay(args: argparse.Namespace, rows: Sequence[Row]) -> None:
     steps = record(instance, options_of(args), lambda own: read_sites(args.instance, own))
     messages = message_times(args)
     cluster = Cluster(1, **messages)
-    local = replace(cluster, cores=cores())
     seconds = np.concatenate([step.seconds for step in steps if step.site is not None])
     low, middle, high = 1e3 * np.quantile(seconds, (0.05, 0.5, 0.95))
     print(f"\nRecorded: {len(steps)} steps; a site takes {middle:.2f} ms (5 % below {low:.2f}, 5 % above {high:.2f});")
     print(f"a message {1e6 * messages['message_seconds']:.0f} µs and {1e9 * messages['byte_seconds']:.2f} ns a byte.\n")
-    print("\n".join(table(checked(rows, steps, local), CHECK_COLUMNS)))
+    print("\n".join(table(checked(rows, steps, cluster), CHECK_COLUMNS)))
     foreseen = predicted(steps, cluster, args.sites, args.on)
     print("\nSeconds of the loop on more ranks; the last two columns: what it would be with those limits lifted.\n")
     print("\n".join(table(foreseen, PREDICTION_COLUMNS)))

@@ -145,7 +145,7 @@ def work(
     """Solve, show, save."""
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(root=team.is_root))
-        log = stack.enter_context(JsonLog(args.log if team.is_root else None))
+        log = stack.enter_context(JsonLog(args.log if team.is_root else None, team.path_seconds))
         if instance is not None:
             progress.banner({**describe(instance), "ranks": team.size, "method": options.method})
         if saved is not None:

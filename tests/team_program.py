@@ -164,6 +164,24 @@ def waiting(team: Team) -> dict[str, Any]:
     return {} if waits is None else dict(waits=waits, clock=team.clock())
 
 
+def toil(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+def path(team: Team) -> dict[str, Any]:
+    """Two ranks: the longer of two works that go on at the same time, then tasks of 0.2 s on both; naps do not count."""
+    team.barrier()
+    start = team.path_seconds()
+    toil(0.1 if team.is_root else 0.3)
+    time.sleep(0.2)
+    team.barrier()
+    together = team.path_seconds()
+    team.map_tasks(toil, [0.2] * 4)
+    return dict(together=together - start, tasks=team.path_seconds() - together)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     scene, *patience = sys.argv[1:] if argv is None else argv
     with make_team(*map(float, patience)) as team:

@@ -99,7 +99,8 @@ def test_json_log(tmp_path):
     assert first["bound"] is None and first["model"] is None and first["incumbent"] is None
     assert second["incumbent"] == -100.0 and second["columns"] == 4 and second["phase"] == "bound"
     assert 0 < first["wall_seconds"] <= second["wall_seconds"] <= last["wall_seconds"] <= process_seconds() + 1e-3
-    del last["wall_seconds"]
+    assert 0 < first["path_seconds"] <= last["path_seconds"]
+    del last["wall_seconds"], last["path_seconds"]
     assert last.pop("rank_seconds") == {"sites": [2.0, 1.0], "idle": [0.0, 1.0]}
     assert last.pop("share_of_seconds") == {"sites": 0.75, "idle": 0.25}
     assert last == dict(

@@ -13,7 +13,7 @@ from decomp.scaling import compare, read_study, study_table
 from drivers.common import run
 from drivers.scaling import main
 
-ROW = dict(iterations=10, wall_seconds=12.0, idle=0.0, split={"sites": 1.0}, gap=0.1)
+ROW = dict(iterations=10, wall_seconds=12.0, path=8.0, idle=0.0, split={"sites": 1.0}, gap=0.1)
 
 
 def test_speed_up_counts_work_done_a_second() -> None:

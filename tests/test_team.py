@@ -70,6 +70,12 @@ def test_waiting_is_counted_and_the_clock_is_the_roots(mpirun: Callable[..., Any
     assert 0.3 < answer["clock"] < 60
 
 
+def test_the_path_is_the_longest_chain_of_work_on_any_ranks(mpirun: Callable[..., Any]) -> None:
+    answer = play(mpirun, 2, "path")
+    assert 0.3 <= answer["together"] < 0.4  # and not 0.1, 0.4 or the 0.5 that it took
+    assert 0.4 <= answer["tasks"] < 0.7  # two or three of the four tasks one after the other
+
+
 @pytest.mark.parametrize("n", [2, 3])
 def test_bad_input_found_by_the_root_is_one_line_from_one_rank(mpirun: Callable[..., Any], n: int) -> None:
     done = mpirun(n, PROGRAM, "refused")
