@@ -171,7 +171,7 @@ def toil(seconds: float) -> None:
 
 
 def path(team: Team) -> dict[str, Any]:
-    """Two ranks: the longer of two works that go on at the same time, then tasks of 0.2 s on both; naps do not count."""
+    """On two ranks: the longer of two works at the same time, then tasks of 0.2 s on both; naps do not count."""
     team.barrier()
     start = team.path_seconds()
     toil(0.1 if team.is_root else 0.3)
