@@ -261,7 +261,12 @@ class Search:
             carbon_price=instance.carbon_price_usd_per_t + carbon_price,
             fluid_most=self.c.capacity[i : i + 1],
             fluid_cost=-price[i : i + 1],
-            **dict.fromkeys(("job", "start", "length", "gpus", "cost"), none),
+            job=none,
+            run=none,
+            start=none,
+            length=none,
+            gpus=none,
+            cost=none,
         )
 
     def dual(self) -> Dual:
