@@ -51,13 +51,15 @@ class Start:
     """Where a loop starts: prices (S, T) USD per GPU and period, carbon price USD/t, first proximal step.
 
     `columns` are prices (K, S, T) at which the sites are asked for their first columns besides; the loop starts from
-    whichever of all these prices proves most.
+    whichever of all these prices proves most. `fixing` : decisions on jobs that were good before; the dive begins
+    with those that the prices do not speak against.
     """
 
     price: Array
     carbon_price: float
     columns: Array
     step: float
+    fixing: Fixing | None = None
 
 
 def first_prices(coupling: Coupling, sites: Sites, carbon_price: float) -> Array:

@@ -29,6 +29,8 @@ from decomp.serial import Interrupted
 from decomp.settlement import settle_carbon
 from decomp.site import Effort, Plan, SiteRows
 
+NEAR = 0.01  # share of what its load costs, that a job decided before may lose against its best run
+
 Heard = Callable[[Step], bool]  # told of every iteration; answers whether the time for more of them is over
 
 
@@ -75,6 +77,18 @@ def dive(loop: LagrangianLoop, options: Recovery, heard: Heard) -> Fixing:
                 options = replace(options, dive_share=1.0, dive_iterations=0)
                 break
     return loop.master.fixing
+
+
+def keep_decided(loop: LagrangianLoop, before: Fixing) -> None:
+    """Fix jobs as they were before, as far as their runs are near the best at the prices."""
+    jobs, price = loop.coupling.jobs, loop.centre.price
+    known = before.run >= 0
+    run, start = np.where(known, before.run, REJECTED), np.where(known, before.start, -1)
+    cost = kernels.run_values(price, jobs, run, start) - np.where(known, jobs.cost[run], 0.0)
+    best = kernels.cheapest_runs(price, jobs)[0]
+    best = np.where(jobs.optional, np.minimum(best, 0.0), best)
+    near = kernels.run_values(price, jobs, run, start) - best <= NEAR * np.abs(cost)
+    loop.refix(Fixing(np.where(known & near, run, FREE), np.where(known & near, start, -1)))
 
 
 def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decomp.accounts import account
-from decomp.coupling import Coupling
+from decomp.coupling import FREE, Coupling
 from decomp.instance import Array, InputError, Instance
 from decomp.lagrangian import Start, first_prices
+from decomp.master import Fixing
 from decomp.options import Options
 from decomp.progress import process_seconds
+from decomp.recovery import fixing_of
 from decomp.result import Result, Schedule
 from decomp.run import Listener, Run
 from decomp.solve import solve
@@ -126,7 +128,7 @@ def roll(
         result = solve(
             window,
             team,
-            options,
+            planner.present_options if planner else options,
             listeners=heard,
             start=planner.start if planner else None,
             since=since,
@@ -147,8 +149,17 @@ class Planner:
         self.past = Past(instance, foresight=rolling.foresight, switch_usd=rolling.switch_usd)
         self.plans: list[Planned] = []
         self.start: Start | None = None
-        self.last: tuple[Window, Start] | None = None
+        self.last: tuple[Window, Schedule, Start] | None = None
         self.all_carbon = self.stopped = False
+
+    @property
+    def present_options(self) -> Options:
+        """Where prices are nearly right to begin with, half of the iterations between jobs and after them will do."""
+        recovery = self.options.recovery
+        if self.start is None:
+            return self.options
+        few = dict(dive_iterations=recovery.dive_iterations // 2, settle_iterations=recovery.settle_iterations // 2)
+        return self.options.updated(recovery=recovery.updated(**few).to_dict())
 
     def next_window(self) -> bool:
         """Cut the next window, if there is one."""
@@ -186,7 +197,7 @@ class Planner:
         self.plans.append(planned)
         tell(planned, window, result)
         self.past.do(window, plan, self.rolling.step)
-        self.last = window, harvest(run)
+        self.last = window, plan, harvest(run)
 
 
 def harvest(run: Run) -> Start:
@@ -199,7 +210,7 @@ def harvest(run: Run) -> Start:
     return Start(run.proof.price, run.proof.carbon_price, np.moveaxis(prices, 1, 0), SHORT_STEP)
 
 
-def shifted(before: Window, start: Start, window: Window) -> Start:
+def shifted(before: Window, plan: Schedule, start: Start, window: Window) -> Start:
     """A start for a window from that of an earlier one.
 
     Periods that both have keep their prices; later ones have the marginal cost of energy and what prices were above
@@ -218,7 +229,19 @@ def shifted(before: Window, start: Start, window: Window) -> Start:
         return out
 
     columns = [move(start.price, 1), *(move(price) for price in start.columns)]
-    return replace(start, price=move(start.price), columns=np.array(columns))
+    return replace(start, price=move(start.price), columns=np.array(columns), fixing=_decided(before, plan, window))
+
+
+def _decided(before: Window, plan: Schedule, window: Window) -> Fixing:
+    """The last plan's decisions on the jobs that run or are still to start."""
+    c = Coupling.of(window.instance)
+    at = np.minimum(np.searchsorted(before.jobs, window.jobs), len(before.jobs) - 1)
+    known = (before.jobs[at] == window.jobs) & (plan.job_site[at] >= 0) if len(before.jobs) else at >= 0
+    start = np.where(window.running, 0, plan.job_start[at] + before.now - window.now)
+    known &= start >= 0
+    decided = replace(plan, job_site=np.where(known, plan.job_site[at], -1), job_start=np.where(known, start, -1))
+    fixing = fixing_of(c, decided)
+    return Fixing(np.where(known, fixing.run, FREE), fixing.start)
 
 
 def _energy(window: Window, carbon_price: float) -> Array:

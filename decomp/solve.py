@@ -26,7 +26,7 @@ from decomp.instance import Array, Generators, Instance, Sites
 from decomp.lagrangian import LagrangianLoop, Start, first_prices
 from decomp.options import Options
 from decomp.progress import process_seconds
-from decomp.recovery import dive, finish
+from decomp.recovery import dive, finish, keep_decided
 from decomp.result import Result
 from decomp.run import Keep, Listener, Run
 from decomp.serial import Interrupted
@@ -155,6 +155,8 @@ def lagrangian(
         run.phase = "dive"
     with run.team.sheet.section("recovery"):
         if run.phase == "dive" or options.method == "benders":
+            if start is not None and start.fixing is not None:
+                keep_decided(loop, start.fixing)
             dive(loop, options.recovery, lambda step: run.record(step, loop))
             settle(run, loop, crew, keep)
         if options.method != "benders" and not apart(loop):

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from decomp.certificate import check
+from decomp.coupling import FREE, Coupling
 from decomp.families import generate
 from decomp.instance import Instance
 from decomp.operation import result_of
 from decomp.options import Options
 from decomp.result import Result
-from decomp.rolling import Operation, Planned, Rolling, roll
+from decomp.rolling import Operation, Planned, Rolling, _decided, roll
 from decomp.solve import solve
 from decomp.store import write_instance
 from decomp.team import Serial
@@ -102,8 +103,24 @@ def test_costs_of_the_steps_add_up() -> None:
 
 
 def test_warm_solves_need_fewer_iterations() -> None:
-    warm, cold = (sum(p.bound_iterations for p in run_of_days(w)[0].plans[1:]) for w in (True, False))
-    assert warm <= 0.8 * cold
+    """Before jobs are fixed, and in all."""
+    warm, cold = (run_of_days(w)[0].plans[1:] for w in (True, False))
+    assert sum(p.bound_iterations for p in warm) <= 0.8 * sum(p.bound_iterations for p in cold)
+    assert sum(p.iterations for p in warm) <= 0.6 * sum(p.iterations for p in cold)
+
+
+def test_jobs_planned_before_stay_as_they_are_where_prices_do_not_object() -> None:
+    _, heard = run_of_days()
+    (before, plan), (window, _) = heard[0], heard[1]
+    assert plan.schedule is not None
+    fixing, c = _decided(before, plan.schedule, window), Coupling.of(window.instance)
+    known = np.flatnonzero(fixing.run != FREE)
+    assert window.running.any() and set(np.flatnonzero(window.running)) <= set(known)
+    for k in known:
+        job = int(np.flatnonzero(before.jobs == window.jobs[k])[0])
+        assert c.jobs.site[fixing.run[k]] == plan.schedule.job_site[job]
+        if not window.running[k]:
+            assert fixing.start[k] + window.now == plan.schedule.job_start[job] + before.now
 
 
 def test_one_window_is_a_plain_solve() -> None:
