@@ -16,20 +16,12 @@ from decomp.result import Allowances, Dual, Schedule
 HARD_TOLERANCE = 1e-6  # relative; what a hard row (infinite price) may miss before the net cost is infinite
 
 
-@dataclass(frozen=True, eq=False)
-class Accounts:
-    """Net cost by component, work done, energy and emissions of a schedule; shapes in brackets.
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """Work and energy of a schedule.
 
     Attributes
     ----------
-    components : contributions to net cost, USD, signed (income is negative), in the order of the objective:
-        bought, sold, demand_charge, wear, fuel, no_load, starts, routing, revenue, unserved, job_value,
-        candidate_cost, shortfall, carbon_price, carbon_excess.
-    load_gpu : load (site, period), GPU (1).
-    facility_mw : facility power (site, period), MW (3).
-    emissions_t : emissions (site), t CO2 (9).
-    carbon_excess_t : emissions above the budget, t CO2 (C3).
-    peak_mw : largest import (site), MW.
     served_gpu_h, unserved_gpu_h : inference served and not served, GPU h (C1).
     pool_gpu_h, shortfall_gpu_h : deferrable work done and not done, GPU h (C4).
     accepted_jobs, rejected_jobs : jobs run and not run (C2).
@@ -39,12 +31,6 @@ class Accounts:
     generated_mwh, discharged_mwh, consumed_mwh : generator output, battery discharge, facility consumption.
     """
 
-    components: dict[str, float]
-    load_gpu: Array
-    facility_mw: Array
-    emissions_t: Array
-    carbon_excess_t: float
-    peak_mw: Array
     served_gpu_h: float
     unserved_gpu_h: float
     pool_gpu_h: float
@@ -58,6 +44,30 @@ class Accounts:
     generated_mwh: float
     discharged_mwh: float
     consumed_mwh: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Accounts(Totals):
+    """Net cost by component, work done, energy and emissions of a schedule; shapes in brackets.
+
+    Attributes
+    ----------
+    components : contributions to net cost, USD, signed (income is negative), in the order of the objective:
+        bought, sold, demand_charge, wear, fuel, no_load, starts, routing, revenue, unserved, job_value,
+        candidate_cost, shortfall, carbon_price, carbon_excess.
+    load_gpu : load (site, period), GPU (1).
+    facility_mw : facility power (site, period), MW (3).
+    emissions_t : emissions (site), t CO2 (9).
+    carbon_excess_t : emissions above the budget, t CO2 (C3).
+    peak_mw : largest import (site), MW.
+    """
+
+    components: dict[str, float]
+    load_gpu: Array
+    facility_mw: Array
+    emissions_t: Array
+    carbon_excess_t: float
+    peak_mw: Array
 
     @property
     def net_cost(self) -> float:

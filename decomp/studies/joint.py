@@ -6,14 +6,14 @@ The variants of `decomp.studies.variants` solved to a proven gap, on all ranks; 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from decomp.accounts import account, candidate_cost, site_costs
+from decomp.accounts import Totals, account, candidate_cost, site_costs
 from decomp.instance import Array, InputError, Instance
 from decomp.options import Options
 from decomp.progress import process_seconds
@@ -32,8 +32,8 @@ OPTIMAL = 1e-6  # relative gap at which the optimum is asked for
 UNDONE_GPU = 1e-3  # of given work: what counts as done
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, kw_only=True)
+class Solved:
     """One variant of one fleet; money in USD, positive is income; `over_budget_t` > 0: infeasible, by so much.
 
     `most_usd` is the proven upper bound of the benefit, `extensive_usd` the benefit of the extensive form where solved.
@@ -49,23 +49,16 @@ class Row:
     extensive_usd: float
     emissions_t: float
     over_budget_t: float
-    served_gpu_h: float
-    unserved_gpu_h: float
-    accepted_jobs: int
-    rejected_jobs: int
-    pool_gpu_h: float
-    consumed_mwh: float
-    bought_mwh: float
-    sold_mwh: float
-    self_consumed_mwh: float
-    curtailed_mwh: float
-    generated_mwh: float
-    discharged_mwh: float
     seconds: float
 
     @property
     def feasible(self) -> bool:
         return bool(np.isfinite(self.benefit_usd) and self.over_budget_t == 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Totals, Solved):
+    """The same with the work and energy of its schedule."""
 
 
 @dataclass(frozen=True)
@@ -219,14 +212,14 @@ def _row(
     fleet: Instance, variant: Variant, key: tuple[str, float, str], result: Result, truth: Result | None, spent: float
 ) -> Row:
     """What the variant's schedule is worth to the fleet."""
-    values: dict[str, Any] = dict.fromkeys(Row.__annotations__, np.nan)
+    values: dict[str, Any] = dict.fromkeys((f.name for f in fields(Row)), np.nan)
     values |= dict(zip(("sweep", "value", "variant"), key, strict=True)) | dict(seconds=spent)
     if result.schedule is None or variant.work_left(result.schedule) > UNDONE_GPU:
         return Row(**{**values, "status": Status.INFEASIBLE.value, "accepted_jobs": 0, "rejected_jobs": 0})
     unlimited = np.isinf(fleet.carbon_excess_usd_per_t) or key[2] == "no-carbon"
     free = replace(fleet, carbon_budget_t=np.inf) if unlimited else fleet
     a = account(free, variant.lift(fleet, result.schedule))
-    values |= {name: getattr(a, name) for name in values.keys() & vars(a).keys()}
+    values |= {f.name: getattr(a, f.name) for f in fields(Totals)}
     emitted, constant = float(a.emissions_t.sum()), a.benefit + result.incumbent  # what the variant does not count
     over = emitted - fleet.carbon_budget_t
     values |= dict(
