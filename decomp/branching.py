@@ -56,7 +56,8 @@ class Node:
 def branch(run: Run, loop: LagrangianLoop, keep: Keep) -> None:
     """Grow a tree until the gap is closed or a limit is reached, if the fleet is small enough."""
     instance, options = run.instance, run.options.branching
-    if run.must_stop() or run.proof is None or instance.n_sites * instance.n_periods > options.site_periods:
+    larger = instance.n_jobs > options.jobs or instance.n_sites * instance.n_periods > options.site_periods
+    if larger or run.must_stop() or run.proof is None:
         return
     run.phase = "branch"
     loop.refix(Fixing(*loop.coupling.free_jobs()))

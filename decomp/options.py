@@ -188,6 +188,7 @@ class Branching(Group):
     """Hybrid only: branch and bound on the jobs of a small fleet."""
 
     site_periods: int = option(400, "most sites x periods of a fleet whose jobs are branched on", low=0)
+    jobs: int = option(12, "most jobs of such a fleet", low=0)
     nodes: int = option(2000, "most nodes of the tree", low=1)
     seconds: float = option(60.0, "most seconds for it", low=0)
 

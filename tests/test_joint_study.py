@@ -24,7 +24,8 @@ from decomp.validate import validate
 from drivers.common import run
 from drivers.joint_study import main
 
-NEAR = Options().updated(rel_gap=1e-6, closing=dict(site_periods=0))  # nothing is solved twice
+ONCE = dict(branching=dict(site_periods=0), closing=dict(site_periods=0))  # nothing is solved twice
+NEAR = Options().updated(rel_gap=1e-6, **ONCE)
 
 
 def benefit(instance: Instance) -> float:
