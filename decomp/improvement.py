@@ -20,7 +20,7 @@ from decomp.instance import Array, Instance
 from decomp.lagrangian import DualPoint, LagrangianLoop
 from decomp.master import Fixing
 from decomp.options import Improvement
-from decomp.recovery import Work, fixed_load, place_work
+from decomp.recovery import Work, place_work
 from decomp.site import Effort
 
 
@@ -101,12 +101,17 @@ def neighbourhood(
     instance: Instance,
     loop: LagrangianLoop,
     work: Work,
+    load: Array,
+    pooled: Array,
     members: Array,
     spread: Spread,
     claim: Claim,
     options: Improvement,
 ) -> ClusterTask:
-    """The task of one cluster at the present fixing and placed work."""
+    """The task of one cluster at the present fixing and placed work: (S, T) GPU in all and in pools, which stay.
+
+    All jobs at its sites are its to move, and so are those that are rejected and could run there.
+    """
     c, fixing = loop.coupling, work.fixing
     position = np.full(len(c.capacity), -1)
     position[members] = np.arange(len(members))
@@ -115,10 +120,6 @@ def neighbourhood(
     touches = np.zeros(c.n_jobs, dtype=bool)
     touches[owner[inside[c.jobs.site]]] = True
     jobs = np.flatnonzero(touches & np.append(inside[c.jobs.site], True)[fixing.run])
-    leaving = fixing.run.copy()
-    leaving[jobs] = REJECTED
-    stays = fixed_load(c, leaving, fixing.start)
-    kernels.arc_load(stays, c.pools.site, work.pooled)
     generators = instance.generators.take(np.flatnonzero(inside[instance.generators.site]))
     generators = replace(generators, site=position[generators.site])
     return ClusterTask(
@@ -128,8 +129,8 @@ def neighbourhood(
         carbon_bid=instance.carbon_price_usd_per_t + spread.carbon_bid,
         carbon_ask=instance.carbon_price_usd_per_t + spread.carbon_ask,
         choices=tuple(_choice(c, fixing, int(j), position) for j in jobs),
-        load=work.load(c)[members],
-        fixed_load=stays[members],
+        load=load[members],
+        fixed_load=pooled[members],
         runs_kept=options.runs_kept,
         effort=Effort(options.rel_gap, options.cluster_nodes),
         **_inference_around(loop.coupling, spread.load_ask, work, inside, position, claim),
@@ -219,8 +220,10 @@ def improve_round(
     for members in chosen:
         neighbours.tried[members[0]] += 1
     spread = Spread.of(loop.centre, free)
+    load, pooled = work.load(loop.coupling), np.zeros_like(loop.coupling.capacity)
+    kernels.arc_load(pooled, loop.coupling.pools.site, work.pooled)
     tasks = [
-        neighbourhood(instance, loop, work, members, spread, claim, options)
+        neighbourhood(instance, loop, work, load, pooled, members, spread, claim, options)
         for members, claim in zip(chosen, claims(loop.coupling, chosen, rng), strict=True)
     ]
     tasks.sort(key=lambda task: -sum(len(choice.run) for choice in task.choices))  # the longest first
