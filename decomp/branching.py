@@ -184,8 +184,10 @@ class Search:
         if np.isfinite(c.budget):
             allowance = optimum.emissions + max(c.budget - float(optimum.emissions.sum()), 0.0) / len(allowance)
         dearest = min(c.carbon_cap, DEAREST_CARBON)
+        effort = Effort(0.1 * self.run.options.rel_gap, seconds=10.0)
         orders = [
-            Order(SiteRows.of(instance, i), load[i], float(allowance[i]), dearest) for i in range(instance.n_sites)
+            Order(SiteRows.of(instance, i), load[i], float(allowance[i]), dearest, effort)
+            for i in range(instance.n_sites)
         ]
         plans = self.crew.farm(plan_within, orders, what="dispatch")
         excess = sum(np.inf if plan is None else plan.emissions for plan in plans) - c.budget
@@ -297,6 +299,7 @@ class Order:
     load: Array
     allowance: float
     dearest: float
+    effort: Effort
 
 
 def plan_within(order: Order) -> Plan | None:
@@ -304,7 +307,7 @@ def plan_within(order: Order) -> Plan | None:
     none = np.zeros_like(order.load)
     allowance = order.allowance if np.isfinite(order.allowance) else None
     price = 0.0 if allowance is None else order.dearest
-    return order.rows.evaluate_fixed(order.load, none, none, price, effort=EFFORT, allowance=allowance)
+    return order.rows.evaluate_fixed(order.load, none, none, price, effort=order.effort, allowance=allowance)
 
 
 def answer_integral(work: SiteWork) -> tuple[Array, float, float, float] | None:
