@@ -126,7 +126,7 @@ def _facts(run: Run, loop: LagrangianLoop) -> str:
     search = None
     if run.search is not None:
         random = run.search.rng.bit_generator.state
-        search = dict(size=run.search.size, stale=run.search.stale, rounds=run.search.rounds, random=random)
+        search = dict(level=run.search.level, stale=run.search.stale, rounds=run.search.rounds, random=random)
     return json.dumps(
         dict(
             phase=run.phase,
@@ -246,4 +246,4 @@ def _search(facts: dict[str, Any], tried: Array, coupling: Coupling) -> Search:
     rng = np.random.default_rng()
     rng.bit_generator.state = facts["random"]
     neighbours = Neighbours(Neighbours.of(coupling).shared, tried)
-    return Search(neighbours, rng, facts["size"], facts["stale"], facts["rounds"])
+    return Search(neighbours, rng, facts["level"], facts["stale"], facts["rounds"])

@@ -68,13 +68,24 @@ class Claim(NamedTuple):
 
 @dataclass
 class Search:
-    """Where the search stands: sites of a cluster, finishes in a row that brought little, rounds since the last one."""
+    """Where the search stands: how hard it tries, finishes in a row that brought little, rounds since the last one."""
 
     neighbours: Neighbours
     rng: np.random.Generator
-    size: int
+    level: int = 0
     stale: int = 0
     rounds: int = 0
+
+    def effort(self, options: Improvement) -> Improvement:
+        """Larger clusters, more runs of a job and more nodes with every level."""
+        growth = options.growth**self.level
+        return replace(
+            options,
+            cluster_sites=round(options.cluster_sites * growth),
+            runs_kept=round(options.runs_kept * growth),
+            cluster_nodes=round(options.cluster_nodes * growth**2),
+            rel_gap=options.rel_gap / growth,
+        )
 
 
 def clusters(neighbours: Neighbours, loss: Array, size: int, rng: np.random.Generator) -> list[Array]:

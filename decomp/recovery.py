@@ -23,7 +23,7 @@ from decomp.lagrangian import LagrangianLoop, Step
 from decomp.master import Fixing
 from decomp.options import Recovery
 from decomp.recourse import Given
-from decomp.restriction import restrict
+from decomp.restriction import around, restrict
 from decomp.result import Schedule
 from decomp.serial import Interrupted
 from decomp.settlement import settle_carbon
@@ -163,7 +163,7 @@ def finish(
         parts = zip(sites.tolist(), rows, g.load[sites], g.droppable[sites], g.drop_price[sites], strict=True)
         return crew.dispatch([Dispatch(*part, tonne, effort) for part in parts])
 
-    plans, kept = settle_carbon(ask, asked, loop.centre.carbon_price, budget, options.site_rel_gap)
+    plans, kept = settle_carbon(ask, asked, loop.centre.carbon_price, budget)
     schedule = assemble(instance, loop, work, plans)
     wrong = np.flatnonzero([plan is None for plan in plans])
     wrong = np.union1d(wrong, undone(loop.coupling, work.pooled)).astype(int)
@@ -200,20 +200,6 @@ def repair(instance: Instance, crew: Crew, schedule: Schedule, wrong: Array, opt
         if len(sites) == instance.n_sites:
             return None
         sites = around(instance, sites, 2 * len(sites) + 1)
-
-
-def around(instance: Instance, sites: Array, size: int) -> Array:
-    """The sites and those that share most work with them, `size` in all (as far as the fleet goes)."""
-    ties = np.zeros(instance.n_sites)
-    for owner, place in (
-        (instance.candidates.job, instance.candidates.site),
-        (instance.pool_arcs.pool, instance.pool_arcs.site),
-        (instance.arcs.stream, instance.arcs.site),
-    ):
-        shared = np.isin(owner, owner[np.isin(place, sites)])
-        ties += np.bincount(place[shared], minlength=len(ties))
-    ties[sites] = np.inf
-    return np.sort(np.argsort(-ties, kind="stable")[:size])
 
 
 def fixing_of(c: Coupling, schedule: Schedule) -> Fixing:

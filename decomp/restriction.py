@@ -25,6 +25,13 @@ class Part:
     instance: Instance
     rows: dict[str, Array]
 
+    def own(self, whole: Schedule) -> Schedule:
+        """The part's own piece of a schedule of the whole."""
+        values = {f.name: getattr(whole, f.name)[self.rows[f.metadata["dims"][0]]] for f in whole.columns()}
+        number = np.full(int(max(whole.job_site.max(initial=0), self.rows["site"].max())) + 2, -1)
+        number[self.rows["site"]] = np.arange(len(self.rows["site"]))
+        return Schedule(**values | {"job_site": number[values["job_site"]]})
+
     def merge(self, whole: Schedule, own: Schedule) -> Schedule:
         """A schedule of the whole with the part's own piece put in."""
         values = {f.name: np.array(getattr(whole, f.name)) for f in whole.columns()}
@@ -71,6 +78,23 @@ def restrict(instance: Instance, schedule: Schedule, sites: Array) -> Part:
         carbon_budget_t=instance.carbon_budget_t - emitted,
     )
     return Part(part, {name: np.flatnonzero(mask) for name, mask in rows.items()})
+
+
+def around(instance: Instance, sites: Array, size: int, among: Array | None = None) -> Array:
+    """The sites and those that share most work with them, `size` in all if there are so many (`among`: a mask)."""
+    ties = np.zeros(instance.n_sites)
+    for owner, place in (
+        (instance.candidates.job, instance.candidates.site),
+        (instance.pool_arcs.pool, instance.pool_arcs.site),
+        (instance.arcs.stream, instance.arcs.site),
+    ):
+        shared = np.isin(owner, owner[np.isin(place, sites)])
+        ties += np.bincount(place[shared], minlength=len(ties))
+    ties[sites] = np.inf
+    if among is not None:
+        ties[~among] = -1.0
+        size = min(size, int(among.sum()))
+    return np.sort(np.argsort(-ties, kind="stable")[:size])
 
 
 def _used(members: Array, n: int) -> Array:

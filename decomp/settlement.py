@@ -1,7 +1,7 @@
 """Integral plans of all sites for the load that they are given, within the carbon budget.
 
 All sites plan at the common price of a tonne. With integers their emissions miss the budget by a little, so sites plan
-again at neighbouring prices, and the best choice of one plan a site within the budget is taken.
+again at higher prices where it is overshot, and the best choice of one plan a site within the budget is taken.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from decomp.site import Plan
 
 DEARER = (1.03, 1.1, 1.25, 1.6, 2.5, 6.0, 20.0, 100.0)  # prices of a tonne until the budget is kept, relative
 FURTHER = 40.0  # USD/t, the same for a price of zero
-CHEAPER = (0.95, 0.85)  # prices at which sites may use what is left, relative
 
 
 def settle_carbon(
-    ask: Callable[[Array, float], list[Plan | None]], given: Given, price: float, budget: float, rel_gap: float
+    ask: Callable[[Array, float], list[Plan | None]], given: Given, price: float, budget: float
 ) -> tuple[list[Plan | None], bool]:
     """A plan of every site (None where there is none), and whether their emissions keep the budget (t; inf: none).
 
-    At the given price (USD/t) first; then at higher ones, the largest emitters first, until the budget is kept; then
-    at lower ones while what is left of it is worth more than the plans' relative gap.
+    At the given price (USD/t) first; then at higher ones, the largest emitters first, until the budget is
+    kept. What is then left of it is for `polish` to use.
 
     Parameters
     ----------
@@ -52,12 +51,6 @@ def settle_carbon(
                 break
             plan(order[first : first + batch], rung * price + FURTHER * (rung - 1.0))
             chosen, left = choose(menus, given, budget)
-    for share in CHEAPER:
-        worth = sum(abs(p.cost + price * p.emissions) for p in chosen)
-        if left < 0.0 or left * price <= rel_gap * worth:
-            break
-        plan(everyone, share * price)
-        chosen, left = choose(menus, given, budget)
     return list(chosen), left >= 0.0
 
 

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from decomp.accounts import account
 from decomp.benders import benders_finish
 from decomp.branching import branch
 from decomp.checkpoint import Checkpoint, Saver, resume
@@ -25,8 +26,9 @@ from decomp.infeasible import Infeasible, refuse
 from decomp.instance import Array, Generators, Instance, Sites
 from decomp.lagrangian import LagrangianLoop, Start, first_prices
 from decomp.options import Options
+from decomp.polish import polish_all
 from decomp.progress import process_seconds
-from decomp.recovery import dive, finish, keep_decided
+from decomp.recovery import Incumbent, dive, finish, keep_decided
 from decomp.result import Result
 from decomp.run import Keep, Listener, Run
 from decomp.serial import Interrupted
@@ -209,7 +211,7 @@ def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> bool:
                 break
         doubtful = partial(doubt, run, crew) if run.incumbent is None else None
         found = finish(run.instance, loop, crew, run.options.recovery, doubtful)
-    better = run.offer(found)
+    better = run.offer(found and polished(run, crew, found))
     run.record(None, loop)
     if better:
         keep(run.result())
@@ -217,18 +219,25 @@ def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> bool:
     return better
 
 
+def polished(run: Run, crew: Crew, found: Incumbent) -> Incumbent:
+    """The schedule with its integers held and all else settled together, where that is cheaper."""
+    schedule = polish_all(run.instance, found.schedule, crew, run.options.recovery.polish_sites)
+    cost = account(run.instance, schedule).net_cost
+    return Incumbent(schedule, cost, found.fixing) if cost < found.cost else found
+
+
 def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
     """Rounds of cluster moves; a finish whenever they bring little, larger clusters when that did not help."""
     options = run.options.improvement
     if run.search is None:
         rng = np.random.default_rng(run.options.seed)
-        run.search = Search(Neighbours.of(loop.coupling), rng, options.cluster_sites)
+        run.search = Search(Neighbours.of(loop.coupling), rng)
     search, run.phase, free = run.search, "improve", run.proof
     assert free is not None
     while loop.coupling.n_jobs and not run.must_stop() and search.stale < options.stale_finishes:
         until = run.deadline - 1.3 * run.finish_seconds
         started = process_seconds()
-        present = replace(options, cluster_sites=search.size)
+        present = search.effort(options)
         gained = improve_round(
             run.instance, loop, crew, search.neighbours, present, search.rng, free, until
         )
@@ -243,7 +252,7 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
             settle(run, loop, crew, keep)
             saved = before - run.cost if np.isfinite(run.cost) else 0.0
             if saved <= options.plateau * abs(run.cost):
-                search.stale, search.size = search.stale + 1, search.size + 1
+                search.stale, search.level = search.stale + 1, search.level + 1
                 if run.incumbent is not None:
                     loop.refix(run.incumbent.fixing)
             if late:

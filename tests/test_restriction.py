@@ -13,8 +13,7 @@ from decomp.certificate import check
 from decomp.extensive import solve_extensive
 from decomp.families import generate
 from decomp.instance import Array, Instance
-from decomp.recovery import around
-from decomp.restriction import Part, restrict
+from decomp.restriction import Part, around, restrict
 from decomp.result import Result, Schedule, Status
 from decomp.validate import validate
 

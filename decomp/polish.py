@@ -1,0 +1,211 @@
+"""The last word on a schedule: with every integer held, what is left is a linear program over many sites.
+
+Prices divide routing and carbon as if sites were mixtures of their answers. Once jobs and generators are decided,
+routing, batteries, dispatch and emissions are settled against each other exactly, in groups of sites that share work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import highspy
+import numpy as np
+
+from decomp.accounts import emissions_t, load_gpu
+from decomp.blocks import Block, Model, add_site
+from decomp.crew import Crew
+from decomp.instance import Array, Instance
+from decomp.restriction import Part, around, restrict
+from decomp.result import Schedule
+from decomp.site import SIMULTANEOUS_MW, to_highs
+
+
+@dataclass(frozen=True, eq=False)
+class PolishTask:
+    """A part of a fleet with its piece of the schedule, ready to travel."""
+
+    instance: Instance
+    schedule: Schedule
+
+
+def polish_all(instance: Instance, schedule: Schedule, crew: Crew, group_sites: int) -> Schedule:
+    """Polish disjoint groups of sites on all ranks; what work and tonnes are left over is shared out. Root only."""
+    parts = [restrict(instance, schedule, sites) for sites in groups(instance, group_sites)]
+    tasks = share_out(instance, schedule, parts)
+    for part, own in zip(parts, crew.farm(polish, tasks, what="polish"), strict=True):
+        if own is not None:
+            schedule = part.merge(schedule, own)
+    return complete(instance, schedule)
+
+
+def groups(instance: Instance, size: int) -> list[Array]:
+    """Disjoint groups of at most `size` sites that share work, which cover the fleet."""
+    left, found = np.ones(instance.n_sites, dtype=bool), []
+    for i in range(instance.n_sites):
+        if left[i]:
+            found.append(around(instance, np.array([i]), size, left))
+            left[found[-1]] = False
+    return found
+
+
+def share_out(instance: Instance, schedule: Schedule, parts: list[Part]) -> list[PolishTask]:
+    """Tasks that may be done at the same time: each unserved stream and short pool is one part's, tonnes all parts'."""
+    spare = instance.carbon_budget_t - float(emissions_t(instance, schedule).sum())
+    kept = max(spare, 0.0) * (1.0 - 1.0 / len(parts)) if np.isfinite(spare) else 0.0
+    free_streams, free_pools = np.ones(instance.n_streams, dtype=bool), np.ones(instance.n_pools, dtype=bool)
+    tasks = []
+    for part in parts:
+        own, streams, pools = part.own(schedule), part.instance.streams, part.instance.pools
+        others = np.where(free_streams[part.rows["stream"]], 0.0, own.unserved_gpu.T).T
+        short = np.where(free_pools[part.rows["pool"]], 0.0, own.pool_shortfall_gpu_h)
+        free_streams[part.rows["stream"]] = free_pools[part.rows["pool"]] = False
+        demand = np.maximum(part.instance.demand_gpu - others, 0.0) / streams.gpu_per_rps[:, None]
+        mine = replace(
+            part.instance,
+            streams=replace(streams, demand_rps=demand),
+            pools=replace(pools, work_gpu_h=np.maximum(pools.work_gpu_h - short, 0.0)),
+            carbon_budget_t=part.instance.carbon_budget_t - kept,
+        )
+        tasks.append(PolishTask(mine, own))
+    return tasks
+
+
+def complete(instance: Instance, schedule: Schedule) -> Schedule:
+    """What is left of demand and work is unserved and short."""
+    served, done = np.zeros_like(instance.demand_gpu), np.zeros(instance.n_pools)
+    np.add.at(served, instance.arcs.stream, schedule.routed_gpu)
+    np.add.at(done, instance.pool_arcs.pool, instance.period_h * schedule.pool_gpu.sum(axis=1))
+    return replace(
+        schedule,
+        unserved_gpu=np.maximum(instance.demand_gpu - served, 0.0),
+        pool_shortfall_gpu_h=np.maximum(instance.pools.work_gpu_h - done, 0.0),
+    )
+
+
+def polish(task: PolishTask) -> Schedule | None:
+    """The cheapest schedule with the same jobs and commitments; None if the solver finds none."""
+    model = build(task)
+    point = _keeping_bans(model)
+    return None if point is None else _schedule(task, model, point)
+
+
+def build(task: PolishTask) -> Model:
+    """All sites side by side with routing, pools and the budget; costs include the price of carbon."""
+    instance, schedule, block = task.instance, task.schedule, Block()
+    jobs = load_gpu(instance, replace(schedule, routed_gpu=0 * schedule.routed_gpu, pool_gpu=0 * schedule.pool_gpu))
+    links = []
+    for i in range(instance.n_sites):
+        add_site(block, instance.sites, instance.generators, i, instance.period_h, f"s{i}_")
+        links.append(block.add_rows(-jobs[i], -jobs[i], (-1.0, block.columns[f"s{i}_load"])))
+    _add_budget(block, instance)
+    _add_streams(block, instance, links)
+    _add_pools(block, instance, links)
+    model = block.finish()
+    low, high = model.low.copy(), model.high.copy()
+    for name, value in _held(instance, schedule):
+        low[model.columns[name]] = high[model.columns[name]] = value
+    return replace(model, cost=model.cost + instance.carbon_price_usd_per_t * model.emission, low=low, high=high)
+
+
+def _add_budget(block: Block, instance: Instance) -> None:
+    """(C3) over all columns so far."""
+    if np.isinf(instance.carbon_budget_t):
+        return
+    price = instance.carbon_excess_usd_per_t
+    tonnes = np.concatenate(block.emission)
+    emitting = np.flatnonzero(tonnes)
+    most = float(np.maximum(tonnes * np.concatenate(block.high), 0.0).sum()) + max(-instance.carbon_budget_t, 0.0)
+    priced = np.isfinite(price)
+    excess = block.add_columns("excess", 1, 0.0, most if priced else 0.0, price if priced else 0.0)
+    row = block.add_rows(-np.inf, instance.carbon_budget_t, (-1.0, excess))
+    block.add_entries(np.repeat(row, len(emitting)), emitting, tonnes[emitting])
+
+
+def _add_streams(block: Block, instance: Instance, links: list[Array]) -> None:
+    """(C1): demand is routed over the arcs or stays unserved."""
+    n, dt, arcs, streams = instance.n_periods, instance.period_h, instance.arcs, instance.streams
+    demand, rows = instance.demand_gpu, []
+    for d, penalty in enumerate(streams.unserved_penalty):
+        unserved = block.add_columns(f"unserved{d}", n, 0.0, demand[d], dt * penalty)
+        rows.append(block.add_rows(demand[d], demand[d], (1.0, unserved)))
+    for a, (d, i) in enumerate(zip(arcs.stream, arcs.site, strict=True)):
+        routed = block.add_columns(f"routed{a}", n, 0.0, demand[d], dt * (arcs.cost[a] - streams.revenue[d]))
+        block.add_entries(rows[d], routed, 1.0)
+        block.add_entries(links[i], routed, 1.0)
+
+
+def _add_pools(block: Block, instance: Instance, links: list[Array]) -> None:
+    """(C4): a pool's work is done within its window, or falls short where it may."""
+    n, dt, pools = instance.n_periods, instance.period_h, instance.pools
+    period, rows = np.arange(n), []
+    for p, (work, penalty) in enumerate(zip(pools.work_gpu_h, pools.shortfall_penalty, strict=True)):
+        soft = np.isfinite(penalty)
+        short = block.add_columns(f"short{p}", 1, 0.0, work if soft else 0.0, penalty if soft else 0.0)
+        rows.append(block.add_rows(work, work, (1.0, short)))
+    for k, (p, i) in enumerate(zip(instance.pool_arcs.pool, instance.pool_arcs.site, strict=True)):
+        inside = (period >= pools.start[p]) & (period < pools.end[p])
+        load = block.add_columns(f"pool{k}", n, 0.0, np.where(inside, instance.pool_arcs.rate_gpu[k], 0.0))
+        block.add_entries(np.repeat(rows[p], n), load, dt)
+        block.add_entries(links[i], load, 1.0)
+
+
+def _held(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
+    """Names of the integer variables, and where the schedule has them."""
+    sites = instance.sites
+    for g, i in enumerate(instance.generators.site):
+        yield f"s{i}_g{g}_on", schedule.generator_on[g].astype(float)
+    load = load_gpu(instance, schedule)
+    for i in np.flatnonzero(sites.exact_power_curve):
+        power = sites.power_slope_mw_per_gpu[i][:, None] * load[i] + sites.power_intercept_mw[i][:, None]
+        for m, chosen in enumerate(np.arange(len(power))[:, None] == power.argmax(axis=0)):
+            yield f"s{i}_segment{m}", chosen.astype(float)
+
+
+def _keeping_bans(model: Model) -> Array | None:
+    """The optimum in which no two banned variables are positive: where they are, the smaller is closed."""
+    solver = to_highs(model)
+    _, first, second = model.bans.T
+    while True:
+        solver.run()
+        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            return None
+        x = np.clip(np.array(solver.getSolution().col_value), model.low, model.high)
+        broken = np.minimum(x[first], x[second]) > SIMULTANEOUS_MW
+        if not broken.any():
+            return x
+        smaller = np.where(x[first] < x[second], first, second)[broken].astype(np.int32)
+        solver.changeColsBounds(len(smaller), smaller, np.zeros(len(smaller)), np.zeros(len(smaller)))
+
+
+def _schedule(task: PolishTask, model: Model, x: Array) -> Schedule:
+    """The point as a schedule; buying and selling at once, where it costs nothing, cancels."""
+    instance, now = task.instance, task.schedule
+    n = instance.n_periods
+    values = {name: x[columns] for name, columns in model.columns.items()}
+
+    def rows(count: int, name: str) -> Array:
+        return np.array([values.get(name.format(k), np.zeros(n)) for k in range(count)]).reshape(count, n)
+
+    def at_sites(name: str) -> Array:
+        return rows(instance.n_sites, "s{}_" + name)
+
+    bought, sold = at_sites("import"), at_sites("export")
+    both = np.minimum(bought, sold)
+    places = enumerate(instance.generators.site)
+    output = [values[f"s{i}_g{g}_output"] for g, i in places]
+    return replace(
+        now,
+        routed_gpu=rows(len(instance.arcs.site), "routed{}"),
+        unserved_gpu=rows(instance.n_streams, "unserved{}"),
+        pool_gpu=rows(len(instance.pool_arcs.site), "pool{}"),
+        pool_shortfall_gpu_h=np.array([values[f"short{p}"][0] for p in range(instance.n_pools)]),
+        it_power_mw=at_sites("it_power"),
+        import_mw=bought - both,
+        export_mw=sold - both,
+        renewable_mw=at_sites("renewable"),
+        charge_mw=at_sites("charge"),
+        discharge_mw=at_sites("discharge"),
+        stored_mwh=np.column_stack([now.stored_mwh[:, 0], at_sites("stored")]),
+        generation_mw=np.array(output).reshape(now.generation_mw.shape),
+    )
