@@ -7,7 +7,8 @@ improvement of the whole schedule (at the carbon price). What the batteries make
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import highspy
@@ -51,6 +52,7 @@ class ClusterTask:
     arc_site, arc_stream (a,) : position of site and stream; arc_cost (a,) USD per GPU and period.
     demand (d, T) : work of the streams now inside or unserved, GPU; unserved (d,), leave_price (d, T) USD per GPU
     and period; leave_room (d, T) GPU. runs_kept : runs of a job that enter the MILP for their reduced cost.
+    until : when to end, seconds of the epoch (ranks share no other clock).
     """
 
     sites: Sites
@@ -70,6 +72,11 @@ class ClusterTask:
     leave_room: Array
     runs_kept: int
     effort: Effort
+    until: float
+
+    def allowed(self) -> Effort:
+        """The effort that the time left allows."""
+        return replace(self.effort, seconds=min(self.effort.seconds, max(self.until - time.time(), 0.1)))
 
 
 @dataclass(frozen=True)
@@ -219,7 +226,7 @@ def improve_cluster(task: ClusterTask) -> Move:
     here = np.array([c.here for c in task.choices], dtype=int)
     gain = 0.0
     if point is not None and task.choices:
-        found = _best(_shortlist(model, runs, task), point, task.effort)
+        found = _best(_shortlist(model, runs, task), point, task.allowed())
         if found is not None and found[0] < value:
             gain = value - found[0]
             here = np.array([int(np.argmax(found[1][y])) for y in runs], dtype=int)

@@ -6,6 +6,7 @@ where they are and a few iterations re-price; the true cost decides what is kept
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -77,11 +78,14 @@ class Search:
     rounds: int = 0
 
     def effort(self, options: Improvement) -> Improvement:
-        """Larger clusters, more runs of a job and more nodes with every level."""
-        growth = options.growth**self.level
+        """Larger clusters, more runs of a job and more nodes with every level; a small fleet is one cluster at once."""
+        n_sites = len(self.neighbours.tried)
+        whole = n_sites <= options.whole_sites
+        growth = options.growth ** (self.level + (2 if whole else 0))
         return replace(
             options,
-            cluster_sites=round(options.cluster_sites * growth),
+            cluster_sites=n_sites if whole else round(options.cluster_sites * growth),
+            rounds_per_finish=1 if whole else options.rounds_per_finish,
             runs_kept=round(options.runs_kept * growth),
             cluster_nodes=round(options.cluster_nodes * growth**2),
             rel_gap=options.rel_gap / growth,
@@ -118,6 +122,7 @@ def neighbourhood(
     spread: Spread,
     claim: Claim,
     options: Improvement,
+    until: float = np.inf,
 ) -> ClusterTask:
     """The task of one cluster at the present fixing and placed work: (S, T) GPU in all and in pools, which stay.
 
@@ -144,6 +149,7 @@ def neighbourhood(
         fixed_load=pooled[members],
         runs_kept=options.runs_kept,
         effort=Effort(options.rel_gap, options.cluster_nodes),
+        until=until,
         **_inference_around(loop.coupling, spread.load_ask, work, inside, position, claim),
     )
 
@@ -233,8 +239,9 @@ def improve_round(
     spread = Spread.of(loop.centre, free)
     load, pooled = work.load(loop.coupling), np.zeros_like(loop.coupling.capacity)
     kernels.arc_load(pooled, loop.coupling.pools.site, work.pooled)
+    end = time.time() + until - crew.team.clock()
     tasks = [
-        neighbourhood(instance, loop, work, load, pooled, members, spread, claim, options)
+        neighbourhood(instance, loop, work, load, pooled, members, spread, claim, options, end)
         for members, claim in zip(chosen, claims(loop.coupling, chosen, rng), strict=True)
     ]
     tasks.sort(key=lambda task: -sum(len(choice.run) for choice in task.choices))  # the longest first

@@ -168,11 +168,12 @@ class Improvement(Group):
     runs_kept: int = option(3, "runs of a job in a cluster's MILP besides those its relaxation uses", low=1)
     cluster_nodes: int = option(20, "nodes for a cluster's MILP", low=1)
     rel_gap: float = option(3e-3, "relative gap of a cluster's MILP", low=0, high=1)
+    whole_sites: int = option(12, "most sites of a fleet that is searched as one cluster", low=0)
     growth: float = option(1.4, "factor on sites, runs and (squared) nodes after finishes that brought little", low=1)
     iterations: int = option(6, "iterations that re-price after a round", low=0)
     rounds_per_finish: int = option(4, "most rounds between two finishes", low=1)
     plateau: float = option(1e-4, "relative gain below which a round or a finish brought little", low=0)
-    stale_finishes: int = option(4, "finishes that brought little before the search ends", low=1)
+    stale_finishes: int = option(6, "finishes that brought little before the search ends", low=1)
 
 
 @dataclass(frozen=True)

@@ -238,15 +238,13 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
         until = run.deadline - 1.3 * run.finish_seconds
         started = process_seconds()
         present = search.effort(options)
-        gained = improve_round(
-            run.instance, loop, crew, search.neighbours, present, search.rng, free, until
-        )
+        gained = improve_round(run.instance, loop, crew, search.neighbours, present, search.rng, free, until)
         for _ in range(options.iterations):
             run.record(loop.iterate(), loop)
         search.rounds += 1
         round_seconds = process_seconds() - started
         late = run.late(round_seconds + 1.3 * run.finish_seconds)
-        if late or search.rounds >= options.rounds_per_finish or gained <= options.plateau * abs(run.cost):
+        if late or search.rounds >= present.rounds_per_finish or gained <= options.plateau * abs(run.cost):
             search.rounds = 0
             before = run.cost
             settle(run, loop, crew, keep)

@@ -104,7 +104,8 @@ def test_listeners_and_keeper_hear_all() -> None:
     result = solve(generate("small", seed=9), Serial(), options(), listeners=[Listener()], keep=kept.append)
     assert result is not None and tuple(rows) == result.log
     costs = [r.incumbent for r in kept]
-    assert costs == sorted(costs, reverse=True) and len(set(costs)) == len(costs) and costs[-1] == result.incumbent
+    assert costs == sorted(costs, reverse=True) and costs[-1] == result.incumbent
+    assert len({(r.incumbent, r.bound) for r in kept}) == len(kept)
 
 
 # ---------------------------------------------------------------- options and limits
