@@ -16,7 +16,7 @@ from decomp.accounts import emissions_t, load_gpu
 from decomp.blocks import Block, Model, add_site
 from decomp.crew import Crew
 from decomp.instance import Array, Instance
-from decomp.restriction import Part, around, restrict
+from decomp.restriction import Part, around, merge_all, restrict
 from decomp.result import Schedule
 from decomp.site import SIMULTANEOUS_MW, to_highs
 
@@ -33,10 +33,8 @@ def polish_all(instance: Instance, schedule: Schedule, crew: Crew, group_sites: 
     """Polish disjoint groups of sites on all ranks; what work and tonnes are left over is shared out. Root only."""
     parts = [restrict(instance, schedule, sites) for sites in groups(instance, group_sites)]
     tasks = share_out(instance, schedule, parts)
-    for part, own in zip(parts, crew.farm(polish, tasks, what="polish"), strict=True):
-        if own is not None:
-            schedule = part.merge(schedule, own)
-    return complete(instance, schedule)
+    found = zip(parts, crew.farm(polish, tasks, what="polish"), strict=True)
+    return complete(instance, merge_all(schedule, [(part, own) for part, own in found if own is not None]))
 
 
 def groups(instance: Instance, size: int) -> list[Array]:

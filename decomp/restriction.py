@@ -8,6 +8,7 @@ is priced, what the others emit may leave a budget below zero.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,12 +35,18 @@ class Part:
 
     def merge(self, whole: Schedule, own: Schedule) -> Schedule:
         """A schedule of the whole with the part's own piece put in."""
-        values = {f.name: np.array(getattr(whole, f.name)) for f in whole.columns()}
-        sites = np.append(self.rows["site"], -1)
+        return merge_all(whole, [(self, own)])
+
+
+def merge_all(whole: Schedule, pieces: Iterable[tuple[Part, Schedule]]) -> Schedule:
+    """A schedule of the whole with the pieces of several parts put in."""
+    values = {f.name: np.array(getattr(whole, f.name)) for f in whole.columns()}
+    for part, own in pieces:
+        sites = np.append(part.rows["site"], -1)
         for f in own.columns():
             piece = sites[own.job_site] if f.name == "job_site" else getattr(own, f.name)
-            values[f.name][self.rows[f.metadata["dims"][0]]] = piece
-        return Schedule(**values)
+            values[f.name][part.rows[f.metadata["dims"][0]]] = piece
+    return Schedule(**values)
 
 
 def restrict(instance: Instance, schedule: Schedule, sites: Array) -> Part:
