@@ -272,7 +272,7 @@ def solve(
     for option in ("mip_rel_gap", "mip_abs_gap"):
         highs.setOptionValue(option, rel_gap)
     if time_limit is not None:
-        highs.setOptionValue("time_limit", float(time_limit))
+        highs.setOptionValue("time_limit", max(float(time_limit), 0.0))  # it takes a negative one for none
     if start is not None:
         point = highspy.HighsSolution()
         point.col_value = list(start_vector(form, start))

@@ -1,5 +1,6 @@
 """The extensive form against numbers worked out on paper, one test or more for every equation."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -498,3 +499,11 @@ def test_infeasible_is_not_taken_on_the_word_of_presolve() -> None:
     """An instance whose schedule the presolve of HiGHS 1.15 denies."""
     result = solve_extensive(generate("small", seed=11864), rel_gap=1e-3, time_limit=20.0)
     assert result.schedule is not None and result.status is Status.GAP_REACHED
+
+
+def test_no_time_left_is_no_time() -> None:
+    """HiGHS would take a negative limit for none at all."""
+    instance = generate("fleet", sites=6, periods=12, period_h=1.0, seed=1)
+    begun = time.perf_counter()
+    solve_extensive(instance, time_limit=-1.0, rel_gap=0.0)
+    assert time.perf_counter() - begun < 5.0

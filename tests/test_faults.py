@@ -66,7 +66,8 @@ def ill_site(illness: str, first: int = 5) -> Iterator[None]:
 
 
 def solved(beside: Path, **values: Any) -> Result:
-    options = Options.from_dict({"bundle": {"max_iterations": 15}, "improvement": {"stale_finishes": 1}, **values})
+    few = {"method": "lagrangian", "bundle": {"max_iterations": 15}, "improvement": {"stale_finishes": 1}}
+    options = Options.from_dict(few | values)
     result = solve(generate("small", seed=4), Serial(), options, beside=beside)
     assert result is not None
     return result

@@ -148,7 +148,8 @@ def test_any_option_gives_a_right_result(group: str, key: str, value: Any) -> No
 def test_time_limit_ends_the_improvement() -> None:
     instance = generate("fleet", sites=8, periods=24, period_h=1.0)
     begun = process_seconds()
-    result = solved(instance, rel_gap=0.0, time_limit_seconds=begun + 8.0, improvement=dict(stale_finishes=1000))
+    endless = dict(method="lagrangian", rel_gap=0.0, improvement=dict(stale_finishes=1000))
+    result = solved(instance, time_limit_seconds=begun + 8.0, **endless)
     assert result.status is Status.LIMIT and process_seconds() - begun < 20.0
     assert [str(f) for f in check(instance, result).findings] == []
 
