@@ -6,7 +6,7 @@ schedule at its word; whether the schedule is feasible is the certificate's busi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -99,6 +99,18 @@ def starts(instance: Instance, schedule: Schedule) -> Array:
     before = np.column_stack([instance.generators.initial_mw > 0, on[:, :-1]])
     first: Array = on & ~before
     return first
+
+
+def complete(instance: Instance, schedule: Schedule) -> Schedule:
+    """The schedule with what is left of demand unserved, and what is left of the pools' work short."""
+    served, done = np.zeros_like(instance.demand_gpu), np.zeros(instance.n_pools)
+    np.add.at(served, instance.arcs.stream, schedule.routed_gpu)
+    np.add.at(done, instance.pool_arcs.pool, instance.period_h * schedule.pool_gpu.sum(axis=1))
+    return replace(
+        schedule,
+        unserved_gpu=np.maximum(instance.demand_gpu - served, 0.0),
+        pool_shortfall_gpu_h=np.maximum(instance.pools.work_gpu_h - done, 0.0),
+    )
 
 
 def emissions_t(instance: Instance, schedule: Schedule) -> Array:

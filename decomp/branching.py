@@ -255,13 +255,12 @@ class Search:
 
     def _work(self, i: int, price: Array, carbon_price: float) -> SiteWork:
         """A site that is paid for its load: one kind of fluid work, as much as it has room for."""
-        instance, none = self.run.instance, np.zeros(0, dtype=int)
-        own = np.flatnonzero(instance.generators.site == i)
+        rows, none = SiteRows.of(self.run.instance, i), np.zeros(0, dtype=int)
         return SiteWork(
-            sites=instance.sites.take(np.array([i])),
-            generators=replace(instance.generators.take(own), site=np.zeros(len(own), dtype=int)),
-            period_h=instance.period_h,
-            carbon_price=instance.carbon_price_usd_per_t + carbon_price,
+            sites=rows.sites,
+            generators=rows.generators,
+            period_h=rows.period_h,
+            carbon_price=rows.carbon_price + carbon_price,
             fluid_most=self.c.capacity[i : i + 1],
             fluid_cost=-price[i : i + 1],
             job=none,

@@ -19,11 +19,9 @@ def close(run: Run, loop: LagrangianLoop, keep: Keep) -> None:
         return
     from decomp.extensive import solve_extensive  # pyomo takes seconds to import
 
-    if run.must_stop():
-        return
     run.phase = "whole"
     start = None if run.incumbent is None else run.incumbent.schedule
-    seconds = max(min(options.seconds, run.seconds_left()), 0.0)
+    seconds = min(options.seconds, run.seconds_left())
     loop.crew.wait()
     answer = solve_extensive(
         instance, time_limit=seconds, rel_gap=run.options.rel_gap, start=start, stop=lambda: run.team.signalled

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 import highspy
 import numpy as np
 
-from decomp.accounts import emissions_t, load_gpu
+from decomp.accounts import complete, emissions_t, load_gpu
 from decomp.blocks import Block, Model, add_site
 from decomp.crew import Crew
 from decomp.instance import Array, Instance
 from decomp.restriction import Part, around, merge_all, restrict
 from decomp.result import Schedule
-from decomp.site import SIMULTANEOUS_MW, to_highs
+from decomp.site import SIMULTANEOUS_MW, add_allowance, to_highs
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,18 +69,6 @@ def share_out(instance: Instance, schedule: Schedule, parts: list[Part]) -> list
     return tasks
 
 
-def complete(instance: Instance, schedule: Schedule) -> Schedule:
-    """What is left of demand and work is unserved and short."""
-    served, done = np.zeros_like(instance.demand_gpu), np.zeros(instance.n_pools)
-    np.add.at(served, instance.arcs.stream, schedule.routed_gpu)
-    np.add.at(done, instance.pool_arcs.pool, instance.period_h * schedule.pool_gpu.sum(axis=1))
-    return replace(
-        schedule,
-        unserved_gpu=np.maximum(instance.demand_gpu - served, 0.0),
-        pool_shortfall_gpu_h=np.maximum(instance.pools.work_gpu_h - done, 0.0),
-    )
-
-
 def polish(task: PolishTask) -> Schedule | None:
     """The cheapest schedule with the same jobs and commitments; None if the solver finds none."""
     model = build(task)
@@ -96,7 +84,8 @@ def build(task: PolishTask) -> Model:
     for i in range(instance.n_sites):
         add_site(block, instance.sites, instance.generators, i, instance.period_h, f"s{i}_")
         links.append(block.add_rows(-jobs[i], -jobs[i], (-1.0, block.columns[f"s{i}_load"])))
-    _add_budget(block, instance)
+    if np.isfinite(instance.carbon_budget_t):
+        add_allowance(block, instance.carbon_budget_t, instance.carbon_excess_usd_per_t)
     _add_streams(block, instance, links)
     _add_pools(block, instance, links)
     model = block.finish()
@@ -104,20 +93,6 @@ def build(task: PolishTask) -> Model:
     for name, value in _held(instance, schedule):
         low[model.columns[name]] = high[model.columns[name]] = value
     return replace(model, cost=model.cost + instance.carbon_price_usd_per_t * model.emission, low=low, high=high)
-
-
-def _add_budget(block: Block, instance: Instance) -> None:
-    """(C3) over all columns so far."""
-    if np.isinf(instance.carbon_budget_t):
-        return
-    price = instance.carbon_excess_usd_per_t
-    tonnes = np.concatenate(block.emission)
-    emitting = np.flatnonzero(tonnes)
-    most = float(np.maximum(tonnes * np.concatenate(block.high), 0.0).sum()) + max(-instance.carbon_budget_t, 0.0)
-    priced = np.isfinite(price)
-    excess = block.add_columns("excess", 1, 0.0, most if priced else 0.0, price if priced else 0.0)
-    row = block.add_rows(-np.inf, instance.carbon_budget_t, (-1.0, excess))
-    block.add_entries(np.repeat(row, len(emitting)), emitting, tonnes[emitting])
 
 
 def _add_streams(block: Block, instance: Instance, links: list[Array]) -> None:

@@ -15,7 +15,7 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_matrix, vstack
 
 from decomp import kernels, placing
-from decomp.accounts import account, emissions_t
+from decomp.accounts import account, complete, emissions_t
 from decomp.coupling import FREE, REJECTED, Coupling
 from decomp.crew import Crew, Dispatch
 from decomp.instance import Array, Instance
@@ -266,12 +266,6 @@ def assemble(instance: Instance, loop: LagrangianLoop, work: Work, plans: Sequen
     A site without a plan keeps its work and has zeros for its dispatch: the caller's to replace.
     """
     c, n = loop.coupling, instance.n_periods
-    routed = _drop(c, work, plans)
-    served = np.zeros_like(c.streams.demand)
-    np.add.at(served, instance.arcs.stream[c.arc_order], routed)
-    pooled = work.pooled
-    done = np.zeros(instance.n_pools)
-    np.add.at(done, instance.pool_arcs.pool[c.pool_arc_order], c.period_h * pooled.sum(axis=1))
     run = work.fixing.run
     site = np.where(run >= 0, np.append(c.jobs.site, -1)[run], -1)
 
@@ -280,13 +274,13 @@ def assemble(instance: Instance, loop: LagrangianLoop, work: Work, plans: Sequen
 
     start_mwh = np.where(instance.sites.battery_mwh > 0, instance.sites.battery_initial_mwh, 0.0)
     generation, on = _generators(instance, plans)
-    return Schedule(
-        routed_gpu=_unsort(routed, c.arc_order),
-        unserved_gpu=np.maximum(c.streams.demand - served, 0.0),
+    schedule = Schedule(
+        routed_gpu=_unsort(_drop(c, work, plans), c.arc_order),
+        unserved_gpu=instance.demand_gpu,
         job_site=site,
         job_start=np.where(run >= 0, work.fixing.start, -1),
-        pool_gpu=_unsort(pooled, c.pool_arc_order),
-        pool_shortfall_gpu_h=np.maximum(instance.pools.work_gpu_h - done, 0.0),
+        pool_gpu=_unsort(work.pooled, c.pool_arc_order),
+        pool_shortfall_gpu_h=instance.pools.work_gpu_h,
         it_power_mw=stack("it_power"),
         import_mw=stack("import"),
         export_mw=stack("export"),
@@ -297,6 +291,7 @@ def assemble(instance: Instance, loop: LagrangianLoop, work: Work, plans: Sequen
         generation_mw=generation,
         generator_on=on,
     )
+    return complete(instance, schedule)
 
 
 def _drop(c: Coupling, work: Work, plans: Sequence[Plan | None]) -> Array:

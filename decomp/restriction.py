@@ -29,9 +29,8 @@ class Part:
     def own(self, whole: Schedule) -> Schedule:
         """The part's own piece of a schedule of the whole."""
         values = {f.name: getattr(whole, f.name)[self.rows[f.metadata["dims"][0]]] for f in whole.columns()}
-        number = np.full(int(max(whole.job_site.max(initial=0), self.rows["site"].max())) + 2, -1)
-        number[self.rows["site"]] = np.arange(len(self.rows["site"]))
-        return Schedule(**values | {"job_site": number[values["job_site"]]})
+        site = values["job_site"]
+        return Schedule(**values | {"job_site": np.where(site >= 0, np.searchsorted(self.rows["site"], site), -1)})
 
     def merge(self, whole: Schedule, own: Schedule) -> Schedule:
         """A schedule of the whole with the part's own piece put in."""

@@ -155,7 +155,7 @@ class SiteRows:
         block = Block()
         add_site(block, self.sites, self.generators, self.i, self.period_h)
         if allowance is not None:
-            _add_allowance(block, allowance, carbon_price)
+            add_allowance(block, allowance, carbon_price)
             carbon_price = 0.0
         model = block.finish()
         columns = model.columns
@@ -261,12 +261,13 @@ class SiteOracle(SiteRows):
         return None
 
 
-def _add_allowance(block: Block, allowance: float, price: float) -> None:
-    """Emissions beyond the allowance are possible at a price, so that every load keeps an answer."""
-    tonnes = np.concatenate(block.emission)
+def add_allowance(block: Block, allowance: float, price: float) -> None:
+    """The emissions of the columns so far keep an allowance (t), or pay a price (USD/t) beyond it, inf: never."""
+    tonnes, priced = np.concatenate(block.emission), np.isfinite(price)
     emitting = np.flatnonzero(tonnes)
     most = float(np.maximum(tonnes * np.concatenate(block.high), 0.0).sum())
-    excess = block.add_columns("excess", 1, 0.0, max(most - allowance, 0.0), price)
+    beyond = max(most - allowance, 0.0) if priced else 0.0
+    excess = block.add_columns("excess", 1, 0.0, beyond, price if priced else 0.0)
     row = block.add_rows(-np.inf, allowance, (-1.0, excess))
     block.add_entries(np.repeat(row, len(emitting)), emitting, tonnes[emitting])
 
