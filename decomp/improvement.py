@@ -79,17 +79,19 @@ class Search:
 
     def effort(self, options: Improvement) -> Improvement:
         """Larger clusters, more runs of a job and more nodes with every level; a small fleet is one cluster at once."""
-        n_sites = len(self.neighbours.tried)
-        whole = n_sites <= options.whole_sites
-        growth = options.growth ** (self.level + (2 if whole else 0))
-        return replace(
+        n_sites, growth = len(self.neighbours.tried), options.growth**self.level
+        grown = replace(
             options,
-            cluster_sites=n_sites if whole else round(options.cluster_sites * growth),
-            rounds_per_finish=1 if whole else options.rounds_per_finish,
+            cluster_sites=round(options.cluster_sites * growth),
             runs_kept=round(options.runs_kept * growth),
             cluster_nodes=round(options.cluster_nodes * growth**2),
             rel_gap=options.rel_gap / growth,
+            windows=max(round(options.windows / growth), 1),
         )
+        if n_sites > options.whole_sites:
+            return grown
+        fleet = replace(grown, cluster_sites=n_sites, rounds_per_finish=1)
+        return replace(fleet, runs_kept=2 * grown.runs_kept, rel_gap=grown.rel_gap / 4)
 
 
 def clusters(neighbours: Neighbours, loss: Array, size: int, rng: np.random.Generator) -> list[Array]:
@@ -150,6 +152,8 @@ def neighbourhood(
         runs_kept=options.runs_kept,
         effort=Effort(options.rel_gap, options.cluster_nodes),
         until=until,
+        windows=1,
+        seed=0,
         **_inference_around(loop.coupling, spread.load_ask, work, inside, position, claim),
     )
 
@@ -245,8 +249,13 @@ def improve_round(
         for members, claim in zip(chosen, claims(loop.coupling, chosen, rng), strict=True)
     ]
     tasks.sort(key=lambda task: -sum(len(choice.run) for choice in task.choices))  # the longest first
+    if len(tasks) == 1:  # the whole fleet: what is for several ranks to do are several tries
+        seeds = rng.integers(2**31, size=options.attempts)
+        tasks = [replace(tasks[0], windows=options.windows + k, seed=int(seed)) for k, seed in enumerate(seeds)]
     answers = crew.farm(improve_cluster, tasks, until, "cluster moves")
     moves = [m for m in answers if m is not None and m.gain > 0.0]
+    if len(chosen) == 1:
+        moves = sorted(moves, key=lambda m: -m.gain)[:1]
     accept(loop, moves)
     return float(sum(m.gain for m in moves))
 
