@@ -76,6 +76,11 @@ class Crew:
     read : returns the rows of given sites; each rank reads its own only.
     n_sites, n_periods, period_h, carbon_price : of the fleet.
     beside : files on sites that fail are named after this one; see `FaultBook`.
+
+    Attributes
+    ----------
+    end : when the time is over, seconds by the root's clock.
+    until : when to begin no more dispatches; as long as there is no schedule to keep, that is never.
     """
 
     def __init__(
@@ -97,7 +102,7 @@ class Crew:
             self.oracles = {
                 int(i): SiteOracle(sites, generators, k, period_h, carbon_price) for k, i in enumerate(self.own)
             }
-        self.stops = Stops()
+        self.stops, self.end, self.until = Stops(), np.inf, np.inf
         self.recourses: dict[int, Recourse] = {}
         self.plan_seconds = np.zeros(n_sites)  # of each site's last dispatch
 
@@ -226,10 +231,10 @@ class Crew:
 
         Raises
         ------
-        Interrupted : a stop signal came in between.
+        Interrupted : a stop signal came in between, or the time is over.
         """
         order = np.argsort([-self.plan_seconds[r.site] for r in requests], kind="stable")
-        answers = self.answers(plan_of, [requests[k] for k in order], what="dispatch")
+        answers = self.answers(plan_of, [requests[k] for k in order], self.until, "dispatch")
         plans: list[Plan | None] = [None] * len(requests)
         for k, answer in zip(order, answers, strict=True):
             if answer.error == NOT_STARTED:

@@ -33,7 +33,7 @@ def polish_all(instance: Instance, schedule: Schedule, crew: Crew, group_sites: 
     """Polish disjoint groups of sites on all ranks; what work and tonnes are left over is shared out. Root only."""
     parts = [restrict(instance, schedule, sites) for sites in groups(instance, group_sites)]
     tasks = share_out(instance, schedule, parts)
-    found = zip(parts, crew.farm(polish, tasks, what="polish"), strict=True)
+    found = zip(parts, crew.farm(polish, tasks, crew.until, "polish"), strict=True)
     return complete(instance, merge_all(schedule, [(part, own) for part, own in found if own is not None]))
 
 

@@ -187,9 +187,10 @@ def repair(instance: Instance, crew: Crew, schedule: Schedule, wrong: Array, opt
     crew.wait()
     while True:
         part = restrict(instance, schedule, sites)
+        left = max(crew.end - crew.team.clock(), 1.0)
         answer = solve_extensive(
             part.instance,
-            time_limit=options.repair_seconds,
+            time_limit=min(options.repair_seconds, left),
             rel_gap=options.repair_gap,
             stop=lambda: crew.team.signalled,
         )
@@ -197,6 +198,8 @@ def repair(instance: Instance, crew: Crew, schedule: Schedule, wrong: Array, opt
             raise Interrupted
         if answer.schedule is not None:
             return part.merge(schedule, answer.schedule)
+        if crew.stops.ask(lambda: crew.team.clock() > crew.end):
+            raise Interrupted
         if len(sites) == instance.n_sites:
             return None
         sites = around(instance, sites, 2 * len(sites) + 1)

@@ -87,7 +87,7 @@ def solve(
         return None
     assert instance is not None
     run, keep = Run(instance, team, options, listeners, since, stops), keep or (lambda result: None)
-    crew.stops = run.stops
+    crew.stops, crew.end = run.stops, since + options.time_limit_seconds
     saver = Saver(run, *checkpoint) if checkpoint else None
     run.listeners += [saver] if saver else []
     try:
@@ -200,6 +200,7 @@ def raise_bound(run: Run, loop: LagrangianLoop, crew: Crew, hopeful: bool = True
 def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> bool:
     """With all jobs fixed: settle the routing, by prices or by Benders, then the integral finish. True if cheaper."""
     started, phase = process_seconds(), run.phase
+    crew.until = np.inf if run.incumbent is None else crew.end
     if run.options.method == "benders":
         run.phase = "benders"
         found = benders_finish(run.instance, loop, crew, run.options, lambda step: run.record(step, loop))

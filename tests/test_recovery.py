@@ -19,6 +19,7 @@ from decomp.lagrangian import LagrangianLoop, Step
 from decomp.options import Bundle, Recovery
 from decomp.recovery import Incumbent, dive, finish, fixed_load, place_work
 from decomp.result import Result, Status
+from decomp.serial import Interrupted
 from decomp.site import Effort, SiteRows
 from test_lagrangian import loop_of
 
@@ -45,6 +46,16 @@ def found(instance: Instance, loop: LagrangianLoop) -> Incumbent:
     incumbent = finish(instance, loop, loop.crew, OPTIONS)
     assert incumbent is not None
     return incumbent
+
+
+def test_a_finish_whose_time_is_over_begins_no_dispatch() -> None:
+    instance, loop = dived(0)
+    loop.crew.until = -1.0
+    try:
+        with pytest.raises(Interrupted):
+            finish(instance, loop, loop.crew, OPTIONS)
+    finally:
+        loop.crew.until = np.inf
 
 
 def objections(instance: Instance, incumbent: Incumbent) -> list[str]:
