@@ -25,6 +25,7 @@ from decomp.improvement import Neighbours, Search, improve_round
 from decomp.infeasible import Infeasible, refuse
 from decomp.instance import Array, Generators, Instance, Sites
 from decomp.lagrangian import LagrangianLoop, Start, first_prices
+from decomp.master import Fixing
 from decomp.options import Options
 from decomp.polish import polish_all
 from decomp.progress import process_seconds
@@ -38,6 +39,7 @@ from decomp.timesheet import OTHER
 from decomp.workbound import dual_of_work, milp_bound
 
 STEPS_TO_A_SCHEDULE = 40  # iterations of a dive and what follows, for which the bound leaves time
+MORE_ITERATIONS = 60  # of the bound before the sites' MILPs
 SHARE = 0.1  # of the gap asked for, which the site MILPs may leave
 RUNAWAY = 1e4  # USD/t; a carbon price beyond it asks whether the budget can be kept at all
 
@@ -258,6 +260,21 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
                 return
 
 
+def sharpen(run: Run, loop: LagrangianLoop) -> None:
+    """Raise the bound further with all jobs free: since it was left, the sites have told more."""
+    assert run.proof is not None
+    fixing, loop.centre = loop.master.fixing, run.proof
+    loop.refix(Fixing(*loop.coupling.free_jobs()))
+    enough = 0.5 * run.seconds_left() if np.isfinite(run.options.time_limit_seconds) else 0.0
+    for _ in range(MORE_ITERATIONS):
+        step = loop.iterate()
+        run.prove(loop.centre)
+        run.record(step, loop)
+        if run.late(enough) or run.must_stop() or step.converged(1e-6):
+            break
+    loop.refix(fixing)
+
+
 def bound_integers(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
     """Raise the bound by the sites' MILPs at the best prices; the log says what it proves, never less than before.
 
@@ -265,6 +282,9 @@ def bound_integers(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> No
     """
     run.phase, run.deadline = "milp bound", run.since + run.options.time_limit_seconds
     if run.proof is None or run.must_stop():
+        return
+    sharpen(run, loop)
+    if run.must_stop():
         return
     left = run.seconds_left() - 1.3 * run.finish_seconds * bool((loop.coupling.homes[1] >= 0).any())
     spare = SHARE * run.options.rel_gap * abs(run.bound)

@@ -18,7 +18,7 @@ from decomp.progress import process_seconds
 from decomp.recovery import Incumbent
 from decomp.result import Iteration, Result, Status
 from decomp.run import Run
-from decomp.solve import solve
+from decomp.solve import MORE_ITERATIONS, solve
 from decomp.team import Serial
 from hand_case import hand_instance
 from tiny import tiny
@@ -81,6 +81,15 @@ def test_log_tells_the_run() -> None:
     clocks = [line.wall_seconds for line in log]
     assert bounds == sorted(bounds) and costs == sorted(costs, reverse=True) and clocks == sorted(clocks)
     assert (bounds[-1], costs[-1]) == (result.bound, result.incumbent)
+
+
+def test_the_bound_goes_on_after_the_search() -> None:
+    instance = generate("fleet", sites=6, periods=24, period_h=1.0, jobs=12, seed=5)
+    result = solved(instance, method="lagrangian", rel_gap=1e-3)
+    before = max(line.bound for line in result.log if line.phase == "bound")
+    again = [line for line in result.log if line.phase == "milp bound" and line.model is not None]
+    assert 0 < len(again) <= MORE_ITERATIONS
+    assert again[-1].bound > before
 
 
 def test_same_seed_same_log() -> None:
