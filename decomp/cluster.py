@@ -80,11 +80,6 @@ class ClusterTask:
     windows: int
     seed: int
 
-    def allowed(self) -> Effort:
-        """The effort for one window that the time left allows."""
-        seconds = min(self.effort.seconds, max(self.until - time.time(), 0.1))
-        return replace(self.effort, rel_gap=self.effort.rel_gap / self.windows, seconds=seconds)
-
 
 @dataclass(frozen=True)
 class Move:
@@ -250,11 +245,12 @@ def _take_turns(
     """
     rng, n_jobs = np.random.default_rng(task.seed), len(runs)
     windows = min(task.windows, n_jobs)
+    effort = replace(task.effort, rel_gap=task.effort.rel_gap / task.windows)
     while True:
         before, stays = value, np.array([share[y[h]] for y, h in zip(runs, here, strict=True)])
         order = np.argsort(stays + NOISE * rng.uniform(size=n_jobs), kind="stable")
         for free in np.array_split(order, windows):
-            found = _best(_held(model, runs, here, free), point, task.allowed())
+            found = _best(_held(model, runs, here, free), point, effort.until(task.until))
             if found is not None and found[0] < value:
                 value, point = found
                 here = np.array([int(np.argmax(point[y])) for y in runs], dtype=int)
@@ -268,11 +264,9 @@ def _held(model: Model, runs: list[Array], here: Array, free: Array) -> Model:
     """The model with all jobs held where they are, but the free ones."""
     low, high = model.low.copy(), model.high.copy()
     for j in np.setdiff1d(np.arange(len(runs)), free):
-        high[runs[j]] = 0.0
-        low[runs[j][here[j]]] = 1.0
-    present = [y[h] for y, h in zip(runs, here, strict=True)]
-    high[present] = 1.0
-    return Model(**{**model.__dict__, "low": low, "high": high})
+        low[runs[j]] = high[runs[j]] = 0.0
+        low[runs[j][here[j]]] = high[runs[j][here[j]]] = 1.0
+    return replace(model, low=low, high=high)
 
 
 def _shortlist(model: Model, runs: list[Array], task: ClusterTask) -> tuple[Model, Array]:
@@ -311,11 +305,8 @@ def _best(model: Model, start: Array, effort: Effort) -> tuple[float, Array] | N
 
 def _stay(model: Model, runs: list[Array], task: ClusterTask) -> tuple[float, Array | None]:
     """Value and point of the model with every job where it is (None where that is infeasible)."""
-    low, high = model.low.copy(), model.high.copy()
-    for y, choice in zip(runs, task.choices, strict=True):
-        low[y] = high[y] = 0.0
-        low[y[choice.here]] = high[y[choice.here]] = 1.0
-    solver = to_highs(Model(**{**model.__dict__, "low": low, "high": high}))
+    here = np.array([choice.here for choice in task.choices], dtype=int)
+    solver = to_highs(_held(model, runs, here, here[:0]))
     solver.run()
     if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         return np.inf, None

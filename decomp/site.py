@@ -66,6 +66,10 @@ class Effort:
     seconds: float = 60.0
     abs_gap: float = 1e-6
 
+    def until(self, end: float) -> Effort:
+        """The effort that is left until `end`, seconds of the epoch."""
+        return replace(self, seconds=max(min(self.seconds, end - time.time()), 0.1))
+
     def apply(self, solver: highspy.Highs) -> None:
         solver.setOptionValue("mip_rel_gap", self.rel_gap)
         solver.setOptionValue("mip_abs_gap", self.abs_gap)

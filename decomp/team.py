@@ -44,7 +44,7 @@ class MPI(Team):
 
     Parameters
     ----------
-    comm : communicator of mpi4py, used for nothing else meanwhile; only drivers pass COMM_WORLD.
+    comm : communicator of mpi4py, used for nothing else meanwhile; only drivers pass that of all ranks.
     patience : seconds that the root waits for a rank before it ends the run. It must exceed the
         longest work between two calls and the longest task.
     """

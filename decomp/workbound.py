@@ -233,8 +233,7 @@ def solve_milp(task: MilpTask) -> tuple[float, bool, Array | None]:
     """
     model = build(task.work)
     solver = to_highs(model, integer=model.integer)
-    seconds = min(task.effort.seconds, task.until - time.time())
-    replace(task.effort, seconds=max(seconds, 0.1)).apply(solver)
+    task.effort.until(task.until).apply(solver)
     status = solver.run()
     info, taken = solver.getInfo(), None
     late = solver.getModelStatus() == highspy.HighsModelStatus.kTimeLimit
