@@ -29,6 +29,7 @@ from decomp.serial import Interrupted
 from decomp.settlement import settle_carbon
 from decomp.site import Effort, Plan, SiteRows
 
+FEW_SITES = 8  # of a repair that is tried before anything is proved about the whole fleet
 NEAR = 0.01  # share of what its load costs, that a job decided before may lose against its best run
 
 Heard = Callable[[Step], bool]  # told of every iteration; answers whether the time for more of them is over
@@ -152,7 +153,7 @@ def finish(
 
     Where that fails, because a site cannot power what it was given, work that must be done found no room, or
     the budget cannot be kept, some sites are planned anew as one small model. None if that does not help either.
-    `doubtful` is called before that is tried: there may be no schedule at all.
+    `doubtful` is called when that takes more than a few sites: there may be no schedule at all.
     """
     work = work or place_work(loop)
     budget = instance.carbon_budget_t if np.isinf(instance.carbon_excess_usd_per_t) else np.inf
@@ -170,22 +171,30 @@ def finish(
     if not len(wrong) and not kept:
         wrong = np.argsort(-emissions_t(instance, schedule), kind="stable")[:1]
     if len(wrong):
-        if doubtful is not None:
-            doubtful()
-        repaired = repair(instance, crew, schedule, wrong, options)
+        repaired = repair(instance, crew, schedule, wrong, options, doubtful)
         if repaired is None:
             return None
         schedule = repaired
     return Incumbent(schedule, account(instance, schedule).net_cost, fixing_of(loop.coupling, schedule))
 
 
-def repair(instance: Instance, crew: Crew, schedule: Schedule, wrong: Array, options: Recovery) -> Schedule | None:
+def repair(
+    instance: Instance,
+    crew: Crew,
+    schedule: Schedule,
+    wrong: Array,
+    options: Recovery,
+    doubtful: Callable[[], None] | None = None,
+) -> Schedule | None:
     """Plan the sites that went wrong anew, their jobs included, with ever more sites around them; None if in vain."""
     from decomp.extensive import solve_extensive  # pyomo takes seconds to import, and is rarely needed here
 
-    sites = wrong
-    crew.wait()
+    sites, few = wrong, max(FEW_SITES, instance.n_sites // 100)
     while True:
+        if doubtful is not None and len(sites) >= min(few, instance.n_sites):
+            doubtful()  # every site is asked for that, many times
+            doubtful = None
+        crew.wait()
         part = restrict(instance, schedule, sites)
         left = max(crew.end - crew.team.clock(), 1.0)
         answer = solve_extensive(

@@ -62,13 +62,11 @@ def restrict(instance: Instance, schedule: Schedule, sites: Array) -> Part:
     rows = dict(site=inside, generator=generators, stream=streams, arc=arcs)
     rows |= dict(job=jobs, candidate=candidates, pool=pools, pool_arc=pool_arcs)
 
-    elsewhere = np.zeros_like(instance.demand_gpu)
-    np.add.at(elsewhere, instance.arcs.stream[~arcs], schedule.routed_gpu[~arcs])
+    elsewhere, others = np.zeros_like(instance.demand_gpu), ~arcs & streams[instance.arcs.stream]
+    np.add.at(elsewhere, instance.arcs.stream[others], schedule.routed_gpu[others])
     demand = np.maximum(instance.demand_gpu - elsewhere, 0.0) / instance.streams.gpu_per_rps[:, None]
-    done = np.zeros(instance.n_pools)
-    np.add.at(
-        done, instance.pool_arcs.pool[~pool_arcs], instance.period_h * schedule.pool_gpu[~pool_arcs].sum(axis=1)
-    )
+    done, others = np.zeros(instance.n_pools), ~pool_arcs & pools[instance.pool_arcs.pool]
+    np.add.at(done, instance.pool_arcs.pool[others], instance.period_h * schedule.pool_gpu[others].sum(axis=1))
     work = np.maximum(instance.pools.work_gpu_h - done, 0.0)
     emitted = float(emissions_t(instance, schedule)[~inside].sum())
     part = replace(
