@@ -154,11 +154,11 @@ class Planner:
 
     @property
     def present_options(self) -> Options:
-        """Where prices are nearly right to begin with, half of the iterations between jobs and after them will do."""
+        """Where prices are nearly right, half of the iterations between jobs will do, and a quarter of those after."""
         recovery = self.options.recovery
         if self.start is None:
             return self.options
-        few = dict(dive_iterations=recovery.dive_iterations // 2, settle_iterations=recovery.settle_iterations // 2)
+        few = dict(dive_iterations=recovery.dive_iterations // 2, settle_iterations=recovery.settle_iterations // 4)
         return self.options.updated(recovery=recovery.updated(**few).to_dict())
 
     def next_window(self) -> bool:
