@@ -16,8 +16,9 @@ from decomp.families import generate, random_small
 from decomp.instance import Instance
 from decomp.options import Options
 from decomp.serial import Serial
+from decomp.solve import solve
 from decomp.store import read_instance, read_result
-from decomp.studies.joint import BASELINES, Solver, Study, claims, site_benefit, sites
+from decomp.studies.joint import BASELINES, Solver, Study, claims, site_benefit, sites, take_over
 from decomp.studies.joint_pages import ordered
 from decomp.studies.variants import VARIANTS, as_it_comes, firm_gpu, no_battery, routing, slack, within
 from decomp.validate import validate
@@ -53,6 +54,17 @@ def test_schedules_of_a_baseline_are_schedules_of_the_fleet(name: str, seed: int
     certificate = check(fleet, replace(result, schedule=lifted, incumbent=cost, provenance=about), bound=False)
     assert certificate.ok, certificate.findings
     assert -cost <= benefit(fleet) + 1e-6 * max(1.0, abs(cost))
+
+
+def test_a_schedule_that_is_taken_over_brings_its_allowances() -> None:
+    fleet = generate("fleet", sites=4, periods=24, period_h=1.0, jobs=12, seed=5)
+    options = Options.from_dict(dict(method="lagrangian", improvement=dict(stale_finishes=1)))
+    rough, good = (solve(fleet, Serial(), options.updated(rel_gap=gap)) for gap in (0.9, 1e-4))
+    assert rough is not None and good is not None and good.schedule is not None
+    assert rough.allowances is not None and good.incumbent < rough.incumbent
+    taken = take_over(fleet, rough, [good.schedule])
+    assert taken.incumbent == pytest.approx(good.incumbent)
+    assert check(fleet, taken).findings == ()
 
 
 def test_mandatory_work_without_a_place_at_home_makes_a_variant_infeasible() -> None:

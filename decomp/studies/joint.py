@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from decomp.accounts import Totals, account, candidate_cost, site_costs
+from decomp.accounts import Totals, account, allot, candidate_cost, site_costs
 from decomp.instance import Array, InputError, Instance
 from decomp.options import Options
 from decomp.progress import process_seconds
@@ -168,7 +168,7 @@ class Study:
                 self._known[key] = self._solve(variant.instance, whole=bool(sweep) and small)
             spent, result = process_seconds() - began, self._known[key]
             narrower = [found[other] for other in NARROWER.get(name, ()) if other in found]
-            result = self._known[key] = _best(variant.instance, result, narrower)
+            result = self._known[key] = take_over(variant.instance, result, narrower)
             if small and key not in self._truth:
                 self._truth[key] = result if sweep else self._solve(variant.instance, whole=True)
             rows.append(_row(fleet, variant, (sweep, value, name), result, self._truth.get(key), spent))
@@ -198,13 +198,19 @@ def _said(row: Row) -> str:
     return f"{where}{row.variant}: {row.benefit_usd:,.0f} USD, gap {row.gap:.2e}{over} ({row.seconds:.0f} s)"
 
 
-def _best(instance: Instance, result: Result, narrower: Sequence[Schedule]) -> Result:
+def take_over(instance: Instance, result: Result, narrower: Sequence[Schedule]) -> Result:
     """The result with a schedule of a restriction in place of its own where that is cheaper."""
     for schedule in narrower:
         cost = account(instance, schedule).net_cost
         if cost < result.incumbent:
             status = Status.GAP_REACHED if result.status is Status.GAP_REACHED else Status.LIMIT
-            result = replace(result, schedule=schedule, incumbent=cost, status=status)
+            result = replace(
+                result,
+                schedule=schedule,
+                incumbent=cost,
+                status=status,
+                allowances=allot(instance, schedule, result.dual),
+            )
     return result
 
 
