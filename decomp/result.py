@@ -64,12 +64,22 @@ class Tree(Table):
 
 
 @dataclass(frozen=True, eq=False)
+class Blocks(Table):
+    """Sites whose lower bounds in form "work" are proved together: only their sum is a bound.
+
+    Sites of one block know of each other that between them no stream is served beyond its demand and no job runs twice.
+    """
+
+    number: Array = var("site", "1", "number of the site's block", kind="i8", low=0)
+
+
+@dataclass(frozen=True, eq=False)
 class Dual(Table):
     """Multipliers and the proven lower bounds of the sites at exactly these multipliers.
 
     `form` says which Lagrangian they belong to. "load": prices on the load of each site and period;
     streams, jobs and pools are answered in closed form. "work": prices on demand, jobs and pools;
-    each site decides which of them to take. "whole": the prices and lower bounds of form "load" are kept to
+    each site, or block of sites, decides which of them to take. "whole": the prices and lower bounds of form "load" are kept to
     explain the schedule, but the bound is that of the whole fleet in one MILP. "tree": likewise, but the bound is the
     least of the leaves of `tree`, each proved in form "load" for the schedules that belong to it.
     """
@@ -82,6 +92,7 @@ class Dual(Table):
     carbon_price: float = 0.0
     form: str = "load"
     tree: Tree | None = None
+    blocks: Blocks | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,7 +47,7 @@ from decomp.instance import (
     Sites,
     Streams,
 )
-from decomp.result import Allowances, Dual, Iteration, Ray, Result, Schedule, Status, Tree
+from decomp.result import Allowances, Blocks, Dual, Iteration, Ray, Result, Schedule, Status, Tree
 from decomp.validate import parse_utc, validate, validate_coupling, validate_scalars, validate_sites
 
 INSTANCE = "decomp instance"
@@ -159,6 +159,8 @@ def _write_body(group: h5py.Group, result: Result) -> None:
         create_dimension(group.file, "node", len(tree.job))
         create_dimension(group.file, "leaf", len(tree.carbon_price))
         write_table(group, "tree", tree)
+    if result.dual is not None and result.dual.blocks is not None:
+        write_table(group, "blocks", result.dual.blocks)
     if result.ray is not None:
         write_attributes(group["ray"], carbon_weight=float(result.ray.carbon_weight))
     if result.allowances is not None:
@@ -335,7 +337,8 @@ def _read_body(group: h5py.Group, sizes: dict[str, int]) -> Result:
         tree = None
         if "tree" in group:
             tree = read_table(group, "tree", Tree, {**sizes, **read_sizes(group.file, ("node", "leaf"))})
-        dual = read_table(group, "dual", Dual, sizes, tree=tree, **scalars)
+        blocks = read_table(group, "blocks", Blocks, sizes) if "blocks" in group else None
+        dual = read_table(group, "dual", Dual, sizes, tree=tree, blocks=blocks, **scalars)
     ray = _read_ray(group, sizes) if "ray" in group else None
     allowances = None
     if "allowances" in group:

@@ -17,7 +17,7 @@ from decomp.accounts import allot
 from decomp.certificate import check
 from decomp.certificate.bound import prove_bound, site_tasks
 from decomp.certificate.findings import Findings
-from decomp.certificate.sites import site_program
+from decomp.certificate.sites import block_program
 from decomp.certificate.terms import load_terms
 from decomp.extensive import solve_extensive
 from decomp.families import generate
@@ -125,7 +125,7 @@ def test_bounds_hold_at_any_prices(seed: int) -> None:
         assert not findings.items
         integers = 0.0
         for site, task in zip(proof.sites, site_tasks(instance, dual, 10.0), strict=True):
-            program = site_program(task)
+            program = block_program([task])
             lower = program.integer_bound(0.0, 10.0)[0] if program.integer.any() else site.lower
             assert lower >= site.lower - 1e-6 * max(1.0, abs(site.lower))
             integers += lower - site.lower
@@ -166,7 +166,7 @@ def test_no_single_number_of_a_schedule_may_change(seed: int, name: str, where: 
 @given(SEEDS)
 def test_any_dual_vector_gives_a_valid_bound(seed: int) -> None:
     instance, rng = generate("small", seed=seed), np.random.default_rng(seed)
-    program = site_program(site_tasks(instance, random_dual(instance, rng, "work"), 10.0)[0])
+    program = block_program(site_tasks(instance, random_dual(instance, rng, "work"), 10.0)[:1])
     best = program.linear_bound(10.0)[0]
     for scale in (0.0, 1.0, 1e3):
         assert program.safe_bound(rng.normal(0.0, scale, len(program.right))) <= best + 1e-6 * max(1.0, abs(best))
@@ -216,7 +216,7 @@ def test_claims_above_the_relaxation_need_the_integers() -> None:
     """A site bound between LP and MILP is proved by the MILP, one above it is refuted."""
     instance = generate("small", seed=0)
     dual = random_dual(instance, np.random.default_rng(3), "work")
-    programs = [site_program(task) for task in site_tasks(instance, dual, 10.0)]
+    programs = [block_program([task]) for task in site_tasks(instance, dual, 10.0)]
     linear = np.array([program.linear_bound(10.0)[0] for program in programs])
     whole = np.maximum([program.integer_bound(0.0, 10.0)[0] for program in programs], linear)
     assert (whole > linear + 1.0).any()

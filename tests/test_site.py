@@ -14,7 +14,7 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from decomp.blocks import Block, Model, add_site
 from decomp.certificate import check
 from decomp.certificate.bound import site_tasks
-from decomp.certificate.sites import site_program
+from decomp.certificate.sites import block_program
 from decomp.families import generate
 from decomp.instance import Array, Instance, build_instance
 from decomp.result import Dual, Result, Schedule, Status
@@ -94,7 +94,7 @@ def test_bound_is_that_of_the_certificates_own_formulation(seed: int) -> None:
     s = instance.sites
     tempting = ((s.buy_price < s.sell_price) | (s.carbon_intensity < s.export_credit)).any(axis=1)
     for i, task in enumerate(site_tasks(instance, replace(dual, carbon_price=carbon), 60.0)):
-        truth, infeasible = site_program(task).linear_bound(60.0)
+        truth, infeasible = block_program([task]).linear_bound(60.0)
         slack = 1e-6 * max(1.0, abs(truth), 0.01 * np.abs(prices[i]) @ s.capacity_gpu[i])
         lower = oracle_of(seed, i).evaluate(prices[i], carbon).lower
         assert not infeasible and lower <= truth + slack
@@ -206,7 +206,7 @@ def test_dispatch_is_the_optimum_with_all_binaries(seed: int) -> None:
         load = 0.5 * instance.sites.capacity_gpu[i]
         plan = oracle_of(seed, i).evaluate_fixed(load, np.zeros_like(load), np.zeros_like(load), 7.0, effort=EXACT)
         dual = Dual.make(instance.sizes, load_price=0, stream_price=0, job_price=0, pool_price=0, site_lower=0)
-        program = site_program(site_tasks(instance, replace(dual, carbon_price=7.0), 60.0)[i])
+        program = block_program([site_tasks(instance, replace(dual, carbon_price=7.0), 60.0)[i]])
         n = instance.n_periods  # the load is the first variable of the certificate's site
         least = np.where(program.equal, program.right, -np.inf)
         answer = milp(

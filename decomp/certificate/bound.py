@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from decomp.certificate.findings import TOLERANCE, Findings
-from decomp.certificate.sites import SiteProof, SiteTask, prove_site
+from decomp.certificate.sites import SiteProof, SiteTask, prove_block
 from decomp.certificate.terms import load_terms, work_terms
 from decomp.certificate.tree import Restriction, leaves
 from decomp.instance import Array, Instance, Table
@@ -37,7 +37,7 @@ UNPROVED = BoundProof(-np.inf, 1.0)
 def prove_bound(
     instance: Instance, dual: Dual, findings: Findings, *, jobs: int = 1, seconds: float = 60.0
 ) -> BoundProof:
-    """Re-prove the bound; `jobs` processes share the sites, each site may take `seconds`."""
+    """Re-prove the bound; `jobs` processes share the sites, each site may take `seconds`, a block as much for each."""
     before = len(findings.items)
     parts: list[tuple[Dual, Restriction | None]] = [(dual, None)]
     if dual.form == "tree":
@@ -46,23 +46,37 @@ def prove_bound(
     sums = [(part, total, gross) for part, total, gross in sums if np.isfinite(total)]
     if len(findings.items) > before or not sums:
         return UNPROVED
-    tasks = [task for part, _, _ in sums for task in site_tasks(instance, part, seconds)]
+    blocks = _blocks(dual, instance.n_sites)
+    tasks = []
+    for part, _, _ in sums:
+        of_site = site_tasks(instance, part, seconds)
+        tasks += [[of_site[i] for i in block] for block in blocks]
     if jobs > 1 and len(tasks) > 1:
         with multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks))) as pool:
-            proofs = list(pool.imap(prove_site, tasks, chunksize=4))
+            proofs = list(pool.imap(prove_block, tasks, chunksize=4))
     else:
-        proofs = [prove_site(task) for task in tasks]
-    n, bounds = instance.n_sites, []
+        proofs = [prove_block(task) for task in tasks]
+    n, bounds = len(blocks), []
     for k, (part, total, gross) in enumerate(sums):
         own = proofs[k * n : (k + 1) * n]
-        for i, proof in enumerate(own):
+        for block, proof in zip(blocks, own, strict=True):
             if not proof.proved:
-                claimed, place = float(part.site_lower[i]), str(findings.names["site"][i])
+                claimed, place = float(part.site_lower[block].sum()), ", ".join(findings.names["site"][block])
                 findings.add("bound: site_lower", place, claimed, f"at most {proof.lower:.9g} USD ({proof.remark})")
         total += sum(proof.lower for proof in own)
         gross += sum(abs(proof.lower) for proof in own)
         bounds.append((float(total), max(1.0, abs(total), 1e-3 * gross)))
-    return BoundProof(*min(bounds), tuple(_hardest(proofs[i::n]) for i in range(n)))
+    by_site: dict[int, SiteProof] = {}
+    for b, block in enumerate(blocks):
+        by_site |= dict.fromkeys(block.tolist(), _hardest(proofs[b::n]))
+    return BoundProof(*min(bounds), tuple(by_site[i] for i in range(instance.n_sites)))
+
+
+def _blocks(dual: Dual, n_sites: int) -> list[Array]:
+    """The sites of every block; each alone where the form or the result knows of none."""
+    if dual.form != "work" or dual.blocks is None:
+        return list(np.arange(n_sites)[:, None])
+    return [np.flatnonzero(dual.blocks.number == number) for number in np.unique(dual.blocks.number)]
 
 
 def _hardest(proofs: list[SiteProof]) -> SiteProof:
@@ -75,6 +89,8 @@ def _closed_form(
 ) -> tuple[float, float]:
     """All but the sites, and the sum of absolute values, USD; infinite for a part of the schedules that is empty."""
     if not (_prices_allowed(instance, dual, findings) and findings.well_formed("dual", dual, instance.sizes)):
+        return -np.inf, 0.0
+    if dual.blocks is not None and not findings.well_formed("blocks", dual.blocks, instance.sizes):
         return -np.inf, 0.0
     carbon_term = -dual.carbon_price * instance.carbon_budget_t if np.isfinite(instance.carbon_budget_t) else 0.0
     total, gross = carbon_term, abs(carbon_term)
@@ -147,6 +163,7 @@ def _work(instance: Instance, dual: Dual, rows: dict[str, Array]) -> SimpleNames
     a, c, p = rows["arcs"], rows["candidates"], rows["pool_arcs"]
     stream, job, pool = arcs.stream[a], candidates.job[c], instance.pool_arcs.pool[p]
     return SimpleNamespace(
+        arc_stream=stream,
         arc_most=instance.streams.demand_rps[stream] * streams.gpu_per_rps[stream, None],
         arc_cost=(arcs.cost[a] - streams.revenue[stream])[:, None] - dual.stream_price[stream],
         gpus=jobs.gpus[job],

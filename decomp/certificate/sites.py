@@ -1,4 +1,4 @@
-"""Part B, per site: the certificate's own formulation of the site problem, and proofs of its lower bound.
+"""Part B, per site or block of sites: the certificate's own formulation of the problem, and proofs of its lower bound.
 
 Equations (1)-(9) of one site with every variable bounded. Besides the model's own rows the relaxation
 knows three things that hold at every integer point: importing excludes exporting, so the limits of both
@@ -8,6 +8,7 @@ shrink to what the site can take or give; an exact power curve lies below its ch
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -42,7 +43,7 @@ class SiteTask:
 
 @dataclass(frozen=True)
 class SiteProof:
-    """A proven lower bound of one site: by which program, in which time, and what went wrong."""
+    """A proven lower bound of one site or block: by which program, in which time, and what went wrong."""
 
     lower: float
     method: str
@@ -51,25 +52,26 @@ class SiteProof:
     remark: str = ""
 
 
-def prove_site(task: SiteTask) -> SiteProof:
-    """Prove task.claimed (USD) by the LP relaxation, else by the MILP, at first with the bans on "both" relaxed."""
+def prove_block(tasks: Sequence[SiteTask]) -> SiteProof:
+    """Prove what the sites claim together (USD) by the LP relaxation, else by the MILP, at first with the bans relaxed."""
     begun = time.perf_counter()
-    program = site_program(task)
-    enough = task.claimed - task.tolerance
-    lower, infeasible = program.linear_bound(task.seconds)
+    program = block_program(tasks)
+    claimed, seconds = sum(task.claimed for task in tasks), sum(task.seconds for task in tasks)
+    enough = claimed - sum(task.tolerance for task in tasks)
+    lower, infeasible = program.linear_bound(seconds)
 
     def proof(method: str, remark: str = "") -> SiteProof:
         return SiteProof(lower, method, time.perf_counter() - begun, lower >= enough, remark)
 
     if infeasible:
-        if program.is_empty(task.seconds):
-            lower = max(lower, task.claimed)
+        if program.is_empty(seconds):
+            lower = max(lower, claimed)
         return proof("LP", "no dispatch exists for any load")
     if lower >= enough or not program.integer.any():
         return proof("LP", "" if lower >= enough else "its relaxation is exact and stays below")
     for bans in (False, True):
         gap = FIRST_GAP
-        while (left := task.seconds - (time.perf_counter() - begun)) > 0:
+        while (left := seconds - (time.perf_counter() - begun)) > 0:
             bound, upper, _ = program.integer_bound(gap, left, bans)
             lower = max(lower, bound)
             if lower >= enough:
@@ -80,14 +82,31 @@ def prove_site(task: SiteTask) -> SiteProof:
                 break
             finer = 0.5 * (upper - enough) / abs(upper) if np.isfinite(upper) else 0.0
             gap = finer if finer > LEAST_GAP else 0.0
-    return proof("MILP", f"not proved within {task.seconds:g} s")
+    return proof("MILP", f"not proved within {seconds:g} s")
 
 
-def site_program(task: SiteTask) -> Program:
-    """The site problem as a program; its value is net cost in USD less what its load and work are paid."""
+def block_program(tasks: Sequence[SiteTask]) -> Program:
+    """The sites' problems as one program; its value is net cost in USD less what their load and work are paid.
+
+    What several of them may take, they take once: demand of a stream, and jobs.
+    """
     builder = Builder()
-    add_site(builder, task)
+    sites = [add_site(builder, task) for task in tasks]
+    works = [task.work for task in tasks if task.work is not None]
+    if len(works) > 1:
+        stream, most = (np.concatenate([getattr(w, name) for w in works]) for name in ("arc_stream", "arc_most"))
+        _share(builder, stream, np.concatenate([site.routed for site in sites]), most)
+        begun = np.concatenate([site.begun for site in sites])
+        _share(builder, np.concatenate([site.begun_job for site in sites]), begun, np.ones(len(begun)))
     return builder.program()
+
+
+def _share(builder: Builder, owner: Array, columns: Array, most: Array) -> None:
+    """What columns (n, ...) of one owner (n,) sum up to is at most what each of them may be (n, ...)."""
+    _, first, number = np.unique(owner, return_index=True, return_inverse=True)
+    if len(first):
+        rows = builder.rows([(0.0, columns[first])], most[first])
+        builder.entries(rows[number], columns, 1.0)
 
 
 def add_site(builder: Builder, task: SiteTask) -> SimpleNamespace:
