@@ -26,7 +26,7 @@ from decomp.recovery import Incumbent, assemble, finish, place_work, undone
 from decomp.result import Dual, Tree
 from decomp.run import Keep, Run, dual_of
 from decomp.site import Answer, Effort, Plan, SiteRows, to_highs
-from decomp.workbound import SiteWork, build
+from decomp.sitework import SiteWork, build
 
 MARGIN = 0.98  # of the gap asked for, at which a node counts as done
 TIME_SHARE = 0.5  # share of the time left that a tree may take; the rest is for the whole model
@@ -263,6 +263,7 @@ class Search:
             carbon_price=rows.carbon_price + carbon_price,
             fluid_most=self.c.capacity[i : i + 1],
             fluid_cost=-price[i : i + 1],
+            stream=np.array([-1]),
             job=none,
             run=none,
             start=none,

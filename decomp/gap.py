@@ -71,6 +71,9 @@ def split(instance: Instance, result: Result) -> Gap | None:
     relaxed = np.array([relaxed_cost(instance, i, load[i], carbon) for i in range(instance.n_sites)])
     integers = np.where(np.isfinite(relaxed), energy - relaxed, 0.0)
     loss = energy + _taken(instance, schedule, dual, load) - dual.site_lower
+    if dual.blocks is not None:  # of a block only the sum is known
+        _, block = np.unique(dual.blocks.number, return_inverse=True)
+        loss = (np.bincount(block, loss) / np.bincount(block))[block]
     budget = _budget_loss(instance, float(emissions.sum()), dual.carbon_price)
     explained = float(loss.sum()) + sum(float(part.sum()) for part in work.values()) + budget
     if not np.isfinite(explained):

@@ -186,6 +186,9 @@ class MilpBound(Group):
     rel_gap: float = option(1e-4, "relative gap of a site's MILP", low=0, high=1)
     site_nodes: int = option(200, "nodes for a site's MILP", low=1)
     site_seconds: float = option(20.0, "most seconds for a site's MILP", low=0)
+    block_sites: int = option(4, "most sites that are one MILP, serving streams that no other site can", low=1)
+    block_share: float = option(0.6, "share of the time kept for the bound that goes to such MILPs", low=0, high=1)
+    block_seconds: float = option(60.0, "most seconds for such a MILP", low=0)
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,9 @@ class Dual(Table):
 
     `form` says which Lagrangian they belong to. "load": prices on the load of each site and period;
     streams, jobs and pools are answered in closed form. "work": prices on demand, jobs and pools;
-    each site, or block of sites, decides which of them to take. "whole": the prices and lower bounds of form "load" are kept to
-    explain the schedule, but the bound is that of the whole fleet in one MILP. "tree": likewise, but the bound is the
-    least of the leaves of `tree`, each proved in form "load" for the schedules that belong to it.
+    each site, or each of `blocks`, decides which of them to take. "whole": the prices and lower bounds of form "load"
+    are kept to explain the schedule, but the bound is that of the whole fleet in one MILP. "tree": likewise, but the
+    bound is the least of the leaves of `tree`, each proved in form "load" for the schedules that belong to it.
     """
 
     load_price: Array = var("site,period", "USD/(GPU h)", "price of load at the site")

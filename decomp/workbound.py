@@ -3,6 +3,7 @@
 Prices on load see jobs and generators through their linear relaxation. Priced on demand, jobs and pools, the
 work is the sites' to choose; a site's problem then has integers, and what a MIP solver proves of it counts.
 Work with one place only is priced so that its site decides alone: where sites share nothing, that is their optimum.
+A few sites that serve a stream alone are a block: one MILP that decides what their lumps of work leave for the stream.
 """
 
 from __future__ import annotations
@@ -13,191 +14,20 @@ from dataclasses import dataclass, replace
 import highspy
 import numpy as np
 
-from decomp import kernels
-from decomp.blocks import Block, Model, add_site
 from decomp.coupling import REJECTED, Coupling
 from decomp.crew import Crew
-from decomp.instance import Array, Generators, Instance, Sites
+from decomp.instance import Array, Instance
 from decomp.lagrangian import DualPoint
 from decomp.master import Fixing
 from decomp.options import MilpBound
-from decomp.result import Dual
+from decomp.result import Blocks, Dual
 from decomp.site import Effort, safe_bound, to_highs
+from decomp.sitework import SiteWork, WorkPrices, build, site_works, translate
+from decomp.workblocks import SiteBlock, join, partition, without_price
 
 FRACTIONAL = 1e-6
 HUGE = 10.0  # times the median size of a site's relaxation, from which it is started first
 ABS_GAP = 1e-6  # USD, the least that is asked of a MILP
-
-
-@dataclass(frozen=True)
-class WorkPrices:
-    """Prices of the coupling rows: stream (D, T), pool (P,) USD per GPU and period, job (J,) USD, carbon USD/t."""
-
-    stream: Array
-    job: Array
-    pool: Array
-    carbon: float
-
-    def terms(self, c: Coupling) -> float:
-        """What the coupling rows add to the sites' lower bounds, USD."""
-        paid = np.where(c.jobs.optional, np.minimum(self.job, 0.0), self.job)
-        total = float((c.streams.demand * self.stream).sum() + paid.sum() + (c.pools.work * self.pool).sum())
-        return total - (self.carbon * c.budget if self.carbon > 0 else 0.0)
-
-
-def translate(c: Coupling, point: DualPoint) -> tuple[WorkPrices, Array]:
-    """Every unit of work at the price of its cheapest place, and what that proves of each site, (S,) USD.
-
-    No site finds work that pays better than its load does, save the places that are cheaper than the last one a
-    pool needs: with those subtracted, the sites' lower bounds are still bounds, and the sum is what it was.
-    """
-    price, lower = point.price, point.site_lower.copy()
-    stream = np.repeat(c.streams.unserved[:, None], price.shape[1], axis=1)
-    owner = np.repeat(np.arange(len(stream)), np.diff(c.streams.ptr))
-    np.minimum.at(stream, owner, c.streams.cost[:, None] + price[c.streams.site])
-    job = kernels.cheapest_runs(price, c.jobs)[0]
-    job = np.where(c.jobs.optional, np.minimum(job, 0.0), job)
-    pool = np.zeros(len(c.pools.work))
-    for p in range(len(pool)):
-        arcs = slice(c.pools.ptr[p], c.pools.ptr[p + 1])
-        site, rate = c.pools.site[arcs], c.pools.rate[arcs]
-        places = price[site, c.pools.start[p] : c.pools.end[p]]
-        pool[p] = _level(places, rate, c.pools.work[p], c.pools.penalty[p])
-        np.add.at(lower, site, rate * np.minimum(places - pool[p], 0.0).sum(axis=1))
-    _leave_to_its_site(c, price, stream, job, lower)
-    return WorkPrices(stream, job, pool, point.carbon_price), lower
-
-
-def _leave_to_its_site(c: Coupling, price: Array, stream: Array, job: Array, lower: Array) -> None:
-    """Work with one place only pays what leaving it undone costs; what the prices rise by, its site loses at most."""
-    stream_home, job_home, _ = c.homes
-    own = np.flatnonzero(stream_home >= 0)
-    rise = c.streams.unserved[own, None] - stream[own]
-    np.add.at(lower, stream_home[own], -(rise * c.streams.demand[own]).sum(axis=1))
-    stream[own] += rise
-    own = np.flatnonzero(job_home >= 0)
-    dear = job[own] + c.jobs.gpus[own] * c.jobs.length[own] * np.abs(price[job_home[own]]).max(axis=1)
-    paid = np.where(c.jobs.optional[own], 0.0, dear)
-    np.add.at(lower, job_home[own], job[own] - paid)
-    job[own] = paid
-
-
-def _level(places: Array, rate: Array, work: float, penalty: float) -> float:
-    """Price at which places (arc, period) by rising price, each taking its arc's rate, have taken the work."""
-    order = np.argsort(places, axis=None)
-    filled = np.cumsum(np.broadcast_to(rate[:, None], places.shape).ravel()[order])
-    last = int(np.searchsorted(filled, work * (1.0 - 1e-9)))
-    if last < len(order):
-        return min(float(places.ravel()[order[last]]), penalty)
-    return penalty if np.isfinite(penalty) else float(places.max(initial=0.0))
-
-
-@dataclass(frozen=True)
-class SiteWork:
-    """One site with the work it may take at given prices; ready to travel.
-
-    Attributes
-    ----------
-    sites, generators : tables with this site alone. period_h : hours. carbon_price : USD/t, all in.
-    fluid_most, fluid_cost (a, T) : streams' and pools' work, GPU and reduced cost in USD per GPU and period.
-    job, run, start, length, gpus, cost (r,) : possible runs: number of the job, row of the candidate, periods, GPU,
-        reduced cost in USD.
-    """
-
-    sites: Sites
-    generators: Generators
-    period_h: float
-    carbon_price: float
-    fluid_most: Array
-    fluid_cost: Array
-    job: Array
-    run: Array
-    start: Array
-    length: Array
-    gpus: Array
-    cost: Array
-
-
-def site_works(instance: Instance, c: Coupling, prices: WorkPrices) -> list[SiteWork]:
-    """Every site with its work."""
-    tables = (c.streams.site, c.jobs.site, c.pools.site, instance.generators.site)
-    rows = [_by_site(site, instance.n_sites) for site in tables]
-    owners = [np.repeat(np.arange(len(ptr) - 1), np.diff(ptr)) for ptr in (c.streams.ptr, c.jobs.ptr, c.pools.ptr)]
-    works = []
-    for i, (arcs, candidates, pool_arcs, own) in enumerate(zip(*rows, strict=True)):
-        stream, pool = owners[0][arcs], owners[2][pool_arcs]
-        most, cost = _fluid(instance.n_periods, c, prices, (arcs, stream), (pool_arcs, pool))
-        starts = [np.flatnonzero(c.jobs.allowed[c.jobs.first[k] : c.jobs.first[k + 1]]) for k in candidates]
-        k = np.repeat(candidates, [len(s) for s in starts])
-        j = owners[1][k]
-        works.append(
-            SiteWork(
-                sites=instance.sites.take(np.array([i])),
-                generators=replace(instance.generators.take(own), site=np.zeros(len(own), dtype=int)),
-                period_h=instance.period_h,
-                carbon_price=instance.carbon_price_usd_per_t + prices.carbon,
-                fluid_most=most,
-                fluid_cost=cost,
-                job=j,
-                run=k,
-                start=c.jobs.release[j] + np.concatenate([np.zeros(0, dtype=int), *starts]),
-                length=c.jobs.length[j],
-                gpus=c.jobs.gpus[j],
-                cost=c.jobs.cost[k] - prices.job[j],
-            )
-        )
-    return works
-
-
-def _fluid(
-    n: int, c: Coupling, prices: WorkPrices, streams: tuple[Array, Array], pools: tuple[Array, Array]
-) -> tuple[Array, Array]:
-    """Most (GPU) and reduced cost of a site's arcs and pool arcs, each with its stream or pool, (a, T)."""
-    (arcs, stream), (pool_arcs, pool) = streams, pools
-    period = np.arange(n)
-    inside = (period >= c.pools.start[pool, None]) & (period < c.pools.end[pool, None])
-    rate = np.where(inside, c.pools.rate[pool_arcs, None], 0.0)
-    paid = np.broadcast_to(prices.pool[pool, None], rate.shape)
-    most = np.concatenate([c.streams.demand[stream], rate])
-    return most, np.concatenate([c.streams.cost[arcs, None] - prices.stream[stream], -paid])
-
-
-def _by_site(site: Array, n_sites: int) -> list[Array]:
-    """The rows of each site."""
-    order = np.argsort(site, kind="stable")
-    return np.split(order, np.searchsorted(site[order], np.arange(1, n_sites)))
-
-
-def build(work: SiteWork) -> Model:
-    """The site's problem, its work inside; costs include the price of carbon.
-
-    The bans (5) and (6) stay relaxed: they would bring hardly anything and double the time.
-    """
-    block = Block()
-    add_site(block, work.sites, work.generators, 0, work.period_h, relaxed=True)
-    link = block.add_rows(0.0, 0.0, (-1.0, block.columns["load"]))
-    _add_fluid(block, work, link)
-    if len(work.job):
-        run = block.add_columns("run", len(work.job), 0.0, 1.0, work.cost, integer=True)
-        column = np.repeat(np.arange(len(run)), work.length)
-        since = np.arange(len(column)) - np.repeat(np.cumsum(work.length) - work.length, work.length)
-        block.add_entries(link[work.start[column] + since], run[column], work.gpus[column])
-        jobs, number = np.unique(work.job, return_inverse=True)
-        once = block.add_rows(-np.inf, 1.0, (0.0, np.repeat(run[:1], len(jobs))))
-        block.add_entries(once[number], run, 1.0)
-    model = block.finish()
-    return replace(model, cost=model.cost + work.carbon_price * model.emission)
-
-
-def _add_fluid(block: Block, work: SiteWork, link: Array) -> None:
-    """In every period the cheapest fluid work as far as it could fill the site; dearer work has no use there."""
-    capacity = work.sites.capacity_gpu[0]
-    order = np.argsort(work.fluid_cost, axis=0, kind="stable")
-    cost, most = (np.take_along_axis(a, order, axis=0) for a in (work.fluid_cost, work.fluid_most))
-    width = np.clip(capacity - (np.cumsum(most, axis=0) - most), 0.0, most)
-    place, period = np.nonzero(width)
-    fluid = block.add_columns("fluid", len(period), 0.0, width[place, period], cost[place, period])
-    block.add_entries(link[period], fluid, 1.0)
 
 
 def relax(work: SiteWork) -> tuple[float, float, float]:
@@ -219,35 +49,47 @@ def relax(work: SiteWork) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class MilpTask:
-    """A site, how hard to try, and until when (seconds of the epoch: ranks share no other clock)."""
+    """A site, how hard to try, until when (seconds of the epoch: ranks share no other clock); others of its block."""
 
     work: SiteWork
     effort: Effort
     until: float
+    beside: tuple[SiteWork, ...] = ()
 
 
 def solve_milp(task: MilpTask) -> tuple[float, bool, Array | None]:
-    """Lower bound that HiGHS proves of the site's problem with its integers, USD; whether the clock ended it.
+    """Lower bound that HiGHS proves of the site's or block's problem, USD; whether the clock ended it.
 
-    If it did not: the runs of its best point as well, if there is one.
+    If it did not, and the site is alone: the runs of its best point as well, if there is one.
     """
-    model = build(task.work)
+    model = build(task.work, *task.beside)
     solver = to_highs(model, integer=model.integer)
     task.effort.until(task.until).apply(solver)
+    if task.beside:
+        _for_the_bound(solver)
     status = solver.run()
     info, taken = solver.getInfo(), None
     late = solver.getModelStatus() == highspy.HighsModelStatus.kTimeLimit
     feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
-    if feasible and len(task.work.job) and not late:
+    if feasible and len(task.work.job) and not late and not task.beside:
         taken = np.flatnonzero(np.array(solver.getSolution().col_value)[model.columns["run"]] > 0.5)
     good = status != highspy.HighsStatus.kError and np.isfinite(info.mip_dual_bound)
+    good = good and bool(model.integer.any())  # else HiGHS solves an LP and leaves the MIP's bound at zero
     return float(info.mip_dual_bound) if good else -np.inf, late, taken
+
+
+def _for_the_bound(solver: highspy.Highs) -> None:
+    """No search for points, and a small pool of cuts: half the time went to looking through it."""
+    solver.setOptionValue("mip_heuristic_effort", 0.0)
+    solver.setOptionValue("mip_heuristic_run_rens", False)
+    solver.setOptionValue("mip_pool_soft_limit", 1000)
 
 
 @dataclass(frozen=True)
 class WorkProof:
     """Prices of work and what they prove: `bound` = sum of the sites' lower bounds (S,) + the rows' terms, USD.
 
+    `block` (S,) : sites with the same number are proved together; of their lower bounds only the sum is one.
     `taken` : of every site solved whose jobs can run nowhere else, the work and the rows of the runs that it chose.
     """
 
@@ -255,6 +97,7 @@ class WorkProof:
     site_lower: Array
     bound: float
     solved: int
+    block: Array
     taken: tuple[tuple[SiteWork, Array], ...] = ()
 
     def refixed(self, fixing: Fixing) -> Fixing:
@@ -279,7 +122,8 @@ def milp_bound(
 
     `spare` : what the sites' MILPs may leave open between them, USD.
 
-    But before all others start sites of another size than the rest: one long MILP in the end keeps all ranks waiting.
+    But before all others start blocks, then sites of another size than the rest: one long MILP in the end keeps all
+    ranks waiting.
     A site that fails or has no time left counts with what it proved before, at the same prices. Claimed is less than
     was proved, by the MILPs' gap: another solver may end its own proof at that; and of the smallest gains that
     together stay within `spare` nothing, so that none of them has to be proved again.
@@ -297,20 +141,43 @@ def milp_bound(
     order = np.lexsort((-money, -np.where(huge, size, 0.0)))
     order = order[money[order] > spare]
     effort = Effort(options.rel_gap, options.site_nodes, options.site_seconds, max(spare, ABS_GAP))
-    tasks = [MilpTask(works[i], effort, end) for i in order]
+    blocks = partition(c, options.block_sites)
+    turns = max(-(-len(blocks) // crew.team.size), 1)
+    longer = min(options.block_seconds, options.block_share * seconds_left / turns)
+    tasks = block_tasks(site_works(instance, c, without_price(c, prices, blocks)), blocks, effort, longer, end)
+    found, runs = _solve(crew, tasks + [MilpTask(works[i], effort, end) for i in order], until)
+    joint, found = np.split(found, [len(blocks)])
+    gain = np.maximum(found - np.maximum(effort.rel_gap * np.abs(found), spare) - lower[order], 0.0)
+    few = np.argsort(gain, kind="stable")
+    gain[few[np.cumsum(gain[few]) <= spare * len(works)]] = 0.0
+    lower[order] += gain
+    taken = tuple(
+        (works[i], rows)
+        for i, rows in zip(order, runs[len(blocks) :], strict=True)
+        if rows is not None and (c.homes[1][works[i].job] >= 0).all()
+    )
+    prices, lower, block = join(c, prices, lower, blocks, joint - spare, spare * len(works))
+    solved = int(np.isfinite(found).sum() + np.isfinite(joint).sum())
+    return WorkProof(prices, lower, float(lower.sum()) + prices.terms(c), solved, block, taken)
+
+
+def block_tasks(
+    works: list[SiteWork], blocks: list[SiteBlock], effort: Effort, seconds: float, until: float
+) -> list[MilpTask]:
+    """The blocks' MILPs, at most `seconds` for each."""
+    effort = replace(effort, seconds=seconds)
+    members = [[works[i] for i in block.sites] for block in blocks]
+    return [MilpTask(first, effort, until, tuple(beside)) for first, *beside in members]
+
+
+def _solve(crew: Crew, tasks: list[MilpTask], until: float) -> tuple[Array, list[Array | None]]:
+    """Lower bounds of MILPs, on all ranks, -inf where there is none, and the runs that they chose."""
     proved = crew.farm(solve_milp, tasks, until, "site MILPs")
     found = np.array([-np.inf if p is None else p[0] for p in proved])
     late = [(k, found[k] if np.isfinite(found[k]) else None) for k, p in enumerate(proved) if p is not None and p[1]]
     for k, value in crew.stops.ask(lambda: late) or []:
         found[k] = -np.inf if value is None else value
-    gain = np.maximum(found - np.maximum(effort.rel_gap * np.abs(found), spare) - lower[order], 0.0)
-    few = np.argsort(gain, kind="stable")
-    gain[few[np.cumsum(gain[few]) <= spare * len(works)]] = 0.0
-    lower[order] += gain
-    alone = [bool((c.homes[1][works[i].job] >= 0).all()) for i in order]
-    chosen = [(works[i], p[2]) for i, p, own in zip(order, proved, alone, strict=True) if p is not None and own]
-    taken = tuple((work, rows) for work, rows in chosen if rows is not None)
-    return WorkProof(prices, lower, float(lower.sum()) + prices.terms(c), int(np.isfinite(found).sum()), taken)
+    return found, [None if p is None else p[2] for p in proved]
 
 
 def dual_of_work(instance: Instance, load_price: Array, proof: WorkProof) -> Dual:
@@ -324,4 +191,5 @@ def dual_of_work(instance: Instance, load_price: Array, proof: WorkProof) -> Dua
         site_lower=proof.site_lower,
         carbon_price=prices.carbon,
         form="work",
+        blocks=Blocks(proof.block),
     )

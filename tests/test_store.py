@@ -16,7 +16,7 @@ import xarray as xr
 from decomp import hdf5, store
 from decomp.families import generate
 from decomp.instance import TABLES, InputError, Instance, Table, build_instance
-from decomp.result import Allowances, Dual, Iteration, Result, Schedule, Status
+from decomp.result import Allowances, Blocks, Dual, Iteration, Result, Schedule, Status
 from decomp.store import (
     instance_hash,
     read_fleet_tables,
@@ -50,7 +50,7 @@ def a_result(instance: Instance) -> Result:
     )
     provenance = dict(seed=1, versions={"numpy": "2"}, share=np.float64(0.5), where=Path("x"), shape=np.arange(2))
     schedule = filled(Schedule, instance, 1)
-    dual = filled(Dual, instance, 2, carbon_price=7.5, form="work")
+    dual = filled(Dual, instance, 2, carbon_price=7.5, form="work", blocks=filled(Blocks, instance, 4))
     carbon = filled(Allowances, instance, 3, abatement_usd_per_t=7.5)
     return Result(Status.LIMIT, -4.0, -3.0, schedule, dual, log, provenance, allowances=carbon)
 
@@ -160,6 +160,7 @@ def test_result_round_trip(saved: Path, tmp_path: Path) -> None:
     assert after.schedule is not None and before.schedule is not None and same(after.schedule, before.schedule)
     assert after.dual is not None and before.dual is not None and same(after.dual, before.dual)
     assert (after.dual.carbon_price, after.dual.form) == (7.5, "work")
+    assert after.dual.blocks is not None and same(after.dual.blocks, before.dual.blocks)
     assert after.allowances is not None and before.allowances is not None and same(after.allowances, before.allowances)
     assert after.allowances.abatement_usd_per_t == 7.5
     assert instance_hash(tmp_path / "r.h5") == instance.content_hash()

@@ -26,6 +26,7 @@ from decomp.options import Bundle, MilpBound, Options
 from decomp.solve import _rows, solve
 from decomp.studies.variants import within
 from decomp.team import Serial
+from decomp.workblocks import partition
 from decomp.workbound import WorkProof, dual_of_work, milp_bound, relax, site_works, solve_milp, translate
 
 SEEDS, CHUNK = 60, 6
@@ -142,6 +143,8 @@ def test_a_site_fifty_times_slower_than_the_rest_keeps_nobody_waiting(mpirun: Ca
 
 def test_failing_sites_count_with_what_they_proved_before(monkeypatch: pytest.MonkeyPatch) -> None:
     instance, crew, c, point = example()
+    alone = MilpBound().updated(block_sites=1)
+    every = milp_bound(instance, c, crew, point, alone, np.inf)
     prices, lower = translate(c, point)
     relaxed = [relax(work)[0] for work in site_works(instance, c, prices)]
 
@@ -150,14 +153,32 @@ def test_failing_sites_count_with_what_they_proved_before(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(workbound, "solve_milp", lambda task: (-np.inf, False, None))
     assert np.array_equal(
-        milp_bound(instance, c, crew, point, MilpBound(), np.inf).site_lower, np.maximum(lower, relaxed)
+        milp_bound(instance, c, crew, point, alone, np.inf).site_lower, np.maximum(lower, relaxed)
     )
     monkeypatch.setattr(workbound, "solve_milp", lambda task: fail() if len(task.work.job) % 2 else solve_milp(task))
-    some = milp_bound(instance, c, crew, point, MilpBound(), np.inf)
-    assert (some.site_lower <= full().site_lower).all() and point.bound <= some.bound <= full().bound
+    some = milp_bound(instance, c, crew, point, alone, np.inf)
+    assert (some.site_lower <= every.site_lower).all() and point.bound <= some.bound <= every.bound
     monkeypatch.setattr(workbound, "relax", fail)
-    none = milp_bound(instance, c, crew, point, MilpBound(), np.inf)
+    none = milp_bound(instance, c, crew, point, alone, np.inf)
     assert none.solved == 0 and none.bound == pytest.approx(point.bound, rel=1e-12)
+
+
+def test_a_block_sees_what_prices_cannot() -> None:
+    """Two sites share a stream; blocks prove more than sites, the certificate as much, and no more than they prove."""
+    instance, crew, c, point = example()
+    assert [block.sites.tolist() for block in partition(c, 1)] == []
+    sites = milp_bound(instance, c, crew, point, MilpBound().updated(block_sites=1), np.inf)
+    assert len(np.unique(full().block)) < instance.n_sites == len(np.unique(sites.block))
+    assert full().bound > sites.bound + 1e-4 * abs(sites.bound)
+    dual, findings = dual_of_work(instance, point.price, full()), Findings(instance)
+    first = np.flatnonzero(full().block == full().block[np.argmax(np.bincount(full().block)[full().block])])
+    prove_bound(instance, replace(dual, blocks=None), findings)
+    assert findings.items, "apart the sites of a block prove less"
+    lower = np.array(dual.site_lower)
+    lower[first] += 1e-2 * abs(lower[first].sum())
+    findings = Findings(instance)
+    prove_bound(instance, replace(dual, site_lower=lower), findings)
+    assert [f.rule for f in findings.items] == ["bound: site_lower"]
 
 
 def test_no_time_no_gain() -> None:

@@ -84,9 +84,7 @@ def _hardest(proofs: list[SiteProof]) -> SiteProof:
     return min(proofs, key=lambda proof: (proof.proved, proof.method != "MILP"))
 
 
-def _closed_form(
-    instance: Instance, dual: Dual, only: Restriction | None, findings: Findings
-) -> tuple[float, float]:
+def _closed_form(instance: Instance, dual: Dual, only: Restriction | None, findings: Findings) -> tuple[float, float]:
     """All but the sites, and the sum of absolute values, USD; infinite for a part of the schedules that is empty."""
     if not (_prices_allowed(instance, dual, findings) and findings.well_formed("dual", dual, instance.sizes)):
         return -np.inf, 0.0

@@ -108,6 +108,26 @@ class Program:
         lower = -np.inf if lower is None or not np.isfinite(lower) else float(lower)
         return min(lower, upper), upper, answer.x
 
+    def none_below(
+        self, limit: float, tolerance: float, seconds: float, bans: bool = True
+    ) -> tuple[bool, Array | None]:
+        """Whether it is proved that no integral point costs less than `limit`; a point that does, if one was found.
+
+        As a row the limit ends the search as soon as nothing cheaper is left; a gap would have it look for the optimum.
+        The row is scaled so that HiGHS's tolerance (1e-6) is small beside this one.
+        """
+        scale = max(1.0, 1e-2 / tolerance)
+        below = LinearConstraint(scale * csr_array(self.cost[None, :]), -np.inf, scale * limit)
+        rows = LinearConstraint(self.matrix, np.where(self.equal, self.right, -np.inf), self.right)
+        answer = milp(
+            self.cost,
+            integrality=(self.integer & (bans | ~self.ban)).astype(int),
+            bounds=Bounds(self.low, self.high),
+            constraints=[rows, below],
+            options=dict(time_limit=max(seconds, 0.01), mip_rel_gap=np.inf),
+        )
+        return answer.status == 2, answer.x
+
 
 class Builder:
     """Collects columns and rows as arrays."""
