@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decomp.instance import Array, Instance
-from decomp.result import Ray, Result
+from decomp.result import Ray, Result, Schedule
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A schedule between two budgets: what it emits, t CO2, and its net cost, USD."""
+
+    schedule: Schedule
+    tonnes: float
+    cost: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +29,7 @@ class Frontier:
     budgets : (point,) t CO2, rising; each budget is hard, whatever the instance charges for excess.
     results : one per budget, of the instance with that budget; all by one method, in load prices.
     emissions : (point,) t CO2 of the result's schedule, inf where there is none.
+    steps : further schedules, of the upper curve between the budgets.
     """
 
     minimum_t: float
@@ -27,6 +37,7 @@ class Frontier:
     budgets: Array
     results: tuple[Result, ...]
     emissions: Array
+    steps: tuple[Step, ...] = ()
 
     def lower(self, budget: Array) -> Array:
         """Certified lower bound of the net cost at any budgets (n,), USD: a maximum of lines, so convex and falling.
@@ -42,8 +53,9 @@ class Frontier:
 
     def upper(self, budget: Array) -> Array:
         """Net cost of the cheapest schedule found that keeps a budget (n,), USD: a falling staircase; inf: none."""
-        cost = np.array([r.incumbent for r in self.results])
-        keeps = self.emissions[:, None] <= np.asarray(budget) * (1 + 1e-9) + 1e-9
+        cost = np.array([r.incumbent for r in self.results] + [step.cost for step in self.steps])
+        tonnes = np.append(self.emissions, [step.tonnes for step in self.steps])
+        keeps = tonnes[:, None] <= np.asarray(budget) * (1 + 1e-9) + 1e-9
         return np.asarray(np.where(keeps, cost[:, None], np.inf).min(axis=0))
 
     @property

@@ -73,7 +73,7 @@ def polish(task: PolishTask) -> Schedule | None:
     """The cheapest schedule with the same jobs and commitments; None if the solver finds none."""
     model = build(task)
     point = _keeping_bans(model)
-    return None if point is None else _schedule(task, model, point)
+    return None if point is None else schedule_of(task, model, point)
 
 
 def build(task: PolishTask) -> Model:
@@ -151,7 +151,7 @@ def _keeping_bans(model: Model) -> Array | None:
         solver.changeColsBounds(len(smaller), smaller, np.zeros(len(smaller)), np.zeros(len(smaller)))
 
 
-def _schedule(task: PolishTask, model: Model, x: Array) -> Schedule:
+def schedule_of(task: PolishTask, model: Model, x: Array) -> Schedule:
     """The point as a schedule; buying and selling at once, where it costs nothing, cancels."""
     instance, now = task.instance, task.schedule
     n = instance.n_periods

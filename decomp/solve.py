@@ -179,13 +179,15 @@ def doubt(run: Run, crew: Crew) -> None:
     refuse(run.instance, crew, run.options.bundle, run.must_stop)
 
 
-def raise_bound(run: Run, loop: LagrangianLoop, crew: Crew, hopeful: bool = True) -> None:
-    """Iterate with all jobs free until the model promises little, or it is time to stop.
+def raise_bound(
+    run: Run, loop: LagrangianLoop, crew: Crew, hopeful: bool = True, tolerance: float | None = None
+) -> None:
+    """Iterate with all jobs free until the model promises little (`tolerance`, relative), or it is time to stop.
 
     `hopeful`: if the carbon price runs away, ask once whether the budget can be kept at all.
     """
     run.prove(loop.centre)
-    tolerance = float(np.clip(0.1 * run.options.rel_gap, 1e-6, 1e-4))
+    tolerance = tolerance or float(np.clip(0.1 * run.options.rel_gap, 1e-6, 1e-4))
     half, pace = 0.5 * run.seconds_left(), np.inf
     for _ in range(run.options.bundle.max_iterations - len(run.log)):
         step = loop.iterate()

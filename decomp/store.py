@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from decomp.frontier import Frontier
+from decomp.frontier import Frontier, Step
 from decomp.hdf5 import (
     SCHEMA_VERSION,
     PathLike,
@@ -124,7 +124,7 @@ def write_result(
 
 
 def write_frontier(path: PathLike, frontier: Frontier, instance: Instance) -> None:
-    """Write a frontier: the certified minimum, and a group with the result of each budget."""
+    """Write a frontier: the certified minimum, a group with the result of each budget, and one with each step."""
     with new_file(path) as file:
         _write_header(file, FRONTIER, instance)
         write_attributes(file, minimum_t=frontier.minimum_t, points=len(frontier.budgets))
@@ -142,6 +142,10 @@ def write_frontier(path: PathLike, frontier: Frontier, instance: Instance) -> No
             group = file.create_group(f"point{k:03d}", track_order=True)
             write_attributes(group, carbon_budget_t=float(budget))
             _write_body(group, result)
+        for k, step in enumerate(frontier.steps):
+            group = file.create_group(f"step{k:03d}", track_order=True)
+            write_attributes(group, emissions_t=step.tonnes, incumbent=step.cost)
+            write_table(group, "schedule", step.schedule)
 
 
 def _write_body(group: h5py.Group, result: Result) -> None:
@@ -311,7 +315,13 @@ def read_frontier(path: PathLike) -> Frontier:
             budgets=np.array([read_attribute(group, "carbon_budget_t", float) for group in groups]),
             results=tuple(_read_body(group, sizes) for group in groups),
             emissions=read_values(find_dataset(file, "emissions"), "emissions", "f8"),
+            steps=tuple(_read_step(file[name], sizes) for name in sorted(file) if name.startswith("step")),
         )
+
+
+def _read_step(group: h5py.Group, sizes: dict[str, int]) -> Step:
+    schedule: Schedule = read_table(group, "schedule", Schedule, sizes)
+    return Step(schedule, *(read_attribute(group, name, float) for name in ("emissions_t", "incumbent")))
 
 
 def is_frontier(path: PathLike) -> bool:

@@ -1,35 +1,46 @@
 """The frontier by one run: budget after budget, each warm from all that went before.
 
-Columns stay valid at every budget, prices prove a line over all of them, and a schedule keeps every budget above
-its emissions; so a new budget starts from the best of these and asks only for what is new.
+Columns stay valid at every budget, prices prove a line over all of them, and a schedule is traded along its curve to
+every budget that it can keep. So the lower curve is raised at all budgets first; then schedules are made from the
+largest budget down, new integers only where those at hand leave more of a gap than is asked for; where it stays open
+in spite of them, the search for better ones comes last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from decomp.accounts import emissions_t
 from decomp.coupling import Coupling
 from decomp.crew import Crew, SiteReader
-from decomp.frontier import Frontier, at_budget
+from decomp.frontier import Frontier, Step, at_budget
 from decomp.infeasible import least_emissions, refuse_power_and_work
-from decomp.instance import InputError, Instance
+from decomp.instance import Array, InputError, Instance
 from decomp.lagrangian import DualPoint, LagrangianLoop, first_prices
 from decomp.master import Fixing
 from decomp.options import Options
 from decomp.progress import process_seconds
-from decomp.recovery import Incumbent, dive
+from decomp.recovery import Incumbent, dive, finish
 from decomp.result import Result
 from decomp.run import Listener, Run
 from decomp.serial import Interrupted
 from decomp.solve import improve, muster, raise_bound, settle
 from decomp.team import Team
 from decomp.timesheet import OTHER
+from decomp.trade import Trade, trade_all
 
 NEAREST = 0.02  # distance of the first budget from the minimum, share of the way to where the budget is slack
+ROUGH = 0.05  # of the gap asked for: what the bound, and prices with the jobs fixed, may leave
+SETTLED = 5e-4
+WARM = 3  # iterations on coming back to a budget
+BEYOND, FURTHER = 1.1, 40.0  # the largest price of a trade: relative to that of the budget, plus USD/t
+ACCURACY = 0.2  # of the gap asked for: by how much a curve may be too dear
+GROUP_SITES = 5  # of a trade: larger groups take longer and bring little
+GRID = 4000  # emissions among which schedules between the budgets are chosen
 
 
 def trace(
@@ -71,109 +82,244 @@ def trace(
         crew.dismiss()
 
 
+@dataclass
+class Base:
+    """A schedule that is traded, and the price of a tonne up to which it has been, USD/t."""
+
+    incumbent: Incumbent
+    price: float
+    again: bool = False
+
+
 class Sweep:
-    """What is known at all budgets: best prices, schedules, and the loop that finds more."""
+    """What is known at all budgets: best prices, schedules and their curves, and the loop that finds more."""
 
     def __init__(self, instance: Instance, team: Team, crew: Crew, options: Options, listeners: Iterable[Listener]):
         self.instance, self.team, self.crew, self.options = instance, team, crew, options
         self.listeners = list(listeners)
-        self.proofs: list[tuple[float, DualPoint]] = []
-        self.schedules: list[tuple[float, Incumbent]] = []
-        self.results: dict[float, Result] = {}
+        self.unlimited = at_budget(instance, np.inf)
+        self.runs: dict[float, Run] = {}
+        self.bases: list[Base] = []
+        self.trades: list[Trade] = []
+        self.left = 1
         refuse_power_and_work(instance, crew, options.bundle, team.stop_requested)
         self.minimum = least_emissions(instance, crew, options.bundle, team.stop_requested)
-        coupling = Coupling.of(at_budget(instance, np.inf))
+        coupling = Coupling.of(self.unlimited)
         price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
         self.loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
 
     def trace(self, budgets: int | Sequence[float]) -> Frontier:
         least = self.minimum.tonnes
         if isinstance(budgets, int):
-            slack = self._slack(budgets)
+            self.left = 3 * budgets
+            slack = self._slack()
             first = least + NEAREST * (slack - least)
-            even = np.linspace(slack, first, max(2, (budgets + 1) // 2))[1:]
-            for k, budget in enumerate(even[: budgets - 1]):
-                if not self.team.signalled:
-                    self._solve(float(budget), budgets - 1 - k)
-            while len(self.results) < budgets and not self.team.signalled:
-                self._solve(self._widest(), budgets - len(self.results))
+            even = np.linspace(slack, first, max(2, (budgets + 1) // 2))[:budgets]
+            self._solve(even.tolist())
+            while len(self.runs) < budgets and not self.team.signalled:
+                self._solve([self._widest()])
         else:
-            for k, budget in enumerate(sorted(budgets, reverse=True)):
+            self.left = 3 * len(budgets)
+            for budget in budgets:
                 if budget < least:
                     raise InputError(f"budget of {budget:,.6g} t is below the certified minimum of {least:,.6g} t")
-                if not (self.results and self.team.signalled):
-                    self._solve(budget, len(budgets) - k)
+            self._solve(sorted(budgets, reverse=True))
+        for budget in sorted(self.runs):
+            if not self.team.signalled:
+                with suppress(Interrupted):
+                    self._improve(self.runs[budget])
         return self._frontier()
 
-    def _frontier(self) -> Frontier:
-        at = sorted(self.results)
-        results = tuple(self.results[b] for b in at)
-        tonnes = [
-            np.inf if r.schedule is None else float(emissions_t(self.instance, r.schedule).sum()) for r in results
-        ]
-        return Frontier(self.minimum.tonnes, self.minimum.ray, np.array(at), results, np.array(tonnes))
-
-    def _slack(self, left: int) -> float:
+    def _slack(self) -> float:
         """Solve without a budget; the emissions of that schedule are a budget that costs nothing."""
-        run = self._run(np.inf, left)
-        tonnes = self.schedules[-1][0] if run.incumbent is not None else self.loop.master.emissions()
-        budget = max(tonnes * (1 + 1e-9), self.minimum.tonnes)
+        run = self._raise(np.inf)
+        with suppress(Interrupted):
+            self._plan(run)
+        del self.runs[np.inf]
+        tonnes = self.loop.master.emissions()
+        if run.incumbent is not None:
+            tonnes = float(emissions_t(self.instance, run.incumbent.schedule).sum())
+            self.bases.append(Base(run.incumbent, 0.0))
+        budget = max(tonnes + 1e-9 * abs(tonnes), self.minimum.tonnes)
         run.instance = at_budget(self.instance, budget)
-        self.results[budget] = run.result()
+        self.runs[budget] = run
         return budget
 
     def _widest(self) -> float:
-        """The middle of the interval over which the staircase falls farthest above the lower curve."""
-        f = self._frontier()
-        step = np.minimum(f.upper(f.budgets[:-1]), 1e300) - f.lower(f.budgets[1:])
+        """The middle of the interval between two budgets over which the net cost may change most."""
+        at = np.array(sorted(self.runs))
+        cost = np.array([self.runs[b].cost for b in at])
+        step = np.minimum(np.minimum.accumulate(cost)[:-1], 1e300) - self._lower(at[1:])
         k = int(np.argmax(step))
-        return float(0.5 * (f.budgets[k] + f.budgets[k + 1]))
+        return float(0.5 * (at[k] + at[k + 1]))
 
-    def _solve(self, budget: float, left: int) -> None:
-        self.results[budget] = self._run(budget, left).result()
+    def _solve(self, budgets: Sequence[float]) -> None:
+        """Bounds at falling budgets, then schedules."""
+        for budget in budgets:
+            if budget not in self.runs and not (self.runs and self.team.signalled):
+                self._raise(budget)
+        for budget in budgets:
+            if budget in self.runs and not self.team.signalled:
+                with suppress(Interrupted):
+                    self._schedule(budget)
 
-    def _run(self, budget: float, left: int) -> Run:
-        """Bound, dive, finish and improvement at a budget, with its share of the time."""
-        instance, loop = at_budget(self.instance, budget), self.loop
-        loop.set_budget(budget)
-        loop.refix(Fixing(*loop.coupling.free_jobs()))
-        run = Run(instance, self.team, self._options(budget, left), self.listeners)
-        for at, p in self.proofs:
-            shift = p.carbon_price * (at - budget) if p.carbon_price > 0 else 0.0
-            moved = DualPoint(p.price, p.carbon_price, p.site_lower, p.bound + shift)
-            if moved.bound > loop.centre.bound:
-                loop.centre = moved
-        for tonnes, incumbent in self.schedules:
-            if tonnes <= budget:
-                run.offer(incumbent)
+    def _raise(self, budget: float) -> Run:
+        """The bound at a budget, with its share of the time."""
+        self.runs[budget] = run = Run(at_budget(self.instance, budget), self.team, self.options, self.listeners)
+        self._start(run)
         with suppress(Interrupted):
-            raise_bound(run, loop, self.crew, hopeful=False)  # the budget is above the certified minimum
-            run.options = run.options.updated(rel_gap=self._rel_gap(run.bound))
-            if not run.must_stop():
-                run.phase = "dive"
-                with self.team.sheet.section("recovery"):
-                    dive(loop, run.options.recovery, lambda step: run.record(step, loop))
-                    settle(run, loop, self.crew, self._keep)
-                    improve(run, loop, self.crew, self._keep)
-        if run.proof is not None:
-            self.proofs.append((budget, run.proof))
-        if run.incumbent is not None:
-            tonnes = float(emissions_t(instance, run.incumbent.schedule).sum())
-            self.schedules.append((tonnes, run.incumbent))
+            tolerance = ROUGH * self._rel_gap(self.loop.centre.bound)
+            raise_bound(run, self.loop, self.crew, hopeful=False, tolerance=tolerance)  # there is a schedule
         return run
 
-    def _keep(self, result: Result) -> None:
-        """Nothing is written before the end."""
+    def _start(self, run: Run) -> None:
+        """The loop at the run's budget and the prices that prove most there; this budget's share of the time."""
+        budget, loop, now = run.instance.carbon_budget_t, self.loop, process_seconds()
+        loop.set_budget(budget)
+        loop.refix(Fixing(*loop.coupling.free_jobs()))
+        for other in self.runs.values():
+            if (p := other.proof) is not None:
+                shift = p.carbon_price * (other.instance.carbon_budget_t - budget) if p.carbon_price > 0 else 0.0
+                moved = DualPoint(p.price, p.carbon_price, p.site_lower, p.bound + shift)
+                if moved.bound > loop.centre.bound:
+                    loop.centre = moved
+        seconds = (self.options.time_limit_seconds - now) / self.left
+        self.left = max(self.left - 1, 1)
+        rel_gap = self._rel_gap(loop.centre.bound)
+        run.options = self.options.updated(rel_gap=rel_gap, method="lagrangian")
+        run.deadline = now + max(seconds, 0.0)
 
-    def _options(self, budget: float, left: int) -> Options:
-        """A gap relative to the frontier's scale, and this budget's share of the time that is left."""
-        here = float(self._frontier().lower(np.array([budget]))[0]) if self.results else np.inf
-        now = process_seconds()
-        until = now + (self.options.time_limit_seconds - now) / left
-        seconds = max(until, 0.0)
-        return self.options.updated(rel_gap=self._rel_gap(here), time_limit_seconds=seconds, method="lagrangian")
+    def _schedule(self, budget: float) -> None:
+        """The best of the schedules at hand, the last one traded further if it must; else a new one."""
+        run = self.runs[budget]
+        self._offer(run)
+        if run.proof is None or run.phase != "bound":
+            return
+        if self.bases:
+            last = max(self.bases, key=lambda base: base.price)
+            if last.price < run.proof.carbon_price:
+                top = max(r.proof.carbon_price for r in self.runs.values() if r.proof is not None)
+                high = top if last.again else run.proof.carbon_price
+                self._trade(last.incumbent, (last.price, last.price, BEYOND * high))
+                last.price, last.again = high, True
+                self._offer(run)
+        self._plan(run)
+
+    def _plan(self, run: Run) -> None:
+        """While the gap is open, new integers at a budget's prices, traded to the budget."""
+        self._start(run)
+        if run.must_stop():
+            return
+        for _ in range(WARM):
+            run.record(self.loop.iterate(), self.loop)
+            run.prove(self.loop.centre)
+        run.phase = "dive"
+        with self.team.sheet.section("recovery"):
+            dive(self.loop, run.options.recovery, lambda step: run.record(step, self.loop))
+            self._reprice(run)
+            found = finish(self.unlimited, self.loop, self.crew, run.options.recovery)
+            if found is not None:
+                self._land(run, found)
+            run.record(None, self.loop)
+            if run.incumbent is None:
+                settle(run, self.loop, self.crew, self._keep)
+
+    def _improve(self, run: Run) -> None:
+        """While the gap is open, what a solve does to improve its schedule, from the best that is at hand."""
+        self._offer(run)
+        self._start(run)
+        if run.incumbent is None or run.must_stop():
+            return
+        before = run.incumbent
+        self.loop.refix(before.fixing)
+        with self.team.sheet.section("recovery"):
+            self._reprice(run)
+            improve(run, self.loop, self.crew, self._keep)
+            if run.incumbent is not before:
+                self._land(run, run.incumbent)
+
+    def _reprice(self, run: Run) -> None:
+        """Prices with all jobs fixed."""
+        run.phase = "finish"
+        for _ in range(run.options.recovery.settle_iterations):
+            step = self.loop.iterate()
+            if run.record(step, self.loop) or step.converged(SETTLED):
+                return
+
+    def _land(self, run: Run, found: Incumbent) -> None:
+        """Trade a new schedule from the budget above that of its run to the budget below."""
+        budget, own = run.instance.carbon_budget_t, self.loop.centre.carbon_price
+        prices = {b: r.proof.carbon_price for b, r in self.runs.items() if r.proof is not None}
+        low = max((p for b, p in prices.items() if b > budget), default=0.0)
+        high = max(own, min((p for b, p in prices.items() if b < budget), default=0.0))
+        if np.isfinite(budget):
+            self._trade(found, (min(low, own), own, BEYOND * high + FURTHER))
+            self.bases.append(Base(found, high))
+        else:
+            self._trade(found, (0.0, 0.0, 0.0))
+        if float(emissions_t(self.instance, found.schedule).sum()) <= budget:
+            run.offer(found)
+        self._offer(run)
+
+    def _trade(self, incumbent: Incumbent, prices: tuple[float, float, float]) -> None:
+        """One more curve."""
+        accuracy = ACCURACY * self.options.rel_gap * self._scale()
+        trade = trade_all(self.unlimited, incumbent, self.crew, GROUP_SITES, prices, accuracy)
+        self.trades += [trade] if trade else []
+
+    def _offer(self, run: Run) -> None:
+        """The best that is at hand: schedules of smaller budgets, and of the curves at this one."""
+        budget = run.instance.carbon_budget_t
+        for smaller, other in self.runs.items():
+            if smaller <= budget:
+                run.offer(other.incumbent)
+        run.offer(self._at(budget, run.cost))
+
+    def _at(self, budget: float, limit: float = np.inf) -> Incumbent | None:
+        """The cheapest schedule on the curves at a budget, where it costs less than a limit (USD)."""
+        costs = [float(trade.cost_at(budget)) for trade in self.trades]
+        return self.trades[int(np.argmin(costs))].at(budget) if min(costs, default=np.inf) < limit else None
+
+    def _lower(self, budgets: Array) -> Array:
+        """The lower curve so far."""
+        proofs = [(b, run.proof) for b, run in self.runs.items() if run.proof is not None]
+        return np.asarray(np.max([p.bound + p.carbon_price * (b - budgets) for b, p in proofs], axis=0))
+
+    def _frontier(self) -> Frontier:
+        at = sorted(self.runs)
+        for budget in at:
+            self._offer(self.runs[budget])
+        results = tuple(self.runs[b].result() for b in at)
+        tonnes = [
+            np.inf if r.schedule is None else float(emissions_t(self.instance, r.schedule).sum()) for r in results
+        ]
+        frontier = Frontier(self.minimum.tonnes, self.minimum.ray, np.array(at), results, np.array(tonnes))
+        return replace(frontier, steps=self._steps(frontier))
+
+    def _steps(self, frontier: Frontier) -> tuple[Step, ...]:
+        """Schedules of the curves, each dearer than the one before by what is asked for of the gap."""
+        grid = np.linspace(frontier.budgets[-1], frontier.budgets[0], GRID)
+        upper = frontier.upper(grid)
+        cost = np.min([upper, *(trade.cost_at(grid) for trade in self.trades)], axis=0)
+        last, found = cost[0], []
+        for k in range(1, GRID - 1):
+            if np.isfinite(cost[k]) and cost[k + 1] > last + self.options.rel_gap * frontier.scale:
+                last = cost[k]
+                if (incumbent := self._at(float(grid[k]), float(upper[k]))) is not None:
+                    tonnes = float(emissions_t(self.instance, incumbent.schedule).sum())
+                    found.append(Step(incumbent.schedule, tonnes, incumbent.cost))
+        return tuple(found)
+
+    def _scale(self) -> float:
+        """What gaps are relative to, USD: the largest net cost found, as long as there is none the largest bound."""
+        costs = np.abs([run.cost for run in self.runs.values()])
+        bounds = np.abs([run.bound for run in self.runs.values()])
+        known = costs[np.isfinite(costs)] if np.isfinite(costs).any() else bounds[np.isfinite(bounds)]
+        return float(known.max(initial=1.0))
 
     def _rel_gap(self, cost: float) -> float:
         """The gap asked for, relative to a net cost (USD) instead of the frontier's scale."""
-        scale = self._frontier().scale if self.results else 0.0
-        return min(1.0, self.options.rel_gap * max(1.0, scale / max(abs(cost), 1.0)))
+        return min(1.0, self.options.rel_gap * max(1.0, self._scale() / max(abs(cost), 1.0)))
+
+    def _keep(self, result: Result) -> None:
+        """Nothing is written before the end."""

@@ -61,20 +61,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check_frontier(args: argparse.Namespace) -> int:
-    """Every point of a frontier is a result of the instance with that budget; the minimum is a proof by itself."""
+    """Every point of a frontier is a result of the instance with that budget, every step a schedule that keeps what it
+    emits; the minimum is a proof by itself.
+    """
     instance, frontier = read_instance(args.instance), read_frontier(args.result)
     options = dict(jobs=args.jobs, seconds=args.seconds)
-    rejected = 0
     # Below the certified minimum there is no schedule: the ray has to prove it a little below.
     below = frontier.minimum_t - 2e-5 * max(1.0, abs(frontier.minimum_t))
     least = Result(Status.INFEASIBLE, math.inf, math.inf, None, None, ray=frontier.ray)
-    for budget, result in ((below, least), *zip(frontier.budgets, frontier.results, strict=True)):
+    points = [(below, least), *zip(frontier.budgets, frontier.results, strict=True)]
+    points += [(s.tonnes, Result(Status.LIMIT, -math.inf, s.cost, s.schedule, None)) for s in frontier.steps]
+    rejected = 0
+    for k, (budget, result) in enumerate(points):
         at = replace(instance, carbon_budget_t=float(budget), carbon_excess_usd_per_t=math.inf)
-        if result is least:
+        step = k > len(frontier.results)
+        if step or result is least:
             result = replace(result, provenance={"instance_hash": at.content_hash()})
-        certificate = check(at, result, bound=not args.no_bound, **options)
+        certificate = check(at, result, bound=not (args.no_bound or step), **options)
         rejected += not certificate.ok
-        what = "no schedule" if result.ray is not None else "schedule and bound"
+        what = "schedule" if step else "schedule and bound" if result.ray is None else "no schedule"
         print(f"{budget:,.2f} t: {what}: {'OK' if certificate.ok else 'REJECTED'}")
         for finding in certificate.findings:
             print(f"- {finding}")

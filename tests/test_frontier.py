@@ -58,6 +58,17 @@ def test_lower_curve_is_convex_and_both_fall(seed: int) -> None:
     assert (frontier.emissions >= frontier.minimum_t - 1e-4 * max(1.0, abs(frontier.minimum_t))).all()
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_steps_fill_the_staircase_between_the_budgets(seed: int) -> None:
+    frontier = traced(seed)[1]
+    tonnes, cost = np.array([(step.tonnes, step.cost) for step in frontier.steps]).T
+    assert (np.diff(tonnes) < 0).all() and (np.diff(cost) > 0).all()
+    budgets = np.linspace(frontier.budgets[0], frontier.budgets[-1], 200)
+    without = replace(frontier, steps=()).upper(budgets)
+    assert (frontier.upper(budgets) <= without).all() and (frontier.upper(budgets) < without).any()
+    assert (frontier.lower(tonnes) <= cost + 1e-9 * frontier.scale).all()
+
+
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     instance, frontier = traced(8)
     fleet, out, plot = tmp_path / "fleet.h5", tmp_path / "frontier.h5", tmp_path / "frontier.svg"
@@ -68,9 +79,13 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(check_main, [str(fleet), str(out)]) == 0
     assert capsys.readouterr().out.endswith("certificate: OK\n")
     back = read_frontier(out)
-    assert len(back.results) == 2 and back.minimum_t == pytest.approx(frontier.minimum_t, rel=1e-3)
+    step = back.steps[0]
+    assert len(back.results) == 2 and back.budgets[0] < step.tonnes < back.budgets[1]
+    assert back.minimum_t == pytest.approx(frontier.minimum_t, rel=1e-3)
     lie = replace(back, results=(replace(back.results[0], bound=back.results[0].bound + 1.0), back.results[1]))
-    for changed in (lie, replace(back, minimum_t=1.1 * back.minimum_t + 0.1)):
+    cheaper = replace(back, steps=(replace(step, cost=step.cost - 1.0), *back.steps[1:]))
+    cleaner = replace(back, steps=(replace(step, tonnes=0.99 * step.tonnes), *back.steps[1:]))
+    for changed in (lie, cheaper, cleaner, replace(back, minimum_t=1.1 * back.minimum_t + 0.1)):
         write_frontier(out, changed, instance)
         assert run(check_main, [str(fleet), str(out)]) == 1
 
