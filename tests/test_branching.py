@@ -23,7 +23,14 @@ from decomp.store import read_result, write_result
 from decomp.team import Serial
 
 GOAL = 1e-4
-ALONE = Options.from_dict(dict(rel_gap=GOAL, closing=dict(site_periods=0), improvement=dict(stale_finishes=1)))
+ALONE = Options.from_dict(  # without what else could close such a gap
+    dict(
+        rel_gap=GOAL,
+        closing=dict(site_periods=0),
+        improvement=dict(stale_finishes=1),
+        milp_bound=dict(block_sites=1),
+    )
+)
 SEED = 1
 
 
