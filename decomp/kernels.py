@@ -151,36 +151,37 @@ def cheapest_run(total, rows, j, values):
 
 
 @njit(cache=True)
-def run_sum(total, rows, j, k, start):
-    """Value of job j at candidate k and start (k < 0: rejected, worth nothing), from running sums."""
+def run_sum(total, site, cost, gpus, length, k, start):
+    """Value of a job's run at candidate k and start (k < 0: rejected, worth nothing), from running sums.
+
+    Called for every run in use: a call that takes all rows of the jobs is ten times dearer than what it does.
+    """
     if k < 0:
         return 0.0
-    return rows.cost[k] + rows.gpus[j] * (total[rows.site[k], start + rows.length[j]] - total[rows.site[k], start])
+    return cost[k] + gpus * (total[site[k], start + length] - total[site[k], start])
 
 
 @njit(cache=True)
-def run_overlap(total, rows, j, k, start, k2, start2):
-    """Sum over the periods that two runs of job j share at one site, from running sums."""
-    if k < 0 or k2 < 0 or rows.site[k] != rows.site[k2]:
+def overlap_sum(total, i, start, i2, start2, length):
+    """Sum over the periods that two runs of a length share at one site (i < 0: none), from running sums."""
+    if i < 0 or i != i2:
         return 0.0
-    first, last = max(start, start2), min(start, start2) + rows.length[j]
-    return total[rows.site[k], last] - total[rows.site[k], first] if first < last else 0.0
+    first, last = max(start, start2), min(start, start2) + length
+    return total[i, last] - total[i, first] if first < last else 0.0
 
 
 @njit(cache=True)
-def put_run(price, total, curve, amount, rows, j, k, start):
-    """Raise the prices, and their running sums, as `amount` more of the run's load does."""
-    if k < 0:
+def put_load(price, total, curve, amount, i, start, end):
+    """Raise the prices, and their running sums, as `amount` more load at site i (< 0: none) from start to end does."""
+    if i < 0:
         return
-    prices, sums, bends, end = price[rows.site[k]], total[rows.site[k]], curve[rows.site[k]], start + rows.length[j]
     rise = 0.0
     for t in range(start, end):
-        prices[t] += amount * bends[t]
-        rise += amount * bends[t]
-        sums[t + 1] += rise
-    rest = sums[end + 1 :]
-    for t in range(len(rest)):
-        rest[t] += rise
+        price[i, t] += amount * curve[i, t]
+        rise += amount * curve[i, t]
+        total[i, t + 1] += rise
+    for t in range(end + 1, total.shape[1]):
+        total[i, t] += rise
 
 
 @njit(cache=True)
@@ -188,9 +189,11 @@ def job_pass(price, curve, rows, fixed, run, start, share):
     """Move each free job's weights `share` (J, M) over runs (candidate, start) from its worst to its best run."""
     total, bends = sums_before(price), sums_before(curve)
     scratch = np.empty(price.shape[1] + 1)
+    site, cost = rows.site, rows.cost
     for j in range(len(rows.gpus)):
         if fixed[j] != -2:
             continue
+        gpus, length = rows.gpus[j], rows.length[j]
         value, k, s = cheapest_run(total, rows, j, scratch)
         if rows.optional[j] and value >= 0.0:
             value, k, s = 0.0, -1, -1
@@ -199,7 +202,7 @@ def job_pass(price, curve, rows, fixed, run, start, share):
             if share[j, q] <= TINY:
                 empty = q
                 continue
-            v = run_sum(total, rows, j, run[j, q], start[j, q])
+            v = run_sum(total, site, cost, gpus, length, run[j, q], start[j, q])
             if v > worst_value:
                 worst, worst_value = q, v
             if run[j, q] == k and start[j, q] == s:
@@ -209,15 +212,15 @@ def job_pass(price, curve, rows, fixed, run, start, share):
         full = slot < 0 and empty < 0
         if full:  # the smallest share gives way as a whole, if that is for the better
             worst = np.argmin(share[j])
-            worst_value = run_sum(total, rows, j, run[j, worst], start[j, worst])
+            worst_value = run_sum(total, site, cost, gpus, length, run[j, worst], start[j, worst])
         elif slot < 0:
             slot = empty
             share[j, slot], run[j, slot], start[j, slot] = 0.0, k, s
         kw, sw = run[j, worst], start[j, worst]
-        bend = run_overlap(bends, rows, j, k, s, k, s) + run_overlap(bends, rows, j, kw, sw, kw, sw)
-        bend = rows.gpus[j] * rows.gpus[j] * (bend - 2.0 * run_overlap(bends, rows, j, k, s, kw, sw))
-        move = share[j, worst]
-        drop = worst_value - value
+        i, iw = site[k] if k >= 0 else -1, site[kw] if kw >= 0 else -1
+        bend = overlap_sum(bends, i, s, i, s, length) + overlap_sum(bends, iw, sw, iw, sw, length)
+        bend = gpus * gpus * (bend - 2.0 * overlap_sum(bends, i, s, iw, sw, length))
+        move, drop = share[j, worst], worst_value - value
         if full and bend * move > 2.0 * drop:
             continue
         if full:
@@ -226,8 +229,8 @@ def job_pass(price, curve, rows, fixed, run, start, share):
             move = drop / bend
         share[j, slot] += move
         share[j, worst] -= move
-        put_run(price, total, curve, move * rows.gpus[j], rows, j, k, s)
-        put_run(price, total, curve, -move * rows.gpus[j], rows, j, kw, sw)
+        put_load(price, total, curve, move * gpus, i, s, s + length)
+        put_load(price, total, curve, -move * gpus, iw, sw, sw + length)
 
 
 @njit(cache=True)
@@ -305,7 +308,7 @@ def run_values(price, rows, run, start):
     total = sums_before(price)
     value = np.empty(len(run))
     for j in range(len(run)):
-        value[j] = run_sum(total, rows, j, run[j], start[j])
+        value[j] = run_sum(total, rows.site, rows.cost, rows.gpus[j], rows.length[j], run[j], start[j])
     return value
 
 
@@ -316,7 +319,7 @@ def job_value(price, rows, fixed, fixed_start):
     s = 0.0
     for j in range(len(rows.gpus)):
         if fixed[j] != -2:
-            s += run_sum(total, rows, j, fixed[j], fixed_start[j])
+            s += run_sum(total, rows.site, rows.cost, rows.gpus[j], rows.length[j], fixed[j], fixed_start[j])
             continue
         value = cheapest_run(total, rows, j, scratch)[0]
         s += min(value, 0.0) if rows.optional[j] else value

@@ -41,6 +41,7 @@ from decomp.workbound import dual_of_work, milp_bound
 STEPS_TO_A_SCHEDULE = 40  # iterations of a dive and what follows, for which the bound leaves time
 MORE_ITERATIONS = 60  # of the bound before the sites' MILPs
 SHARE = 0.1  # of the gap asked for, which the site MILPs may leave
+LEAST_ROUND = 0.25  # of the last round, for which time is left if another begins: its moves end when time is over
 RUNAWAY = 1e4  # USD/t; a carbon price beyond it asks whether the budget can be kept at all
 
 
@@ -248,7 +249,7 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
             run.record(loop.iterate(), loop)
         search.rounds += 1
         round_seconds = process_seconds() - started
-        late = run.late(round_seconds + 1.3 * run.finish_seconds)
+        late = run.late(LEAST_ROUND * round_seconds + 1.3 * run.finish_seconds)
         if late or search.rounds >= present.rounds_per_finish or gained <= options.plateau * abs(run.cost):
             search.rounds = 0
             before = run.cost
