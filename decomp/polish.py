@@ -72,7 +72,7 @@ def share_out(instance: Instance, schedule: Schedule, parts: list[Part]) -> list
 def polish(task: PolishTask) -> Schedule | None:
     """The cheapest schedule with the same jobs and commitments; None if the solver finds none."""
     model = build(task)
-    point = _keeping_bans(model)
+    point = keeping_bans(model, to_highs(model))
     return None if point is None else schedule_of(task, model, point)
 
 
@@ -135,9 +135,11 @@ def _held(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]
             yield f"s{i}_segment{m}", chosen.astype(float)
 
 
-def _keeping_bans(model: Model) -> Array | None:
-    """The optimum in which no two banned variables are positive: where they are, the smaller is closed."""
-    solver = to_highs(model)
+def keeping_bans(model: Model, solver: highspy.Highs, for_good: bool = False) -> Array | None:
+    """The optimum in which no two banned variables are positive: where they are, the smaller is closed.
+
+    `for_good` : so it is where only one is, and the solver's later optima may be mixed with this one.
+    """
     _, first, second = model.bans.T
     while True:
         solver.run()
@@ -145,10 +147,11 @@ def _keeping_bans(model: Model) -> Array | None:
             return None
         x = np.clip(np.array(solver.getSolution().col_value), model.low, model.high)
         broken = np.minimum(x[first], x[second]) > SIMULTANEOUS_MW
+        chosen = np.maximum(x[first], x[second]) > SIMULTANEOUS_MW if for_good else broken
+        smaller = np.where(x[first] < x[second], first, second)[chosen].astype(np.int32)
+        solver.changeColsBounds(len(smaller), smaller, np.zeros(len(smaller)), np.zeros(len(smaller)))
         if not broken.any():
             return x
-        smaller = np.where(x[first] < x[second], first, second)[broken].astype(np.int32)
-        solver.changeColsBounds(len(smaller), smaller, np.zeros(len(smaller)), np.zeros(len(smaller)))
 
 
 def schedule_of(task: PolishTask, model: Model, x: Array) -> Schedule:

@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import highspy
 import numpy as np
 
 from decomp.accounts import account, complete, emissions_t
 from decomp.blocks import Model
 from decomp.crew import Crew
 from decomp.instance import Array, Instance
-from decomp.polish import PolishTask, build, groups, schedule_of, share_out
+from decomp.polish import PolishTask, build, groups, keeping_bans, schedule_of, share_out
 from decomp.recovery import Incumbent
 from decomp.restriction import Part, merge_all, restrict
 from decomp.result import Schedule
-from decomp.site import SIMULTANEOUS_MW, to_highs
+from decomp.site import to_highs
 
 SAME_TONNES = 1e-6
 
@@ -61,18 +60,9 @@ class _Family:
     def at(self, price: float) -> _Point | None:
         """The optimum at a price; modes stay as they are first met, so that all points may be mixed."""
         model, solver = self.model, self.solver
-        _, first, second = model.bans.T
         solver.changeColsCost(len(self.every), self.every, model.cost + price * model.emission)
-        while True:
-            solver.run()
-            if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-                return None
-            x = np.clip(np.array(solver.getSolution().col_value), model.low, model.high)
-            used = np.maximum(x[first], x[second]) > SIMULTANEOUS_MW
-            close = np.where(x[first] < x[second], first, second)[used].astype(np.int32)
-            solver.changeColsBounds(len(close), close, np.zeros(len(close)), np.zeros(len(close)))
-            if (np.minimum(x[first], x[second]) <= SIMULTANEOUS_MW).all():
-                return _Point(x, float(model.emission @ x), float(model.cost @ x))
+        x = keeping_bans(model, solver, for_good=True)
+        return None if x is None else _Point(x, float(model.emission @ x), float(model.cost @ x))
 
 
 def trade(task: TradeTask) -> Curve | None:
