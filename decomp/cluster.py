@@ -18,7 +18,7 @@ from decomp.blocks import Block, Model, add_site
 from decomp.instance import Array, Generators, Sites
 from decomp.site import Effort, set_start, to_highs
 
-LITTLE = 1e-4  # of the cluster's cost: a pass over all jobs that gains less is the last
+LITTLE = 3e-4  # of the cluster's cost: a pass over all jobs that gains less is the last
 NOISE = 0.3  # of a share: by how much chance changes the order of the jobs
 
 
