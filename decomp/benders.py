@@ -57,7 +57,7 @@ class BendersLoop:
         """One proposal, asked at its prices for the bound and at its loads and allowances for the cost."""
         step = self.loop.iterate()
         point = self._propose()
-        cuts = self.loop.master.pool.least_cost(point.given.load, point.given.allowance)
+        cuts = self.loop.master.least_cost(point.given.load, point.given.allowance)
         if self._first_stage(point.work) + float(cuts.sum()) < self.cost:  # else it cannot be better
             answers = self.crew.recourse(point.given)
             self.loop.master.add(list(answers))
@@ -77,10 +77,10 @@ class BendersLoop:
     def _allowances(self) -> tuple[Array, float]:
         """Allowances that sum to the budget (t), and the price of a tonne beyond (USD/t)."""
         budget, master = self.coupling.budget, self.loop.master
-        tonnes = (master.theta * master.pool.emission).sum(axis=1)
+        cost, tonnes = master.means()
         if np.isinf(budget):
             return np.full(len(tonnes), np.inf), 0.0
-        mean_cost = abs(float((master.theta * master.pool.cost).sum())) / max(float(np.abs(tonnes).sum()), 1e-9)
+        mean_cost = abs(float(cost.sum())) / max(float(np.abs(tonnes).sum()), 1e-9)
         price = self.firmness * (self.loop.centre.carbon_price + mean_cost)
         return tonnes + (budget - tonnes.sum()) / len(tonnes), min(price, self.coupling.carbon_cap)
 

@@ -75,7 +75,7 @@ class Search:
         self.run, self.loop, self.crew, self.keep = run, loop, loop.crew, keep
         self.c = loop.coupling
         self.runs = Runs.of(self.c)
-        self.master = LinearMaster(self.c, self.runs, loop.master.pool)
+        self.master = LinearMaster(self.c, self.runs, loop.master.columns())
         self.tried: set[bytes] = set()
         works = [self._work(i, run.proof.price, 0.0) for i in range(run.instance.n_sites)]
         self.integers = [i for i, work in enumerate(works) if build(work).integer.any()]
@@ -170,7 +170,6 @@ class Search:
         self.tried.add(key)
         self.loop.centre = node.point
         self.loop.refix(Fixing(chosen, start))
-        self.loop.master.routed, self.loop.master.pooled = optimum.routed, optimum.pooled
         if self.run.offer(self._settle(optimum)):
             self.report()
             self.keep(self.run.result())
@@ -178,8 +177,7 @@ class Search:
     def _settle(self, optimum: Optimum) -> Incumbent | None:
         """Every site's dispatch for the optimum's work and emissions; where that fails, as anywhere else."""
         instance, c, loop = self.run.instance, self.c, self.loop
-        loop.master.routed, loop.master.pooled = optimum.routed, optimum.pooled
-        work = place_work(loop)
+        work = place_work(loop, (optimum.routed, optimum.pooled))
         load, allowance = work.load(c), np.full(len(c.capacity), np.inf)
         if np.isfinite(c.budget):
             allowance = optimum.emissions + max(c.budget - float(optimum.emissions.sum()), 0.0) / len(allowance)
@@ -192,7 +190,7 @@ class Search:
         plans = self.crew.farm(plan_within, orders, what="dispatch")
         excess = sum(np.inf if plan is None else plan.emissions for plan in plans) - c.budget
         if None in plans or (np.isinf(c.carbon_cap) and excess > SLACK_T) or len(undone(c, work.pooled)):
-            return finish(instance, loop, self.crew, self.run.options.recovery)
+            return finish(instance, loop, self.crew, self.run.options.recovery, work=work)
         schedule = assemble(instance, loop, work, plans)
         return Incumbent(schedule, account(instance, schedule).net_cost, work.fixing)
 
@@ -202,7 +200,8 @@ class Search:
         values = np.where(node.allowed, self.runs.values(price), np.inf)
         np.minimum.at(jobs, self.runs.job, values)
         jobs = np.where(node.rejectable, np.minimum(jobs, 0.0), jobs)
-        terms = kernels.stream_value(price, c.streams) + kernels.pool_value(price, c.pools) + float(jobs.sum())
+        streams = float(kernels.stream_values(price, c.streams).sum())
+        terms = streams + kernels.pool_value(price, c.pools) + float(jobs.sum())
         carbon = carbon_price * c.budget if carbon_price > 0 else 0.0
         return DualPoint(price, carbon_price, lower, float(lower.sum()) + terms - carbon)
 

@@ -32,6 +32,7 @@ from decomp.hdf5 import (
 from decomp.improvement import Neighbours, Search
 from decomp.instance import DIMENSIONS, Array, InputError, Instance, Table, var
 from decomp.lagrangian import LagrangianLoop
+from decomp.master import Fixing, RelaxedWork
 from decomp.options import Options
 from decomp.progress import process_seconds
 from decomp.recovery import Incumbent, fixing_of
@@ -112,8 +113,18 @@ def write_checkpoint(path: PathLike, run: Run, loop: LagrangianLoop) -> None:
 
 def _state(run: Run, loop: LagrangianLoop) -> State:
     assert run.proof is not None
+    work = loop.master.work()
     return State(
-        **loop.master.pack(),
+        price=loop.master.price,
+        weight=loop.master.weight,
+        **{f"column_{name}": rows for name, rows in loop.master.columns().items()},
+        routed=work.routed,
+        pooled=work.pooled,
+        atom_run=work.run,
+        atom_start=work.start,
+        atom_share=work.share,
+        fixed_run=loop.master.fixing.run,
+        fixed_start=loop.master.fixing.start,
         centre_price=loop.centre.price,
         proof_price=run.proof.price,
         tried=run.search.neighbours.tried if run.search else np.zeros(len(loop.coupling.capacity)),
@@ -225,10 +236,13 @@ def resume(saved: Checkpoint, run: Run, coupling: Coupling, crew: Crew) -> Lagra
     if carbon["centre"] != carbon["proof"] or not np.array_equal(state["centre_price"], state["proof_price"]):
         run.prove(LagrangianLoop(coupling, crew, state["proof_price"], carbon["proof"], fresh).centre)
     loop.options, loop.nulls = run.options.bundle, facts["nulls"]
-    loop.master.unpack(state)
+    columns = {f.name[7:]: state[f.name] for f in State.columns() if f.name.startswith("column_")}
+    loop.master.set_columns(columns, state["weight"])
+    loop.master.set_work(RelaxedWork(*(state[n] for n in ("routed", "pooled", "atom_run", "atom_start", "atom_share"))))
+    loop.master.price = state["price"]
     loop.master.carbon_price, loop.master.carbon_weight = carbon["master"], facts["carbon_weight"]
     loop.master.step = facts["step"]
-    loop.refix(loop.master.fixing)
+    loop.refix(Fixing(state["fixed_run"], state["fixed_start"]))
     if saved.result.schedule is not None:
         schedule = saved.result.schedule
         run.offer(Incumbent(schedule, account(run.instance, schedule).net_cost, fixing_of(coupling, schedule)))

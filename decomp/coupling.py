@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from decomp import kernels
+from decomp import job_kernels, kernels
 from decomp.instance import Array, Instance
 
 FREE, REJECTED = -2, -1
@@ -117,8 +117,8 @@ class Coupling:
 
         Closed form, hence exact: each unit of work takes its cheapest allowed place or its penalty.
         """
-        total = kernels.stream_value(price, self.streams) + kernels.pool_value(price, self.pools)
-        total += kernels.job_value(price, self.jobs, *fixed)
+        total = float(kernels.stream_values(price, self.streams).sum()) + kernels.pool_value(price, self.pools)
+        total += float(job_kernels.job_values(price, self.jobs, *fixed, 0, 1).sum())
         return total - (carbon_price * self.budget if carbon_price > 0 else 0.0)
 
     def flow_cost(self, routed: Array, pooled: Array) -> float:
@@ -126,7 +126,8 @@ class Coupling:
 
         Work that must be done counts nothing here, done or not.
         """
-        return float(kernels.flow_cost(self.streams, self.pools, routed, pooled))
+        routing = float(kernels.stream_costs(self.streams, routed).sum())
+        return routing + kernels.pool_cost(self.pools, pooled)
 
 
 def _stream_rows(instance: Instance, order: Array, ptr: Array) -> StreamRows:
@@ -146,7 +147,7 @@ def _job_rows(instance: Instance, order: Array, ptr: Array) -> JobRows:
     n_starts = np.maximum(jobs.deadline - jobs.periods - jobs.release + 1, 0)
     first = np.concatenate([[0], np.cumsum(n_starts[job])]).astype(np.int64)
     allowed = np.zeros(int(first[-1]), dtype=np.bool_)
-    kernels.mark_allowed_starts(
+    job_kernels.mark_allowed_starts(
         instance.sites.capacity_gpu, jobs.gpus, jobs.periods, jobs.release, n_starts, ptr, site, first, allowed
     )
     return JobRows(

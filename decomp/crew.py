@@ -19,6 +19,7 @@ import numpy as np
 from decomp.faults import FaultBook, objection
 from decomp.hdf5 import PathLike
 from decomp.instance import Array, Generators, InputError, Sites
+from decomp.part import Part
 from decomp.recourse import Given, Recourse
 from decomp.serial import NOT_STARTED, Interrupted
 from decomp.serial import Answer as TaskAnswer
@@ -60,6 +61,20 @@ class Dispatch:
     drop_price: Array
     carbon_price: float
     effort: Effort
+
+
+@dataclass(frozen=True)
+class PartOrder:
+    """A call of a method of a rank's part of a master.
+
+    `gone` : masters whose parts are not needed any more. `at` : how many exchanges there were before.
+    """
+
+    master: int
+    method: str
+    arguments: tuple[Any, ...]
+    gone: list[int]
+    at: int
 
 
 def plan_of(r: Dispatch) -> Plan | None:
@@ -105,6 +120,9 @@ class Crew:
         self.stops, self.end, self.until = Stops(), np.inf, np.inf
         self.recourses: dict[int, Recourse] = {}
         self.plan_seconds = np.zeros(n_sites)  # of each site's last dispatch
+        self.parts: dict[int, Part] = {}  # of this rank in the masters there are
+        self.dismissed = False
+        self.forgotten: list[int] = []  # masters that are no more, for the parts to follow
 
     def _read_own(self, read: SiteReader) -> tuple[Sites, Generators]:
         """This rank's rows; if one rank cannot read its own, all say so together."""
@@ -213,6 +231,39 @@ class Crew:
         self.faults.note(i, oracle, wrong, price, carbon_price)
         return oracle.fallback(price, carbon_price)
 
+    def ask_parts(self, master: int, method: str, each: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Call a method of the first ranks' parts of a master, with arguments for each; what they return. Root only.
+
+        Method "found" makes the parts. One part is the root's own, and no other rank hears of it.
+        """
+        if len(each) == 1:
+            for number in self.forgotten:
+                self.parts.pop(number, None)
+            return [self._own_part(PartOrder(master, method, each[0], [], 0))]
+        assert not self.dismissed, "the other ranks have left, with their parts of the master"
+        gone, self.forgotten[:] = list(self.forgotten), []
+        orders = [PartOrder(master, method, arguments, gone, self.team.meet()) for arguments in each]
+        idle = [None] * (self.team.size - len(each))
+        self.team.deal([("part", order) for order in [*orders, *idle]], "master")
+        return (self._part(orders[0]) or [])[: len(each)]
+
+    def _part(self, order: PartOrder | None) -> list[Any] | None:
+        value = None
+        if order is not None:
+            self.team.meet(order.at)
+            for number in order.gone:
+                self.parts.pop(number, None)
+            value = self._own_part(order)
+        with self.team.sheet.section("master"):
+            return self.team.gather(value, "master")
+
+    def _own_part(self, order: PartOrder) -> Any:
+        with self.team.sheet.section("master"):
+            if order.method == "found":
+                self.parts[order.master] = Part(self.team, *order.arguments)
+                return None
+            return getattr(self.parts[order.master], order.method)(*order.arguments)
+
     def shortages(self) -> Array:
         """Proven least energy, MWh, by which each site (S,) misses its power balance at every load. Root only."""
         self.team.bcast(("shortages", None))
@@ -296,6 +347,8 @@ class Crew:
                 self._recourse(None)
             elif order == "weigh":
                 self._weigh(*argument)
+            elif order == "part":
+                self._part(argument)
             elif order == "shortages":
                 self._shortages()
             elif order == "seconds":
@@ -310,4 +363,5 @@ class Crew:
 
     def dismiss(self) -> None:
         """Let the other ranks leave `serve`. Root only."""
+        self.dismissed = True
         self.team.bcast(("stop", None))

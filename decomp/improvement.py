@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
-from decomp import kernels
+from decomp import job_kernels, kernels
 from decomp.cluster import ClusterTask, JobChoice, Move, improve_cluster
 from decomp.coupling import REJECTED, Coupling
 from decomp.crew import Crew
@@ -270,9 +270,9 @@ def accept(loop: LagrangianLoop, moves: list[Move]) -> None:
 def job_loss(loop: LagrangianLoop) -> Array:
     """What the jobs at each site (or rejected, at their candidates) lose against their best run at the prices."""
     jobs, fixing, price = loop.coupling.jobs, loop.master.fixing, loop.centre.price
-    best = kernels.cheapest_runs(price, jobs)[0]
+    best = job_kernels.cheapest_runs(price, jobs)[0]
     best = np.where(jobs.optional, np.minimum(best, 0.0), best)
-    lost = kernels.run_values(price, jobs, fixing.run, fixing.start) - best
+    lost = job_kernels.run_values(price, jobs, fixing.run, fixing.start) - best
     places = np.diff(jobs.ptr)
     owner = np.repeat(np.arange(len(lost)), places)
     candidate = np.arange(len(owner))

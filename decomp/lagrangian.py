@@ -89,7 +89,7 @@ class LagrangianLoop:
         self.coupling, self.crew, self.options = coupling, crew, options
         first = crew.evaluate(price, carbon_price)
         scale = float(np.nansum(first.emissions))
-        self.master = Master(coupling, price, carbon_price, scale)
+        self.master = Master(coupling, crew, price, carbon_price, scale, options.lane_size)
         self.master.add(list(first))
         self.centre = self._prove(price, carbon_price, first)
         for other in [factor * price for factor in options.first_factors] if columns is None else columns:
@@ -98,7 +98,7 @@ class LagrangianLoop:
             trial = self._prove(other, carbon_price, answers)
             if columns is not None and trial.bound > self.centre.bound:
                 self.centre = trial
-        silent = np.flatnonzero(self.master.pool.count == 0)
+        silent = np.flatnonzero(self.master.held == 0)
         if len(silent):
             raise SiteFailure(f"site {silent[0]} has answered at none of the first prices, so there is no start")
         self.master.step = options.step
@@ -111,7 +111,7 @@ class LagrangianLoop:
 
     def refix(self, fixing: Fixing) -> None:
         """Fix jobs; columns stay valid, only the closed-form part of the bound changes."""
-        self.master.fix_jobs(fixing.run, fixing.start)
+        self.master.fix_jobs(fixing)
         c = self.centre
         terms = self.coupling.dual_terms(c.price, c.carbon_price, (fixing.run, fixing.start))
         self.centre = DualPoint(c.price, c.carbon_price, c.site_lower, float(c.site_lower.sum()) + terms)
@@ -126,23 +126,22 @@ class LagrangianLoop:
         """One proximal step."""
         master, centre, options = self.master, self.centre, self.options
         started = time.perf_counter()
-        with self.crew.team.sheet.section("master"):
-            proposal = master.propose(
-                centre.price, centre.carbon_price, accuracy=options.accuracy, max_passes=options.max_passes
-            )
+        proposal = master.propose(
+            centre.price, centre.carbon_price, accuracy=options.accuracy, max_passes=options.max_passes
+        )
         between = time.perf_counter()
         answers = self.crew.evaluate(proposal.price, proposal.carbon_price)
         asked = time.perf_counter()
-        trial = self._prove(proposal.price, proposal.carbon_price, answers)
+        bound = float(answers.lower.sum()) + proposal.terms
+        trial = DualPoint(proposal.price, proposal.carbon_price, answers.lower, bound)
+        residual = master.residual()
         promised = proposal.model - centre.bound
         gained = trial.bound - centre.bound
         serious = gained >= options.serious * max(promised, 0.0)
         self._adapt_step(gained, promised, serious)
         if trial.bound > centre.bound:
             self.centre = trial
-        with self.crew.team.sheet.section("master"):
-            residual = master.work_load() - master.site_load()
-            master.add(list(answers))
+        master.add(list(answers))
         return Step(
             bound=self.centre.bound,
             model=proposal.model,

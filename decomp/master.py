@@ -3,34 +3,40 @@
 Around a centre (price, carbon price) it maximises the model of the dual minus a proximal term; the
 primal of that problem is what the kernels solve, and its residual (load put on a site minus load its
 columns carry) moves the price: price = centre + step * weight * residual.
+
+Columns and work live in parts (`decomp.part`), one on each of the first ranks; here is what the root knows of them.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
+from typing import Any
 
 import numpy as np
 
-from decomp import kernels, site_kernels
-from decomp.coupling import FREE, REJECTED, Coupling
+from decomp.coupling import Coupling
+from decomp.crew import Crew
 from decomp.instance import Array
-from decomp.pool import Pool
+from decomp.part import COLUMNS, Layout, Step, periods_alone
 from decomp.site import Answer
 
-PASSES_PER_CHECK = 6
-ATOMS = 16  # runs a job's relaxed start may be spread over
-COLUMNS = 40  # answers kept per site
+NUMBERS = count()
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """Where the master wants the sites to be asked next, and what its model promises there, USD."""
+    """Where the master wants the sites to be asked next, and what its model promises there, USD.
+
+    `terms` : the part of the model that is exact, of work and budget. `passes` : what it took.
+    """
 
     price: Array
     carbon_price: float
     model: float
-    site_model: Array
+    terms: float
     passes: int
 
 
@@ -42,171 +48,134 @@ class Fixing:
     start: Array
 
 
-class Master:
-    """Column model of the sites, exact model of the work, and the proximal subproblem over both."""
+@dataclass(frozen=True)
+class RelaxedWork:
+    """Where the master puts work: routed (arc, T), pooled (pool arc, T) GPU; run, start and share of it (job, atom)."""
 
-    def __init__(self, coupling: Coupling, price: Array, carbon_price: float, carbon_scale: float):
-        """price (S, T) in USD per GPU and period; carbon_scale: typical fleet emissions, t."""
-        self.coupling = coupling
-        n_sites, n = price.shape
+    routed: Array
+    pooled: Array
+    run: Array
+    start: Array
+    share: Array
+
+
+class Master:
+    """Column model of the sites, exact model of the work, and the proximal subproblem over both. Root only."""
+
+    def __init__(
+        self, coupling: Coupling, crew: Crew, price: Array, carbon_price: float, carbon_scale: float, lane_size: int
+    ):
+        """price (S, T) in USD per GPU and period; carbon_scale: typical fleet emissions, t.
+
+        `lane_size` : see `Layout.of`.
+        """
+        self.coupling, self.crew = coupling, crew
         self.price, self.carbon_price = price.copy(), carbon_price
         scale = float(np.mean(np.abs(price))) + 1e-9
         self.weight = scale / np.maximum(coupling.capacity, 1e-3 * coupling.capacity.max())
         self.carbon_weight = 500.0 / max(carbon_scale, 1e-9)
         self.step = 1.0
-        self.pool = Pool(n_sites, n, COLUMNS)
-        self.theta = np.zeros((n_sites, COLUMNS))
-        self.gram = np.zeros((n_sites, COLUMNS, COLUMNS))
-        self.routed = np.zeros((len(coupling.streams.site), n))
-        self.pooled = np.zeros((len(coupling.pools.site), n))
-        self.run = np.full((coupling.n_jobs, ATOMS), REJECTED)
-        self.start = np.full((coupling.n_jobs, ATOMS), -1)
-        self.share = np.zeros((coupling.n_jobs, ATOMS))
         self.fixing = Fixing(*coupling.free_jobs())
-        self._place_work()
+        self.held = np.zeros(len(price), dtype=np.int64)  # columns of each site
+        self.layout = Layout.of(price.shape, lane_size, crew.team.size)
+        self._centre: Array | None = None  # of the last proposal
+        self._number = next(NUMBERS)
+        weakref.finalize(self, crew.forgotten.append, self._number)
+        self._ask(
+            "found",
+            [
+                (self.layout, periods_alone(coupling, self.layout.periods_of(rank)), self.weight, self.price)
+                for rank in range(self.layout.ranks)
+            ],
+        )
 
-    def _place_work(self) -> None:
-        """First position: every job at its cheapest run, demand and pools not yet placed."""
-        jobs = self.coupling.jobs
-        value, run, start = kernels.cheapest_runs(self.price, jobs)
-        taken = ~jobs.optional | (value < 0.0)
-        self.run[:, 0], self.start[:, 0] = np.where(taken, run, REJECTED), np.where(taken, start, -1)
-        self.share[:, 0] = 1.0
+    def _ask(self, method: str, each: Sequence[tuple[Any, ...]]) -> list[Any]:
+        return self.crew.ask_parts(self._number, method, each)
+
+    def _all(self, method: str, *arguments: Any) -> list[Any]:
+        """Ask all parts the same."""
+        return self._ask(method, [arguments] * self.layout.ranks)
+
+    def _deal(self, method: str, *rows: Array) -> Array:
+        """Ask every part about its own sites' rows; the answers in site order."""
+        own = [self.layout.rows_of(rank) for rank in range(self.layout.ranks)]
+        parts = self._ask(method, [tuple(r[sites] if np.ndim(r) else r for r in rows) for sites in own])
+        found = np.empty((len(self.held), *parts[0].shape[1:]))
+        for sites, part in zip(own, parts, strict=True):
+            found[sites] = part
+        return found
 
     @property
     def n_columns(self) -> int:
-        return int(self.pool.count.sum())
+        return int(self.held.sum())
 
     def add(self, answers: Sequence[Answer]) -> None:
-        """Take one answer per site into the pool; a full site forgets the one idle for longest."""
-        for i, answer in enumerate(answers):
-            if answer.load is not None:
-                self._add_column(i, answer)
-
-    def _add_column(self, i: int, answer: Answer) -> None:
-        theta = self.theta[i]
-        first = self.pool.count[i] == 0
-        k = self.pool.slot(i, theta)
-        if theta[k] > site_kernels.TINY:
-            theta[np.argmax(theta)] += theta[k]
-        self.pool.put(i, k, answer)
-        theta[k] = 1.0 if first else 0.0
-        site_kernels.add_gram(self.pool.loads, self.weight, self.gram, i, k, int(self.pool.count[i]))
-
-    def work_load(self) -> Array:
-        """Load that routing, jobs and pools put on the sites, (S, T) GPU."""
-        load = np.zeros_like(self.price)
-        kernels.arc_load(load, self.coupling.streams.site, self.routed)
-        kernels.arc_load(load, self.coupling.pools.site, self.pooled)
-        kernels.job_load(load, self.coupling.jobs, self.run, self.start, self.share)
-        return load
-
-    def site_load(self) -> Array:
-        """Load that the convexified site columns carry, (S, T) GPU."""
-        return site_kernels.site_load(self.theta, self.pool.loads, self.pool.count)
-
-    def emissions(self) -> float:
-        return float((self.theta * self.pool.emission).sum())
+        """Take one answer per site into the pool."""
+        heard = [None if answer.load is None else answer for answer in answers]
+        self.held = np.minimum(self.held + [answer is not None for answer in heard], COLUMNS)
+        self._ask("add", [(heard[self.layout.rows_of(rank)],) for rank in range(self.layout.ranks)])
 
     def model(self, price: Array, carbon_price: float) -> tuple[float, Array]:
         """Value of the column model at given prices, in all and by site: never below the true dual function."""
-        sites = self.pool.least_value(price, carbon_price)
+        sites = self._deal("least_value", price, np.asarray(carbon_price))
         fixed = (self.fixing.run, self.fixing.start)
         return float(sites.sum()) + self.coupling.dual_terms(price, carbon_price, fixed), sites
 
+    def least_cost(self, load: Array, allowance: Array) -> Array:
+        """Proven least cost (S,) of loads (S, T) under carbon allowances (S,); see `Pool`."""
+        return self._deal("least_cost", load, allowance)
+
+    def means(self) -> tuple[Array, Array]:
+        """Cost (USD) and emissions (t) of each site's weighted columns, (S,)."""
+        cost, tonnes = self._deal("means").T
+        return cost, tonnes
+
+    def most_used(self, k: int) -> Array:
+        """Prices at which each site gave the k answers used most, (S, k, T)."""
+        return self._deal("most_used", np.asarray(k))
+
     def propose(self, centre: Array, centre_carbon: float, *, accuracy: float, max_passes: int) -> Proposal:
         """Solve the proximal subproblem around a centre until its own gap is `accuracy` of the promised rise."""
-        c, step, pool = self.coupling, self.step, self.pool
-        carbon_step = step * self.carbon_weight if c.carbon_cap > 0 else 0.0
-        curve = step * self.weight
-        price = centre + curve * (self.work_load() - self.site_load())
-        carbon = np.array([0.0, centre_carbon, carbon_step, c.carbon_cap])
-        site_kernels.carbon_update(carbon, self.emissions() - c.budget if carbon_step > 0 else 0.0)
-        base = self.model(centre, centre_carbon)[0]
-        done = 0
-        while True:
-            for _ in range(PASSES_PER_CHECK):
-                site_kernels.site_pass(
-                    price, curve, step, pool.loads, pool.cost, pool.emission, self.theta, pool.count, self.gram,
-                    carbon, 2 * COLUMNS,
-                )  # fmt: skip
-                kernels.stream_pass(price, curve, c.streams, self.routed)
-                if done % 2 == 0:  # scanning all starts is dear, and routing moves more than jobs do
-                    kernels.job_pass(price, curve, c.jobs, self.fixing.run, self.run, self.start, self.share)
-                kernels.pool_pass(price, curve, c.pools, self.pooled)
-                done += 1
-            value, sites = self.model(price, float(carbon[0]))
-            penalty = self._proximity(price - centre, float(carbon[0]) - centre_carbon, carbon_step)
-            slack = self._primal(price, centre, carbon, centre_carbon, carbon_step) - (value - penalty)
-            if slack <= accuracy * max(value - penalty - base, 0.0) or done >= max_passes:
-                break
-        pool.used(self.theta)
-        self.price, self.carbon_price = price, float(carbon[0])
-        return Proposal(price, float(carbon[0]), value, sites, done)
-
-    def _proximity(self, move: Array, carbon_move: float, carbon_step: float) -> float:
-        """The proximal term at a distance from the centre."""
-        far = 0.5 * float((move * move / self.weight).sum()) / self.step
-        return far + (0.5 * carbon_move**2 / carbon_step if carbon_step > 0 else 0.0)
-
-    def _primal(
-        self, price: Array, centre: Array, carbon: Array, centre_carbon: float, carbon_step: float
-    ) -> float:
-        """Value of the augmented Lagrangian at the current weights: an upper bound of the subproblem."""
-        residual = (price - centre) / (self.step * self.weight)
-        total = self.work_cost() + float((self.theta * self.pool.cost).sum())
-        total += float((residual * (centre + price)).sum()) / 2.0
-        if carbon_step > 0:
-            # max over the carbon price of price * excess - (price - centre)^2 / (2 step)
-            excess = (carbon[1] - centre_carbon) / carbon_step
-            total += float(carbon[0]) * excess - 0.5 * (float(carbon[0]) - centre_carbon) ** 2 / carbon_step
-        return total
-
-    def work_cost(self) -> float:
-        """Net cost of the current routing, runs and pools, USD."""
         c = self.coupling
-        return c.flow_cost(self.routed, self.pooled) + kernels.run_cost(c.jobs, self.run, self.share)
+        carbon_size = self.step * self.carbon_weight if c.carbon_cap > 0 else 0.0
+        step = Step(self.step, centre_carbon, carbon_size, c.budget, c.carbon_cap, accuracy, max_passes)
+        reached = centre is self.price
+        new = None if reached or centre is self._centre else centre
+        price, carbon_price, value, terms, passes = self._all("propose_together", new, reached, step)[0]
+        self._centre = centre
+        self.price, self.carbon_price = price, carbon_price
+        return Proposal(price, carbon_price, value, terms, passes)
 
-    def pack(self) -> dict[str, Array]:
-        """Where the master stands, for a checkpoint; the columns of all sites one after the other."""
-        used = np.arange(COLUMNS) < self.pool.count[:, None]
-        return dict(
-            price=self.price,
-            weight=self.weight,
-            column_site=np.nonzero(used)[0],
-            column_load=self.pool.loads[used],
-            column_cost=self.pool.cost[used],
-            column_emissions=self.pool.emission[used],
-            column_share=self.theta[used],
-            column_idle=self.pool.idle[used],
-            routed=self.routed,
-            pooled=self.pooled,
-            atom_run=self.run,
-            atom_start=self.start,
-            atom_share=self.share,
-            fixed_run=self.fixing.run,
-            fixed_start=self.fixing.start,
-        )
+    def residual(self) -> Array:
+        """Load put on the sites less the load that their columns carried in the last proposal, (S, T) GPU."""
+        assert self._centre is not None
+        return np.asarray((self.price - self._centre) / (self.step * self.weight))
 
-    def unpack(self, packed: Mapping[str, Array]) -> None:
-        """Go back to where `pack` was called; takes the arrays, which must be writable, for its own."""
-        site = packed["column_site"]
-        self.pool.count = np.bincount(site, minlength=len(self.price))
-        used = np.arange(COLUMNS) < self.pool.count[:, None]
-        self.price, self.weight = packed["price"], packed["weight"]
-        self.pool.loads[used], self.pool.cost[used] = packed["column_load"], packed["column_cost"]
-        self.pool.lower[used] = -np.inf  # a checkpoint is not believed
-        self.pool.emission[used], self.theta[used] = packed["column_emissions"], packed["column_share"]
-        self.pool.idle[used] = packed["column_idle"]
-        for i, k in np.argwhere(used):
-            site_kernels.add_gram(self.pool.loads, self.weight, self.gram, i, k, int(self.pool.count[i]))
-        self.routed, self.pooled = packed["routed"], packed["pooled"]
-        self.run, self.start, self.share = packed["atom_run"], packed["atom_start"], packed["atom_share"]
-        self.fixing = Fixing(packed["fixed_run"], packed["fixed_start"])
+    def work(self) -> RelaxedWork:
+        """Where the work is now."""
+        routed = np.concatenate(self._all("own_routing"), axis=1)
+        own = self.crew.parts[self._number]
+        return RelaxedWork(routed, own.pooled.copy(), own.run.copy(), own.start.copy(), own.share.copy())
 
-    def fix_jobs(self, run: Array, start: Array) -> None:
+    def set_work(self, work: RelaxedWork) -> None:
+        """Put the work somewhere."""
+        self._all("set_work", work.routed, work.pooled, work.run, work.start, work.share)
+
+    def columns(self) -> dict[str, Array]:
+        """The columns of all sites one after the other; see `Part.columns`."""
+        parts = self._all("columns")
+        order = np.argsort(np.concatenate([part["site"] for part in parts]), kind="stable")
+        return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
+
+    def set_columns(self, columns: Mapping[str, Array], weight: Array) -> None:
+        """Go back to where `columns` was called, with the proximal weights (S, T) of then."""
+        self.weight = weight
+        self.held = np.bincount(columns["site"], minlength=len(self.held))
+        turn = columns["site"] % self.layout.ranks
+        ranks = range(self.layout.ranks)
+        self._ask("set_columns", [({name: rows[turn == r] for name, rows in columns.items()}, weight) for r in ranks])
+
+    def fix_jobs(self, fixing: Fixing) -> None:
         """Fix jobs to runs (FREE leaves a job as it is); their relaxed starts move there at once."""
-        self.fixing = Fixing(run.copy(), start.copy())
-        hit = run != FREE
-        self.share[hit], self.share[hit, 0] = 0.0, 1.0
-        self.run[hit, 0], self.start[hit, 0] = run[hit], start[hit]
+        self.fixing = Fixing(fixing.run.copy(), fixing.start.copy())
+        self._all("fix_jobs", self.fixing.run, self.fixing.start)

@@ -134,6 +134,7 @@ class Bundle(Group):
     step: float = option(10.0, "first proximal step, relative to the natural scale of the prices", low=1e-9)
     serious: float = option(0.1, "least share of the promised rise that moves the centre", low=0, high=1)
     accuracy: float = option(0.03, "gap of the master, relative to the rise it promises", low=1e-9, high=1)
+    lane_size: int = option(10_000, "sites x periods: from n^2 times as many the master is n lanes wide", low=1)
     max_passes: int = option(40, "most block-coordinate passes of a master", low=1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from decomp.kernels import run_value
+from decomp.job_kernels import run_value
 
 
 @njit(cache=True)

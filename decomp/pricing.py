@@ -6,6 +6,7 @@ A node of a tree allows some runs only: bounds on columns, so that every node st
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import highspy
@@ -13,7 +14,6 @@ import numpy as np
 
 from decomp.coupling import Coupling
 from decomp.instance import Array
-from decomp.pool import Pool
 from decomp.site import Answer
 
 DEAREST_CARBON = 1e5  # USD/t; prices of carbon end here where the budget is hard
@@ -78,10 +78,10 @@ class LinearMaster:
 
     Parameters
     ----------
-    c : the coupling. runs : all runs of its jobs. pool : answers to begin with.
+    c : the coupling. runs : all runs of its jobs. columns : answers to begin with, see `Part.columns`.
     """
 
-    def __init__(self, c: Coupling, runs: Runs, pool: Pool):
+    def __init__(self, c: Coupling, runs: Runs, columns: Mapping[str, Array]):
         self.c, self.runs = c, runs
         self.solver = highspy.Highs()
         self.solver.silent()
@@ -91,9 +91,9 @@ class LinearMaster:
         self._add_rows()
         self._add_work()
         self._held: list[tuple[int, int, float, bool]] = []  # column, site, emissions, integral
-        for i, count in enumerate(pool.count):
-            for k in range(int(count)):
-                self._hold(i, pool.loads[i, k], float(pool.cost[i, k]), float(pool.emission[i, k]), False)
+        for k, i in enumerate(columns["site"]):
+            cost, tonnes = float(columns["cost"][k]), float(columns["emissions"][k])
+            self._hold(int(i), columns["load"][k], cost, tonnes, False)
 
     def _add_rows(self) -> None:
         """Load of every site and period, one answer a site, streams, jobs, pools, carbon."""

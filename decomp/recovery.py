@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import csr_matrix, vstack
 
-from decomp import kernels, placing
+from decomp import job_kernels, kernels, placing
 from decomp.accounts import account, complete, emissions_t
 from decomp.coupling import FREE, REJECTED, Coupling
 from decomp.crew import Crew, Dispatch
@@ -85,33 +85,33 @@ def keep_decided(loop: LagrangianLoop, before: Fixing) -> None:
     jobs, price = loop.coupling.jobs, loop.centre.price
     known = before.run >= 0
     run, start = np.where(known, before.run, REJECTED), np.where(known, before.start, -1)
-    cost = kernels.run_values(price, jobs, run, start) - np.where(known, jobs.cost[run], 0.0)
-    best = kernels.cheapest_runs(price, jobs)[0]
+    cost = job_kernels.run_values(price, jobs, run, start) - np.where(known, jobs.cost[run], 0.0)
+    best = job_kernels.cheapest_runs(price, jobs)[0]
     best = np.where(jobs.optional, np.minimum(best, 0.0), best)
-    near = kernels.run_values(price, jobs, run, start) - best <= NEAR * np.abs(cost)
+    near = job_kernels.run_values(price, jobs, run, start) - best <= NEAR * np.abs(cost)
     loop.refix(Fixing(np.where(known & near, run, FREE), np.where(known & near, start, -1)))
 
 
 def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
     """Fix every nearly decided job, and at least a share of the free ones, where they fit."""
-    master, jobs = loop.master, loop.coupling.jobs
+    master, jobs, relaxed = loop.master, loop.coupling.jobs, loop.master.work()
     run, start = master.fixing.run.copy(), master.fixing.start.copy()
     room = loop.coupling.usable - fixed_load(loop.coupling, run, start)
     free = np.flatnonzero(run == FREE)
-    top = master.share[free].max(axis=1)
+    top = relaxed.share[free].max(axis=1)
     order = free[np.lexsort((free, -jobs.gpus[free] * jobs.length[free], -np.round(top, 3), jobs.optional[free]))]
     least = int(np.ceil(max(options.dive_share * len(free), 0.03 * len(run))))
     for rank, j in enumerate(order):
-        slot = int(np.argmax(master.share[j]))
-        if rank >= least and master.share[j, slot] < options.decided:
+        slot = int(np.argmax(relaxed.share[j]))
+        if rank >= least and relaxed.share[j, slot] < options.decided:
             break
-        k, s = int(master.run[j, slot]), int(master.start[j, slot])
+        k, s = int(relaxed.run[j, slot]), int(relaxed.start[j, slot])
         if k >= 0 and not placing.runs_fit(room, jobs, j, k, s):
             value, k, s = placing.best_fitting_start(master.price, room, jobs, j)
             if jobs.optional[j] and value >= 0.0:
                 k, s = REJECTED, -1
             elif k < 0:
-                _, k, s = kernels.best_start(master.price, jobs, j)
+                _, k, s = job_kernels.best_start(master.price, jobs, j)
         run[j], start[j] = k, s
         if k >= 0:
             room[jobs.site[k], s : s + jobs.length[j]] -= jobs.gpus[j]
@@ -122,15 +122,21 @@ def fixed_load(c: Coupling, run: Array, start: Array) -> Array:
     """Load of the jobs that are fixed to run, (S, T) GPU."""
     load = np.zeros_like(c.capacity)
     share = (run >= 0).astype(float)[:, None]
-    kernels.job_load(load, c.jobs, run[:, None], start[:, None], share)
+    job_kernels.job_load(load, c.jobs, run[:, None], start[:, None], share)
     return load
 
 
-def place_work(loop: LagrangianLoop) -> Work:
-    """Make the master's routing and pools fit beside fixed jobs, no site above its usable load, all work counted."""
+def place_work(loop: LagrangianLoop, wanted: tuple[Array, Array] | None = None) -> Work:
+    """Make routing and pools fit beside fixed jobs, no site above its usable load, all work counted.
+
+    `wanted` : routing (arc, T) and pools (pool arc, T), GPU; default: the master's.
+    """
     c, master = loop.coupling, loop.master
     room = np.maximum(c.usable - fixed_load(c, master.fixing.run, master.fixing.start), 0.0)
-    routed, pooled = master.routed.copy(), master.pooled.copy()
+    if wanted is None:
+        relaxed = master.work()
+        wanted = relaxed.routed, relaxed.pooled
+    routed, pooled = (rows.copy() for rows in wanted)
     left = room.copy()
     placing.fit_pools(loop.centre.price, room, c.pools, pooled)
     if len(undone(c, pooled)):

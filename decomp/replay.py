@@ -10,6 +10,7 @@ work, and the root handles one message at a time.
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -20,6 +21,7 @@ import numpy as np
 from decomp.crew import Answers, Crew, SiteReader
 from decomp.instance import Array, Instance
 from decomp.options import Options
+from decomp.part import power_of_two
 from decomp.recourse import Given
 from decomp.result import Iteration
 from decomp.run import Run
@@ -34,7 +36,10 @@ class Step:
 
     Attributes
     ----------
-    root_seconds : the root's work since the last step, while the others wait.
+    root_seconds : the root's work since the last step, while the others wait; but
+    lane_seconds : so much of it is done by the ranks that have lanes of the master (`decomp.part`), each its part,
+    exchanges, exchanged : telling each other so often so many bytes in all.
+    lane_rows : the fleet's sites times periods by those that the square of its number of lanes asks for.
     seconds : (n,) of each item.
     site : (n,) the site of each item, worked on by its owner; None: tasks for whoever is free.
     out, back : bytes sent with each item, and with each answer.
@@ -45,6 +50,10 @@ class Step:
     site: Array | None
     out: float
     back: float
+    lane_seconds: float = 0.0
+    exchanges: int = 0
+    exchanged: float = 0.0
+    lane_rows: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,6 @@ class Cluster:
     ranks, cores : ranks that must share cores get an equal part of them.
     message_seconds, byte_seconds : of the root's time, for each message and each of its bytes.
     latency_seconds : between sending and receiving, while nobody is busy.
-    spread : share of the root's work that is done by all ranks, each its part.
     tree : messages go over other ranks, so that the root handles log2(ranks) of them.
     """
 
@@ -65,7 +73,6 @@ class Cluster:
     message_seconds: float = 0.0
     byte_seconds: float = 0.0
     latency_seconds: float = 0.0
-    spread: float = 0.0
     tree: bool = False
 
 
@@ -92,11 +99,26 @@ class Times:
         return max(parts, key=lambda name: parts[name])
 
 
+class OneForAll(Serial):
+    """A team of one that notes what the ranks of a master would share: seconds, exchanges, bytes of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = np.zeros(3)
+
+    def exchange(self, work: Callable[[], Sequence[Array]], ranks: int, what: str = "") -> list[Array]:
+        before = time.process_time()
+        found = super().exchange(work, ranks, what)
+        self.shared += time.process_time() - before, 1.0, sum(value.nbytes for value in found)
+        return found
+
+
 class Recorder(Crew):
     """A crew that writes down its steps between the first and the last line of the log; also a `Listener`."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
+    def __init__(self, team: OneForAll, lane_rows: float, *arguments: Any, **named: Any) -> None:
+        super().__init__(team, *arguments, **named)
+        self.one, self.lane_rows = team, lane_rows
         self.steps: list[Step] = []
         self._kept = 0
         self._since: float | None = None
@@ -114,9 +136,13 @@ class Recorder(Crew):
     def _took(self, call: Callable[[], Any], describe: Callable[[Any], Mapping[str, Any]]) -> Any:
         """Do a step and write it down, if the log has begun."""
         before, wall = time.process_time(), time.perf_counter()
+        (lane_seconds, exchanges, exchanged), self.one.shared = self.one.shared, np.zeros(3)
         value = call()
         if self._since is not None:
-            step = Step(root_seconds=before - self._since, **describe(value))
+            step = Step(
+                root_seconds=before - self._since, lane_seconds=lane_seconds, exchanges=int(exchanges),
+                exchanged=exchanged, lane_rows=self.lane_rows, **describe(value),
+            )  # fmt: skip
             used = (time.process_time() - before) / max(time.perf_counter() - wall, 1e-9)
             self.steps.append(replace(step, seconds=min(used, 1.0) * step.seconds))
             self._since = time.process_time()
@@ -152,7 +178,8 @@ class Recorder(Crew):
 def record(instance: Instance, options: Options, read: SiteReader) -> list[Step]:
     """Solve an instance in this process and return the chain of its steps."""
     shape = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t)
-    crew = Recorder(Serial(), read, *shape)
+    rows = instance.n_sites * instance.n_periods / options.bundle.lane_size
+    crew = Recorder(OneForAll(), rows, read, *shape)
     lagrangian(Run(instance, crew.team, options, [crew]), crew, lambda result: None, None)
     return crew.chain()
 
@@ -178,7 +205,10 @@ def grow(steps: Sequence[Step], sites: int, rng: np.random.Generator) -> list[St
     factor = sites / measured
     grown = []
     for step in steps:
-        part = replace(step, root_seconds=factor * step.root_seconds)
+        part = replace(
+            step, root_seconds=factor * step.root_seconds, lane_seconds=factor * step.lane_seconds,
+            exchanged=factor * step.exchanged, lane_rows=factor * step.lane_rows,
+        )  # fmt: skip
         if step.site is None:
             count = round(factor * len(step.seconds))
             part = replace(part, seconds=np.sort(rng.choice(step.seconds, count))[::-1] if count else step.seconds)
@@ -196,12 +226,20 @@ def replay(steps: Sequence[Step], cluster: Cluster) -> Times:
     ranks = cluster.ranks
     now = root = work = messages = busy = 0.0
     for step in steps:
-        alone = step.root_seconds * (1.0 - cluster.spread + cluster.spread / ranks)
-        begin = now + alone
+        alone, talk = _master(step, cluster)
+        begin = now + alone + talk
         now, longest = _owned(step, cluster, begin) if step.site is not None else _farmed(step, cluster, begin)
-        root, work, messages = root + alone, work + longest, messages + now - begin - longest
+        root, work, messages = root + alone, work + longest, messages + talk + now - begin - longest
         busy += float(step.seconds.sum()) + step.root_seconds
     return Times(now, root, work, messages, busy, ranks)
+
+
+def _master(step: Step, cluster: Cluster) -> tuple[float, float]:
+    """Seconds before a step: of work, some of it shared by the ranks that have lanes; of what these tell each other."""
+    ranks = min(power_of_two(math.sqrt(step.lane_rows)), power_of_two(cluster.ranks))
+    work = step.root_seconds - step.lane_seconds * (1.0 - 1.0 / min(ranks, cluster.cores))
+    each = cluster.message_seconds * (ranks - 1) + (cluster.latency_seconds if ranks > 1 else 0.0)
+    return work, step.exchanges * each + cluster.byte_seconds * step.exchanged * (1.0 - 1.0 / ranks)
 
 
 def _owned(step: Step, cluster: Cluster, begin: float) -> tuple[float, float]:

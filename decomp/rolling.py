@@ -121,10 +121,10 @@ def roll(
     The operation at the root, None on the others. It ends early where a window has no plan.
     """
     planner = Planner(instance, options, rolling) if instance is not None and team.is_root else None
-    heard = list(listeners)
+    heard, ended = list(listeners), list[Start | None]()
     while team.bcast(planner is not None and planner.next_window(), "next window"):
         window = planner.window.instance if planner else None
-        since, ended = process_seconds(), list[Run]()
+        since = process_seconds()
         result = solve(
             window,
             team,
@@ -132,10 +132,10 @@ def roll(
             listeners=heard,
             start=planner.start if planner else None,
             since=since,
-            after=ended.append,
+            after=lambda run: ended.append(harvest(run)),
         )
         if planner is not None and result is not None:
-            planner.learn(result, ended[0], process_seconds() - since, tell)
+            planner.learn(result, ended[-1], process_seconds() - since, tell)
             planner.stopped |= team.signalled
     return Operation(planner.past, tuple(planner.plans)) if planner else None
 
@@ -170,7 +170,7 @@ class Planner:
             self.start = shifted(*self.last, self.window)
         return True
 
-    def learn(self, result: Result, run: Run, seconds: float, tell: Tell) -> None:
+    def learn(self, result: Result, start: Start | None, seconds: float, tell: Tell) -> None:
         """Do the first step; a window without a plan is tried once more, with all that is left of the carbon budget."""
         window, plan = self.window, result.schedule
         if plan is None:
@@ -197,16 +197,15 @@ class Planner:
         self.plans.append(planned)
         tell(planned, window, result)
         self.past.do(window, plan, self.rolling.step)
-        self.last = window, plan, harvest(run)
+        assert start is not None
+        self.last = window, plan, start
 
 
-def harvest(run: Run) -> Start:
-    """The best prices of a run, and those at which each site gave the answers it uses most."""
-    assert run.proof is not None and run.loop is not None
-    pool, weight = run.loop.master.pool, run.loop.master.theta
-    order = np.argsort(-weight, axis=1, kind="stable")[:, :COLUMNS_CARRIED]
-    order = np.where(order < pool.count[:, None], order, order[:, :1])
-    prices = pool.price[np.arange(len(order))[:, None], order]
+def harvest(run: Run) -> Start | None:
+    """The best prices of a run, and those at which each site gave the answers it uses most, if any."""
+    if run.proof is None or run.loop is None:
+        return None
+    prices = run.loop.master.most_used(COLUMNS_CARRIED)
     return Start(run.proof.price, run.proof.carbon_price, np.moveaxis(prices, 1, 0), SHORT_STEP)
 
 

@@ -30,7 +30,8 @@ T = TypeVar("T")
 NextTask = Callable[[], "tuple[int, Any] | None"]
 
 ROOT = 0
-N_TAGS = 32_768
+N_TAGS = 16_384  # of calls of all ranks, and as many of exchanges among some; MPI grants 32 768
+HEAD = 2  # numbers at the front of an exchange
 NOT_STARTED = "not started before the stop"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SIGUSR1 is what batch systems send before a limit
 
@@ -70,7 +71,8 @@ class Team:
         self.sheet = Timesheet()
         self._path = self._charged = 0.0  # seconds; processor time of the thread up to which it is on the path
         self._root_lead = 0.0  # seconds by which the root's process is older than this one
-        self._calls = 0
+        self._calls = self._exchanges = 0
+        self._vectors: dict[int, Array] = {}
         self._signalled = False
         self._stop = False
         self._agreed_failure: Exception | None = None
@@ -126,6 +128,47 @@ class Team:
         else:
             [(self._stop, value)] = self._receive([ROOT], call)
         return value
+
+    def deal(self, values: Sequence[Any], what: str = "") -> None:
+        """What `bcast` is on the other ranks, with another value for each, (size,). Root only."""
+        call = self._next_call("bcast", what)
+        self._send({rank: values[rank] for rank in self.workers}, call)
+        self._stop = self._signalled
+
+    def exchange(self, work: Callable[[], Sequence[Array]], ranks: int, what: str = "") -> list[Array]:
+        """Do this rank's work, which gives arrays of float64; the rest of the ranks do not call.
+
+        What each of the first `ranks` ranks got, its arrays end to end (n,), in rank order; to be copied before the
+        next exchange. Numbers only, in memory that is kept, since a master does this a thousand times a second.
+        """
+        call, at = self._next_exchange("exchange", what), HEAD
+        arrays = work()
+        message = self._vector(self.rank, HEAD + sum(a.size for a in arrays))
+        for a in arrays:
+            message[at : at + a.size] = a.ravel()
+            at += a.size
+        values = self._swap(message, [rank for rank in range(ranks) if rank != self.rank], call)
+        values.insert(self.rank, message)
+        return [value[HEAD:] for value in values]
+
+    def _vector(self, rank: int, n: int) -> Array:
+        """Memory for n numbers of a rank."""
+        if len(self._vectors.get(rank, ())) < n:
+            self._vectors[rank] = np.empty(n)
+        return self._vectors[rank][:n]
+
+    def agree(self, value: T, ranks: int, what: str = "") -> T:
+        """The root's value on the first `ranks` ranks; the others do not call it."""
+        call = self._next_exchange("agree", what)
+        if self.is_root:
+            self._send(dict.fromkeys(range(1, ranks), value), call)
+            return value
+        return self._receive([ROOT], call)[0][1]
+
+    def meet(self, count: int | None = None) -> int:
+        """How many exchanges there were, as the root tells those that begin to take part in them."""
+        self._exchanges = self._exchanges if count is None else count
+        return self._exchanges
 
     def gather(self, value: T, what: str = "") -> list[T] | None:
         """Every rank's value, in rank order, at the root; None elsewhere."""
@@ -247,6 +290,11 @@ class Team:
         self._calls += 1
         return Call(f"{method}({what})", self._calls % N_TAGS)
 
+    def _next_exchange(self, method: str, what: str) -> Call:
+        """Ranks that do not take part do not count, so these have tags of their own."""
+        self._exchanges += 1
+        return Call(f"{method}({what})", N_TAGS + self._exchanges % N_TAGS)
+
     # How messages travel: in a team of one there is nobody to write to.
 
     _may_work_while_dispatching = True
@@ -256,6 +304,11 @@ class Team:
 
     def _receive(self, ranks: Sequence[int], call: Call) -> list[tuple[bool, Any]]:
         assert not ranks
+        return []
+
+    def _swap(self, value: Array, others: Sequence[int], call: Call) -> list[Array]:
+        """Send a vector to some ranks and receive theirs."""
+        assert not others
         return []
 
     def _dispatch(self, next_task: NextTask, answers: list[Answer], call: Call) -> float:

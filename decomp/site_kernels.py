@@ -22,55 +22,73 @@ def dot(x, y):
 
 
 @njit(cache=True)
-def carbon_update(carbon, tonnes):
-    """Add emissions to the carbon row; carbon = [price, unclipped price, step, cap]."""
-    carbon[1] += carbon[2] * tonnes
-    carbon[0] = min(max(carbon[1], 0.0), carbon[3])
+def gainful_move(gain, bend, tonnes, uncut, steep, cap):
+    """Weight to move until it gains no more: each unit costs `bend` more than the last, and its tonnes by price.
+
+    The price of carbon, `uncut` at first, is cut off at 0 and at `cap`; between them a tonne raises it by `steep`.
+    """
+    rise = steep * tonnes
+    if rise == 0.0:
+        return gain / bend if bend > 0.0 else np.inf
+    enter, leave = max(-uncut / rise, 0.0), max((cap - uncut) / rise, 0.0)
+    enter, leave = min(enter, leave), max(enter, leave)
+    if gain <= bend * enter:
+        return gain / bend
+    gain -= bend * enter
+    bent = bend + rise * tonnes
+    if gain <= bent * (leave - enter):
+        return enter + gain / bent
+    gain -= bent * (leave - enter)
+    return leave + gain / bend if bend > 0.0 else np.inf
 
 
 @njit(cache=True)
-def site_pass(price, curve, step, loads, cost, emission, theta, count, gram, carbon, n_inner):
-    """Move each site's convex weights `theta` (S, K) by pairwise steps between its best and worst column."""
+def site_pass(price, curve, step, loads, cost, emission, theta, count, gram, n_lanes, carbon, tonnes, n_inner):
+    """Move each site's convex weights `theta` (S, K) by pairwise steps between its best and worst column.
+
+    Sites k, k + n_lanes, ... are a lane: one after the other, while lanes move at once. carbon = [price before it is
+    cut off, step, cap, lanes there are in all]: each reckons with a price that moves as many times as fast.
+    `tonnes` (S,): what each site emits more than before.
+    """
     n_sites, n_slots, n = loads.shape
-    value = np.empty(n_slots)
-    before = np.empty(n_slots)
-    for i in range(n_sites):
-        m = count[i]
-        for k in range(m):
-            value[k] = cost[i, k] + carbon[0] * emission[i, k] - dot(price[i], loads[i, k])
-            before[k] = theta[i, k]
-        moved = False
-        for _ in range(n_inner):
-            best, worst = 0, -1
+    value, before = np.empty(n_slots), np.empty(n_slots)
+    steep, cap = carbon[1] * carbon[3], carbon[2]
+    for lane in range(n_lanes):
+        uncut = carbon[0]
+        for i in range(lane, n_sites, n_lanes):
+            m = count[i]
+            paid = min(max(uncut, 0.0), cap)
             for k in range(m):
-                if value[k] < value[best]:
-                    best = k
-                if theta[i, k] > TINY and (worst < 0 or value[k] > value[worst]):
-                    worst = k
-            drop = value[worst] - value[best]
-            if worst == best or drop <= 1e-10 * (1.0 + abs(value[best])):
-                break
-            tonnes = emission[i, best] - emission[i, worst]
-            bend = step * (gram[i, best, best] + gram[i, worst, worst] - 2.0 * gram[i, best, worst])
-            if 0.0 <= carbon[1] <= carbon[3]:
-                bend += carbon[2] * tonnes * tonnes
-            move = theta[i, worst]
-            if bend * move > drop:
-                move = drop / bend
-            theta[i, best] += move
-            theta[i, worst] -= move
-            old = carbon[0]
-            carbon_update(carbon, move * tonnes)
-            rise = carbon[0] - old
-            for k in range(m):
-                value[k] += move * step * (gram[i, best, k] - gram[i, worst, k]) + rise * emission[i, k]
-            moved = True
-        if moved:
-            for k in range(m):
-                d = theta[i, k] - before[k]
-                if d != 0.0:
-                    for t in range(n):
-                        price[i, t] -= d * curve[i, t] * loads[i, k, t]
+                value[k] = cost[i, k] + paid * emission[i, k] - dot(price[i], loads[i, k])
+                before[k] = theta[i, k]
+            tonnes[i], moved = 0.0, False
+            for _ in range(n_inner):
+                best, worst = 0, -1
+                for k in range(m):
+                    if value[k] < value[best]:
+                        best = k
+                    if theta[i, k] > TINY and (worst < 0 or value[k] > value[worst]):
+                        worst = k
+                drop = value[worst] - value[best]
+                if worst == best or drop <= 1e-10 * (1.0 + abs(value[best])):
+                    break
+                more = emission[i, best] - emission[i, worst]
+                bend = step * (gram[i, best, best] + gram[i, worst, worst] - 2.0 * gram[i, best, worst])
+                move = min(theta[i, worst], gainful_move(drop, bend, more, uncut, steep, cap))
+                theta[i, best] += move
+                theta[i, worst] -= move
+                tonnes[i] += move * more
+                old, uncut = paid, uncut + steep * move * more
+                paid = min(max(uncut, 0.0), cap)
+                for k in range(m):
+                    value[k] += move * step * (gram[i, best, k] - gram[i, worst, k]) + (paid - old) * emission[i, k]
+                moved = True
+            if moved:
+                for k in range(m):
+                    d = theta[i, k] - before[k]
+                    if d != 0.0:
+                        for t in range(n):
+                            price[i, t] -= d * curve[i, t] * loads[i, k, t]
 
 
 @njit(cache=True)

@@ -105,12 +105,12 @@ def solve(
             except Infeasible as proof:
                 run.infeasible = proof
         run.rank_seconds = crew.rank_seconds()
+        if saver and run.infeasible is None:
+            saver.save()
+        if after is not None:
+            after(run)
     finally:
         crew.dismiss()
-    if saver and run.infeasible is None:
-        saver.save()
-    if after is not None:
-        after(run)
     return run.result()
 
 

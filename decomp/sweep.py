@@ -136,7 +136,7 @@ class Sweep:
         with suppress(Interrupted):
             self._plan(run)
         del self.runs[np.inf]
-        tonnes = self.loop.master.emissions()
+        tonnes = float(self.loop.master.means()[1].sum())
         if run.incumbent is not None:
             tonnes = float(emissions_t(self.instance, run.incumbent.schedule).sum())
             self.bases.append(Base(run.incumbent, 0.0))

@@ -22,9 +22,11 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from decomp.instance import InputError
+import numpy as np
+
+from decomp.instance import Array, InputError
 from decomp.progress import process_seconds
-from decomp.serial import ROOT, Answer, AtRoot, Call, NextTask, Serial, Team, attempt
+from decomp.serial import HEAD, ROOT, Answer, AtRoot, Call, NextTask, Serial, Team, attempt
 from decomp.timesheet import IDLE, TALK
 
 if TYPE_CHECKING:
@@ -81,8 +83,8 @@ class MPI(Team):
             self._complete(posted, call)
         self._await(0.0)
 
-    def _receive(self, ranks: Sequence[int], call: Call) -> list[tuple[bool, Any]]:
-        inbox = _Inbox(self._comm, self._mpi, call.tag)
+    def _receive(self, ranks: Sequence[int], call: Call, inbox: _Inbox | None = None) -> list[tuple[bool, Any]]:
+        inbox = inbox or _Inbox(self._comm, self._mpi, call.tag)
         inbox.expect(ranks)
         self.path_seconds()
         with self.sheet.section(IDLE):
@@ -90,6 +92,15 @@ class MPI(Team):
         self.sheet.move(inbox.seconds, IDLE, TALK)
         self._await(max((path for _, path, _ in inbox.messages.values()), default=0.0))
         return [(inbox.messages[rank][0], inbox.messages[rank][2]) for rank in ranks]
+
+    def _swap(self, message: Array, others: Sequence[int], call: Call) -> list[Array]:
+        with self.sheet.section(TALK):
+            message[:HEAD] = self._signalled, self.path_seconds()
+            posted = {rank: self._comm.Isend([message, self._mpi.BYTE], rank, call.tag) for rank in others}
+        received = self._receive(others, call, _Vectors(self._comm, self._mpi, call.tag, memory=self._vector))
+        with self.sheet.section(IDLE):
+            self._complete(posted, call)
+        return [theirs for _, theirs in received]
 
     def _post(self, values: dict[int, Any], call: Call, path: float) -> dict[int, Request]:
         """Start sending, with the path to here; a value for several ranks is pickled once."""
@@ -202,9 +213,18 @@ class _Inbox:
     mpi: ModuleType
     tag: int
     waiting: dict[int, float] = field(default_factory=dict)
-    arriving: dict[int, tuple[Request, bytearray]] = field(default_factory=dict)
+    arriving: dict[int, tuple[Request, Any]] = field(default_factory=dict)
     messages: dict[int, tuple[bool, float, Any]] = field(default_factory=dict)
     seconds: float = 0.0  # with a message at hand: taking it in and unpacking it
+
+    def room(self, rank: int, n_bytes: int) -> Any:
+        """Memory for a message."""
+        return bytearray(n_bytes)
+
+    def unpack(self, buffer: Any) -> tuple[bool, float, Any]:
+        """Whether its sender knows of a stop signal, the path to there, what it says."""
+        message: tuple[bool, float, Any] = pickle.loads(buffer)
+        return message
 
     def expect(self, ranks: Iterable[int]) -> None:
         self.waiting |= dict.fromkeys(ranks, time.monotonic())
@@ -213,15 +233,28 @@ class _Inbox:
         """Take in what has come; whether a message is complete."""
         status, found, started = self.mpi.Status(), bool(self.arriving), time.monotonic()
         while (message := self.comm.Improbe(self.mpi.ANY_SOURCE, self.tag, status)) is not None:
-            buffer = bytearray(status.Get_count(self.mpi.BYTE))
+            buffer = self.room(status.source, status.Get_count(self.mpi.BYTE))
             self.arriving[status.source], found = (message.Irecv([buffer, self.mpi.BYTE]), buffer), True
         complete = [rank for rank, (request, _) in self.arriving.items() if request.Test()]
         for rank in complete:
-            self.messages[rank] = pickle.loads(self.arriving.pop(rank)[1])
+            self.messages[rank] = self.unpack(self.arriving.pop(rank)[1])
             del self.waiting[rank]
         if found:
             self.seconds += time.monotonic() - started
         return bool(complete)
+
+
+@dataclass
+class _Vectors(_Inbox):
+    """The messages of an exchange: numbers, in memory that is kept."""
+
+    memory: Callable[[int, int], Any] = np.empty
+
+    def room(self, rank: int, n_bytes: int) -> Any:
+        return self.memory(rank, n_bytes // 8)
+
+    def unpack(self, buffer: Any) -> tuple[bool, float, Any]:
+        return bool(buffer[0]), float(buffer[1]), buffer
 
 
 def load_mpi() -> ModuleType:

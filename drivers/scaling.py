@@ -59,8 +59,7 @@ PREDICTION_COLUMNS: Columns = (
     ("messages s", "messages", lambda value: number(value, 1)),
     ("sites and moves s", "work", lambda value: number(value, 1)),
     ("limited by", "limit", str),
-    ("with root's work spread", "spread", lambda value: number(value, 1)),
-    ("and messages in a tree", "tree", lambda value: number(value, 1)),
+    ("with messages in a tree", "tree", lambda value: number(value, 1)),
 )
 
 
@@ -158,7 +157,6 @@ def predicted(steps: Sequence[Step], cluster: Cluster, sites: Sequence[int], on:
         for ranks in on:
             here = replace(cluster, ranks=ranks)
             times = replay(larger, here)
-            spread = replace(here, spread=1.0)
             rows.append(
                 dict(
                     asdict(times),
@@ -167,8 +165,7 @@ def predicted(steps: Sequence[Step], cluster: Cluster, sites: Sequence[int], on:
                     efficiency=alone / times.total / ranks,
                     idle=times.idle_share,
                     limit=times.limit,
-                    spread=replay(larger, spread).total,
-                    tree=replay(larger, replace(spread, tree=True)).total,
+                    tree=replay(larger, replace(here, tree=True)).total,
                 )
             )
     return rows
@@ -188,7 +185,7 @@ def show_replay(args: argparse.Namespace, rows: Sequence[Row]) -> None:
     print(f"a message {1e6 * messages['message_seconds']:.0f} µs and {1e9 * messages['byte_seconds']:.2f} ns a byte.\n")
     print("\n".join(table(checked(rows, steps, cluster), CHECK_COLUMNS)))
     foreseen = predicted(steps, cluster, args.sites, args.on)
-    print("\nSeconds of the loop on more ranks; the last two columns: what it would be with those limits lifted.\n")
+    print("\nSeconds of the loop on more ranks; the last column: if others handed on the root's messages.\n")
     print("\n".join(table(foreseen, PREDICTION_COLUMNS)))
     save(args.output / "replay.jsonl", foreseen)
 

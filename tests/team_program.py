@@ -48,6 +48,22 @@ def large(team: Team) -> dict[str, Any]:
     return {} if back is None else dict(same=bool(np.array_equal(back, rows)))
 
 
+def some(team: Team) -> dict[str, Any]:
+    """Some ranks exchange messages, large ones too, while the others wait for the next call of all."""
+    heard: list[Any] = []
+    for k, taking_part in enumerate(min(n, team.size) for n in (2, 3, 1, 2)):
+        team.deal([team.meet()] * team.size) if team.is_root else team.meet(team.bcast(None))
+        if team.rank < taking_part:
+            said = []
+            for n in (200_000, 1, 0, 1_000):
+                rows = [np.array([float(team.rank)]), np.full((n, team.rank + 1), float(k))]
+                found = team.exchange(lambda rows=rows: rows, taking_part)
+                assert all(len(v) == 1 + n * (r + 1) and (v[1:] == k).all() for r, v in enumerate(found))
+                said.append([int(v[0]) for v in found])
+            heard.append((said, team.agree(team.rank, taking_part)))
+    return dict(heard=team.gather(heard)) if team.is_root else {"": team.gather(heard)}
+
+
 def square(task: int) -> int:
     if task == 3:
         raise ValueError("three is too many")

@@ -58,7 +58,8 @@ def test_no_cut_is_above_and_no_column_below_the_true_site(seed: int) -> None:
     benders = dived(instance)
     for _ in range(12):
         benders.iterate()
-    pool, oracles = benders.loop.master.pool, benders.crew.oracles
+    [part], oracles = benders.loop.crew.parts.values(), benders.crew.oracles
+    pool = part.pool
     rng = np.random.default_rng(seed)
     n, compared = POINTS // 4 // instance.n_sites + 1, 0
     for i, oracle in oracles.items():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from decomp import improvement, kernels
+from decomp import improvement, job_kernels
 from decomp.cluster import ClusterTask, Move, _stay, build, cost_pieces, improve_cluster
 from decomp.coupling import REJECTED, Coupling
 from decomp.families import generate
@@ -104,6 +104,9 @@ def test_a_move_that_emits_more_pays_the_ask(tasks: list[ClusterTask]) -> None:
     for task in tasks[:2]:
         full = replace(task, runs_kept=1000, effort=Effort(0.0, 1000))
         level, dear = (best(replace(full, carbon_ask=task.carbon_bid + more)) for more in (0.0, 300.0))
+        if np.isinf(level):  # of the present position
+            assert np.isinf(dear)
+            continue
         assert dear >= level - 1e-6 * abs(level)
 
 
@@ -147,11 +150,11 @@ def test_loss_of_jobs_lies_where_they_run_or_could() -> None:
         price, loss = loop.centre.price, np.full(len(c.capacity), 1e-6)
         for j in range(c.n_jobs):
             k = int(fixing.run[j])
-            best = kernels.best_start(price, c.jobs, j)[0]
+            best = job_kernels.best_start(price, c.jobs, j)[0]
             best = min(best, 0.0) if c.jobs.optional[j] else best
             places = c.jobs.site[c.jobs.ptr[j] : c.jobs.ptr[j + 1]] if k < 0 else c.jobs.site[k : k + 1]
             for i in places:
-                loss[i] += (kernels.run_value(price, c.jobs, j, k, int(fixing.start[j])) - best) / len(places)
+                loss[i] += (job_kernels.run_value(price, c.jobs, j, k, int(fixing.start[j])) - best) / len(places)
         assert job_loss(loop) == pytest.approx(loss, rel=1e-9, abs=1e-6)
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.optimize import linprog, minimize
 
-from decomp import kernels, placing, site_kernels
+from decomp import job_kernels, kernels, placing
 from decomp.coupling import FREE, REJECTED, Coupling
 from decomp.families import generate
 from decomp.instance import Array, Instance
-from decomp.lagrangian import LagrangianLoop, first_prices
-from decomp.master import ATOMS, COLUMNS
+from decomp.lagrangian import first_prices
 from decomp.options import Bundle
+from decomp.part import ATOMS, Step
 from decomp.reductions import start_allowed
 from test_lagrangian import loop_of
 
@@ -62,17 +61,18 @@ def test_starts_best_start_and_job_value_against_brute_force(seed: int) -> None:
         ]
         here = range(rows.ptr[j], rows.ptr[j + 1])
         assert marked == every == [(k, s) for k in here for s in np.flatnonzero(allowed[k])]
-        best, k, s = kernels.best_start(price, rows, j)
+        best, k, s = job_kernels.best_start(price, rows, j)
         right = min((value(c, price, j, *run) for run in every), default=np.inf)
         assert best == pytest.approx(right, rel=1e-9, abs=1e-9)
         if every:
-            assert (k, s) in every and kernels.run_value(price, rows, j, k, s) == pytest.approx(best, abs=1e-9)
-        sums, scratch = kernels.sums_before(price), np.empty(price.shape[1] + 1)
-        assert kernels.cheapest_run(sums, rows, j, scratch) == pytest.approx((best, k, s), abs=1e-9)
+            assert (k, s) in every and job_kernels.run_value(price, rows, j, k, s) == pytest.approx(best, abs=1e-9)
+        sums, scratch = job_kernels.sums_before(price), np.empty(price.shape[1] + 1)
+        assert job_kernels.cheapest_run(sums, rows, j, scratch) == pytest.approx((best, k, s), abs=1e-9)
         total += min(right, 0.0) if rows.optional[j] else right
-    assert kernels.job_value(price, rows, *c.free_jobs()) == pytest.approx(total, rel=1e-9, abs=1e-9)
+    values = job_kernels.job_values(price, rows, *c.free_jobs(), 0, 1)
+    assert values.sum() == pytest.approx(total, rel=1e-9, abs=1e-9)
     rejected = np.full(c.n_jobs, REJECTED)
-    assert kernels.job_value(price, rows, rejected, rejected) == 0.0
+    assert (job_kernels.job_values(price, rows, rejected, rejected, 0, 1) == 0.0).all()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -84,7 +84,7 @@ def test_stream_value_is_the_cheapest_routing(seed: int) -> None:
         for t in range(price.shape[1]):
             cost = np.append(rows.cost[arcs] + price[rows.site[arcs], t], rows.unserved[d])
             total += linprog(cost, A_eq=np.ones((1, len(cost))), b_eq=[rows.demand[d, t]]).fun
-    assert kernels.stream_value(price, rows) == pytest.approx(total, rel=1e-9, abs=1e-9)
+    assert kernels.stream_values(price, rows).sum() == pytest.approx(total, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -130,42 +130,41 @@ def test_stream_pass_minimises_cost_and_proximal_term(seed: int) -> None:
             assert cost(routed[:, t]) <= best.fun + 1e-6 * (1.0 + abs(best.fun))
 
 
-def augmented(loop: LagrangianLoop, centre: Array, carbon_centre: float, carbon: Array, price: Array) -> float:
-    return loop.master._primal(price, centre, carbon, carbon_centre, float(carbon[2]))
-
-
+@pytest.mark.parametrize("lanes", [1, 2, 4])
 @pytest.mark.parametrize("seed", range(15))
-def test_no_block_update_makes_the_augmented_lagrangian_worse(seed: int) -> None:
-    instance = generate("small", seed=seed)
-    loop = loop_of(instance, Bundle())
+def test_no_block_update_makes_the_augmented_lagrangian_worse(seed: int, lanes: int) -> None:
+    instance = generate("small", seed=seed, jobs=6)
+    loop = loop_of(instance, Bundle(lane_size=max(instance.n_sites * instance.n_periods // lanes**2, 1)))
     for _ in range(2):
         loop.iterate()
-    m, c, step = loop.master, loop.coupling, 10.0
-    m.step = step
-    centre, carbon_centre = first_prices(c, instance.sites, 0.0), 1.0 if c.carbon_cap > 0 else 0.0
-    carbon_step = step * m.carbon_weight if c.carbon_cap > 0 else 0.0
-    m.routed[:], m.pooled[:] = 0.0, 0.0
-    bend = step * m.weight
-    price = centre + bend * (m.work_load() - m.site_load())
-    carbon = np.array([0.0, carbon_centre, carbon_step, c.carbon_cap])
-    site_kernels.carbon_update(carbon, m.emissions() - c.budget if carbon_step > 0 else 0.0)
-    passes: list[Callable[[], None]] = [
-        lambda: site_kernels.site_pass(price, bend, step, m.pool.loads, m.pool.cost, m.pool.emission, m.theta,
-                                       m.pool.count, m.gram, carbon, 2 * COLUMNS),
-        lambda: kernels.stream_pass(price, bend, c.streams, m.routed),
-        lambda: kernels.job_pass(price, bend, c.jobs, m.fixing.run, m.run, m.start, m.share),
-    ]  # fmt: skip
-    kernels.pool_pass(price, bend, c.pools, m.pooled)
-    before = augmented(loop, centre, carbon_centre, carbon, price)
+    [part], m, c = loop.crew.parts.values(), loop.master, loop.coupling
+    assert (part.layout.lanes > 1) == (lanes > 1)
+    carbon_size = 10.0 * m.carbon_weight if c.carbon_cap > 0 else 0.0
+    step = Step(10.0, 1.0 if carbon_size else 0.0, carbon_size, c.budget, c.carbon_cap, 0.0, 1)
+    part.centre, part.curve, part.own_curve = first_prices(c, instance.sites, 0.0), *([step.size * m.weight] * 2)
+    part.curve_then = part.own_curve
+    part.routed[:], part.pooled[:] = 0.0, 0.0
+    tonnes = part._begin()
+
+    def augmented() -> float:
+        excess = tonnes.sum() - c.budget if carbon_size else 0.0
+        return part._primal(step.carbon_price(excess) if carbon_size else 0.0, tonnes, step)[1]
+
+    jobs = (part._move_jobs_in_turn, part._move_jobs_at_once)[min(lanes, 2) - 1]
+    moves = (lambda: part._move_sites(tonnes, step), jobs, part._move_pools, part._move_streams)
+    part._move_pools()
+    before = augmented()
     for _ in range(4):
-        for update in passes:
-            update()
-            after = augmented(loop, centre, carbon_centre, carbon, price)
+        for move in moves:
+            move()
+            after = augmented()
             assert after <= before + 1e-8 * (1.0 + abs(before))
             before = after
-    assert price == pytest.approx(centre + bend * (m.work_load() - m.site_load()), rel=1e-6, abs=1e-6)
-    assert m.theta.sum(axis=1) == pytest.approx(np.ones(instance.n_sites)) and (m.theta >= -1e-12).all()
-    assert m.share.sum(axis=1) == pytest.approx(np.ones(c.n_jobs)) and m.share.shape[1] == ATOMS
+    price = part.price.copy()
+    assert part._begin() == pytest.approx(tonnes, rel=1e-9, abs=1e-9)
+    assert price == pytest.approx(part.price, rel=1e-6, abs=1e-6)
+    assert part.theta.sum(axis=1) == pytest.approx(np.ones(instance.n_sites)) and (part.theta >= -1e-12).all()
+    assert part.share.sum(axis=1) == pytest.approx(np.ones(c.n_jobs)) and part.share.shape[1] == ATOMS
 
 
 @pytest.mark.parametrize("seed", SEEDS)

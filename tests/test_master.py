@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from decomp.families import generate
-from decomp.master import COLUMNS, Fixing
+from decomp.master import Fixing
 from decomp.options import Bundle
+from decomp.part import COLUMNS, Layout
 from test_lagrangian import loop_of
 
 
@@ -33,11 +34,11 @@ def test_a_full_site_forgets_an_idle_column() -> None:
     loop = loop_of(generate("small", seed=4), Bundle())
     for _ in range(COLUMNS + 5):
         loop.iterate()
-    master = loop.master
-    assert (master.pool.count == COLUMNS).all() and master.n_columns == COLUMNS * len(master.theta)
-    assert master.theta.sum(axis=1) == pytest.approx(np.ones(len(master.theta)))
-    full = np.einsum("skt,st,sqt->skq", master.pool.loads, master.weight, master.pool.loads)
-    assert master.gram == pytest.approx(full, rel=1e-9, abs=1e-9)
+    [part], master = loop.crew.parts.values(), loop.master
+    assert (part.pool.count == COLUMNS).all() and master.n_columns == COLUMNS * len(part.theta)
+    assert part.theta.sum(axis=1) == pytest.approx(np.ones(len(part.theta)))
+    full = np.einsum("skt,st,sqt->skq", part.pool.loads, part.weight, part.pool.loads)
+    assert part.gram == pytest.approx(full, rel=1e-9, abs=1e-9)
 
 
 def test_a_longer_step_promises_more() -> None:
@@ -63,6 +64,21 @@ def test_fixing_jobs_raises_the_bound_and_freeing_them_restores_it() -> None:
         run[j], start[j] = k, jobs.release[j] + int(np.argmax(jobs.allowed[jobs.first[k] : jobs.first[k + 1]]))
     loop.refix(Fixing(run, start))
     assert loop.centre.bound >= free - 1e-9
-    assert loop.master.share[:, 0].tolist() == [1.0] * n and loop.master.run[:, 0].tolist() == run.tolist()
+    work = loop.master.work()
+    assert work.share[:, 0].tolist() == [1.0] * n and work.run[:, 0].tolist() == run.tolist()
     loop.refix(Fixing(*loop.coupling.free_jobs()))
     assert loop.centre.bound == pytest.approx(free, abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
+def test_ranks_share_the_lanes_that_a_fleet_asks_for(size: int) -> None:
+    """Lanes do not depend on the ranks; every site and period is some rank's, and only one's."""
+    for shape, lanes in (((1, 24), 1), ((399, 96), 1), ((420, 96), 2), ((1_000, 96), 2), ((10_000, 96), 8)):
+        layout = Layout.of(shape, Bundle().lane_size, size)
+        assert layout.lanes == lanes and layout.ranks <= min(size, lanes) and lanes % layout.ranks == 0
+        assert 2 * layout.ranks > min(size, lanes)
+        seen = np.zeros(shape, dtype=int)
+        for rank in range(layout.ranks):
+            seen[layout.rows_of(rank)] += 1
+            seen[layout.periods_of(rank)] += 10
+        assert (seen == 11).all()

@@ -73,15 +73,24 @@ def test_a_server_with_a_queue() -> None:
     assert one_at_a_time(np.array([]), np.array([]), 2.0) == 2.0
 
 
-def test_lifted_limits() -> None:
+def test_messages_in_a_tree() -> None:
     steps = [owned([1.0] * 64, root=64.0)]
     cluster = Cluster(64, message_seconds=1.0)
-    as_is = replay(steps, cluster)
-    spread = replay(steps, replace(cluster, spread=1.0))
-    tree = replay(steps, replace(cluster, spread=1.0, tree=True))
+    as_is, tree = replay(steps, cluster), replay(steps, replace(cluster, tree=True))
     assert as_is.limit == "its messages"
-    assert as_is.total - spread.total == pytest.approx(63.0)
-    assert tree.messages == pytest.approx(3 * math.log2(64))
+    assert tree.messages == pytest.approx(3 * math.log2(64)) and tree.root == as_is.root
+
+
+def test_ranks_share_the_lanes_of_the_master() -> None:
+    """Four lanes: 8 of 10 seconds are theirs, in 5 exchanges of 40 bytes in all."""
+    step = replace(owned([0.0], root=10.0), lane_seconds=8.0, exchanges=5, exchanged=40.0, lane_rows=17.0)
+    free, dear = Cluster(1), Cluster(1, message_seconds=1.0, byte_seconds=0.1)
+    assert [replay([step], replace(free, ranks=n)).root for n in (1, 2, 3, 4, 64)] == [10.0, 6.0, 6.0, 4.0, 4.0]
+    assert replay([step], replace(free, ranks=4, cores=2)).root == 6.0
+    orders_and_answers = [3.0 * (n - 1) for n in (1, 2, 4)]
+    talk = [0.0, 5 * 1.0 + 20 * 0.1, 5 * 3.0 + 30 * 0.1]
+    for n, each, told in zip((1, 2, 4), orders_and_answers, talk, strict=True):
+        assert replay([step], replace(dear, ranks=n)).messages == pytest.approx(each + told)
 
 
 def test_a_chain_grows_with_its_fleet() -> None:
@@ -101,6 +110,7 @@ def test_a_recorded_solve_has_every_kind_of_step() -> None:
     evaluated = [s for s in steps if s.site is not None]
     assert evaluated and any(s.site is None and len(s.seconds) == 3 for s in steps)
     assert all(len(s.seconds) == 3 and s.out >= 8 * 12 for s in evaluated)
-    assert all((s.seconds >= 0).all() and s.root_seconds >= 0 for s in steps)
+    assert all((s.seconds >= 0).all() and 0 <= s.lane_seconds <= s.root_seconds for s in steps)
+    assert any(s.exchanges > 3 and s.exchanged > 8 * 3 * 12 and s.lane_seconds > 0 for s in steps)
     assert replay(steps, Cluster(1)).total == pytest.approx(sum(s.seconds.sum() + s.root_seconds for s in steps))
     assert replay(steps, Cluster(3)).total <= replay(steps, Cluster(1)).total

@@ -48,6 +48,14 @@ def test_messages_too_large_to_be_sent_unasked(mpirun: Callable[..., Any], n: in
 
 
 @pytest.mark.parametrize("n", RANKS)
+def test_some_ranks_exchange_values_while_the_others_wait(mpirun: Callable[..., Any], n: int) -> None:
+    heard = play(mpirun, n, "some")["heard"]
+    rounds = [min(k, n) for k in (2, 3, 1, 2)]
+    for rank, lists in enumerate(heard):
+        assert lists == [[4 * [list(range(k))], 0] for k in rounds if rank < k]
+
+
+@pytest.mark.parametrize("n", RANKS)
 def test_a_failing_task_is_an_answer(mpirun: Callable[..., Any], n: int) -> None:
     answer = play(mpirun, n, "tasks")
     assert answer["values"] == [None if i == 3 else i * i for i in range(12)]
