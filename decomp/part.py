@@ -227,7 +227,7 @@ class Part:
                     self._move_pools()
                     self._move_streams()
                 passes += 1
-            carbon_price = step.carbon_price(tonnes.sum() - step.budget) if step.carbon_size > 0 else 0.0
+            carbon_price = step.carbon_price(float(tonnes.sum()) - step.budget) if step.carbon_size > 0 else 0.0
             columns, terms = self._model(self.price, carbon_price, step)
             penalty, primal = self._primal(carbon_price, tonnes, step)
             value = columns + terms
@@ -337,7 +337,7 @@ class Part:
         if step.carbon_size > 0:
             # max over the carbon price of price * excess - (price - centre)^2 / (2 step)
             far = 0.5 * (carbon_price - step.carbon_centre) ** 2 / step.carbon_size
-            penalty, primal = penalty + far, primal + carbon_price * (tonnes.sum() - step.budget) - far
+            penalty, primal = penalty + far, primal + carbon_price * (float(tonnes.sum()) - step.budget) - far
         return penalty, primal
 
     def _own_costs(self) -> Array:
