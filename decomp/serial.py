@@ -147,7 +147,8 @@ class Team:
         for a in arrays:
             message[at : at + a.size] = a.ravel()
             at += a.size
-        values = self._swap(message, [rank for rank in range(ranks) if rank != self.rank], call)
+        others = [rank for rank in range(ranks) if rank != self.rank]
+        values = self._swap(message, others, call) if others else []
         values.insert(self.rank, message)
         return [value[HEAD:] for value in values]
 
@@ -308,8 +309,7 @@ class Team:
 
     def _swap(self, value: Array, others: Sequence[int], call: Call) -> list[Array]:
         """Send a vector to some ranks and receive theirs."""
-        assert not others
-        return []
+        raise NotImplementedError
 
     def _dispatch(self, next_task: NextTask, answers: list[Answer], call: Call) -> float:
         """Hand out tasks and take in answers; the path to the last of them."""
