@@ -12,11 +12,15 @@ from decomp.result import Ray, Result, Schedule
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A schedule between two budgets: what it emits, t CO2, and its net cost, USD."""
+    """A schedule between two budgets: what it emits, t CO2, and its net cost, USD.
+
+    `mixes` : with the step before it, which emits more, in any shares; see `decomp.certificate.mixture`.
+    """
 
     schedule: Schedule
     tonnes: float
     cost: float
+    mixes: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +33,7 @@ class Frontier:
     budgets : (point,) t CO2, rising; each budget is hard, whatever the instance charges for excess.
     results : one per budget, of the instance with that budget; all by one method, in load prices.
     emissions : (point,) t CO2 of the result's schedule, inf where there is none.
-    steps : further schedules, of the upper curve between the budgets.
+    steps : further schedules, of the upper curve between the budgets; those that mix follow on each other.
     """
 
     minimum_t: float
@@ -52,11 +56,27 @@ class Frontier:
         return np.asarray(np.max(lines, axis=0))
 
     def upper(self, budget: Array) -> Array:
-        """Net cost of the cheapest schedule found that keeps a budget (n,), USD: a falling staircase; inf: none."""
-        cost = np.array([r.incumbent for r in self.results] + [step.cost for step in self.steps])
-        tonnes = np.append(self.emissions, [step.tonnes for step in self.steps])
-        keeps = tonnes[:, None] <= np.asarray(budget) * (1 + 1e-9) + 1e-9
-        return np.asarray(np.where(keeps, cost[:, None], np.inf).min(axis=0))
+        """Net cost of the cheapest schedule found that keeps a budget (n,), USD; inf: none.
+
+        A falling staircase of the results, and chains of steps, between which costs of mixtures are at most linear.
+        """
+        most = np.asarray(budget) * (1 + 1e-9) + 1e-9
+        results = np.array([r.incumbent for r in self.results])
+        curves = [np.where(self.emissions[:, None] <= most, results[:, None], np.inf).min(axis=0)]
+        for chain in self.chains():
+            tonnes, cost = np.array([(step.tonnes, step.cost) for step in reversed(chain)]).T
+            curves.append(np.interp(most, tonnes, cost, left=np.inf))
+        return np.asarray(np.min(curves, axis=0))
+
+    def chains(self) -> list[list[Step]]:
+        """The steps, those that mix together."""
+        chains: list[list[Step]] = []
+        for step in self.steps:
+            if step.mixes and chains:
+                chains[-1].append(step)
+            else:
+                chains.append([step])
+        return chains
 
     @property
     def scale(self) -> float:
@@ -68,3 +88,14 @@ class Frontier:
 def at_budget(instance: Instance, budget: float) -> Instance:
     """The instance with a hard budget, t CO2."""
     return replace(instance, carbon_budget_t=float(budget), carbon_excess_usd_per_t=np.inf)
+
+
+def chords(x: Array, y: Array, accuracy: float) -> list[int]:
+    """Corners of a curve (n,), its ends among them; straight lines between them are at most `accuracy` above it."""
+    if len(x) < 3:
+        return list(range(len(x)))
+    above = y[0] + (y[-1] - y[0]) * (x - x[0]) / (x[-1] - x[0]) - y
+    k = int(np.argmax(above))
+    if above[k] <= accuracy:
+        return [0, len(x) - 1]
+    return chords(x[: k + 1], y[: k + 1], accuracy)[:-1] + [k + i for i in chords(x[k:], y[k:], accuracy)]

@@ -144,7 +144,7 @@ def write_frontier(path: PathLike, frontier: Frontier, instance: Instance) -> No
             _write_body(group, result)
         for k, step in enumerate(frontier.steps):
             group = file.create_group(f"step{k:03d}", track_order=True)
-            write_attributes(group, emissions_t=step.tonnes, incumbent=step.cost)
+            write_attributes(group, emissions_t=step.tonnes, incumbent=step.cost, mixes=int(step.mixes))
             write_table(group, "schedule", step.schedule)
 
 
@@ -321,7 +321,8 @@ def read_frontier(path: PathLike) -> Frontier:
 
 def _read_step(group: h5py.Group, sizes: dict[str, int]) -> Step:
     schedule: Schedule = read_table(group, "schedule", Schedule, sizes)
-    return Step(schedule, *(read_attribute(group, name, float) for name in ("emissions_t", "incumbent")))
+    tonnes, cost = (read_attribute(group, name, float) for name in ("emissions_t", "incumbent"))
+    return Step(schedule, tonnes, cost, mixes=bool(read_attribute(group, "mixes", int)))
 
 
 def is_frontier(path: PathLike) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from decomp.accounts import emissions_t
 from decomp.coupling import Coupling
 from decomp.crew import Crew, SiteReader
-from decomp.frontier import Frontier, Step, at_budget
+from decomp.frontier import Frontier, Step, at_budget, chords
 from decomp.infeasible import least_emissions, refuse_power_and_work
 from decomp.instance import Array, InputError, Instance
 from decomp.lagrangian import DualPoint, LagrangianLoop, first_prices
@@ -34,13 +34,13 @@ from decomp.timesheet import OTHER
 from decomp.trade import Trade, trade_all
 
 NEAREST = 0.02  # distance of the first budget from the minimum, share of the way to where the budget is slack
-ROUGH = 0.05  # of the gap asked for: what the bound, and prices with the jobs fixed, may leave
+ROUGH = 0.05  # of the gap asked for: what the bound, prices with the jobs fixed, and mixtures of steps may leave
 SETTLED = 5e-4
 WARM = 3  # iterations on coming back to a budget
 BEYOND, FURTHER = 1.1, 40.0  # the largest price of a trade: relative to that of the budget, plus USD/t
 ACCURACY = 0.2  # of the gap asked for: by how much a curve may be too dear
 GROUP_SITES = 5  # of a trade: larger groups take longer and bring little
-GRID = 4000  # emissions among which schedules between the budgets are chosen
+GRID = 4000  # emissions among which corners of the upper curve are chosen
 
 
 def trace(
@@ -146,12 +146,14 @@ class Sweep:
         return budget
 
     def _widest(self) -> float:
-        """The middle of the interval between two budgets over which the net cost may change most."""
+        """The middle of where the curves are further apart than asked for, between the two budgets where most so."""
         at = np.array(sorted(self.runs))
-        cost = np.array([self.runs[b].cost for b in at])
-        step = np.minimum(np.minimum.accumulate(cost)[:-1], 1e300) - self._lower(at[1:])
-        k = int(np.argmax(step))
-        return float(0.5 * (at[k] + at[k + 1]))
+        grid = np.linspace(at[0], at[-1], GRID)[1:-1]
+        gap = self._upper(grid) - self._lower(grid)
+        k = int(np.searchsorted(at, grid[np.argmax(gap)], side="right"))
+        between = (grid > at[k - 1]) & (grid < at[k])
+        wide = grid[between & (gap > self.options.rel_gap * self._scale())]
+        return float(0.5 * (wide[0] + wide[-1])) if len(wide) else float(0.5 * (at[k - 1] + at[k]))
 
     def _solve(self, budgets: Sequence[float]) -> None:
         """Bounds at falling budgets, then schedules."""
@@ -280,6 +282,11 @@ class Sweep:
         costs = [float(trade.cost_at(budget)) for trade in self.trades]
         return self.trades[int(np.argmin(costs))].at(budget) if min(costs, default=np.inf) < limit else None
 
+    def _upper(self, budgets: Array) -> Array:
+        """The upper curve so far; inf: no schedule."""
+        runs = [np.where(budgets >= b, run.cost, np.inf) for b, run in self.runs.items()]
+        return np.asarray(np.min([*runs, *(trade.cost_at(budgets) for trade in self.trades)], axis=0))
+
     def _lower(self, budgets: Array) -> Array:
         """The lower curve so far."""
         proofs = [(b, run.proof) for b, run in self.runs.items() if run.proof is not None]
@@ -297,18 +304,25 @@ class Sweep:
         return replace(frontier, steps=self._steps(frontier))
 
     def _steps(self, frontier: Frontier) -> tuple[Step, ...]:
-        """Schedules of the curves, each dearer than the one before by what is asked for of the gap."""
+        """Chains of schedules along the cheapest curves; mixtures of two neighbours are hardly dearer."""
         grid = np.linspace(frontier.budgets[-1], frontier.budgets[0], GRID)
-        upper = frontier.upper(grid)
-        cost = np.min([upper, *(trade.cost_at(grid) for trade in self.trades)], axis=0)
-        last, found = cost[0], []
-        for k in range(1, GRID - 1):
-            if np.isfinite(cost[k]) and cost[k + 1] > last + self.options.rel_gap * frontier.scale:
-                last = cost[k]
-                if (incumbent := self._at(float(grid[k]), float(upper[k]))) is not None:
-                    tonnes = float(emissions_t(self.instance, incumbent.schedule).sum())
-                    found.append(Step(incumbent.schedule, tonnes, incumbent.cost))
+        costs = np.array([frontier.upper(grid), *(trade.cost_at(grid) for trade in self.trades)])
+        cheapest, found = costs.argmin(axis=0), list[Step]()
+        for part in np.split(np.arange(GRID), np.flatnonzero(np.diff(cheapest)) + 1):
+            if (k := cheapest[part[0]]) > 0:
+                corners = chords(grid[part], costs[k, part], ROUGH * self.options.rel_gap * frontier.scale)
+                made = [self.trades[k - 1].at(float(budget)) for budget in grid[part][corners]]
+                found += self._chain([incumbent for incumbent in made if incumbent is not None])
         return tuple(found)
+
+    def _chain(self, incumbents: Sequence[Incumbent]) -> list[Step]:
+        """Schedules of a curve, from the cheapest on, as steps."""
+        steps: list[Step] = []
+        for incumbent in incumbents:
+            tonnes = float(emissions_t(self.instance, incumbent.schedule).sum())
+            if not steps or tonnes < steps[-1].tonnes:
+                steps.append(Step(incumbent.schedule, tonnes, incumbent.cost, mixes=bool(steps)))
+        return steps
 
     def _scale(self) -> float:
         """What gaps are relative to, USD: the largest net cost found, as long as there is none the largest bound."""

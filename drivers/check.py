@@ -18,8 +18,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from decomp.certificate import Certificate, check
-from decomp.instance import InputError
+from decomp.certificate import Certificate, Finding, check
+from decomp.certificate.mixture import check_mixture
+from decomp.frontier import Step, at_budget
+from decomp.instance import InputError, Instance
 from decomp.result import Result, Status
 from decomp.store import is_frontier, read_frontier, read_instance, read_result
 
@@ -61,30 +63,44 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check_frontier(args: argparse.Namespace) -> int:
-    """Every point of a frontier is a result of the instance with that budget, every step a schedule that keeps what it
-    emits; the minimum is a proof by itself.
-    """
+    """Every point of a frontier is a result of the instance with that budget; the minimum is a proof by itself."""
     instance, frontier = read_instance(args.instance), read_frontier(args.result)
-    options = dict(jobs=args.jobs, seconds=args.seconds)
     # Below the certified minimum there is no schedule: the ray has to prove it a little below.
     below = frontier.minimum_t - 2e-5 * max(1.0, abs(frontier.minimum_t))
     least = Result(Status.INFEASIBLE, math.inf, math.inf, None, None, ray=frontier.ray)
-    points = [(below, least), *zip(frontier.budgets, frontier.results, strict=True)]
-    points += [(s.tonnes, Result(Status.LIMIT, -math.inf, s.cost, s.schedule, None)) for s in frontier.steps]
-    rejected = 0
-    for k, (budget, result) in enumerate(points):
-        at = replace(instance, carbon_budget_t=float(budget), carbon_excess_usd_per_t=math.inf)
-        step = k > len(frontier.results)
-        if step or result is least:
-            result = replace(result, provenance={"instance_hash": at.content_hash()})
-        certificate = check(at, result, bound=not (args.no_bound or step), **options)
-        rejected += not certificate.ok
-        what = "schedule" if step else "schedule and bound" if result.ray is None else "no schedule"
-        print(f"{budget:,.2f} t: {what}: {'OK' if certificate.ok else 'REJECTED'}")
-        for finding in certificate.findings:
-            print(f"- {finding}")
-    print(f"certificate: {'REJECTED' if rejected else 'OK'}")
-    return REJECTED if rejected else 0
+    least = replace(least, provenance={"instance_hash": at_budget(instance, below).content_hash()})
+    good = True
+    for budget, result in ((below, least), *zip(frontier.budgets, frontier.results, strict=True)):
+        options = dict(bound=not args.no_bound, jobs=args.jobs, seconds=args.seconds)
+        findings = check(at_budget(instance, float(budget)), result, **options).findings
+        good &= judge(f"{budget:,.2f} t", "no schedule" if result is least else "schedule and bound", findings)
+    for chain in frontier.chains():
+        good &= check_chain(instance, chain)
+    print(f"certificate: {'OK' if good else 'REJECTED'}")
+    return 0 if good else REJECTED
+
+
+def check_chain(instance: Instance, chain: Sequence[Step]) -> bool:
+    """Every step is a schedule that keeps what it emits, and its mixtures with the one before are schedules too."""
+    good = True
+    for k, step in enumerate(chain):
+        at = at_budget(instance, step.tonnes)
+        own = {"instance_hash": at.content_hash()}
+        result = Result(Status.LIMIT, -math.inf, step.cost, step.schedule, None, provenance=own)
+        findings = check(at, result, bound=False).findings
+        good &= judge(f"{step.tonnes:,.2f} t", "schedule", findings)
+        if k > 0:
+            findings = check_mixture(instance, chain[k - 1].schedule, step.schedule)
+            good &= judge(f"{step.tonnes:,.2f} to {chain[k - 1].tonnes:,.2f} t", "mixtures", findings)
+    return good
+
+
+def judge(place: str, what: str, findings: Sequence[Finding]) -> bool:
+    """Print a line, and the objections."""
+    print(f"{place}: {what}: {'REJECTED' if findings else 'OK'}")
+    for finding in findings:
+        print(f"- {finding}")
+    return not findings
 
 
 def finite(value: Any) -> Any:

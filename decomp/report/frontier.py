@@ -1,4 +1,4 @@
-"""The picture of a frontier: certified lower curve, staircase of schedules, certified minimum."""
+"""The picture of a frontier: certified lower curve, schedules and their mixtures, certified minimum."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from decomp.report.words import CO2
 def draw_frontier(path: PathLike, frontier: Frontier) -> None:
     """Write the picture as an SVG file."""
     budgets = np.linspace(frontier.minimum_t, float(frontier.budgets[-1]), 500)
-    budgets = np.unique(np.concatenate([budgets, frontier.budgets]))
+    budgets = np.unique(np.concatenate([budgets, frontier.budgets, [step.tonnes for step in frontier.steps]]))
     unit, name = (1e6, "M USD") if frontier.scale >= 1e6 else (1e3, "k USD") if frontier.scale >= 1e4 else (1.0, "USD")
     with style(), atomic_path(path) as temporary:
         fig = figure(7.0, 3.6)
@@ -21,7 +21,7 @@ def draw_frontier(path: PathLike, frontier: Frontier) -> None:
         ax.plot(budgets, frontier.lower(budgets) / unit, color=BLUE, label="no schedule costs less (certified)")
         upper = frontier.upper(budgets)
         found = np.isfinite(upper)
-        ax.step(budgets[found], upper[found] / unit, where="post", color=ORANGE, label="schedules found")
+        ax.plot(budgets[found], upper[found] / unit, color=ORANGE, label="schedules found, and mixtures of them")
         ax.axvline(frontier.minimum_t, color=RED, linewidth=0.8, linestyle=":", label="certified minimum of emissions")
         ax.set_xlabel(f"carbon budget, t {CO2}")
         ax.set_ylabel(f"net cost, {name}")
