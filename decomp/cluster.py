@@ -155,7 +155,7 @@ def _present_supply(task: ClusterTask, k: int) -> tuple[Array, float]:
     columns, low, high = model.columns, model.low.copy(), model.high.copy()
     low[columns["load"]] = high[columns["load"]] = np.minimum(task.load[k], high[columns["load"]])
     cost = model.cost + task.carbon_bid * model.emission
-    solver = to_highs(Model(**{**model.__dict__, "low": low, "high": high, "cost": cost}))
+    solver = to_highs(replace(model, low=low, high=high, cost=cost))
     solver.run()
     x = np.array(solver.getSolution().col_value)
     supply = np.zeros(task.load.shape[1])
@@ -284,7 +284,7 @@ def _shortlist(model: Model, runs: list[Array], task: ClusterTask) -> tuple[Mode
         keep[np.argsort(reduced[y], kind="stable")[: task.runs_kept]] = True
         keep[choice.here] = True
         high[y[~keep]] = 0.0
-    return Model(**{**model.__dict__, "high": high}), share
+    return replace(model, high=high), share
 
 
 def _best(model: Model, start: Array, effort: Effort) -> tuple[float, Array] | None:

@@ -7,13 +7,13 @@ load) and to its load (against the load it would take at the prices).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import highspy
 import numpy as np
 
 from decomp.accounts import account, candidate_cost, load_gpu, site_costs
-from decomp.blocks import Block, Model, add_site
+from decomp.blocks import Block, add_site
 from decomp.certificate.terms import load_terms, work_terms
 from decomp.instance import Array, Instance
 from decomp.result import Dual, Result, Schedule
@@ -98,7 +98,7 @@ def relaxed_cost(instance: Instance, i: int, load: Array, carbon: float) -> floa
     high[at] = np.minimum(load, high[at])
     low[at] = np.maximum(high[at] - LOAD_SLACK * (1.0 + load), 0.0)
     cost = model.cost + carbon * model.emission
-    solver = to_highs(Model(**{**model.__dict__, "low": low, "high": high, "cost": cost}))
+    solver = to_highs(replace(model, low=low, high=high, cost=cost))
     solver.run()
     optimal = solver.getModelStatus() == highspy.HighsModelStatus.kOptimal
     return float(solver.getInfo().objective_function_value) if optimal else np.nan

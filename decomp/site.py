@@ -170,7 +170,7 @@ class SiteRows:
         low[columns["load"]] = np.minimum(np.maximum(load - droppable, 0.0), high[columns["load"]])
         cost = model.cost + (self.carbon_price + carbon_price) * model.emission
         cost[columns["load"]] -= drop_price
-        priced = Model(**{**model.__dict__, "low": low, "high": high, "cost": cost})
+        priced = replace(model, low=low, high=high, cost=cost)
         x = solve_integral(priced, effort)
         if x is None:
             return None
@@ -246,7 +246,7 @@ class SiteOracle(SiteRows):
         model = block.finish()
         cost = np.zeros_like(model.cost)
         cost[model.columns["lacking"]] = cost[model.columns["surplus"]] = self.period_h
-        solver = to_highs(Model(**{**model.__dict__, "cost": cost}))
+        solver = to_highs(replace(model, cost=cost))
         solver.run()
         return max(safe_bound(model, cost, np.array(solver.getSolution().row_dual)), 0.0)
 
@@ -314,7 +314,7 @@ def _polish(model: Model, integer: Array, x: Array) -> Array:
     fixed = np.round(x[integer])
     low, high = model.low.copy(), model.high.copy()
     low[integer] = high[integer] = fixed
-    solver = to_highs(Model(**{**model.__dict__, "low": low, "high": high}))
+    solver = to_highs(replace(model, low=low, high=high))
     solver.run()
     if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         return x
