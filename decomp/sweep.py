@@ -39,6 +39,8 @@ SETTLED = 5e-4
 WARM = 3  # iterations on coming back to a budget
 BEYOND, FURTHER = 1.1, 40.0  # the largest price of a trade: relative to that of the budget, plus USD/t
 ACCURACY = 0.2  # of the gap asked for: by how much a curve may be too dear
+MOST_BUDGETS = 4  # times as many as were asked for: further ones, where the curves differ more than asked for
+NEAR = 0.02  # least distance of those to other budgets, share of the way from the first to the last
 GROUP_SITES = 5  # of a trade: larger groups take longer and bring little
 GRID = 4000  # emissions among which corners of the upper curve are chosen
 
@@ -116,8 +118,8 @@ class Sweep:
             first = least + NEAREST * (slack - least)
             even = np.linspace(slack, first, max(2, (budgets + 1) // 2))[:budgets]
             self._solve(even.tolist())
-            while len(self.runs) < budgets and not self.team.signalled:
-                self._solve([self._widest()])
+            while (place := self._widest(budgets)) is not None:
+                self._solve([place])
         else:
             self.left = 3 * len(budgets)
             for budget in budgets:
@@ -145,15 +147,26 @@ class Sweep:
         self.runs[budget] = run
         return budget
 
-    def _widest(self) -> float:
-        """The middle of where the curves are further apart than asked for, between the two budgets where most so."""
-        at = np.array(sorted(self.runs))
-        grid = np.linspace(at[0], at[-1], GRID)[1:-1]
+    def _widest(self, budgets: int) -> float | None:
+        """The middle of where the curves are further apart than asked for, where they are most so.
+
+        Up to so many budgets there is always a place, then only where no other budget is near, and not for ever.
+        """
+        over = self.team.signalled or process_seconds() >= self.options.time_limit_seconds
+        at, extra = np.array(sorted(self.runs)), len(self.runs) >= budgets
+        if over or len(at) >= MOST_BUDGETS * budgets:
+            return None
+        grid = np.linspace(at[0], at[-1], GRID)
         gap = self._upper(grid) - self._lower(grid)
-        k = int(np.searchsorted(at, grid[np.argmax(gap)], side="right"))
-        between = (grid > at[k - 1]) & (grid < at[k])
-        wide = grid[between & (gap > self.options.rel_gap * self._scale())]
-        return float(0.5 * (wide[0] + wide[-1])) if len(wide) else float(0.5 * (at[k - 1] + at[k]))
+        apart = np.abs(grid[:, None] - at).min(axis=1)
+        open_ = (gap > self.options.rel_gap * self._scale()) & (apart > 0.0)
+        holes = np.split(np.arange(GRID), np.flatnonzero(np.diff(np.searchsorted(at, grid) + GRID * open_)) + 1)
+        holes = [hole for hole in holes if open_[hole[0]] and apart[hole[len(hole) // 2]] > NEAR * (at[-1] - at[0])]
+        if holes:
+            widest = max(holes, key=lambda hole: float(gap[hole].max()))
+            return float(grid[widest[len(widest) // 2]])
+        k = int(np.argmax(np.diff(at)))
+        return None if extra else float(0.5 * (at[k] + at[k + 1]))
 
     def _solve(self, budgets: Sequence[float]) -> None:
         """Bounds at falling budgets, then schedules."""
@@ -208,23 +221,39 @@ class Sweep:
         self._plan(run)
 
     def _plan(self, run: Run) -> None:
-        """While the gap is open, new integers at a budget's prices, traded to the budget."""
+        """While the gap is open, new integers at a budget's prices, traded to the budget.
+
+        Those that do not come down to it are planned once more, for a budget that is smaller by twice what was missed.
+        """
         self._start(run)
         if run.must_stop():
             return
         for _ in range(WARM):
             run.record(self.loop.iterate(), self.loop)
             run.prove(self.loop.centre)
-        run.phase = "dive"
+        budget = run.instance.carbon_budget_t
         with self.team.sheet.section("recovery"):
-            dive(self.loop, run.options.recovery, lambda step: run.record(step, self.loop))
-            self._reprice(run)
-            found = finish(self.unlimited, self.loop, self.crew, run.options.recovery)
-            if found is not None:
-                self._land(run, found)
-            run.record(None, self.loop)
+            missed = self._find(run) - budget
+            if missed > 0 and not run.must_stop():
+                self.loop.set_budget(max(budget - 2.0 * missed, self.minimum.tonnes))
+                self.loop.refix(Fixing(*self.loop.coupling.free_jobs()))
+                for _ in range(WARM):
+                    run.record(self.loop.iterate(), self.loop)
+                self._find(run)
+                self.loop.set_budget(budget)
             if run.incumbent is None:
                 settle(run, self.loop, self.crew, self._keep)
+
+    def _find(self, run: Run) -> float:
+        """New integers at the loop's prices, and their curve; the least that they can emit, t, inf: none found."""
+        run.phase = "dive"
+        dive(self.loop, run.options.recovery, lambda step: run.record(step, self.loop))
+        self._reprice(run)
+        found, before = finish(self.unlimited, self.loop, self.crew, run.options.recovery), len(self.trades)
+        if found is not None:
+            self._land(run, found)
+        run.record(None, self.loop)
+        return float(self.trades[-1].tonnes[0]) if len(self.trades) > before else np.inf
 
     def _improve(self, run: Run) -> None:
         """While the gap is open, what a solve does to improve its schedule, from the best that is at hand."""
