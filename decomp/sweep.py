@@ -33,14 +33,15 @@ from decomp.team import Team
 from decomp.timesheet import OTHER
 from decomp.trade import Trade, trade_all
 
-NEAREST = 0.02  # distance of the first budget from the minimum, share of the way to where the budget is slack
+FIRST = 0.02  # distance of the first budget from the minimum, share of the way to where the budget is slack
 ROUGH = 0.05  # of the gap asked for: what the bound, prices with the jobs fixed, and mixtures of steps may leave
 SETTLED = 5e-4
 WARM = 3  # iterations on coming back to a budget
 BEYOND, FURTHER = 1.1, 40.0  # the largest price of a trade: relative to that of the budget, plus USD/t
 ACCURACY = 0.2  # of the gap asked for: by how much a curve may be too dear
 MOST_BUDGETS = 4  # times as many as were asked for: further ones, where the curves differ more than asked for
-NEAR = 0.02  # least distance of those to other budgets, share of the way from the first to the last
+NEAR = 0.002  # least distance of those to other budgets, share of the way from the first to the last
+CLOSES = 0.6  # of the gap asked for: by how much net cost may fall with the budget where one schedule is to do
 GROUP_SITES = 5  # of a trade: larger groups take longer and bring little
 GRID = 4000  # emissions among which corners of the upper curve are chosen
 
@@ -115,7 +116,7 @@ class Sweep:
         if isinstance(budgets, int):
             self.left = 3 * budgets
             slack = self._slack()
-            first = least + NEAREST * (slack - least)
+            first = least + FIRST * (slack - least)
             even = np.linspace(slack, first, max(2, (budgets + 1) // 2))[:budgets]
             self._solve(even.tolist())
             while (place := self._widest(budgets)) is not None:
@@ -148,23 +149,26 @@ class Sweep:
         return budget
 
     def _widest(self, budgets: int) -> float | None:
-        """The middle of where the curves are further apart than asked for, where they are most so.
+        """A place for a budget, where the curves are furthest apart, and further than asked for.
 
-        Up to so many budgets there is always a place, then only where no other budget is near, and not for ever.
+        Up to so many budgets there is always a place: the middle of such a hole. Then only where no other budget is
+        near: so far below the hole's upper end that a schedule there closes it from its own budget on.
         """
-        over = self.team.signalled or process_seconds() >= self.options.time_limit_seconds
         at, extra = np.array(sorted(self.runs)), len(self.runs) >= budgets
+        over = self.team.signalled or process_seconds() >= self.options.time_limit_seconds
         if over or len(at) >= MOST_BUDGETS * budgets:
             return None
         grid = np.linspace(at[0], at[-1], GRID)
-        gap = self._upper(grid) - self._lower(grid)
-        apart = np.abs(grid[:, None] - at).min(axis=1)
-        open_ = (gap > self.options.rel_gap * self._scale()) & (apart > 0.0)
-        holes = np.split(np.arange(GRID), np.flatnonzero(np.diff(np.searchsorted(at, grid) + GRID * open_)) + 1)
-        holes = [hole for hole in holes if open_[hole[0]] and apart[hole[len(hole) // 2]] > NEAR * (at[-1] - at[0])]
+        lower, asked = self._lower(grid), self.options.rel_gap * self._scale()
+        gap, apart = self._upper(grid) - lower, np.abs(grid[:, None] - at).min(axis=1)
+        wide = (gap > asked) & (apart > (NEAR * (at[-1] - at[0]) if extra else 0.0))
+        pieces = np.split(np.arange(GRID), np.flatnonzero(np.diff(2 * np.searchsorted(at, grid) + wide)) + 1)
+        failed = extra & (self._upper(at) - self._lower(at) > asked)  # where integers were sought, and did not do
+        holes = [p for p in pieces if wide[p[0]] and not failed[np.searchsorted(at, grid[p[0]]) - 1]]
         if holes:
-            widest = max(holes, key=lambda hole: float(gap[hole].max()))
-            return float(grid[widest[len(widest) // 2]])
+            hole = max(holes, key=lambda hole: float(gap[hole].max()))
+            closing = hole[lower[hole] <= lower[hole[-1]] + CLOSES * asked]
+            return float(grid[closing[0] if extra else hole[len(hole) // 2]])
         k = int(np.argmax(np.diff(at)))
         return None if extra else float(0.5 * (at[k] + at[k + 1]))
 
