@@ -1,9 +1,10 @@
 """The frontier by one run: budget after budget, each warm from all that went before.
 
 Columns stay valid at every budget, prices prove a line over all of them, and a schedule is traded along its curve to
-every budget that it can keep. So the lower curve is raised at all budgets first; then schedules are made from the
-largest budget down, new integers only where those at hand leave more of a gap than is asked for; where it stays open
-in spite of them, the search for better ones comes last.
+every budget that it can keep. So the lower curve is raised at evenly spread budgets first; then schedules are made from
+the largest budget down, new integers only where those at hand leave more of a gap than is asked for; then further
+budgets close the holes between the curves; where one stays open in spite of all that, the search for better
+schedules comes last.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def trace(
     instance : at the root; other ranks may pass None. Its own budget does not matter.
     options : `rel_gap` is asked for at every budget, relative to the largest net cost on the frontier;
         `time_limit_seconds` is shared by the budgets.
-    budgets : t CO2; or how many, to be spread between the certified minimum and where the budget is slack.
+    budgets : t CO2; or how many at least, between the certified minimum and where the budget is slack: more follow while
+        the curves are somewhere further apart than asked for.
 
     Returns
     -------

@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="frontier", description="Net cost against carbon budget, with certified bounds.")
     p.add_argument("instance", type=Path, help="instance file; its own budget does not matter")
     p.add_argument("-o", "--output", type=Path, required=True, help="frontier file")
-    p.add_argument("--budgets", default="10", metavar="N|T,T,...", help="how many budgets, or which, t (default 10)")
+    p.add_argument(
+        "--budgets", default="10", metavar="N|T,T,...", help="least number of budgets (default 10), or which, t"
+    )
     p.add_argument("--rel-gap", type=float, default=0.01, help="gap asked for, relative to the largest net cost (0.01)")
     p.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop after so many seconds, all budgets")
     p.add_argument("--options", type=Path, metavar="TOML", help="further options, as of solve")
