@@ -63,8 +63,8 @@ def trace(
     instance : at the root; other ranks may pass None. Its own budget does not matter.
     options : `rel_gap` is asked for at every budget, relative to the largest net cost on the frontier;
         `time_limit_seconds` is shared by the budgets.
-    budgets : t CO2; or how many at least, between the certified minimum and where the budget is slack: more follow while
-        the curves are somewhere further apart than asked for.
+    budgets : t CO2; or how many at least, between the certified minimum and where the budget is slack; more follow as
+        long as the curves are somewhere further apart than asked for.
 
     Returns
     -------

@@ -27,7 +27,7 @@ KILLS = int(os.environ.get("DECOMP_KILLS", "3"))
 RANKS = 3
 GONE_SECONDS = 30.0
 START_SECONDS, LATEST_SECONDS = 4.0, 8.0  # of the kill: after the start, or after the first checkpoint
-OPTIONS = "rel_gap = 0.0\n[improvement]\nstale_finishes = 100\n"
+OPTIONS = "rel_gap = 0.0\n[improvement]\nstale_finishes = 100\n[bundle]\nlane_size = 4\n"
 
 
 def descendants(root: int) -> dict[int, str]:
