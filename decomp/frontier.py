@@ -69,10 +69,10 @@ class Frontier:
         return np.asarray(np.min(curves, axis=0))
 
     def chains(self) -> list[list[Step]]:
-        """The steps, those that mix together."""
+        """The steps, those that mix together; a step that does not emit less than the one before begins a chain."""
         chains: list[list[Step]] = []
         for step in self.steps:
-            if step.mixes and chains:
+            if step.mixes and chains and step.tonnes < chains[-1][-1].tonnes:
                 chains[-1].append(step)
             else:
                 chains.append([step])

@@ -200,10 +200,8 @@ def job_wishes(price, rows, fixed, run, start, share, first, step):
             if share[j, q] <= TINY:
                 empty = q
                 continue
-            values[q], kq, sq = 0.0, run[j, q], start[j, q]
-            if kq >= 0:
-                end = sq + rows.length[j]
-                values[q] = cost[kq] + rows.gpus[j] * (total[site[kq], end] - total[site[kq], sq])
+            kq, sq = run[j, q], start[j, q]
+            values[q] = run_sum(total, site, cost, rows.gpus[j], rows.length[j], kq, sq)
             if values[q] > value and (worst < 0 or values[q] > values[worst]):
                 worst = q
             if kq == k and sq == s:

@@ -240,7 +240,7 @@ class Sweep:
         budget = run.instance.carbon_budget_t
         with self.team.sheet.section("recovery"):
             missed = self._find(run) - budget
-            if missed > 0 and not run.must_stop():
+            if 0.0 < missed < np.inf and not run.must_stop():
                 self.loop.set_budget(max(budget - 2.0 * missed, self.minimum.tonnes))
                 self.loop.refix(Fixing(*self.loop.coupling.free_jobs()))
                 for _ in range(WARM):
