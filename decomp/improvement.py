@@ -14,14 +14,15 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from decomp import job_kernels, kernels
-from decomp.cluster import ClusterTask, JobChoice, Move, improve_cluster
+from decomp.cluster import ClusterTask, Move, improve_cluster
 from decomp.coupling import REJECTED, Coupling
 from decomp.crew import Crew
 from decomp.instance import Array, Instance
-from decomp.lagrangian import DualPoint, LagrangianLoop
+from decomp.lagrangian import LagrangianLoop
 from decomp.master import Fixing
 from decomp.options import Improvement
 from decomp.recovery import Work, place_work
+from decomp.runs import JobChoice
 from decomp.site import Effort
 
 
@@ -40,24 +41,6 @@ class Neighbours:
 
 
 CLAIMANTS = 3  # clusters that may each count on all of a stream's unserved work
-
-
-class Spread(NamedTuple):
-    """What moves pay and earn, USD/t on top of the fleet's own price and USD per GPU and period (S, T).
-
-    With all jobs fixed prices are others than with all jobs free, and clusters that decide at the same time at any
-    one price overshoot together. So only what pays at the worse of the two moves: a tonne less earns the lower, a tonne
-    more pays the higher, and so does load that leaves for sites outside.
-    """
-
-    carbon_bid: float
-    carbon_ask: float
-    load_ask: Array
-
-    @classmethod
-    def of(cls, fixed: DualPoint, free: DualPoint) -> Spread:
-        bid, ask = sorted((fixed.carbon_price, free.carbon_price))
-        return cls(bid, ask, np.maximum(fixed.price, free.price))
 
 
 class Claim(NamedTuple):
@@ -121,7 +104,6 @@ def neighbourhood(
     load: Array,
     pooled: Array,
     members: Array,
-    spread: Spread,
     claim: Claim,
     options: Improvement,
     until: float = np.inf,
@@ -144,9 +126,8 @@ def neighbourhood(
         sites=instance.sites.take(members),
         generators=generators,
         period_h=instance.period_h,
-        carbon_bid=instance.carbon_price_usd_per_t + spread.carbon_bid,
-        carbon_ask=instance.carbon_price_usd_per_t + spread.carbon_ask,
-        choices=tuple(_choice(c, fixing, int(j), position) for j in jobs),
+        carbon_price=instance.carbon_price_usd_per_t + loop.centre.carbon_price,
+        choices=tuple(job_choice(c, fixing, int(j), position) for j in jobs),
         load=load[members],
         fixed_load=pooled[members],
         runs_kept=options.runs_kept,
@@ -154,7 +135,7 @@ def neighbourhood(
         until=until,
         windows=1,
         seed=0,
-        **_inference_around(loop.coupling, spread.load_ask, work, inside, position, claim),
+        **_inference_around(c, loop.centre.price, work, inside, position, claim),
     )
 
 
@@ -173,8 +154,8 @@ def claims(c: Coupling, chosen: list[Array], rng: np.random.Generator) -> list[C
     return [Claim(seen[:, k] & (rank[:, k] < CLAIMANTS), room) for k in range(len(chosen))]
 
 
-def _choice(c: Coupling, fixing: Fixing, j: int, position: Array) -> JobChoice:
-    """All runs of job j inside the cluster, and rejection if it may be."""
+def job_choice(c: Coupling, fixing: Fixing, j: int, position: Array) -> JobChoice:
+    """All runs of job j at sites that have a position (S,; -1: none), and rejection if it may be."""
     jobs = c.jobs
     runs, starts = [], []
     for k in range(jobs.ptr[j], jobs.ptr[j + 1]):
@@ -229,23 +210,21 @@ def improve_round(
     neighbours: Neighbours,
     options: Improvement,
     rng: np.random.Generator,
-    free: DualPoint,
     until: float = np.inf,
 ) -> float:
     """One round of disjoint cluster moves on all ranks; returns what the clusters' models gained, USD.
 
-    `free` has the prices of the bound. No move is started after `until`, seconds by the root's clock.
+    No move is started after `until`, seconds by the root's clock.
     """
     work = place_work(loop)
     chosen = clusters(neighbours, job_loss(loop), options.cluster_sites, rng)
     for members in chosen:
         neighbours.tried[members[0]] += 1
-    spread = Spread.of(loop.centre, free)
     load, pooled = work.load(loop.coupling), np.zeros_like(loop.coupling.capacity)
     kernels.arc_load(pooled, loop.coupling.pools.site, work.pooled)
     end = time.time() + until - crew.team.clock()
     tasks = [
-        neighbourhood(instance, loop, work, load, pooled, members, spread, claim, options, end)
+        neighbourhood(instance, loop, work, load, pooled, members, claim, options, end)
         for members, claim in zip(chosen, claims(loop.coupling, chosen, rng), strict=True)
     ]
     tasks.sort(key=lambda task: -sum(len(choice.run) for choice in task.choices))  # the longest first

@@ -168,7 +168,7 @@ class Improvement(Group):
     cluster_sites: int = option(4, "sites of a cluster", low=1)
     runs_kept: int = option(3, "runs of a job in a cluster's MILP besides those its relaxation uses", low=1)
     cluster_nodes: int = option(20, "nodes for a cluster's MILP", low=1)
-    rel_gap: float = option(3e-3, "relative gap of a cluster's MILP", low=0, high=1)
+    rel_gap: float = option(3e-4, "relative gap of a cluster's MILP", low=0, high=1)
     whole_sites: int = option(12, "most sites of a fleet that is searched as one cluster", low=0)
     windows: int = option(2, "parts of the jobs that move in turn where a fleet is one cluster", low=1)
     attempts: int = option(2, "tries with ever more of these parts, of which the best counts", low=1)
@@ -177,6 +177,16 @@ class Improvement(Group):
     rounds_per_finish: int = option(4, "most rounds between two finishes", low=1)
     plateau: float = option(1e-4, "relative gain below which a round or a finish brought little", low=0)
     stale_finishes: int = option(6, "finishes that brought little before the search ends", low=1)
+
+
+@dataclass(frozen=True)
+class Replan(Group):
+    """Hybrid only: groups of sites plan their jobs anew with what the schedule allots to them."""
+
+    sites: int = option(3, "sites of a group", low=1)
+    runs_kept: int = option(3, "runs of a job in a group's MILP besides those its relaxation uses", low=1)
+    nodes: int = option(50, "nodes for a group's MILP", low=1)
+    rel_gap: float = option(1e-4, "relative gap of a group's MILP", low=0, high=1)
 
 
 @dataclass(frozen=True)
@@ -222,6 +232,7 @@ class Options(Group):
     recovery: Recovery = group(Recovery)
     benders: Benders = group(Benders)
     improvement: Improvement = group(Improvement)
+    replan: Replan = group(Replan)
     milp_bound: MilpBound = group(MilpBound)
     branching: Branching = group(Branching)
     closing: Closing = group(Closing)

@@ -6,7 +6,7 @@ routing, batteries, dispatch and emissions are settled against each other exactl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import highspy
@@ -48,9 +48,12 @@ def groups(instance: Instance, size: int) -> list[Array]:
 
 
 def share_out(instance: Instance, schedule: Schedule, parts: list[Part]) -> list[PolishTask]:
-    """Tasks that may be done at the same time: each unserved stream and short pool is one part's, tonnes all parts'."""
+    """Tasks that may be done at the same time: each unserved stream and short pool is one part's.
+
+    What is left of the budget, or overshoots it, is shared by all parts alike.
+    """
     spare = instance.carbon_budget_t - float(emissions_t(instance, schedule).sum())
-    kept = max(spare, 0.0) * (1.0 - 1.0 / len(parts)) if np.isfinite(spare) else 0.0
+    kept = spare * (1.0 - 1.0 / len(parts)) if np.isfinite(spare) else 0.0
     free_streams, free_pools = np.ones(instance.n_streams, dtype=bool), np.ones(instance.n_pools, dtype=bool)
     tasks = []
     for part in parts:
@@ -77,20 +80,30 @@ def polish(task: PolishTask) -> Schedule | None:
 
 
 def build(task: PolishTask) -> Model:
-    """All sites side by side with routing, pools and the budget; costs include the price of carbon."""
-    instance, schedule, block = task.instance, task.schedule, Block()
+    """All sites side by side with routing, pools and the budget, every integer held; costs include the carbon price."""
+    instance, schedule = task.instance, task.schedule
     jobs = load_gpu(instance, replace(schedule, routed_gpu=0 * schedule.routed_gpu, pool_gpu=0 * schedule.pool_gpu))
-    links = []
+    block, _ = side_by_side(instance, jobs)
+    return held(instance, block.finish(), [*commitments(instance, schedule), *_segments(instance, schedule)])
+
+
+def side_by_side(instance: Instance, jobs: Array) -> tuple[Block, list[Array]]:
+    """All sites beside the load of jobs, (S, T) GPU; and the rows (T,) that carry the load of each site."""
+    block, links = Block(), []
     for i in range(instance.n_sites):
         add_site(block, instance.sites, instance.generators, i, instance.period_h, f"s{i}_")
-        links.append(block.add_rows(-jobs[i], -jobs[i], (-1.0, block.columns[f"s{i}_load"])))
+        links.append(block.add_rows(jobs[i], jobs[i], (1.0, block.columns[f"s{i}_load"])))
     if np.isfinite(instance.carbon_budget_t):
         add_allowance(block, instance.carbon_budget_t, instance.carbon_excess_usd_per_t)
     _add_streams(block, instance, links)
     _add_pools(block, instance, links)
-    model = block.finish()
+    return block, links
+
+
+def held(instance: Instance, model: Model, values: Iterable[tuple[str, Array]]) -> Model:
+    """The model at the price of carbon, with variables held, by name."""
     low, high = model.low.copy(), model.high.copy()
-    for name, value in _held(instance, schedule):
+    for name, value in values:
         low[model.columns[name]] = high[model.columns[name]] = value
     return replace(model, cost=model.cost + instance.carbon_price_usd_per_t * model.emission, low=low, high=high)
 
@@ -105,7 +118,7 @@ def _add_streams(block: Block, instance: Instance, links: list[Array]) -> None:
     for a, (d, i) in enumerate(zip(arcs.stream, arcs.site, strict=True)):
         routed = block.add_columns(f"routed{a}", n, 0.0, demand[d], dt * (arcs.cost[a] - streams.revenue[d]))
         block.add_entries(rows[d], routed, 1.0)
-        block.add_entries(links[i], routed, 1.0)
+        block.add_entries(links[i], routed, -1.0)
 
 
 def _add_pools(block: Block, instance: Instance, links: list[Array]) -> None:
@@ -120,15 +133,18 @@ def _add_pools(block: Block, instance: Instance, links: list[Array]) -> None:
         inside = (period >= pools.start[p]) & (period < pools.end[p])
         load = block.add_columns(f"pool{k}", n, 0.0, np.where(inside, instance.pool_arcs.rate_gpu[k], 0.0))
         block.add_entries(np.repeat(rows[p], n), load, dt)
-        block.add_entries(links[i], load, 1.0)
+        block.add_entries(links[i], load, -1.0)
 
 
-def _held(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
-    """Names of the integer variables, and where the schedule has them."""
-    sites = instance.sites
+def commitments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
+    """Names of the generators' integer variables, and where the schedule has them."""
     for g, i in enumerate(instance.generators.site):
         yield f"s{i}_g{g}_on", schedule.generator_on[g].astype(float)
-    load = load_gpu(instance, schedule)
+
+
+def _segments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
+    """The same for the segments of exact power curves."""
+    sites, load = instance.sites, load_gpu(instance, schedule)
     for i in np.flatnonzero(sites.exact_power_curve):
         power = sites.power_slope_mw_per_gpu[i][:, None] * load[i] + sites.power_intercept_mw[i][:, None]
         for m, chosen in enumerate(np.arange(len(power))[:, None] == power.argmax(axis=0)):

@@ -22,6 +22,7 @@ from decomp.instance import Array, Instance
 from decomp.lagrangian import LagrangianLoop, Step
 from decomp.master import Fixing
 from decomp.options import Recovery
+from decomp.polish import polish_all
 from decomp.recourse import Given
 from decomp.restriction import around, restrict
 from decomp.result import Schedule
@@ -30,6 +31,7 @@ from decomp.settlement import settle_carbon
 from decomp.site import Effort, Plan, SiteRows
 
 FEW_SITES = 8  # of a repair that is tried before anything is proved about the whole fleet
+BALANCED = 1e-9  # relative; what arithmetic may leave between emissions and budget
 NEAR = 0.01  # share of what its load costs, that a job decided before may lose against its best run
 
 Heard = Callable[[Step], bool]  # told of every iteration; answers whether the time for more of them is over
@@ -154,12 +156,14 @@ def finish(
     options: Recovery,
     doubtful: Callable[[], None] | None = None,
     work: Work | None = None,
+    polish: bool = True,
 ) -> Incumbent | None:
     """Settle the dispatch of every site for the work (default: the master's, placed), within the carbon budget.
 
     Where that fails, because a site cannot power what it was given, work that must be done found no room, or
     the budget cannot be kept, some sites are planned anew as one small model. None if that does not help either.
-    `doubtful` is called when that takes more than a few sites: there may be no schedule at all.
+    `doubtful` is called when that takes more than a few sites: there may be no schedule at all. `polish`: what is not
+    integral is settled once more, for groups of sites together.
     """
     work = work or place_work(loop)
     budget = instance.carbon_budget_t if np.isinf(instance.carbon_excess_usd_per_t) else np.inf
@@ -170,8 +174,17 @@ def finish(
         parts = zip(sites.tolist(), rows, g.load[sites], g.droppable[sites], g.drop_price[sites], strict=True)
         return crew.dispatch([Dispatch(*part, tonne, effort) for part in parts])
 
-    plans, kept = settle_carbon(ask, asked, loop.centre.carbon_price, budget)
-    schedule = assemble(instance, loop, work, plans)
+    def settled(schedule: Schedule) -> Schedule:
+        return polished(instance, schedule, crew, options.polish_sites) if polish else schedule
+
+    plans, kept = ask(np.arange(len(asked.load)), loop.centre.carbon_price), True
+    schedule, most = assemble(instance, loop, work, plans), budget * (1.0 + BALANCED)
+    ready = [plan for plan in plans if plan is not None]
+    if len(ready) == len(plans):
+        schedule = settled(schedule)
+        if emissions_t(instance, schedule).sum() > most:
+            ready, kept = settle_carbon(ready, ask, asked, loop.centre.carbon_price, budget)
+            schedule = settled(assemble(instance, loop, work, ready))
     wrong = np.flatnonzero([plan is None for plan in plans])
     wrong = np.union1d(wrong, undone(loop.coupling, work.pooled)).astype(int)
     if not len(wrong) and not kept:
@@ -180,8 +193,16 @@ def finish(
         repaired = repair(instance, crew, schedule, wrong, options, doubtful)
         if repaired is None:
             return None
-        schedule = repaired
+        schedule = settled(repaired)
     return Incumbent(schedule, account(instance, schedule).net_cost, fixing_of(loop.coupling, schedule))
+
+
+def polished(instance: Instance, schedule: Schedule, crew: Crew, group_sites: int) -> Schedule:
+    """The schedule with its integers held and all else settled together, where that is cheaper or it is over budget."""
+    found = polish_all(instance, schedule, crew, group_sites)
+    over = emissions_t(instance, schedule).sum() > instance.carbon_budget_t
+    cheaper = account(instance, found).net_cost < account(instance, schedule).net_cost
+    return found if cheaper or (over and np.isinf(instance.carbon_excess_usd_per_t)) else schedule
 
 
 def repair(

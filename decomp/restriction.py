@@ -48,14 +48,18 @@ def merge_all(whole: Schedule, pieces: Iterable[tuple[Part, Schedule]]) -> Sched
     return Schedule(**values)
 
 
-def restrict(instance: Instance, schedule: Schedule, sites: Array) -> Part:
-    """The part of the given sites (rows, ascending); rejected jobs belong to it where it has a candidate for them."""
+def restrict(instance: Instance, schedule: Schedule, sites: Array, claimed: Array | None = None) -> Part:
+    """The part of the given sites (rows, ascending), with rejected jobs that could run there.
+
+    `claimed` (J,) : which rejected jobs may be the part's; default: all.
+    """
     inside = np.zeros(instance.n_sites, dtype=bool)
     inside[sites] = True
     arcs, pool_arcs = inside[instance.arcs.site], inside[instance.pool_arcs.site]
     streams = _used(instance.arcs.stream[arcs], instance.n_streams)
     pools = _used(instance.pool_arcs.pool[pool_arcs], instance.n_pools)
-    movable = np.append(inside, True)[schedule.job_site]
+    rejected = schedule.job_site < 0
+    movable = np.where(rejected, True if claimed is None else claimed, inside[schedule.job_site])
     candidates = inside[instance.candidates.site] & movable[instance.candidates.job]
     jobs = _used(instance.candidates.job[candidates], instance.n_jobs)
     generators = inside[instance.generators.site]

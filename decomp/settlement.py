@@ -1,12 +1,13 @@
 """Integral plans of all sites for the load that they are given, within the carbon budget.
 
-All sites plan at the common price of a tonne. With integers their emissions miss the budget by a little, so sites plan
-again at higher prices where it is overshot, and the best choice of one plan a site within the budget is taken.
+All sites plan at the common price of a tonne. Where their emissions with integers overshoot the budget by more than
+dispatch alone can make good, sites plan again at higher prices, and the best choice of one plan a site that keeps the
+budget is taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,29 +20,26 @@ FURTHER = 40.0  # USD/t, the same for a price of zero
 
 
 def settle_carbon(
-    ask: Callable[[Array, float], list[Plan | None]], given: Given, price: float, budget: float
-) -> tuple[list[Plan | None], bool]:
-    """A plan of every site (None where there is none), and whether their emissions keep the budget (t; inf: none).
+    plans: Sequence[Plan], ask: Callable[[Array, float], list[Plan | None]], given: Given, price: float, budget: float
+) -> tuple[list[Plan], bool]:
+    """A plan of every site, and whether their emissions keep the budget (t).
 
-    At the given price (USD/t) first; then at higher ones, the largest emitters first, until the budget is
+    From plans at the given price (USD/t) on, sites plan at higher ones, the largest emitters first, until the budget is
     kept. What is then left of it is for `polish` to use.
 
     Parameters
     ----------
+    plans : of all sites.
     ask : plans of some sites, for what they are given, at a price of carbon.
     given : the rows of all sites.
     """
     n_sites = len(given.load)
-    menus: list[list[Plan]] = [[] for _ in range(n_sites)]
+    menus = [[plan] for plan in plans]
 
     def plan(sites: Array, tonne: float) -> None:
         for i, found in zip(sites, ask(sites, tonne), strict=True):
             menus[i] += [] if found is None else [found]
 
-    everyone = np.arange(n_sites)
-    plan(everyone, price)
-    if not all(menus) or np.isinf(budget):
-        return [menu[0] if menu else None for menu in menus], True
     chosen, left = choose(menus, given, budget)
     batch = max(1, n_sites // 8)
     for rung in DEARER:
@@ -51,7 +49,7 @@ def settle_carbon(
                 break
             plan(order[first : first + batch], rung * price + FURTHER * (rung - 1.0))
             chosen, left = choose(menus, given, budget)
-    return list(chosen), left >= 0.0
+    return chosen, left >= 0.0
 
 
 def choose(menus: list[list[Plan]], given: Given, budget: float) -> tuple[list[Plan], float]:

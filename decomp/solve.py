@@ -1,4 +1,4 @@
-"""A whole solve: bound, dive, finish, improvement, MILP bound, branching; the order of things and nothing else.
+"""A whole solve: bound, dive, finish, improvement, MILP bound, branching, replanning; the order and nothing else.
 
 Every rank calls `solve`; the root decides and the others serve it.
 """
@@ -21,15 +21,15 @@ from decomp.coupling import Coupling
 from decomp.crew import Crew, SiteReader
 from decomp.faults import SiteFailure
 from decomp.hdf5 import PathLike
-from decomp.improvement import Neighbours, Search, improve_round
+from decomp.improvement import Neighbours, Search, clusters, improve_round, job_loss
 from decomp.infeasible import Infeasible, refuse
 from decomp.instance import Array, Generators, Instance, Sites
 from decomp.lagrangian import LagrangianLoop, Start, first_prices
 from decomp.master import Fixing
 from decomp.options import Options
-from decomp.polish import polish_all
 from decomp.progress import process_seconds
-from decomp.recovery import Incumbent, dive, finish, keep_decided
+from decomp.recovery import Incumbent, dive, finish, fixing_of, keep_decided
+from decomp.replan import replan_round
 from decomp.result import Result
 from decomp.run import Keep, Listener, Run
 from decomp.serial import Interrupted
@@ -102,6 +102,8 @@ def solve(
                         branch(run, loop, keep)
                     with team.sheet.section("extensive form"):
                         close(run, loop, keep)
+                    with team.sheet.section("recovery"):
+                        replan(run, loop, crew, keep, options.improvement.stale_finishes)
             except Infeasible as proof:
                 run.infeasible = proof
         run.rank_seconds = crew.rank_seconds()
@@ -217,19 +219,12 @@ def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> bool:
                 break
         doubtful = partial(doubt, run, crew) if run.incumbent is None else None
         found = finish(run.instance, loop, crew, run.options.recovery, doubtful)
-    better = run.offer(found and polished(run, crew, found))
+    better = run.offer(found)
     run.record(None, loop)
     if better:
         keep(run.result())
     run.finish_seconds, run.phase = process_seconds() - started, phase
     return better
-
-
-def polished(run: Run, crew: Crew, found: Incumbent) -> Incumbent:
-    """The schedule with its integers held and all else settled together, where that is cheaper."""
-    schedule = polish_all(run.instance, found.schedule, crew, run.options.recovery.polish_sites)
-    cost = account(run.instance, schedule).net_cost
-    return Incumbent(schedule, cost, found.fixing) if cost < found.cost else found
 
 
 def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
@@ -238,13 +233,12 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
     if run.search is None:
         rng = np.random.default_rng(run.options.seed)
         run.search = Search(Neighbours.of(loop.coupling), rng)
-    search, run.phase, free = run.search, "improve", run.proof
-    assert free is not None
+    search, run.phase = run.search, "improve"
     while loop.coupling.n_jobs and not run.must_stop() and search.stale < options.stale_finishes:
         until = run.deadline - 1.3 * run.finish_seconds
         started = process_seconds()
         present = search.effort(options)
-        gained = improve_round(run.instance, loop, crew, search.neighbours, present, search.rng, free, until)
+        gained = improve_round(run.instance, loop, crew, search.neighbours, present, search.rng, until)
         for _ in range(options.iterations):
             run.record(loop.iterate(), loop)
         search.rounds += 1
@@ -258,9 +252,31 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
             if saved <= options.plateau * abs(run.cost):
                 search.stale, search.level = search.stale + 1, search.level + 1
                 if run.incumbent is not None:
+                    if run.options.method == "hybrid":
+                        replan(run, loop, crew, keep, patience=1)
                     loop.refix(run.incumbent.fixing)
             if late:
                 return
+
+
+def replan(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep, patience: int) -> None:
+    """Groups of sites plan anew with what they have, ever larger ones, until so many rounds have brought little."""
+    search, options, phase, stale = run.search, run.options, run.phase, 0
+    if search is None or run.incumbent is None:
+        return
+    run.phase = "replan"
+    while stale < patience and not run.must_stop():
+        loop.refix(run.incumbent.fixing)
+        size = round(options.replan.sites * options.improvement.growth**stale)
+        groups = clusters(search.neighbours, job_loss(loop), size, search.rng)
+        before = run.incumbent
+        schedule = replan_round(run.instance, before.schedule, crew, groups, options.replan, run.deadline)
+        cost = account(run.instance, schedule).net_cost
+        if run.offer(Incumbent(schedule, cost, fixing_of(loop.coupling, schedule))):
+            keep(run.result())
+        stale += before.cost - run.cost <= options.improvement.plateau * abs(run.cost)
+        run.record(None, loop)
+    run.phase = phase
 
 
 def sharpen(run: Run, loop: LagrangianLoop) -> None:

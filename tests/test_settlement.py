@@ -13,21 +13,22 @@ from decomp.settlement import choose, settle_carbon
 from decomp.site import Plan
 
 SITES = 24
+Ask = Callable[[Array, float], list[Plan | None]]
 
 
 def plan(load: float, cost: float, emissions: float) -> Plan:
     return Plan(np.array([load]), cost, emissions, {}, 0.0)
 
 
-def emitted(plans: list[Plan | None]) -> float:
-    return sum(p.emissions for p in plans if p is not None)
+def emitted(plans: list[Plan]) -> float:
+    return sum(p.emissions for p in plans)
 
 
 def nothing(n: int) -> Given:
     return Given(np.zeros((n, 1)), np.zeros((n, 1)), np.zeros((n, 1)), np.zeros(n), np.zeros(n))
 
 
-def fleet(least_t: float = 0.0) -> Callable[[Array, float], list[Plan | None]]:
+def fleet(least_t: float = 0.0) -> Ask:
     """Sites whose abatement gets dearer in steps, at other prices and of other sizes at each."""
     rng = np.random.default_rng(7)
     prices = np.sort(rng.uniform(40.0, 160.0, (SITES, 30)), axis=1)
@@ -40,6 +41,11 @@ def fleet(least_t: float = 0.0) -> Callable[[Array, float], list[Plan | None]]:
     return lambda sites, price: [one(i, price) for i in sites]
 
 
+def settled(ask: Ask, price: float, budget: float) -> tuple[list[Plan], bool]:
+    plans = [plan for plan in ask(np.arange(SITES), price) if plan is not None]
+    return settle_carbon(plans, ask, nothing(SITES), price, budget)
+
+
 def test_choice_within_the_budget() -> None:
     menus = [[plan(1.0, 10.0, 5.0), plan(1.0, 16.0, 2.0)], [plan(1.0, 10.0, 5.0), plan(1.0, 12.0, 3.0)]]
     work = Given(np.ones((2, 1)), np.zeros((2, 1)), np.zeros((2, 1)), np.zeros(2), np.zeros(2))
@@ -50,16 +56,14 @@ def test_choice_within_the_budget() -> None:
 
 @pytest.mark.parametrize("price", [0.0, 20.0, 95.0, 100.0, 105.0, 300.0])
 def test_the_budget_is_kept_from_any_price_and_used_from_a_near_one(price: float) -> None:
-    budget = emitted(fleet()(np.arange(SITES), 100.0)) + 0.3
-    plans, kept = settle_carbon(fleet(), nothing(SITES), price, budget)
+    budget = emitted(settled(fleet(), 100.0, np.inf)[0]) + 0.3
+    plans, kept = settled(fleet(), price, budget)
     used = emitted(plans)
     assert kept and used <= budget
     if 95.0 <= price <= 100.0:
         assert used >= budget - 0.3
 
 
-def test_without_a_budget_all_plan_once_and_what_cannot_be_kept_is_said() -> None:
-    plans, kept = settle_carbon(fleet(), nothing(SITES), 50.0, np.inf)
-    assert kept and len(plans) == SITES
-    plans, kept = settle_carbon(fleet(1.0), nothing(SITES), 50.0, SITES - 0.5)
+def test_what_cannot_be_kept_is_said() -> None:
+    plans, kept = settled(fleet(1.0), 50.0, SITES - 0.5)
     assert not kept and emitted(plans) == SITES
