@@ -40,8 +40,8 @@ SETTLED = 5e-4
 WARM = 3  # iterations on coming back to a budget
 BEYOND, FURTHER = 1.1, 40.0  # the largest price of a trade: relative to that of the budget, plus USD/t
 ACCURACY = 0.2  # of the gap asked for: by how much a curve may be too dear
-MOST_BUDGETS = 4  # times as many as were asked for: further ones, where the curves differ more than asked for
-NEAR = 0.002  # least distance of those to other budgets, share of the way from the first to the last
+MOST_BUDGETS = 6  # times as many as were asked for: further ones, where the curves differ more than asked for
+NEAR = 1e-4  # least distance of those to other budgets, share of the way from the first to the last
 CLOSES = 0.6  # of the gap asked for: by how much net cost may fall with the budget where one schedule is to do
 GROUP_SITES = 5  # of a trade: larger groups take longer and bring little
 GRID = 4000  # emissions among which corners of the upper curve are chosen
@@ -121,8 +121,7 @@ class Sweep:
             first = least + FIRST * (slack - least)
             even = np.linspace(slack, first, max(2, (budgets + 1) // 2))[:budgets]
             self._solve(even.tolist())
-            while (place := self._widest(budgets)) is not None:
-                self._solve([place])
+            self._close_holes(budgets)
         else:
             self.left = 3 * len(budgets)
             for budget in budgets:
@@ -133,6 +132,8 @@ class Sweep:
             if not self.team.signalled:
                 with suppress(Interrupted):
                     self._improve(self.runs[budget])
+        if isinstance(budgets, int):
+            self._close_holes(budgets)
         return self._frontier()
 
     def _slack(self) -> float:
@@ -149,6 +150,11 @@ class Sweep:
         run.instance = at_budget(self.instance, budget)
         self.runs[budget] = run
         return budget
+
+    def _close_holes(self, budgets: int) -> None:
+        """Further budgets, as long as there is a place for one."""
+        while (place := self._widest(budgets)) is not None:
+            self._solve([place])
 
     def _widest(self, budgets: int) -> float | None:
         """A place for a budget, where the curves are furthest apart, and further than asked for.
@@ -207,7 +213,7 @@ class Sweep:
         seconds = (self.options.time_limit_seconds - now) / self.left
         self.left = max(self.left - 1, 1)
         rel_gap = self._rel_gap(loop.centre.bound)
-        run.options = self.options.updated(rel_gap=rel_gap, method="lagrangian")
+        run.options = self.options.updated(rel_gap=rel_gap, method="hybrid")
         run.deadline = now + max(seconds, 0.0)
 
     def _schedule(self, budget: float) -> None:
@@ -255,7 +261,8 @@ class Sweep:
         run.phase = "dive"
         dive(self.loop, run.options.recovery, lambda step: run.record(step, self.loop))
         self._reprice(run)
-        found, before = finish(self.unlimited, self.loop, self.crew, run.options.recovery), len(self.trades)
+        before = len(self.trades)
+        found = finish(self.unlimited, self.loop, self.crew, run.options.recovery, polish=False)
         if found is not None:
             self._land(run, found)
         run.record(None, self.loop)

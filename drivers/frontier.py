@@ -126,7 +126,7 @@ def markdown(frontier: Frontier) -> list[str]:
             number(result.dual.carbon_price if result.dual else None, 2),
         )
         lines.append("| " + " | ".join(cells) + " |")
-    between = np.linspace(frontier.budgets[0], frontier.budgets[-1], 1000)
+    between = np.linspace(frontier.budgets[0], frontier.budgets[-1], 4000)
     gap = 100 * (frontier.upper(between) - frontier.lower(between)) / frontier.scale
     if frontier.steps and np.isfinite(gap).all():
         gaps = f"a gap of {gap.mean():.2f} % on average, {gap.max():.2f} % at most"
