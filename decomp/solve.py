@@ -42,6 +42,7 @@ STEPS_TO_A_SCHEDULE = 40  # iterations of a dive and what follows, for which the
 MORE_ITERATIONS = 60  # of the bound before the sites' MILPs
 SHARE = 0.1  # of the gap asked for, which the site MILPs may leave
 LEAST_ROUND = 0.25  # of the last round, for which time is left if another begins: its moves end when time is over
+SAMPLE = 12  # groups that tell whether it pays to plan anew; in large fleets there is more to gain by prices
 RUNAWAY = 1e4  # USD/t; a carbon price beyond it asks whether the budget can be kept at all
 
 
@@ -253,14 +254,17 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
                 search.stale, search.level = search.stale + 1, search.level + 1
                 if run.incumbent is not None:
                     if run.options.method == "hybrid":
-                        replan(run, loop, crew, keep, patience=1)
+                        replan(run, loop, crew, keep, patience=1, most=SAMPLE)
                     loop.refix(run.incumbent.fixing)
             if late:
                 return
 
 
-def replan(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep, patience: int) -> None:
-    """Groups of sites plan anew with what they have, ever larger ones, until so many rounds have brought little."""
+def replan(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep, patience: int, most: int | None = None) -> None:
+    """Groups of sites plan anew with what they have, ever larger ones, until so many rounds have brought little.
+
+    `most` : groups of a round, those first that lose most at the prices; default: as many as cover the fleet.
+    """
     search, options, phase, stale = run.search, run.options, run.phase, 0
     if search is None or run.incumbent is None:
         return
@@ -268,7 +272,7 @@ def replan(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep, patience: int
     while stale < patience and not run.must_stop():
         loop.refix(run.incumbent.fixing)
         size = round(options.replan.sites * options.improvement.growth**stale)
-        groups = clusters(search.neighbours, job_loss(loop), size, search.rng)
+        groups = clusters(search.neighbours, job_loss(loop), size, search.rng)[:most]
         before = run.incumbent
         schedule = replan_round(run.instance, before.schedule, crew, groups, options.replan, run.deadline)
         cost = account(run.instance, schedule).net_cost
