@@ -41,7 +41,7 @@ WARM = 3  # iterations on coming back to a budget
 BEYOND, FURTHER = 1.1, 40.0  # the largest price of a trade: relative to that of the budget, plus USD/t
 ACCURACY = 0.2  # of the gap asked for: by how much a curve may be too dear
 MOST_BUDGETS = 6  # times as many as were asked for: further ones, where the curves differ more than asked for
-NEAR = 1e-4  # least distance of those to other budgets, share of the way from the first to the last
+NEAR = 2e-4  # least distance of those to other budgets, share of the way from the first to the last
 CLOSES = 0.6  # of the gap asked for: by how much net cost may fall with the budget where one schedule is to do
 GROUP_SITES = 5  # of a trade: larger groups take longer and bring little
 GRID = 4000  # emissions among which corners of the upper curve are chosen
@@ -171,8 +171,7 @@ class Sweep:
         gap, apart = self._upper(grid) - lower, np.abs(grid[:, None] - at).min(axis=1)
         wide = (gap > asked) & (apart > (NEAR * (at[-1] - at[0]) if extra else 0.0))
         pieces = np.split(np.arange(GRID), np.flatnonzero(np.diff(2 * np.searchsorted(at, grid) + wide)) + 1)
-        failed = extra & (self._upper(at) - self._lower(at) > asked)  # where integers were sought, and did not do
-        holes = [p for p in pieces if wide[p[0]] and not failed[np.searchsorted(at, grid[p[0]]) - 1]]
+        holes = [piece for piece in pieces if wide[piece[0]]]
         if holes:
             hole = max(holes, key=lambda hole: float(gap[hole].max()))
             closing = hole[lower[hole] <= lower[hole[-1]] + CLOSES * asked]
