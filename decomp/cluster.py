@@ -7,6 +7,7 @@ improvement of the whole schedule (at the carbon price). What the batteries make
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -52,12 +53,13 @@ class ClusterTask(JobSearch):
 
 @dataclass(frozen=True)
 class Move:
-    """What a cluster answers: new runs of its jobs, and by how much its model gets cheaper, USD."""
+    """What a cluster answers: new runs of its jobs, what its model gets cheaper by (USD), and if the clock ended it."""
 
     jobs: Array
     run: Array
     start: Array
     gain: float
+    late: bool = False
 
 
 class Pieces(NamedTuple):
@@ -159,4 +161,4 @@ def improve_cluster(task: ClusterTask) -> Move:
     jobs = np.array([c.job for c in task.choices], dtype=int)
     run = np.array([c.run[h] for c, h in zip(task.choices, here, strict=True)], dtype=int)
     start = np.array([c.start[h] for c, h in zip(task.choices, here, strict=True)], dtype=int)
-    return Move(jobs, run, start, gain)
+    return Move(jobs, run, start, gain, late=time.time() > task.until)

@@ -222,7 +222,7 @@ def improve_round(
         neighbours.tried[members[0]] += 1
     load, pooled = work.load(loop.coupling), np.zeros_like(loop.coupling.capacity)
     kernels.arc_load(pooled, loop.coupling.pools.site, work.pooled)
-    end = time.time() + until - crew.team.clock()
+    end = np.inf if crew.stops.replayed else time.time() + until - crew.team.clock()
     tasks = [
         neighbourhood(instance, loop, work, load, pooled, members, claim, options, end)
         for members, claim in zip(chosen, claims(loop.coupling, chosen, rng), strict=True)
@@ -232,11 +232,20 @@ def improve_round(
         seeds = rng.integers(2**31, size=options.attempts)
         tasks = [replace(tasks[0], windows=options.windows + k, seed=int(seed)) for k, seed in enumerate(seeds)]
     answers = crew.farm(improve_cluster, tasks, until, "cluster moves")
+    cut = [(k, m) for k, m in enumerate(answers) if m is not None and m.late]
+    for k, rows, gain in crew.stops.ask(lambda: [_plain(k, m) for k, m in cut]) or []:
+        jobs, run, start = (np.array(row, dtype=int) for row in rows)
+        answers[k] = Move(jobs, run, start, gain)
     moves = [m for m in answers if m is not None and m.gain > 0.0]
     if len(chosen) == 1:
         moves = sorted(moves, key=lambda m: -m.gain)[:1]
     accept(loop, moves)
     return float(sum(m.gain for m in moves))
+
+
+def _plain(k: int, m: Move) -> tuple[int, list[list[int]], float]:
+    """A move that the clock has cut, as a log can hold it."""
+    return k, [m.jobs.tolist(), m.run.tolist(), m.start.tolist()], float(m.gain)
 
 
 def accept(loop: LagrangianLoop, moves: list[Move]) -> None:
