@@ -233,9 +233,9 @@ def improve_round(
         tasks = [replace(tasks[0], windows=options.windows + k, seed=int(seed)) for k, seed in enumerate(seeds)]
     answers = crew.farm(improve_cluster, tasks, until, "cluster moves")
     cut = [(k, m) for k, m in enumerate(answers) if m is not None and m.late]
-    for k, rows, gain in crew.stops.ask(lambda: [_plain(k, m) for k, m in cut]) or []:
+    for at, rows, gain in crew.stops.ask(lambda: [_plain(k, m) for k, m in cut]) or []:
         jobs, run, start = (np.array(row, dtype=int) for row in rows)
-        answers[k] = Move(jobs, run, start, gain)
+        answers[at] = Move(jobs, run, start, gain)
     moves = [m for m in answers if m is not None and m.gain > 0.0]
     if len(chosen) == 1:
         moves = sorted(moves, key=lambda m: -m.gain)[:1]
