@@ -9,6 +9,7 @@ A site that fails is an answer with a flag, never an exception between two colle
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -324,6 +325,10 @@ class Crew:
         for k, answer in zip(started, self.team.map_tasks(work, [tasks[k] for k in started], what=what), strict=True):
             answers[k] = answer
         return answers
+
+    def epoch(self, until: float) -> float:
+        """A time by the root's clock in seconds of the epoch, since ranks share no other clock; inf in a replay."""
+        return np.inf if self.stops.replayed else time.time() + until - self.team.clock()
 
     def rank_seconds(self) -> dict[str, list[float]]:
         """Seconds of every rank by what they went to. Root only."""

@@ -6,7 +6,6 @@ where they are and a few iterations re-price; the true cost decides what is kept
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -222,7 +221,7 @@ def improve_round(
         neighbours.tried[members[0]] += 1
     load, pooled = work.load(loop.coupling), np.zeros_like(loop.coupling.capacity)
     kernels.arc_load(pooled, loop.coupling.pools.site, work.pooled)
-    end = np.inf if crew.stops.replayed else time.time() + until - crew.team.clock()
+    end = crew.epoch(until)
     tasks = [
         neighbourhood(instance, loop, work, load, pooled, members, claim, options, end)
         for members, claim in zip(chosen, claims(loop.coupling, chosen, rng), strict=True)

@@ -82,7 +82,7 @@ def replan_round(
     """Disjoint groups of sites plan anew on all ranks; none begins after `until`, seconds by the root's clock."""
     owner = claims(instance, groups)
     parts = [restrict(instance, schedule, np.sort(sites), owner == k) for k, sites in enumerate(groups)]
-    end = np.inf if crew.stops.replayed else time.time() + until - crew.team.clock()
+    end = crew.epoch(until)
     effort = Effort(options.rel_gap, options.nodes)
     shared = share_out(instance, schedule, parts)
     tasks = [ReplanTask(group, options.runs_kept, effort, end) for group in shared]

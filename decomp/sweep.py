@@ -3,8 +3,8 @@
 Columns stay valid at every budget, prices prove a line over all of them, and a schedule is traded along its curve to
 every budget that it can keep. So the lower curve is raised at evenly spread budgets first; then schedules are made from
 the largest budget down, new integers only where those at hand leave more of a gap than is asked for; then further
-budgets close the holes between the curves; where one stays open in spite of all that, the search for better
-schedules comes last.
+budgets close the holes between the curves. Where one stays open in spite of all that, a search for better schedules
+follows, and what holes it leaves are closed the same way.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ A few sites that serve a stream alone are a block: one MILP that decides what th
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 import highspy
@@ -128,8 +127,8 @@ def milp_bound(
     was proved, by the MILPs' gap: another solver may end its own proof at that; and of the smallest gains that
     together stay within `spare` nothing, so that none of them has to be proved again.
     """
-    end = time.time() + seconds_left
     until = crew.team.clock() + seconds_left
+    end = crew.epoch(until)
     prices, lower = translate(c, point)
     works = site_works(instance, c, prices)
     relaxed = crew.farm(relax, works, until, "relaxations")
