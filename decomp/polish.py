@@ -84,7 +84,7 @@ def build(task: PolishTask) -> Model:
     instance, schedule = task.instance, task.schedule
     jobs = load_gpu(instance, replace(schedule, routed_gpu=0 * schedule.routed_gpu, pool_gpu=0 * schedule.pool_gpu))
     block, _ = side_by_side(instance, jobs)
-    return held(instance, block.finish(), [*commitments(instance, schedule), *_segments(instance, schedule)])
+    return held(instance, block.finish(), fixed_integers(instance, schedule))
 
 
 def side_by_side(instance: Instance, jobs: Array) -> tuple[Block, list[Array]]:
@@ -134,6 +134,12 @@ def _add_pools(block: Block, instance: Instance, links: list[Array]) -> None:
         load = block.add_columns(f"pool{k}", n, 0.0, np.where(inside, instance.pool_arcs.rate_gpu[k], 0.0))
         block.add_entries(np.repeat(rows[p], n), load, dt)
         block.add_entries(links[i], load, -1.0)
+
+
+def fixed_integers(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
+    """Names of all integer variables but for jobs, and where the schedule has them."""
+    yield from commitments(instance, schedule)
+    yield from _segments(instance, schedule)
 
 
 def commitments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:

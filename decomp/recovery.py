@@ -120,6 +120,24 @@ def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
     return Fixing(run, start)
 
 
+def room_for_all(loop: LagrangianLoop, fixing: Fixing) -> Fixing:
+    """All jobs where they are fixed to run, and rejected ones where it is best for them, beside others if they can.
+
+    Those that may run nowhere stay rejected.
+    """
+    c, price = loop.coupling, loop.centre.price
+    run, start = fixing.run.copy(), fixing.start.copy()
+    value, cheapest, first = job_kernels.cheapest_runs(price, c.jobs)
+    room = c.usable - fixed_load(c, run, start)
+    for j in sorted(np.flatnonzero(run < 0), key=lambda j: value[j]):
+        _, k, s = placing.best_fitting_start(price, room, c.jobs, j)
+        run[j], start[j] = (k, s) if k >= 0 else (cheapest[j], first[j])
+        if run[j] < 0:
+            continue
+        room[c.jobs.site[run[j]], start[j] : start[j] + c.jobs.length[j]] -= c.jobs.gpus[j]
+    return Fixing(run, start)
+
+
 def fixed_load(c: Coupling, run: Array, start: Array) -> Array:
     """Load of the jobs that are fixed to run, (S, T) GPU."""
     load = np.zeros_like(c.capacity)

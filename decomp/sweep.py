@@ -1,50 +1,45 @@
 """The frontier by one run: budget after budget, each warm from all that went before.
 
-Columns stay valid at every budget, prices prove a line over all of them, and a schedule is traded along its curve to
-every budget that it can keep. So the lower curve is raised at evenly spread budgets first; then schedules are made from
-the largest budget down, new integers only where those at hand leave more of a gap than is asked for; then further
-budgets close the holes between the curves. Where one stays open in spite of all that, a search for better schedules
-follows, and what holes it leaves are closed the same way.
+Columns stay valid at every budget, prices prove a line over all of them, and a schedule has a curve: what it costs with
+fewer jobs, or more, and dispatched for less or more carbon. So the lower curve is raised first, where it bends. Then
+schedules are made where the curves are further apart than asked for, each traded as far as it may be of use. Where a
+hole stays open in spite of all that, a search for better schedules follows, and what it leaves is closed the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from decomp.accounts import emissions_t
 from decomp.coupling import Coupling
 from decomp.crew import Crew, SiteReader
-from decomp.frontier import Frontier, Step, at_budget, chords
+from decomp.envelope import Envelope
+from decomp.frontier import Frontier, at_budget
 from decomp.infeasible import least_emissions, refuse_power_and_work
 from decomp.instance import Array, InputError, Instance
 from decomp.lagrangian import DualPoint, LagrangianLoop, first_prices
 from decomp.master import Fixing
 from decomp.options import Options
 from decomp.progress import process_seconds
-from decomp.recovery import Incumbent, dive, finish
+from decomp.recovery import Incumbent, dive, finish, room_for_all
 from decomp.result import Result
 from decomp.run import Listener, Run
 from decomp.serial import Interrupted
 from decomp.solve import improve, muster, raise_bound, settle
 from decomp.team import Team
 from decomp.timesheet import OTHER
-from decomp.trade import Trade, trade_all
+from decomp.trade import trade_all
 
 FIRST = 0.02  # distance of the first budget from the minimum, share of the way to where the budget is slack
-ROUGH = 0.05  # of the gap asked for: what the bound, prices with the jobs fixed, and mixtures of steps may leave
-SETTLED = 5e-4
-WARM = 3  # iterations on coming back to a budget
-BEYOND, FURTHER = 1.1, 40.0  # the largest price of a trade: relative to that of the budget, plus USD/t
-ACCURACY = 0.2  # of the gap asked for: by how much a curve may be too dear
+ROUGH = 0.1  # of the gap asked for: what the bound at a budget may leave
+SETTLED = 5e-4  # likewise prices with the jobs fixed
 MOST_BUDGETS = 6  # times as many as were asked for: further ones, where the curves differ more than asked for
-NEAR = 2e-4  # least distance of those to other budgets, share of the way from the first to the last
-CLOSES = 0.6  # of the gap asked for: by how much net cost may fall with the budget where one schedule is to do
-GROUP_SITES = 5  # of a trade: larger groups take longer and bring little
-GRID = 4000  # emissions among which corners of the upper curve are chosen
+FAR, NEAR = 0.3, 0.05  # of the gap aimed at: between budgets with schedules of their own, before and after a search
+GROUP_SITES = 30  # of a trade: smaller groups are faster and leave twice as much
 
 
 def trace(
@@ -87,25 +82,17 @@ def trace(
         crew.dismiss()
 
 
-@dataclass
-class Base:
-    """A schedule that is traded, and the price of a tonne up to which it has been, USD/t."""
-
-    incumbent: Incumbent
-    price: float
-    again: bool = False
-
-
 class Sweep:
-    """What is known at all budgets: best prices, schedules and their curves, and the loop that finds more."""
+    """The loop that closes the envelope of the curves."""
 
     def __init__(self, instance: Instance, team: Team, crew: Crew, options: Options, listeners: Iterable[Listener]):
         self.instance, self.team, self.crew, self.options = instance, team, crew, options
         self.listeners = list(listeners)
         self.unlimited = at_budget(instance, np.inf)
-        self.runs: dict[float, Run] = {}
-        self.bases: list[Base] = []
-        self.trades: list[Trade] = []
+        self.envelope = Envelope(options.rel_gap)
+        self.runs = self.envelope.runs
+        self.emitted: dict[float, Array] = {}
+        self.steps: dict[float, float] = {}
         self.left = 1
         refuse_power_and_work(instance, crew, options.bundle, team.stop_requested)
         self.minimum = least_emissions(instance, crew, options.bundle, team.stop_requested)
@@ -114,89 +101,79 @@ class Sweep:
         self.loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
 
     def trace(self, budgets: int | Sequence[float]) -> Frontier:
-        least = self.minimum.tonnes
+        least, counted = self.minimum.tonnes, isinstance(budgets, int)
+        most = MOST_BUDGETS * budgets if isinstance(budgets, int) else 0
         if isinstance(budgets, int):
             self.left = 3 * budgets
             slack = self._slack()
             first = least + FIRST * (slack - least)
-            even = np.linspace(slack, first, max(2, (budgets + 1) // 2))[:budgets]
-            self._solve(even.tolist())
-            self._close_holes(budgets)
+            for budget in np.linspace(slack, first, max(2, (budgets + 1) // 2))[1:budgets].tolist():
+                self._raise(budget)
+            while len(self.runs) < most and not self._over() and (bend := self.envelope.bend()) is not None:
+                self._raise(bend)
+            if (cheapest := self.runs[slack].incumbent) is not None:
+                self._land(self.runs[slack], cheapest, 0.0)
+            self._close_holes(most, FAR)
+            while len(self.runs) < budgets and not self._over():
+                at = np.array(sorted(self.runs))
+                self._raise(float((0.5 * (at[1:] + at[:-1]))[np.argmax(np.diff(at))]))
         else:
             self.left = 3 * len(budgets)
-            for budget in budgets:
+            for budget in sorted(budgets, reverse=True):
                 if budget < least:
                     raise InputError(f"budget of {budget:,.6g} t is below the certified minimum of {least:,.6g} t")
-            self._solve(sorted(budgets, reverse=True))
+                if not (self.runs and self.team.signalled):
+                    self._raise(budget)
+        for budget in sorted(self.runs, reverse=True):
+            self._schedule(budget)
         for budget in sorted(self.runs):
             if not self.team.signalled:
                 with suppress(Interrupted):
                     self._improve(self.runs[budget])
-        if isinstance(budgets, int):
-            self._close_holes(budgets)
+        if counted:
+            self._close_holes(most, NEAR)
         return self._frontier()
+
+    def _over(self) -> bool:
+        return self.team.signalled or process_seconds() >= self.options.time_limit_seconds
 
     def _slack(self) -> float:
         """Solve without a budget; the emissions of that schedule are a budget that costs nothing."""
         run = self._raise(np.inf)
-        with suppress(Interrupted):
-            self._plan(run)
+        with suppress(Interrupted), self.team.sheet.section("recovery"):
+            self._find(run)
         del self.runs[np.inf]
         tonnes = float(self.loop.master.means()[1].sum())
         if run.incumbent is not None:
             tonnes = float(emissions_t(self.instance, run.incumbent.schedule).sum())
-            self.bases.append(Base(run.incumbent, 0.0))
         budget = max(tonnes + 1e-9 * abs(tonnes), self.minimum.tonnes)
         run.instance = at_budget(self.instance, budget)
         self.runs[budget] = run
+        self.emitted[budget], self.steps[budget] = self.emitted.pop(np.inf), self.steps.pop(np.inf)
         return budget
 
-    def _close_holes(self, budgets: int) -> None:
-        """Further budgets, as long as there is a place for one."""
-        while (place := self._widest(budgets)) is not None:
-            self._solve([place])
-
-    def _widest(self, budgets: int) -> float | None:
-        """A place for a budget, where the curves are furthest apart, and further than asked for.
-
-        Up to so many budgets there is always a place: the middle of such a hole. Then only where no other budget is
-        near: so far below the hole's upper end that a schedule there closes it from its own budget on.
-        """
-        at, extra = np.array(sorted(self.runs)), len(self.runs) >= budgets
-        over = self.team.signalled or process_seconds() >= self.options.time_limit_seconds
-        if over or len(at) >= MOST_BUDGETS * budgets:
-            return None
-        grid = np.linspace(at[0], at[-1], GRID)
-        lower, asked = self._lower(grid), self.options.rel_gap * self._scale()
-        gap, apart = self._upper(grid) - lower, np.abs(grid[:, None] - at).min(axis=1)
-        wide = (gap > asked) & (apart > (NEAR * (at[-1] - at[0]) if extra else 0.0))
-        pieces = np.split(np.arange(GRID), np.flatnonzero(np.diff(2 * np.searchsorted(at, grid) + wide)) + 1)
-        holes = [piece for piece in pieces if wide[piece[0]]]
-        if holes:
-            hole = max(holes, key=lambda hole: float(gap[hole].max()))
-            closing = hole[lower[hole] <= lower[hole[-1]] + CLOSES * asked]
-            return float(grid[closing[0] if extra else hole[len(hole) // 2]])
-        k = int(np.argmax(np.diff(at)))
-        return None if extra else float(0.5 * (at[k] + at[k + 1]))
-
-    def _solve(self, budgets: Sequence[float]) -> None:
-        """Bounds at falling budgets, then schedules."""
-        for budget in budgets:
-            if budget not in self.runs and not (self.runs and self.team.signalled):
-                self._raise(budget)
-        for budget in budgets:
-            if budget in self.runs and not self.team.signalled:
-                with suppress(Interrupted):
-                    self._schedule(budget)
+    def _close_holes(self, most: int, apart: float) -> None:
+        """Schedules at further budgets, as long as there is a place for one; `apart`: see `Envelope.place`."""
+        while not self._over() and (place := self.envelope.place(apart)) is not None:
+            if place not in self.runs:
+                if len(self.runs) >= most:
+                    return
+                self._raise(place)
+            self._schedule(place)
 
     def _raise(self, budget: float) -> Run:
         """The bound at a budget, with its share of the time."""
         self.runs[budget] = run = Run(at_budget(self.instance, budget), self.team, self.options, self.listeners)
         self._start(run)
         with suppress(Interrupted):
-            tolerance = ROUGH * self._rel_gap(self.loop.centre.bound)
-            raise_bound(run, self.loop, self.crew, hopeful=False, tolerance=tolerance)  # there is a schedule
+            self._converge(run)
+        self.emitted[budget], self.steps[budget] = self.loop.master.means()[1], self.loop.master.step
         return run
+
+    def _converge(self, run: Run) -> None:
+        """The prices of the loop's budget."""
+        tolerance = ROUGH * self._rel_gap(self.loop.centre.bound)
+        raise_bound(run, self.loop, self.crew, hopeful=False, tolerance=tolerance)  # there is a schedule
 
     def _start(self, run: Run) -> None:
         """The loop at the run's budget and the prices that prove most there; this budget's share of the time."""
@@ -205,10 +182,12 @@ class Sweep:
         loop.refix(Fixing(*loop.coupling.free_jobs()))
         for other in self.runs.values():
             if (p := other.proof) is not None:
-                shift = p.carbon_price * (other.instance.carbon_budget_t - budget) if p.carbon_price > 0 else 0.0
+                tonnes = other.instance.carbon_budget_t
+                shift = p.carbon_price * (tonnes - budget) if p.carbon_price > 0 else 0.0
                 moved = DualPoint(p.price, p.carbon_price, p.site_lower, p.bound + shift)
                 if moved.bound > loop.centre.bound:
-                    loop.centre = moved
+                    loop.centre, loop.master.step = moved, self.steps.get(tonnes, loop.master.step)
+        run.prove(loop.centre)
         seconds = (self.options.time_limit_seconds - now) / self.left
         self.left = max(self.left - 1, 1)
         rel_gap = self._rel_gap(loop.centre.bound)
@@ -216,70 +195,48 @@ class Sweep:
         run.deadline = now + max(seconds, 0.0)
 
     def _schedule(self, budget: float) -> None:
-        """The best of the schedules at hand, the last one traded further if it must; else a new one."""
-        run = self.runs[budget]
-        self._offer(run)
-        if run.proof is None or run.phase != "bound":
+        """The best of the schedules at hand, else a new one; not twice."""
+        if self.team.signalled or budget in self.envelope.tried:
             return
-        if self.bases:
-            last = max(self.bases, key=lambda base: base.price)
-            if last.price < run.proof.carbon_price:
-                top = max(r.proof.carbon_price for r in self.runs.values() if r.proof is not None)
-                high = top if last.again else run.proof.carbon_price
-                self._trade(last.incumbent, (last.price, last.price, BEYOND * high))
-                last.price, last.again = high, True
-                self._offer(run)
-        self._plan(run)
+        self.envelope.tried.add(budget)
+        with suppress(Interrupted):
+            self._offer(self.runs[budget])
+            if self.runs[budget].proof is not None:
+                self._plan(self.runs[budget])
 
     def _plan(self, run: Run) -> None:
-        """While the gap is open, new integers at a budget's prices, traded to the budget.
-
-        Those that do not come down to it are planned once more, for a budget that is smaller by twice what was missed.
-        """
+        """While the gap is open: new integers at a budget's prices, and their curve."""
         self._start(run)
         if run.must_stop():
             return
-        for _ in range(WARM):
-            run.record(self.loop.iterate(), self.loop)
-            run.prove(self.loop.centre)
-        budget = run.instance.carbon_budget_t
+        self._converge(run)
         with self.team.sheet.section("recovery"):
-            missed = self._find(run) - budget
-            if 0.0 < missed < np.inf and not run.must_stop():
-                self.loop.set_budget(max(budget - 2.0 * missed, self.minimum.tonnes))
-                self.loop.refix(Fixing(*self.loop.coupling.free_jobs()))
-                for _ in range(WARM):
-                    run.record(self.loop.iterate(), self.loop)
-                self._find(run)
-                self.loop.set_budget(budget)
+            self._find(run)
             if run.incumbent is None:
                 settle(run, self.loop, self.crew, self._keep)
 
-    def _find(self, run: Run) -> float:
-        """New integers at the loop's prices, and their curve; the least that they can emit, t, inf: none found."""
+    def _find(self, run: Run) -> None:
+        """New integers at the loop's prices."""
         run.phase = "dive"
         dive(self.loop, run.options.recovery, lambda step: run.record(step, self.loop))
         self._reprice(run)
-        before = len(self.trades)
         found = finish(self.unlimited, self.loop, self.crew, run.options.recovery, polish=False)
         if found is not None:
-            self._land(run, found)
+            self._land(run, found, self.loop.centre.carbon_price)
         run.record(None, self.loop)
-        return float(self.trades[-1].tonnes[0]) if len(self.trades) > before else np.inf
 
     def _improve(self, run: Run) -> None:
-        """While the gap is open, what a solve does to improve its schedule, from the best that is at hand."""
+        """Where the gap is more than asked for, what a solve does to improve its schedule, from the best at hand."""
         self._offer(run)
         self._start(run)
-        if run.incumbent is None or run.must_stop():
+        if (before := run.incumbent) is None or before.cost - run.bound <= self.options.rel_gap * self.envelope.scale:
             return
-        before = run.incumbent
         self.loop.refix(before.fixing)
         with self.team.sheet.section("recovery"):
             self._reprice(run)
             improve(run, self.loop, self.crew, self._keep)
-            if run.incumbent is not before:
-                self._land(run, run.incumbent)
+            if run.incumbent is not None and run.incumbent is not before:
+                self._land(run, run.incumbent, self.loop.centre.carbon_price)
 
     def _reprice(self, run: Run) -> None:
         """Prices with all jobs fixed."""
@@ -289,26 +246,23 @@ class Sweep:
             if run.record(step, self.loop) or step.converged(SETTLED):
                 return
 
-    def _land(self, run: Run, found: Incumbent) -> None:
-        """Trade a new schedule from the budget above that of its run to the budget below."""
-        budget, own = run.instance.carbon_budget_t, self.loop.centre.carbon_price
-        prices = {b: r.proof.carbon_price for b, r in self.runs.items() if r.proof is not None}
-        low = max((p for b, p in prices.items() if b > budget), default=0.0)
-        high = max(own, min((p for b, p in prices.items() if b < budget), default=0.0))
-        if np.isfinite(budget):
-            self._trade(found, (min(low, own), own, BEYOND * high + FURTHER))
-            self.bases.append(Base(found, high))
-        else:
-            self._trade(found, (0.0, 0.0, 0.0))
+    def _land(self, run: Run, found: Incumbent, price: float) -> None:
+        """Offer a new schedule, and trade it from its price of a tonne (USD/t) as far as it may be of use."""
+        budget = run.instance.carbon_budget_t
+        prices = self.envelope.reach(budget, price) if np.isfinite(budget) else []
         if float(emissions_t(self.instance, found.schedule).sum()) <= budget:
             run.offer(found)
-        self._offer(run)
+        if prices:
+            self._trade(found, price, prices)
+            self._offer(run)
 
-    def _trade(self, incumbent: Incumbent, prices: tuple[float, float, float]) -> None:
-        """One more curve."""
-        accuracy = ACCURACY * self.options.rel_gap * self._scale()
-        trade = trade_all(self.unlimited, incumbent, self.crew, GROUP_SITES, prices, accuracy)
-        self.trades += [trade] if trade else []
+    def _trade(self, incumbent: Incumbent, own: float, prices: Sequence[float]) -> None:
+        """One more curve, with its own price of a tonne, USD/t, over a range of others."""
+        emitted = np.array([self.emitted[budget] for budget in self.envelope.lines()[:, 0]])
+        runs, asked = room_for_all(self.loop, incumbent.fixing), self.envelope.asked()
+        where = self.unlimited, incumbent.schedule, self.loop.coupling, runs, self.crew, GROUP_SITES
+        trade = trade_all(*where, own, prices, asked, emitted)
+        self.envelope.trades += [trade] if trade else []
 
     def _offer(self, run: Run) -> None:
         """The best that is at hand: schedules of smaller budgets, and of the curves at this one."""
@@ -316,22 +270,7 @@ class Sweep:
         for smaller, other in self.runs.items():
             if smaller <= budget:
                 run.offer(other.incumbent)
-        run.offer(self._at(budget, run.cost))
-
-    def _at(self, budget: float, limit: float = np.inf) -> Incumbent | None:
-        """The cheapest schedule on the curves at a budget, where it costs less than a limit (USD)."""
-        costs = [float(trade.cost_at(budget)) for trade in self.trades]
-        return self.trades[int(np.argmin(costs))].at(budget) if min(costs, default=np.inf) < limit else None
-
-    def _upper(self, budgets: Array) -> Array:
-        """The upper curve so far; inf: no schedule."""
-        runs = [np.where(budgets >= b, run.cost, np.inf) for b, run in self.runs.items()]
-        return np.asarray(np.min([*runs, *(trade.cost_at(budgets) for trade in self.trades)], axis=0))
-
-    def _lower(self, budgets: Array) -> Array:
-        """The lower curve so far."""
-        proofs = [(b, run.proof) for b, run in self.runs.items() if run.proof is not None]
-        return np.asarray(np.max([p.bound + p.carbon_price * (b - budgets) for b, p in proofs], axis=0))
+        run.offer(self.envelope.cheapest(budget, run.cost))
 
     def _frontier(self) -> Frontier:
         at = sorted(self.runs)
@@ -342,39 +281,11 @@ class Sweep:
             np.inf if r.schedule is None else float(emissions_t(self.instance, r.schedule).sum()) for r in results
         ]
         frontier = Frontier(self.minimum.tonnes, self.minimum.ray, np.array(at), results, np.array(tonnes))
-        return replace(frontier, steps=self._steps(frontier))
-
-    def _steps(self, frontier: Frontier) -> tuple[Step, ...]:
-        """Chains of schedules along the cheapest curves; mixtures of two neighbours are hardly dearer."""
-        grid = np.linspace(frontier.budgets[-1], frontier.budgets[0], GRID)
-        costs = np.array([frontier.upper(grid), *(trade.cost_at(grid) for trade in self.trades)])
-        cheapest, found = costs.argmin(axis=0), list[Step]()
-        for part in np.split(np.arange(GRID), np.flatnonzero(np.diff(cheapest)) + 1):
-            if (k := cheapest[part[0]]) > 0:
-                corners = chords(grid[part], costs[k, part], ROUGH * self.options.rel_gap * frontier.scale)
-                made = [self.trades[k - 1].at(float(budget)) for budget in grid[part][corners]]
-                found += self._chain([incumbent for incumbent in made if incumbent is not None])
-        return tuple(found)
-
-    def _chain(self, incumbents: Sequence[Incumbent]) -> list[Step]:
-        """Schedules of a curve, from the cheapest on, as steps."""
-        steps: list[Step] = []
-        for incumbent in incumbents:
-            tonnes = float(emissions_t(self.instance, incumbent.schedule).sum())
-            if not steps or tonnes < steps[-1].tonnes:
-                steps.append(Step(incumbent.schedule, tonnes, incumbent.cost, mixes=bool(steps)))
-        return steps
-
-    def _scale(self) -> float:
-        """What gaps are relative to, USD: the largest net cost found, as long as there is none the largest bound."""
-        costs = np.abs([run.cost for run in self.runs.values()])
-        bounds = np.abs([run.bound for run in self.runs.values()])
-        known = costs[np.isfinite(costs)] if np.isfinite(costs).any() else bounds[np.isfinite(bounds)]
-        return float(known.max(initial=1.0))
+        return replace(frontier, steps=self.envelope.steps(frontier))
 
     def _rel_gap(self, cost: float) -> float:
-        """The gap asked for, relative to a net cost (USD) instead of the frontier's scale."""
-        return min(1.0, self.options.rel_gap * max(1.0, self._scale() / max(abs(cost), 1.0)))
+        """The gap aimed at, relative to a net cost (USD) instead of the frontier's scale."""
+        return min(1.0, self.envelope.gap / max(abs(cost), 1.0))
 
     def _keep(self, result: Result) -> None:
         """Nothing is written before the end."""

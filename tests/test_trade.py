@@ -1,49 +1,73 @@
-"""A schedule along its curve: feasible at every budget, about as cheap as a linear program of its own says."""
+"""A schedule along its curve: feasible at every budget, about as cheap as its linear program says, with fewer jobs."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from decomp.abatement import AbatementTask, Asked, Curve, Family, mix
 from decomp.accounts import account, emissions_t
 from decomp.certificate import check
+from decomp.coupling import Coupling
 from decomp.families import generate
 from decomp.frontier import at_budget
 from decomp.instance import Instance
+from decomp.master import Fixing
 from decomp.options import Options
 from decomp.polish import PolishTask, polish
-from decomp.recovery import Incumbent
+from decomp.recovery import fixing_of
 from decomp.restriction import restrict
 from decomp.result import Result, Schedule, Status
 from decomp.solve import muster, solve
 from decomp.team import Serial
-from decomp.trade import Trade, mix, trade_all
+from decomp.trade import Trade, trade_all
 
 SEEDS = (5, 8, 14)
-TOP = 2000.0  # USD/t
+PRICES = np.array([0.0, 50.0, 200.0, 800.0, 2000.0])  # USD/t
 ACCURACY = 1e-3  # of the cost
 MODES = 1e-2  # likewise: what modes of batteries cost that are chosen at the least price of a tonne
 
 
+def anywhere(coupling: Coupling, fixing: Fixing) -> Fixing:
+    """Every rejected job at its first candidate, as early as it may."""
+    run, start, jobs = fixing.run.copy(), fixing.start.copy(), coupling.jobs
+    for j in np.flatnonzero(run < 0):
+        run[j] = jobs.ptr[j]
+        start[j] = jobs.release[j] + np.argmax(jobs.allowed[jobs.first[run[j]] : jobs.first[run[j]] + jobs.n_starts[j]])
+    return Fixing(run, start)
+
+
 @cache
-def traded(seed: int) -> tuple[Instance, Trade]:
-    instance = at_budget(generate("small", seed=seed), np.inf)
+def traded(seed: int, group_sites: int = 99, family: str = "small") -> tuple[Instance, Schedule, Trade]:
+    instance = at_budget(generate(family, seed=seed, **dict(sites=4) if family == "fleet" else {}), np.inf)
     result = solve(instance, Serial(), Options.from_dict(dict(rel_gap=0.05, method="lagrangian")))
     assert result is not None and result.schedule is not None
     schedule: Schedule = result.schedule
-    found = Incumbent(schedule, result.incumbent, None)  # type: ignore[arg-type]  # its fixing is only passed on
+    coupling = Coupling.of(instance)
+    runs = anywhere(coupling, fixing_of(coupling, schedule))
+    task = AbatementTask(
+        PolishTask(instance, schedule), coupling.jobs.site[runs.run], runs.start, (0.0, 0.0), Asked(PRICES, PRICES, 0.0)
+    )
+    family = Family(task)
+    points = [family.at(price) for price in PRICES]
+    value = np.array([p.cost + p.price * p.tonnes for p in points if p is not None])
+    asked = Asked(value, PRICES, ACCURACY * abs(result.incumbent))
+    emitted = np.ones((len(PRICES), instance.n_sites))
+    ends = 0.0, 200.0, float(PRICES[-1])
     crew = muster(instance, Serial())
-    trade = trade_all(instance, found, crew, instance.n_sites, (0.0, 0.0, TOP), ACCURACY * abs(result.incumbent))
+    trade = trade_all(instance, schedule, coupling, runs, crew, group_sites, 0.0, ends, asked, emitted)
     assert trade is not None
-    return instance, trade
+    return instance, schedule, trade
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_schedule_of_a_curve_is_feasible_and_as_cheap_as_the_curve_says(seed: int) -> None:
-    instance, trade = traded(seed)
+@pytest.mark.parametrize("group_sites", [1, 99])
+def test_every_schedule_of_a_curve_is_feasible_and_as_cheap_as_the_curve_says(seed: int, group_sites: int) -> None:
+    instance, _, trade = traded(seed, group_sites)
     assert (np.diff(trade.tonnes) > 0).all() and (np.diff(trade.cost) < 0).all()
     middle = 0.5 * (trade.tonnes[1:] + trade.tonnes[:-1])
     for tonnes in (*trade.tonnes[1:], *middle):
@@ -54,32 +78,61 @@ def test_every_schedule_of_a_curve_is_feasible_and_as_cheap_as_the_curve_says(se
         claim.provenance["instance_hash"] = at.content_hash()
         certificate = check(at, claim, bound=False)
         assert certificate.ok, certificate.findings
-        assert found.cost <= trade.cost_at(tonnes) + 1e-6 * abs(found.cost)
+        assert found.cost <= trade.cost_at(tonnes * (1 - 2e-9)) + 1e-6 * abs(found.cost)
+        assert (found.fixing.run >= 0).tolist() == (found.schedule.job_site >= 0).tolist()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_curve_is_the_linear_programs_with_the_integers_held_but_for_modes(seed: int) -> None:
-    instance, trade = traded(seed)
+def test_between_points_that_mix_a_curve_is_the_linear_program_but_for_modes(seed: int) -> None:
+    instance, _, trade = traded(seed)
     whole = np.arange(instance.n_sites)
-    for tonnes in np.linspace(trade.tonnes[0], trade.tonnes[-1], 5)[1:-1]:
-        part = restrict(at_budget(instance, tonnes), trade.incumbent.schedule, whole)
-        best = polish(PolishTask(part.instance, trade.incumbent.schedule))
+    for k in np.flatnonzero(trade.mixes):
+        tonnes = 0.5 * (trade.tonnes[k] + trade.tonnes[k + 1])
         found = trade.at(tonnes)
-        assert best is not None and found is not None
+        assert found is not None
+        part = restrict(at_budget(instance, tonnes), found.schedule, whole)
+        best = polish(PolishTask(part.instance, found.schedule))
+        assert best is not None
         least = account(instance, best).net_cost
         assert -1e-6 * abs(least) <= found.cost - least <= MODES * abs(least)
 
 
+def test_cleaner_schedules_have_fewer_jobs_and_a_chain_has_the_same() -> None:
+    fewer = []
+    for seed, family in (*((seed, "small") for seed in SEEDS), (3, "fleet")):
+        instance, schedule, trade = traded(seed, family=family)
+        found = [at.schedule for tonnes in trade.tonnes if (at := trade.at(tonnes * (1 + 1e-8))) is not None]
+        fewer.append(int((found[-1].job_site >= 0).sum()) - int((found[0].job_site >= 0).sum()))
+        assert all((s.job_site[instance.jobs.mandatory] >= 0).all() for s in found)
+        assert all((s.generator_on == schedule.generator_on).all() for s in found)
+        chains = trade.chain(trade.tonnes * (1 + 1e-9))
+        for (one, other), (a, b) in zip(pairwise(found), pairwise(chains), strict=True):
+            assert (a == b) <= bool((one.job_site == other.job_site).all())
+    assert min(fewer) >= 0 and max(fewer) > 0
+
+
+def test_pieces_of_a_curve_join_with_a_jump_as_small_as_may_be() -> None:
+    schedule = traded(8)[1]
+    one, two = np.array([True]), np.array([True, True])
+    clean = Curve([schedule] * 2, np.array([1.0, 2.0]), np.array([9.0, 5.0]), one)
+    joint = clean.then(Curve([schedule] * 2, np.array([2.0, 3.0]), np.array([5.0, 4.0]), one))
+    assert joint.tonnes == pytest.approx([1.0, 2.0, 2.0, 3.0], abs=1e-4) and (np.diff(joint.tonnes) > 0).all()
+    assert joint.mixes.tolist() == [True, False, True] and len(joint.schedules) == 4 and (np.diff(joint.cost) < 0).all()
+    apart = clean.then(Curve([schedule] * 3, np.array([1.9, 2.5, 3.0]), np.array([6.0, 4.5, 4.0]), two))
+    assert apart.tonnes == pytest.approx([1.0, 2.0, 2.3, 2.5, 3.0], abs=1e-4)  # 5 USD at 2.3 t
+    assert apart.mixes.tolist() == [True, False, True, True]
+    assert clean.then(Curve([schedule], np.array([3.0]), np.array([6.0]), one[:0])) is clean
+
+
 def test_no_schedule_below_the_cleanest_and_the_cheapest_above_all() -> None:
-    trade = traded(8)[1]
+    trade = traded(8)[2]
     assert np.isinf(trade.cost_at(trade.tonnes[0] - 1.0)) and trade.cost_at(1e9) == trade.cost[-1]
     found = trade.at(1e9)
     assert found is not None and found.cost == pytest.approx(trade.cost[-1], rel=1e-9)
 
 
 def test_a_mixture_cancels_what_is_bought_and_sold_at_once() -> None:
-    instance, trade = traded(8)
-    schedule = trade.incumbent.schedule
+    schedule = traded(8)[1]
     two, none = np.full_like(schedule.import_mw, 2.0), np.zeros_like(schedule.import_mw)
     one = replace(schedule, import_mw=two, export_mw=none)
     other = replace(schedule, import_mw=none, export_mw=two)
