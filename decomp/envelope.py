@@ -14,8 +14,8 @@ from decomp.recovery import Incumbent
 from decomp.run import Run
 from decomp.trade import Trade
 
-AIM, CURVE = 0.975, 0.9  # of the gap asked for: what a sweep tries for, since curves lose corners, and every curve
-BENT = 0.3  # of the gap aimed at: by how much the lower curve may be too low between two budgets
+AIM, CURVE = 0.975, 0.82  # of the gap asked for: what a sweep tries for, since curves lose corners, and every curve
+BENT = 0.2  # of the gap aimed at: by how much the lower curve may be too low between two budgets
 REACH, LEAST = 4.0, 200.0  # a schedule's curve is of use up to so many times the price of a tonne, USD/t more than it
 WIDER = 1.1  # than the prices in a hole: those of a curve that is to close it
 SNAP = 0.01  # of all budgets: so near a budget that is known, that one is taken

@@ -143,7 +143,7 @@ def write_frontier(path: PathLike, frontier: Frontier, instance: Instance) -> No
             write_attributes(group, carbon_budget_t=float(budget))
             _write_body(group, result)
         for k, step in enumerate(frontier.steps):
-            group = file.create_group(f"step{k:03d}", track_order=True)
+            group = file.create_group(f"step{k:05d}", track_order=True)
             write_attributes(group, emissions_t=step.tonnes, incumbent=step.cost, mixes=int(step.mixes))
             write_table(group, "schedule", step.schedule)
 
