@@ -152,16 +152,16 @@ class Envelope:
         for part in np.split(np.arange(GRID), np.flatnonzero(np.diff(own, axis=0).any(axis=1)) + 1):
             if (k := cheapest[part[0]]) > 0:
                 corners = chords(grid[part], costs[k, part], THIN * self.rel_gap * frontier.scale)
-                made = [self.trades[k - 1].at(float(budget)) for budget in grid[part][corners]]
-                found += _chain([(self.trades[k - 1], incumbent) for incumbent in made if incumbent is not None])
+                found += _chain(self.trades[k - 1], grid[part][corners])
         return tuple(found)
 
 
-def _chain(incumbents: list[tuple[Trade, Incumbent]]) -> list[Step]:
-    """Schedules of a curve, from the cheapest on, as steps."""
+def _chain(trade: Trade, budgets: Array) -> list[Step]:
+    """Schedules of a curve at falling budgets (n,), as steps."""
     steps: list[Step] = []
-    for trade, incumbent in incumbents:
-        tonnes = float(emissions_t(trade.instance, incumbent.schedule).sum())
-        if not steps or tonnes < steps[-1].tonnes:
-            steps.append(Step(incumbent.schedule, tonnes, incumbent.cost, mixes=bool(steps)))
+    for budget in budgets.tolist():
+        if (incumbent := trade.at(budget)) is not None:
+            tonnes = float(emissions_t(trade.instance, incumbent.schedule).sum())
+            if not steps or tonnes < steps[-1].tonnes:
+                steps.append(Step(incumbent.schedule, tonnes, incumbent.cost, mixes=bool(steps)))
     return steps

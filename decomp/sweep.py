@@ -101,38 +101,46 @@ class Sweep:
         self.loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
 
     def trace(self, budgets: int | Sequence[float]) -> Frontier:
-        least, counted = self.minimum.tonnes, isinstance(budgets, int)
         most = MOST_BUDGETS * budgets if isinstance(budgets, int) else 0
         if isinstance(budgets, int):
-            self.left = 3 * budgets
-            slack = self._slack()
-            first = least + FIRST * (slack - least)
-            for budget in np.linspace(slack, first, max(2, (budgets + 1) // 2))[1:budgets].tolist():
-                self._raise(budget)
-            while len(self.runs) < most and not self._over() and (bend := self.envelope.bend()) is not None:
-                self._raise(bend)
-            if (cheapest := self.runs[slack].incumbent) is not None:
-                self._land(self.runs[slack], cheapest, 0.0)
-            self._close_holes(most, FAR)
-            while len(self.runs) < budgets and not self._over():
-                at = np.array(sorted(self.runs))
-                self._raise(float((0.5 * (at[1:] + at[:-1]))[np.argmax(np.diff(at))]))
+            self._spread(budgets, most)
         else:
-            self.left = 3 * len(budgets)
-            for budget in sorted(budgets, reverse=True):
-                if budget < least:
-                    raise InputError(f"budget of {budget:,.6g} t is below the certified minimum of {least:,.6g} t")
-                if not (self.runs and self.team.signalled):
-                    self._raise(budget)
+            self._raise_all(budgets)
         for budget in sorted(self.runs, reverse=True):
             self._schedule(budget)
         for budget in sorted(self.runs):
             if not self.team.signalled:
                 with suppress(Interrupted):
                     self._improve(self.runs[budget])
-        if counted:
+        if most:
             self._close_holes(most, NEAR)
         return self._frontier()
+
+    def _spread(self, least: int, most: int) -> None:
+        """Budgets from where they are slack down to near the minimum, and the schedules that close the curves."""
+        self.left = 3 * least
+        slack = self._slack()
+        first = self.minimum.tonnes + FIRST * (slack - self.minimum.tonnes)
+        for budget in np.linspace(slack, first, max(2, (least + 1) // 2))[1:].tolist():
+            self._raise(budget)
+        while len(self.runs) < most and not self._over() and (bend := self.envelope.bend()) is not None:
+            self._raise(bend)
+        if (cheapest := self.runs[slack].incumbent) is not None:
+            self._land(self.runs[slack], cheapest, 0.0)
+        self._close_holes(most, FAR)
+        while len(self.runs) < least and not self._over():
+            at = np.array(sorted(self.runs))
+            self._raise(float((0.5 * (at[1:] + at[:-1]))[np.argmax(np.diff(at))]))
+
+    def _raise_all(self, budgets: Sequence[float]) -> None:
+        """The bounds at given budgets, falling."""
+        self.left, least = 3 * len(budgets), self.minimum.tonnes
+        for budget in sorted(budgets, reverse=True):
+            if budget < least:
+                raise InputError(f"budget of {budget:,.6g} t is below the certified minimum of {least:,.6g} t")
+        for budget in sorted(budgets, reverse=True):
+            if not (self.runs and self.team.signalled):
+                self._raise(budget)
 
     def _over(self) -> bool:
         return self.team.signalled or process_seconds() >= self.options.time_limit_seconds

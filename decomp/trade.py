@@ -25,7 +25,7 @@ from decomp.result import Schedule
 
 
 class Trade:
-    """The curve of a fleet: one schedule with ever fewer jobs, at every budget down to where its groups are cleanest.
+    """The curve of a fleet: one schedule with fewer or more jobs, at all budgets down to where its groups are cleanest.
 
     Attributes
     ----------
