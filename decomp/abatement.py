@@ -27,6 +27,7 @@ KEPT, ALL = 0.5, 1.0 - 1e-6  # share of a job from which on it runs; where those
 SEVERAL = 4  # jobs that make the difference, from which on a price is asked which of them are worth it
 LITTLE = 0.02  # of the gap asked for: what a point below a chord must bring
 EXHAUSTED = 0.85  # of the gap asked for: where a curve leaves more on both sides, it would take many points
+SAMPLED, OWN_GAP = 6, 0.5  # prices of a group's own lower curve, and its part of the gap asked for
 SEAM = 1e-6  # of a segment: where a curve begins in the midst of it
 CHECKED = np.linspace(0.0, 1.0, 9)  # of a chord
 CROSSED = np.linspace(0.0, 1.0, 37)  # likewise, where two curves may cross
@@ -34,7 +35,7 @@ CROSSED = np.linspace(0.0, 1.0, 37)  # likewise, where two curves may cross
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """How close a group's curve is to come to the fleet's lower one, of which it has a share.
+    """How close a group's curve is to come to a lower one: the fleet's, or if it is one of several, to its own.
 
     Attributes
     ----------
@@ -48,7 +49,7 @@ class Asked:
     groups: int = 1
 
     def lower(self, tonnes: Array) -> Array:
-        """The group's share of the lower curve at (n,) t, USD."""
+        """The lower curve at (n,) t, USD."""
         return np.asarray((self.value[:, None] - np.outer(self.price, tonnes)).max(axis=0))
 
     def hole(self, clean: Point, cheap: Point) -> float:
@@ -199,13 +200,22 @@ def abate(task: AbatementTask) -> Curve | None:
     cheap, clean = (family.at(price) for price in task.prices)
     if cheap is None or clean is None:
         return None
+    asked = task.asked if task.asked.groups == 1 else _of_its_own(family, clean, cheap, task.asked)
     points = [clean]
-    for point in [*_between(family, clean, cheap, task.asked), cheap]:
+    for point in [*_between(family, clean, cheap, asked), cheap]:
         if point.tonnes > points[-1].tonnes + SAME_TONNES and point.cost < points[-1].cost:
             points.append(point)
     tonnes, cost = np.array([(p.tonnes, p.cost) for p in points]).T
     mixes = np.array([bool((a.jobs == b.jobs).all()) for a, b in pairwise(points)], dtype=bool)
     return Curve([family.schedule(p) for p in points], tonnes, cost, mixes)
+
+
+def _of_its_own(family: Family, clean: Point, cheap: Point, asked: Asked) -> Asked:
+    """A part of the gap for the group's own curve: what the fleet's lower one leaves to a group, nobody can tell."""
+    prices = np.geomspace(max(cheap.price, 1e-3 * clean.price), clean.price, SAMPLED + 2)[1:-1]
+    found = [clean, *(family.at(float(price)) for price in prices), cheap]
+    lines = np.array([(p.cost + p.price * p.tonnes, p.price) for p in found if p is not None])
+    return replace(asked, value=lines[:, 0], price=lines[:, 1], gap=OWN_GAP * asked.gap)
 
 
 def _between(family: Family, clean: Point, cheap: Point, asked: Asked) -> Iterator[Point]:

@@ -20,7 +20,7 @@ from decomp.crew import Crew, SiteReader
 from decomp.envelope import Envelope
 from decomp.frontier import Frontier, at_budget
 from decomp.infeasible import least_emissions, refuse_power_and_work
-from decomp.instance import Array, InputError, Instance
+from decomp.instance import InputError, Instance
 from decomp.lagrangian import DualPoint, LagrangianLoop, first_prices
 from decomp.master import Fixing
 from decomp.options import Options
@@ -91,7 +91,6 @@ class Sweep:
         self.unlimited = at_budget(instance, np.inf)
         self.envelope = Envelope(options.rel_gap)
         self.runs = self.envelope.runs
-        self.emitted: dict[float, Array] = {}
         self.steps: dict[float, float] = {}
         self.left = 1
         refuse_power_and_work(instance, crew, options.bundle, team.stop_requested)
@@ -157,7 +156,7 @@ class Sweep:
         budget = max(tonnes + 1e-9 * abs(tonnes), self.minimum.tonnes)
         run.instance = at_budget(self.instance, budget)
         self.runs[budget] = run
-        self.emitted[budget], self.steps[budget] = self.emitted.pop(np.inf), self.steps.pop(np.inf)
+        self.steps[budget] = self.steps.pop(np.inf)
         return budget
 
     def _close_holes(self, most: int, apart: float) -> None:
@@ -175,7 +174,7 @@ class Sweep:
         self._start(run)
         with suppress(Interrupted):
             self._converge(run)
-        self.emitted[budget], self.steps[budget] = self.loop.master.means()[1], self.loop.master.step
+        self.steps[budget] = self.loop.master.step
         return run
 
     def _converge(self, run: Run) -> None:
@@ -261,15 +260,14 @@ class Sweep:
         if float(emissions_t(self.instance, found.schedule).sum()) <= budget:
             run.offer(found)
         if prices:
-            self._trade(found, price, prices)
+            self._trade(found, prices)
             self._offer(run)
 
-    def _trade(self, incumbent: Incumbent, own: float, prices: Sequence[float]) -> None:
-        """One more curve, with its own price of a tonne, USD/t, over a range of others."""
-        emitted = np.array([self.emitted[budget] for budget in self.envelope.lines()[:, 0]])
+    def _trade(self, incumbent: Incumbent, prices: Sequence[float]) -> None:
+        """One more curve, over a range of prices of a tonne, USD/t."""
         runs, asked = room_for_all(self.loop, incumbent.fixing), self.envelope.asked()
         where = self.unlimited, incumbent.schedule, self.loop.coupling, runs, self.crew, GROUP_SITES
-        trade = trade_all(*where, own, prices, asked, emitted)
+        trade = trade_all(*where, prices, asked)
         self.envelope.trades += [trade] if trade else []
 
     def _offer(self, run: Run) -> None:

@@ -7,6 +7,7 @@ curve of the fleet.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +19,7 @@ from decomp.coupling import REJECTED, Coupling
 from decomp.crew import Crew
 from decomp.instance import Array, Instance
 from decomp.master import Fixing
-from decomp.polish import PolishTask, groups, share_out
+from decomp.polish import groups, share_out
 from decomp.recovery import Incumbent
 from decomp.restriction import Part, merge_all, restrict
 from decomp.result import Schedule
@@ -101,10 +102,8 @@ def trade_all(
     runs: Fixing,
     crew: Crew,
     group_sites: int,
-    own: float,
     prices: Sequence[float],
     asked: Asked,
-    emitted: Array,
 ) -> Trade | None:
     """The curve of a schedule, pieces of its groups on all ranks; None if one is not found. Root only.
 
@@ -112,19 +111,16 @@ def trade_all(
     ----------
     instance : without a budget.
     runs : of all jobs, where they are in the schedule, and for those that it rejects where they might be.
-    own : the schedule's price of a tonne, USD/t. prices : rising, where the pieces of the curve meet.
-    asked : of the fleet, its lines by rising price.
-    emitted : (k, S) what sites emit about the prices of those lines, t: says which group's share they are.
+    prices : of a tonne, USD/t, rising, where the pieces of the curve meet. asked : of the fleet.
     """
     place = np.append(coupling.jobs.site, -1)[runs.run]
     parts = [restrict(instance, schedule, s, np.isin(place, s)) for s in groups(instance, group_sites)]
     shared, ends = share_out(instance, schedule, parts), list(pairwise(prices))
-    shares = _shares(shared, asked, own, np.array([emitted[:, p.rows["site"]].sum(axis=1) for p in parts]))
-    tasks = []
-    for part, group, share in zip(parts, shared, shares, strict=True):
+    tasks, of_group = [], replace(asked, groups=len(parts))
+    for part, group in zip(parts, shared, strict=True):
         jobs = part.rows["job"]
         site, start = np.searchsorted(part.rows["site"], place[jobs]), runs.start[jobs]
-        tasks += [AbatementTask(group, site, start, pair, share) for pair in reversed(ends)]
+        tasks += [AbatementTask(group, site, start, pair, of_group) for pair in reversed(ends)]
     found = crew.farm(abate, tasks, crew.until, "trade")
     pieces = []
     for k, part in enumerate(parts):
@@ -136,25 +132,3 @@ def trade_all(
             joined = joined.then(curve)
         pieces.append((part, joined))
     return Trade(instance, schedule, runs, pieces)
-
-
-def _shares(groups: list[PolishTask], asked: Asked, own: float, emitted: Array) -> list[Asked]:
-    """The groups' shares of the lines, `emitted` (group, k): at the own price every group loses as much as others.
-
-    From there to another price, a Lagrangian bound changes by what is emitted on the way, times the price.
-    """
-    near, n = int(np.argmin(np.abs(asked.price - own))), len(groups)
-    values = [
-        account(g.instance, g.schedule).net_cost + asked.price[near] * float(emissions_t(g.instance, g.schedule).sum())
-        for g in groups
-    ]
-    steps = 0.5 * (emitted[:, 1:] + emitted[:, :-1]) * np.diff(asked.price)
-    change = np.column_stack([np.zeros(n), np.cumsum(steps, axis=1)])
-    change -= change[:, [near]]
-    total = change.sum(axis=0)
-    share = np.divide(change, total, out=np.full_like(change, 1.0 / n), where=total != 0.0)
-    lost = (sum(values) - asked.value[near]) / n
-    return [
-        Asked(value - lost + part * (asked.value - asked.value[near]), asked.price, asked.gap, n)
-        for value, part in zip(values, share, strict=True)
-    ]

@@ -56,10 +56,9 @@ def traded(seed: int, group_sites: int = 99, family: str = "small") -> tuple[Ins
     points = [family.at(price) for price in PRICES]
     value = np.array([p.cost + p.price * p.tonnes for p in points if p is not None])
     asked = Asked(value, PRICES, ACCURACY * abs(result.incumbent))
-    emitted = np.ones((len(PRICES), instance.n_sites))
     ends = 0.0, 200.0, float(PRICES[-1])
     crew = muster(instance, Serial())
-    trade = trade_all(instance, schedule, coupling, runs, crew, group_sites, 0.0, ends, asked, emitted)
+    trade = trade_all(instance, schedule, coupling, runs, crew, group_sites, ends, asked)
     assert trade is not None
     return instance, schedule, trade
 
