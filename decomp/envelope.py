@@ -77,6 +77,11 @@ class Envelope:
         """Where the curves are further apart than aimed at (n,)."""
         return np.asarray(self.upper(budgets) - self.lower(budgets) > self.gap)
 
+    def _grid(self) -> tuple[Array, Array]:
+        """The known budgets, rising, and many between them, these among them."""
+        at = np.array(sorted(self.runs))
+        return at, np.union1d(np.linspace(at[0], at[-1], GRID), at)
+
     def cheapest(self, budget: float, limit: float = np.inf) -> Incumbent | None:
         """The cheapest schedule on the curves at a budget, where it costs less than a limit (USD)."""
         costs = [float(trade.cost_at(budget)) for trade in self.trades]
@@ -87,7 +92,8 @@ class Envelope:
 
         It is convex, so nowhere above a chord.
         """
-        at, bound, price = self.lines()[np.argsort(self.lines()[:, 0], kind="stable")].T
+        lines = self.lines()
+        at, bound, price = lines[np.argsort(lines[:, 0], kind="stable")].T
         if len(at) < 2:
             return None
         more, falls = np.diff(at), -np.diff(price)
@@ -102,8 +108,7 @@ class Envelope:
 
         By `apart`, of the gap aimed at, the lower curve differs from where it is at budgets that have been tried.
         """
-        at = np.array(sorted(self.runs))
-        grid = np.union1d(np.linspace(at[0], at[-1], GRID), at)
+        at, grid = self._grid()
         lower, opens = self.lower(grid), self.open(grid)
         tried = self.lower(np.array(sorted(self.tried)))
         far = np.abs(lower[:, None] - tried).min(axis=1, initial=np.inf) > apart * self.gap
@@ -127,8 +132,7 @@ class Envelope:
 
         The ends of the holes that it may close; and between them, where emissions are in the middle, to share the work.
         """
-        at = np.array(sorted(self.runs))
-        grid = np.union1d(np.linspace(at[0], at[-1], GRID), at)
+        _, grid = self._grid()
         price = self.price(grid)
         holes = price[self.open(grid) | (grid == budget)]
         inside = holes[(holes >= own / REACH - LEAST) & (holes <= REACH * (own + LEAST))]

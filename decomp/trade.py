@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -127,8 +128,5 @@ def trade_all(
         own_pieces = [curve for curve in found[k * len(ends) : (k + 1) * len(ends)] if curve is not None]
         if len(own_pieces) < len(ends):
             return None
-        joined = own_pieces[0]
-        for curve in own_pieces[1:]:
-            joined = joined.then(curve)
-        pieces.append((part, joined))
+        pieces.append((part, reduce(Curve.then, own_pieces)))
     return Trade(instance, schedule, runs, pieces)
