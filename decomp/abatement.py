@@ -18,6 +18,7 @@ from decomp.blocks import Model
 from decomp.coupling import Coupling
 from decomp.instance import Array
 from decomp.polish import PolishTask, fixed_integers, held, keeping_bans, schedule_of, side_by_side
+from decomp.presolve import presolve
 from decomp.recovery import fixing_of
 from decomp.result import Schedule
 from decomp.site import to_highs
@@ -138,18 +139,20 @@ class Family:
 
     def __init__(self, task: AbatementTask):
         self.task = task
-        self.model, self.columns = _build(task)
-        self.must = self.model.low[self.columns]
-        self.solver = to_highs(self.model)
-        self.every = np.arange(len(self.model.cost), dtype=np.int32)
+        self.model, jobs = _build(task)
+        self.must = self.model.low[jobs]
+        self.rest = presolve(self.model, np.concatenate([jobs, *self.model.bans.T[1:]]))
+        self.columns = np.searchsorted(self.rest.columns, jobs).astype(np.int32)
+        self.solver = to_highs(self.rest.model)
+        self.every = np.arange(len(self.rest.columns), dtype=np.int32)
 
     def at(self, price: float, jobs: Array | None = None) -> Point | None:
         """The optimum at a price, of the jobs (default: those worth running); None if the solver finds none.
 
         Modes stay as they are first met, so that all points with the same jobs may be mixed.
         """
-        model, solver = self.model, self.solver
-        solver.changeColsCost(len(self.every), self.every, model.cost + price * model.emission)
+        rest, solver = self.rest.model, self.solver
+        solver.changeColsCost(len(self.every), self.every, rest.cost + price * rest.emission)
         if jobs is not None:
             return self._of(jobs, price)
         self._hold(self.must, np.ones(len(self.must)))
@@ -162,9 +165,10 @@ class Family:
     def _of(self, jobs: Array, price: float) -> Point | None:
         """The optimum with the jobs, at the solver's costs."""
         self._hold(jobs, jobs)
-        x = keeping_bans(self.model, self.solver, for_good=True)
-        if x is None:
+        found = keeping_bans(self.rest.model, self.solver, for_good=True)
+        if found is None:
             return None
+        x = self.rest.whole(found)
         reduced = np.array(self.solver.getSolution().col_dual)[self.columns]
         return Point(x, float(self.model.emission @ x), float(self.model.cost @ x), price, jobs, reduced)
 
@@ -179,7 +183,7 @@ class Family:
 
 
 def _build(task: AbatementTask) -> tuple[Model, Array]:
-    """The group's model, commitments held, and the columns of its jobs: the share that is run."""
+    """The group's model, commitments held, modes left to `keeping_bans`, and the columns of its jobs: their shares."""
     instance, schedule = task.group.instance, task.group.schedule
     block, links = side_by_side(instance, np.zeros_like(instance.sites.capacity_gpu))
     coupling, jobs = Coupling.of(instance), instance.jobs
@@ -191,7 +195,11 @@ def _build(task: AbatementTask) -> tuple[Model, Array]:
         block.add_entries(link, np.repeat(share, len(link)), -jobs.gpus[j])
         columns.append(share[0])
     model = held(instance, block.finish(), fixed_integers(instance, schedule))
-    return model, np.array(columns, dtype=np.int32)
+    modes = model.bans[:, 0]
+    row_low, row_high, of_modes = model.row_low.copy(), model.row_high.copy(), model.matrix[:, modes].indices
+    row_low[of_modes], row_high[of_modes] = -np.inf, np.inf
+    model.low[modes] = model.high[modes] = 0.0
+    return replace(model, row_low=row_low, row_high=row_high), np.array(columns, dtype=int)
 
 
 def abate(task: AbatementTask) -> Curve | None:

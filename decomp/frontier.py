@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from decomp.instance import Array, Instance
+from decomp.instance import Array, Instance, Table, var
 from decomp.result import Ray, Result, Schedule
 
 
@@ -21,6 +21,15 @@ class Step:
     tonnes: float
     cost: float
     mixes: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Steps(Table):
+    """Steps without their schedules, as a table."""
+
+    tonnes: Array = var("step", "t", "emissions of the step's schedule", low=0)
+    cost: Array = var("step", "USD", "net cost of the step's schedule")
+    mixes: Array = var("step", "1", "may be mixed with the step before", kind="?")
 
 
 @dataclass(frozen=True, eq=False)

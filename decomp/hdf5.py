@@ -82,9 +82,11 @@ def create_dimension(file: h5py.File, dim: str, size: int) -> None:
 def create_dataset(group: h5py.Group, name: str, array: Array, kind: str, unit: str, long_name: str) -> h5py.Dataset:
     """One dataset: text as variable-length UTF-8, booleans as int8 flags, large arrays in compressed blocks of rows."""
     how: dict[str, Any] = {}
-    if array.ndim == 2 and array.nbytes > CHUNK_BYTES:
-        rows = max(1, min(len(array), CHUNK_BYTES // (8 * array.shape[1])))
-        how = dict(chunks=(rows, array.shape[1]), compression="gzip", compression_opts=1, shuffle=True)
+    if array.ndim > 1 and array.nbytes > CHUNK_BYTES:
+        *outer, rows, columns = array.shape
+        block = max(1, min(rows, CHUNK_BYTES // (8 * columns)))
+        chunks = (*(1 for _ in outer), block, columns)
+        how = dict(chunks=chunks, compression="gzip", compression_opts=1, shuffle=True)
     if kind == "U":
         dataset = group.create_dataset(name, data=array.astype(object), dtype=h5py.string_dtype())
     elif kind == "f8":
@@ -99,17 +101,18 @@ def create_dataset(group: h5py.Group, name: str, array: Array, kind: str, unit: 
     return dataset
 
 
-def write_table(file: h5py.Group, name: str, table: Table) -> None:
-    """A group with the table's arrays, on the dimensions at the root."""
+def write_table(file: h5py.Group, name: str, *tables: Table, along: str = "") -> None:
+    """A group with a table's arrays, on the dimensions at the root; those of several `along` one more dimension."""
     group = file.create_group(name, track_order=True)
-    write_attributes(group, long_name=(type(table).__doc__ or "").split("\n")[0])
-    for f in table.columns():
-        meta, array = f.metadata, getattr(table, f.name)
-        shape = tuple(file.file[dim].shape[0] for dim in meta["dims"])
+    write_attributes(group, long_name=(type(tables[0]).__doc__ or "").split("\n")[0])
+    for f in tables[0].columns():
+        meta, arrays = f.metadata, [getattr(table, f.name) for table in tables]
+        array, dims = (np.stack(arrays), (along, *meta["dims"])) if along else (arrays[0], meta["dims"])
+        shape = tuple(file.file[dim].shape[0] for dim in dims)
         if array.shape != shape:
-            raise ValueError(f"{name}.{f.name}: shape {array.shape}, must be ({', '.join(meta['dims'])}) = {shape}")
+            raise ValueError(f"{name}.{f.name}: shape {array.shape}, must be ({', '.join(dims)}) = {shape}")
         dataset = create_dataset(group, f.name, array, meta["kind"], meta["unit"], meta["long_name"])
-        for axis, dim in enumerate(meta["dims"]):
+        for axis, dim in enumerate(dims):
             dataset.dims[axis].attach_scale(file.file[dim])
 
 
@@ -178,6 +181,18 @@ def read_table(
     file: h5py.Group, name: str, cls: type[Table], sizes: Mapping[str, int], rows: Array | None = None, **scalars: Any
 ) -> Any:
     """A table, or some rows of it; a dataset too few or too many is refused."""
+    known = _known_columns(file, name, cls)
+    return cls(**{key: read_column(file, name, cls, key, sizes, rows) for key in known}, **scalars)
+
+
+def read_tables(file: h5py.Group, name: str, cls: type[Table], sizes: Mapping[str, int], along: str) -> list[Any]:
+    """Several tables, along one more dimension."""
+    stacks = {key: read_column(file, name, cls, key, sizes, along=along) for key in _known_columns(file, name, cls)}
+    return [cls(**{key: stack[k] for key, stack in stacks.items()}) for k in range(sizes[along])]
+
+
+def _known_columns(file: h5py.Group, name: str, cls: type[Table]) -> list[str]:
+    """Names of a table's arrays, the only ones that its group may have."""
     group = file.get(name)
     if not isinstance(group, h5py.Group):
         raise InputError(f"group {name} is missing")
@@ -185,18 +200,25 @@ def read_table(
     for extra in set(group) - set(known):
         near = get_close_matches(extra, known, 1)
         raise InputError(f"{name}.{extra}: no such dataset" + (f"; did you mean {near[0]}?" if near else ""))
-    return cls(**{key: read_column(file, name, cls, key, sizes, rows) for key in known}, **scalars)
+    return known
 
 
 def read_column(
-    file: h5py.Group, table: str, cls: type[Table], key: str, sizes: Mapping[str, int], rows: Array | None = None
+    file: h5py.Group,
+    table: str,
+    cls: type[Table],
+    key: str,
+    sizes: Mapping[str, int],
+    rows: Array | None = None,
+    along: str = "",
 ) -> Array:
-    """One array of a table, or some rows of it, after checking that it is what the declaration says."""
+    """One array of a table, some rows of it, or that of several, after checking that it is what is declared."""
     meta = next(f.metadata for f in cls.columns() if f.name == key)
     dataset = find_dataset(file, f"{table}/{key}")
-    shape = tuple(sizes[dim] for dim in meta["dims"])
+    dims = (along, *meta["dims"]) if along else meta["dims"]
+    shape = tuple(sizes[dim] for dim in dims)
     if dataset.shape != shape:
-        raise InputError(f"{table}.{key}: shape {dataset.shape}, must be ({', '.join(meta['dims'])}) = {shape}")
+        raise InputError(f"{table}.{key}: shape {dataset.shape}, must be ({', '.join(dims)}) = {shape}")
     unit = _get_attribute(dataset, "units")
     if not isinstance(unit, str) or unit != meta["unit"]:
         given = "no units attribute" if unit is None else f"units {unit!r}"

@@ -143,9 +143,13 @@ def fixed_integers(instance: Instance, schedule: Schedule) -> Iterator[tuple[str
 
 
 def commitments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
-    """Names of the generators' integer variables, and where the schedule has them."""
+    """Names of the generators' integer variables and their changes, and where the schedule has them."""
     for g, i in enumerate(instance.generators.site):
-        yield f"s{i}_g{g}_on", schedule.generator_on[g].astype(float)
+        on = schedule.generator_on[g].astype(float)
+        change = np.diff(on, prepend=float(instance.generators.initial_mw[g] > 0))
+        yield f"s{i}_g{g}_on", on
+        yield f"s{i}_g{g}_start", np.maximum(change, 0.0)
+        yield f"s{i}_g{g}_stop", np.maximum(-change, 0.0)
 
 
 def _segments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:

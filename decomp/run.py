@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
@@ -210,6 +211,7 @@ def provenance(instance: Instance, options: Options, ranks: int) -> dict[str, ob
     )
 
 
+@cache
 def _version(name: str) -> str:
     try:
         return version(name)

@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from decomp.frontier import Frontier, Step
+from decomp.frontier import Frontier, Step, Steps
 from decomp.hdf5 import (
     SCHEMA_VERSION,
     PathLike,
@@ -28,6 +28,7 @@ from decomp.hdf5 import (
     read_column,
     read_sizes,
     read_table,
+    read_tables,
     read_values,
     write_attributes,
     write_table,
@@ -124,7 +125,7 @@ def write_result(
 
 
 def write_frontier(path: PathLike, frontier: Frontier, instance: Instance) -> None:
-    """Write a frontier: the certified minimum, a group with the result of each budget, and one with each step."""
+    """Write a frontier: the certified minimum, a group with the result of each budget, and one with the steps."""
     with new_file(path) as file:
         _write_header(file, FRONTIER, instance)
         write_attributes(file, minimum_t=frontier.minimum_t, points=len(frontier.budgets))
@@ -142,10 +143,16 @@ def write_frontier(path: PathLike, frontier: Frontier, instance: Instance) -> No
             group = file.create_group(f"point{k:03d}", track_order=True)
             write_attributes(group, carbon_budget_t=float(budget))
             _write_body(group, result)
-        for k, step in enumerate(frontier.steps):
-            group = file.create_group(f"step{k:05d}", track_order=True)
-            write_attributes(group, emissions_t=step.tonnes, incumbent=step.cost, mixes=int(step.mixes))
-            write_table(group, "schedule", step.schedule)
+        if frontier.steps:
+            _write_steps(file, frontier.steps)
+
+
+def _write_steps(file: h5py.File, steps: tuple[Step, ...]) -> None:
+    """All steps in two tables: thousands of small datasets would take seconds."""
+    create_dimension(file, "step", len(steps))
+    columns = {f.name: np.array([getattr(step, f.name) for step in steps]) for f in Steps.columns()}
+    write_table(file, "steps", Steps(**columns))
+    write_table(file, "step_schedules", *(step.schedule for step in steps), along="step")
 
 
 def _write_body(group: h5py.Group, result: Result) -> None:
@@ -315,14 +322,16 @@ def read_frontier(path: PathLike) -> Frontier:
             budgets=np.array([read_attribute(group, "carbon_budget_t", float) for group in groups]),
             results=tuple(_read_body(group, sizes) for group in groups),
             emissions=read_values(find_dataset(file, "emissions"), "emissions", "f8"),
-            steps=tuple(_read_step(file[name], sizes) for name in sorted(file) if name.startswith("step")),
+            steps=_read_steps(file, sizes) if "step" in file else (),
         )
 
 
-def _read_step(group: h5py.Group, sizes: dict[str, int]) -> Step:
-    schedule: Schedule = read_table(group, "schedule", Schedule, sizes)
-    tonnes, cost = (read_attribute(group, name, float) for name in ("emissions_t", "incumbent"))
-    return Step(schedule, tonnes, cost, mixes=bool(read_attribute(group, "mixes", int)))
+def _read_steps(file: h5py.File, sizes: dict[str, int]) -> tuple[Step, ...]:
+    sizes = sizes | read_sizes(file, ("step",))
+    heads = read_table(file, "steps", Steps, sizes)
+    schedules = read_tables(file, "step_schedules", Schedule, sizes, along="step")
+    rows = zip(schedules, heads.tonnes.tolist(), heads.cost.tolist(), heads.mixes.tolist(), strict=True)
+    return tuple(Step(*row) for row in rows)
 
 
 def is_frontier(path: PathLike) -> bool:
