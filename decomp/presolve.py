@@ -12,7 +12,6 @@ import numpy as np
 from decomp.blocks import Model
 from decomp.instance import Array
 
-
 FEASIBLE = 1e-7  # by how much a row may be missed, as in HiGHS
 
 
