@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import pairwise
 
 import highspy
@@ -28,6 +29,8 @@ KEPT, ALL = 0.5, 1.0 - 1e-6  # share of a job from which on it runs; where those
 SEVERAL = 4  # jobs that make the difference, from which on a price is asked which of them are worth it
 LITTLE = 0.02  # of the gap asked for: what a point below a chord must bring
 EXHAUSTED = 0.85  # of the gap asked for: where a curve leaves more on both sides, it would take many points
+CLOSE = 3.0  # times the gap asked for: where more is open, the ends do not say what is between
+BEYOND = 1.08  # times the prices at the ends of a jump: where the curves with the jobs of either end are followed to
 SAMPLED, OWN_GAP = 6, 0.5  # prices of a group's own lower curve, and its part of the gap asked for
 SEAM = 1e-6  # of a segment: where a curve begins in the midst of it
 CHECKED = np.linspace(0.0, 1.0, 9)  # of a chord
@@ -209,13 +212,20 @@ def abate(task: AbatementTask) -> Curve | None:
     if cheap is None or clean is None:
         return None
     asked = task.asked if task.asked.groups == 1 else _of_its_own(family, clean, cheap, task.asked)
-    points = [clean]
-    for point in [*_between(family, clean, cheap, asked), cheap]:
-        if point.tonnes > points[-1].tonnes + SAME_TONNES and point.cost < points[-1].cost:
-            points.append(point)
-    tonnes, cost = np.array([(p.tonnes, p.cost) for p in points]).T
-    mixes = np.array([bool((a.jobs == b.jobs).all()) for a, b in pairwise(points)], dtype=bool)
-    return Curve([family.schedule(p) for p in points], tonnes, cost, mixes)
+    points = [clean, *_between(family, clean, cheap, asked), cheap]
+    same = [bool((a.jobs == b.jobs).all()) for a, b in pairwise(points)]
+    paths = np.split(np.arange(len(points)), np.flatnonzero(~np.array(same, dtype=bool)) + 1)
+    return reduce(Curve.then, [_path(family, [points[k] for k in path]) for path in paths])
+
+
+def _path(family: Family, points: list[Point]) -> Curve:
+    """The curve of points with the same jobs."""
+    rising = points[:1]
+    for point in points[1:]:
+        if point.tonnes > rising[-1].tonnes + SAME_TONNES and point.cost < rising[-1].cost:
+            rising.append(point)
+    tonnes, cost = np.array([(p.tonnes, p.cost) for p in rising]).T
+    return Curve([family.schedule(p) for p in rising], tonnes, cost, np.ones(len(rising) - 1, dtype=bool))
 
 
 def _of_its_own(family: Family, clean: Point, cheap: Point, asked: Asked) -> Asked:
@@ -230,12 +240,12 @@ def _between(family: Family, clean: Point, cheap: Point, asked: Asked) -> Iterat
     """Points between two, where they are needed: at the slope of their chord as price (Aneja, Nair 1979).
 
     If several jobs make the difference and that price does not say which, then with those half of them that are best
-    worth their tonnes; if it is one job, then the curves with and without it.
+    worth their tonnes; if it is one job, or nothing is found between, then the curves with and without them.
     """
     more, saved, differ = cheap.tonnes - clean.tonnes, clean.cost - cheap.cost, np.flatnonzero(clean.jobs != cheap.jobs)
-    if more <= SAME_TONNES or saved <= 0.0 or asked.hole(clean, cheap) <= asked.gap:
+    if more <= SAME_TONNES or saved <= 0.0 or (hole := asked.hole(clean, cheap)) <= asked.gap:
         return
-    if asked.exhausted(clean) and asked.exhausted(cheap):
+    if hole <= CLOSE * asked.gap and asked.exhausted(clean) and asked.exhausted(cheap):
         return
     if len(differ) == 1:
         yield from _meet(family, clean, cheap, asked)
@@ -255,6 +265,8 @@ def _between(family: Family, clean: Point, cheap: Point, asked: Asked) -> Iterat
         yield from _between(family, clean, point, asked)
         yield point
         yield from _between(family, point, cheap, asked)
+    elif len(differ):
+        yield from _meet(family, clean, cheap, asked)
 
 
 def _below(point: Point, clean: Point, cheap: Point) -> float:
@@ -265,7 +277,7 @@ def _below(point: Point, clean: Point, cheap: Point) -> float:
 
 def _meet(family: Family, clean: Point, cheap: Point, asked: Asked) -> Iterator[Point]:
     """Points with the jobs of the clean end, and from where that is cheaper, with those of the other."""
-    upward, downward = family.at(cheap.price, clean.jobs), family.at(clean.price, cheap.jobs)
+    upward, downward = family.at(cheap.price / BEYOND, clean.jobs), family.at(BEYOND * clean.price, cheap.jobs)
     if upward is None or downward is None:
         return
     left = [clean, *_between(family, clean, upward, asked), upward]

@@ -113,6 +113,7 @@ class Sweep:
                     self._improve(self.runs[budget])
         if most:
             self._close_holes(most, NEAR)
+            self._close_holes(most, 0.0, search=True)
         return self._frontier()
 
     def _spread(self, least: int, most: int) -> None:
@@ -159,14 +160,20 @@ class Sweep:
         self.steps[budget] = self.steps.pop(np.inf)
         return budget
 
-    def _close_holes(self, most: int, apart: float) -> None:
-        """Schedules at further budgets, as long as there is a place for one; `apart`: see `Envelope.place`."""
+    def _close_holes(self, most: int, apart: float, search: bool = False) -> None:
+        """Schedules at further budgets, as long as there is a place for one; `apart`: see `Envelope.place`.
+
+        search : for better schedules there too.
+        """
         while not self._over() and (place := self.envelope.place(apart)) is not None:
             if place not in self.runs:
                 if len(self.runs) >= most:
                     return
                 self._raise(place)
             self._schedule(place)
+            if search:
+                with suppress(Interrupted):
+                    self._improve(self.runs[place])
 
     def _raise(self, budget: float) -> Run:
         """The bound at a budget, with its share of the time."""
