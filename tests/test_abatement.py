@@ -15,7 +15,7 @@ BEND = 0.5  # USD/t2
 
 
 class Parabolas:
-    """The least cost with some jobs falls by a parabola to where nothing is saved by emitting more: (t, USD) of each."""
+    """The least cost with some jobs falls by a parabola, to where emitting more saves nothing: (t, USD) of each."""
 
     def __init__(self, ends: dict[int, tuple[float, float]]):
         self.ends = ends
