@@ -6,13 +6,14 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from decomp.extensive import solve_extensive
 from decomp.families import generate
 from decomp.frontier import Frontier, at_budget
-from decomp.instance import Instance
+from decomp.instance import InputError, Instance
 from decomp.options import Options
 from decomp.store import read_frontier, write_frontier, write_instance
 from decomp.sweep import trace
@@ -88,6 +89,26 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for changed in (lie, cheaper, cleaner, replace(back, minimum_t=1.1 * back.minimum_t + 0.1)):
         write_frontier(out, changed, instance)
         assert run(check_main, [str(fleet), str(out)]) == 1
+
+
+def test_steps_come_back_as_written_and_a_short_column_is_refused(tmp_path: Path) -> None:
+    instance, frontier = traced(5)
+    out = tmp_path / "frontier.h5"
+    write_frontier(out, frontier, instance)
+    back = read_frontier(out)
+    assert len(back.steps) == len(frontier.steps) > 1
+    for one, other in zip(back.steps, frontier.steps, strict=True):
+        assert (one.tonnes, one.cost, one.mixes) == (other.tonnes, other.cost, other.mixes)
+        for f in one.schedule.columns():
+            np.testing.assert_array_equal(getattr(one.schedule, f.name), getattr(other.schedule, f.name))
+    with h5py.File(out, "r+") as file:
+        cost = file["steps/cost"][1:]
+        del file["steps/cost"]
+        file["steps"].create_dataset("cost", data=cost)
+    with pytest.raises(InputError, match=r"steps\.cost: shape \(\d+,\), must be \(step\)"):
+        read_frontier(out)
+    write_frontier(out, replace(frontier, steps=()), instance)
+    assert read_frontier(out).steps == ()
 
 
 @pytest.mark.parametrize("budgets", ["1", "-3", "5,5", "x", ",", "0.0"])
