@@ -186,7 +186,7 @@ class Family:
 
 
 def _build(task: AbatementTask) -> tuple[Model, Array]:
-    """The group's model, commitments held, modes left to `keeping_bans`, and the columns of its jobs: their shares."""
+    """The group's model, commitments held, and the columns of its jobs: the share that is run."""
     instance, schedule = task.group.instance, task.group.schedule
     block, links = side_by_side(instance, np.zeros_like(instance.sites.capacity_gpu))
     coupling, jobs = Coupling.of(instance), instance.jobs
@@ -198,11 +198,17 @@ def _build(task: AbatementTask) -> tuple[Model, Array]:
         block.add_entries(link, np.repeat(share, len(link)), -jobs.gpus[j])
         columns.append(share[0])
     model = held(instance, block.finish(), fixed_integers(instance, schedule))
+    return _without_modes(model), np.array(columns, dtype=int)
+
+
+def _without_modes(model: Model) -> Model:
+    """The model whose bans are left to `keeping_bans`: modes are zero, their rows free."""
     modes = model.bans[:, 0]
-    row_low, row_high, of_modes = model.row_low.copy(), model.row_high.copy(), model.matrix[:, modes].indices
-    row_low[of_modes], row_high[of_modes] = -np.inf, np.inf
-    model.low[modes] = model.high[modes] = 0.0
-    return replace(model, row_low=row_low, row_high=row_high), np.array(columns, dtype=int)
+    low, high, row_low, row_high = (v.copy() for v in (model.low, model.high, model.row_low, model.row_high))
+    low[modes] = high[modes] = 0.0
+    rows = model.matrix[:, modes].indices
+    row_low[rows], row_high[rows] = -np.inf, np.inf
+    return replace(model, low=low, high=high, row_low=row_low, row_high=row_high)
 
 
 def abate(task: AbatementTask) -> Curve | None:
