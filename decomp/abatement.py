@@ -253,14 +253,12 @@ def _between(family: Family, clean: Point, cheap: Point, asked: Asked) -> Iterat
         return
     if hole <= CLOSE * asked.gap and asked.exhausted(clean) and asked.exhausted(cheap):
         return
-    if len(differ) == 1:
-        yield from _meet(family, clean, cheap, asked)
-        return
+    point = None
     if len(differ) == 0:
         point = family.at(saved / more, clean.jobs)
         if point is None or _below(point, clean, cheap) <= LITTLE * asked.gap / asked.groups:
             return
-    else:
+    elif len(differ) > 1:
         point = family.at(saved / more) if len(differ) >= SEVERAL else None
         if point is None or any((point.jobs == end.jobs).all() for end in (clean, cheap)):
             half = clean.jobs.copy()
