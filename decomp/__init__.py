@@ -8,8 +8,8 @@ from typing import Any
 # Before numpy is loaded: the ranks are the parallelism, one process a core and one thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from decomp.instance import InputError, Instance, build_instance
-from decomp.result import Dual, Result, Schedule, Status
+from decomp.model.instance import InputError, Instance, build_instance
+from decomp.model.result import Dual, Result, Schedule, Status
 
 __version__ = "0.1.0"
 # Functions of decomp.api, which loads the solvers when the first of them is asked for.

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from decomp.certificate import check
-from decomp.explain import explain
 from decomp.families import generate
-from decomp.hdf5 import PathLike, open_hdf5, read_attribute
-from decomp.instance import InputError, Instance
-from decomp.options import Options
-from decomp.progress import restart_clock
-from decomp.result import Result
-from decomp.run import provenance
-from decomp.solve import solve as solve_on
-from decomp.store import INSTANCE, RESULT, read_instance, read_result, write_instance, write_result
-from decomp.team import MPI, Serial, Team
-from decomp.validate import validate
+from decomp.files.hdf5 import PathLike, open_hdf5, read_attribute
+from decomp.files.store import INSTANCE, RESULT, read_instance, read_result, write_instance, write_result
+from decomp.insight.explain import explain
+from decomp.model.instance import InputError, Instance
+from decomp.model.options import Options
+from decomp.model.result import Result
+from decomp.model.validate import validate
+from decomp.ranks.clock import restart_clock
+from decomp.ranks.mpi import MPI, Serial, Team
+from decomp.solver.solve import solve as solve_on
+from decomp.state.solve_state import provenance
 
 __all__ = ["check", "explain", "generate", "read", "solve", "write"]
 
@@ -72,7 +72,7 @@ def solve(instance: Instance | None, *, comm: Any = None, time_limit: float = np
 def _extensive(instance: Instance | None, options: Options, team: Team) -> Result | None:
     if instance is None or not team.is_root:
         return None
-    from decomp.extensive import solve_extensive  # pyomo takes a second to import
+    from decomp.extensive.pyomo_model import solve_extensive  # pyomo takes a second to import
 
     limit = options.time_limit_seconds if np.isfinite(options.time_limit_seconds) else None
     result = solve_extensive(instance, time_limit=limit, rel_gap=options.rel_gap)

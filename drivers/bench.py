@@ -30,13 +30,14 @@ from pathlib import Path
 from typing import Any
 
 from decomp import __version__
-from decomp.curves import draw
-from decomp.gap import split
-from decomp.instance import InputError
-from decomp.measure import Measured, machine, measure
-from decomp.progress import gap_rel, plain
-from decomp.store import read_instance, read_result
-from decomp.tables import page, read_rows, seconds_to, trace
+from decomp.bench.curves import draw
+from decomp.bench.measure import Measured, machine, measure
+from decomp.bench.tables import page, read_rows, seconds_to, trace
+from decomp.files.store import read_instance, read_result
+from decomp.insight.gap import split
+from decomp.model.instance import InputError
+from decomp.model.text import gap_rel
+from decomp.state.progress import plain
 
 from .cases import FULL_SEEDS, OURS, USUAL_SEEDS, Case, add_arguments, left_out, plan
 from .common import run

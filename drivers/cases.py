@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass, replace
 
 from decomp.families import FAMILIES
-from decomp.instance import InputError
+from decomp.model.instance import InputError
 
 from .rivals import RIVALS
 

@@ -20,10 +20,10 @@ from rich.table import Table
 
 from decomp.certificate import Certificate, Finding, check
 from decomp.certificate.mixture import check_mixture
-from decomp.frontier import Step, at_budget
-from decomp.instance import InputError, Instance
-from decomp.result import Result, Status
-from decomp.store import is_frontier, read_frontier, read_instance, read_result
+from decomp.files.store import is_frontier, read_frontier, read_instance, read_result
+from decomp.model.frontier import Step, at_budget
+from decomp.model.instance import InputError, Instance
+from decomp.model.result import Result, Status
 
 from .common import run
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from decomp.instance import InputError
+from decomp.model.instance import InputError
 from decomp.studies.colocation import Setting, Study, by_month
 from decomp.studies.laws import laws, truth
 from decomp.studies.market import DAY, FARMS, ZONES, Month, read_market

@@ -8,11 +8,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from decomp.faults import SiteFailure
-from decomp.instance import InputError, Instance
-from decomp.result import Result
-from decomp.store import instance_hash, read_result
-from decomp.team import MPI, AtRoot, Serial, Team, exit_code, load_mpi
+from decomp.files.store import instance_hash, read_result
+from decomp.model.instance import InputError, Instance
+from decomp.model.result import Result
+from decomp.ranks.mpi import MPI, AtRoot, Serial, Team, exit_code, load_mpi
+from decomp.site.faults import SiteFailure
 
 BAD_INPUT = 2
 INTERNAL_FAILURE = 5

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from decomp.accounts import account
-from decomp.instance import InputError, Instance
-from decomp.progress import gap_rel
-from decomp.result import Result
-from decomp.store import instance_hash, read_instance, read_result
+from decomp.files.store import instance_hash, read_instance, read_result
+from decomp.model.accounts import account
+from decomp.model.instance import InputError, Instance
+from decomp.model.result import Result
+from decomp.model.text import gap_rel
 
 from .common import run
 

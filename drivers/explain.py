@@ -1,6 +1,6 @@
 """Why the plan is as it is: jobs and their alternatives, what inference costs, what more equipment would be worth.
 
-    python -m drivers.explain fleet.h5 result.h5 [--job NAME] [--site NAME] [--json]
+python -m drivers.explain fleet.h5 result.h5 [--job NAME] [--site NAME] [--json]
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from decomp.accounts import load_gpu
-from decomp.explain import Explanation, explain
-from decomp.instance import Instance
+from decomp.files.store import read_instance
+from decomp.insight.explain import Explanation, explain
+from decomp.model.accounts import load_gpu
+from decomp.model.instance import Instance
 from decomp.report.tables import Sheet
 from decomp.report.why import job_sheet, site_sheet, why_sheets
-from decomp.store import read_instance
 
 from .common import read_result_of, run
 

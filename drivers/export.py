@@ -13,12 +13,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from decomp.extensive import build
-from decomp.instance import Array, InputError, Instance
-from decomp.monolith import ExtensiveForm, polish, start_vector
+from decomp.extensive.matrices import ExtensiveForm, polish, start_vector
+from decomp.extensive.pyomo_model import build
+from decomp.files.store import read_instance
+from decomp.model.instance import Array, InputError, Instance
+from decomp.model.result import Result, Schedule
 from decomp.report.timetable import write_timetables
-from decomp.result import Result, Schedule
-from decomp.store import read_instance
 
 from .common import read_result_of, run
 

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from decomp.frontier import Frontier
-from decomp.infeasible import Infeasible
-from decomp.instance import InputError, Instance
-from decomp.options import Options
-from decomp.progress import Progress, number
-from decomp.store import read_instance, read_sites, write_frontier
-from decomp.sweep import trace
-from decomp.team import Team
+from decomp.bound.infeasible import Infeasible
+from decomp.files.store import read_instance, read_sites, write_frontier
+from decomp.frontier.trace import trace
+from decomp.model.frontier import Frontier
+from decomp.model.instance import InputError, Instance
+from decomp.model.options import Options
+from decomp.model.text import number
+from decomp.ranks.mpi import Team
+from decomp.state.progress import Progress
 
 from .common import make_team, run
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from decomp.families import FAMILIES, generate
-from decomp.instance import InputError, Instance
-from decomp.store import write_instance
+from decomp.files.store import write_instance
+from decomp.model.instance import InputError, Instance
 
 from .common import run
 

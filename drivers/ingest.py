@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from decomp.files.store import write_instance
 from decomp.ingest import ingest
 from decomp.ingest.budget import requested_gpu
 from decomp.ingest.keys import key_reference
 from decomp.ingest.series import QUANTITIES
 from decomp.ingest.spec import Spec
-from decomp.instance import Instance
-from decomp.store import write_instance
-from decomp.validate import validate
+from decomp.model.instance import Instance
+from decomp.model.validate import validate
 
 from .common import run
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from decomp.families import FAMILIES, generate
-from decomp.instance import InputError, Instance
-from decomp.options import Options
-from decomp.store import write_instance
+from decomp.files.store import write_instance
+from decomp.model.instance import InputError, Instance
+from decomp.model.options import Options
 from decomp.studies.joint import OPTIMAL, Solver, Study, claims, sites
 from decomp.studies.joint_pages import summary, write_figures
 from decomp.studies.pages import write_csv, write_text

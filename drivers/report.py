@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from decomp.certificate import check
+from decomp.files.store import read_instance
 from decomp.report import write_report
-from decomp.store import read_instance
 
 from .common import read_result_of, run
 

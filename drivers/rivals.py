@@ -20,9 +20,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from decomp.instance import InputError
-from decomp.measure import cores
-from decomp.progress import plain, process_seconds
+from decomp.bench.measure import cores
+from decomp.model.instance import InputError
+from decomp.ranks.clock import process_seconds
+from decomp.state.progress import plain
 
 from .common import run
 
@@ -148,9 +149,10 @@ def baseline(name: str) -> Callable[[Task], None]:
     """A textbook method on the instance itself, on one core: proven bounds, one line whenever one is better."""
 
     def solve(task: Task) -> None:
-        bounds = import_module("decomp.baselines").BASELINES[name]  # not at the top: loading HiGHS here breaks OR-Tools
+        # Not at the top: loading HiGHS here breaks OR-Tools.
+        bounds = import_module("decomp.bench.baselines").BASELINES[name]
         began, best, iterations = time.perf_counter(), -math.inf, 0
-        for bound in bounds(import_module("decomp.store").read_instance(task.model)):
+        for bound in bounds(import_module("decomp.files.store").read_instance(task.model)):
             iterations += 1
             if bound > best:
                 best = bound

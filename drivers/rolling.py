@@ -12,15 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from decomp.instance import InputError, Instance
-from decomp.operation import result_of, write_plan, write_windows
-from decomp.options import Options
-from decomp.progress import Progress, number
-from decomp.result import Result
-from decomp.rolling import Operation, Planned, Rolling, roll
-from decomp.store import read_instance, write_instance, write_result
-from decomp.team import Team
-from decomp.windows import Past, Window
+from decomp.files.store import read_instance, write_instance, write_result
+from decomp.model.instance import InputError, Instance
+from decomp.model.options import Options
+from decomp.model.result import Result
+from decomp.model.text import number
+from decomp.ranks.mpi import Team
+from decomp.rolling.planner import Operation, Planned, Rolling, roll
+from decomp.rolling.windows import Past, Window
+from decomp.rolling.write import result_of, write_plan, write_windows
+from decomp.state.progress import Progress
 
 from .common import make_team, run
 
@@ -94,9 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(code)
 
 
-def work(
-    args: argparse.Namespace, team: Team, options: Options, rolling: Rolling, instance: Instance | None
-) -> int:
+def work(args: argparse.Namespace, team: Team, options: Options, rolling: Rolling, instance: Instance | None) -> int:
     """Run, save every plan as it comes, show; the exit code."""
     with Progress(root=team.is_root and not args.quiet) as progress:
 

@@ -23,15 +23,15 @@ from typing import Any
 
 import numpy as np
 
-from decomp.instance import InputError
-from decomp.measure import cores
-from decomp.options import Options
-from decomp.progress import number, percent
-from decomp.replay import Cluster, Step, grow, record, replay
-from decomp.scaling import Row, plot_study, read_study, study_table
-from decomp.store import read_instance, read_sites
-from decomp.tables import Columns, table
-from decomp.team import Team
+from decomp.bench.measure import cores
+from decomp.bench.replay import Cluster, Step, grow, record, replay
+from decomp.bench.scaling import Row, plot_study, read_study, study_table
+from decomp.bench.tables import Columns, table
+from decomp.files.store import read_instance, read_sites
+from decomp.model.instance import InputError
+from decomp.model.options import Options
+from decomp.model.text import number, percent
+from decomp.ranks.mpi import Team
 
 from .bench import mpiexec
 from .cases import integers

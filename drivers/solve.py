@@ -1,6 +1,6 @@
 """`solve`: schedule a fleet on all ranks, to a proven gap.
 
-    mpiexec -n 4 python -m mpi4py -m drivers.solve fleet.h5 -o result.h5
+mpiexec -n 4 python -m mpi4py -m drivers.solve fleet.h5 -o result.h5
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from decomp.checkpoint import Checkpoint, read_checkpoint
-from decomp.instance import InputError, Instance, describe
-from decomp.options import Options
-from decomp.progress import JsonLog, Progress, process_seconds
-from decomp.result import Iteration, Result, Status
-from decomp.run import Listener, provenance
-from decomp.solve import solve
-from decomp.stops import Stops
-from decomp.store import read_instance, read_sites, write_result
-from decomp.team import Team
+from decomp.files.store import read_instance, read_sites, write_result
+from decomp.model.instance import InputError, Instance, describe
+from decomp.model.options import Options
+from decomp.model.result import Iteration, Result, Status
+from decomp.ranks.clock import process_seconds
+from decomp.ranks.clock_decisions import Stops
+from decomp.ranks.mpi import Team
+from decomp.solver.solve import solve
+from decomp.state.checkpoint import Checkpoint, read_checkpoint
+from decomp.state.progress import JsonLog, Progress
+from decomp.state.solve_state import Listener, provenance
 
 from .common import make_team, run
 
@@ -54,9 +55,7 @@ def parser() -> argparse.ArgumentParser:
 def read_options(args: argparse.Namespace) -> Options:
     """Options from the file, overridden by the command line."""
     options = Options.from_toml(args.options) if args.options else Options()
-    return options.updated(
-        method=args.method, rel_gap=args.rel_gap, time_limit_seconds=args.time_limit, seed=args.seed
-    )
+    return options.updated(method=args.method, rel_gap=args.rel_gap, time_limit_seconds=args.time_limit, seed=args.seed)
 
 
 def open_input(
@@ -110,7 +109,7 @@ def extensive(
     """Everything in one model, solved by HiGHS at the root: the truth for small instances."""
     if instance is None:
         return None
-    from decomp.extensive import solve_extensive  # pyomo takes a second to import
+    from decomp.extensive.pyomo_model import solve_extensive  # pyomo takes a second to import
 
     def report(it: Iteration) -> None:
         for listener in listeners:

@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from decomp.estimate import EFFICIENCY, MEASURED, SLACK, Calibration, Estimate, calibrate, estimate
-from decomp.instance import InputError, Instance
-from decomp.progress import number
-from decomp.store import read_instance
+from decomp.bench.estimate import EFFICIENCY, MEASURED, SLACK, Calibration, Estimate, calibrate, estimate
+from decomp.files.store import read_instance
+from decomp.model.instance import InputError, Instance
+from decomp.model.text import number
 
 from .common import run
 

@@ -12,7 +12,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import drivers.solve
-from decomp.site import SiteOracle
+from decomp.site.oracle import SiteOracle
 from drivers.common import run
 
 AFTER_QUESTIONS = 40  # the fault comes when a rank's sites have been asked so often

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from decomp.accounts import account, allot
 from decomp.certificate.bound import prove_bound
 from decomp.certificate.findings import Findings
-from decomp.instance import Instance, build_instance
-from decomp.result import Dual, Result, Schedule, Status
+from decomp.model.accounts import account, allot
+from decomp.model.instance import Instance, build_instance
+from decomp.model.result import Dual, Result, Schedule, Status
 
 T, STEP = 6, 0.5
 

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from decomp.instance import InputError
-from decomp.team import MPI, Team
+from decomp.model.instance import InputError
+from decomp.ranks.mpi import MPI, Team
 from drivers.common import make_team, run
 
 

@@ -8,8 +8,8 @@ from typing import cast
 import numpy as np
 import pytest
 
-from decomp.abatement import CLOSE, EXHAUSTED, Asked, Family, Point, _between
-from decomp.instance import Array
+from decomp.frontier.group_curve import CLOSE, EXHAUSTED, Asked, Family, Point, _between
+from decomp.model.instance import Array
 
 BEND = 0.5  # USD/t2
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from decomp.accounts import account, load_gpu
-from decomp.instance import build_instance
-from decomp.result import Schedule
+from decomp.model.accounts import account, load_gpu
+from decomp.model.instance import build_instance
+from decomp.model.result import Schedule
 
 
 @pytest.fixture

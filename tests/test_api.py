@@ -9,7 +9,7 @@ import pytest
 
 import decomp
 from conftest import run_limited
-from decomp.solve import solve as solve_on
+from decomp.solver.solve import solve as solve_on
 from tiny import tiny
 
 

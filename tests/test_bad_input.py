@@ -15,16 +15,9 @@ import numpy as np
 import pytest
 
 from conftest import Finished, run_limited
-from decomp.instance import InputError
-from decomp.result import Dual, Iteration, Result, Schedule, Status
-from decomp.store import (
-    read_fleet_tables,
-    read_instance,
-    read_result,
-    read_sites,
-    write_instance,
-    write_result,
-)
+from decomp.files.store import read_fleet_tables, read_instance, read_result, read_sites, write_instance, write_result
+from decomp.model.instance import InputError
+from decomp.model.result import Dual, Iteration, Result, Schedule, Status
 from drivers import check, common, export, report, solve
 from tiny import tiny
 

@@ -7,9 +7,9 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from decomp.baselines import BASELINES, on_load, on_work
-from decomp.coupling import Coupling
-from decomp.extensive import solve_extensive
+from decomp.bench.baselines import BASELINES, on_load, on_work
+from decomp.bound.coupling import Coupling
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 
 SEEDS = (1, 4, 7)

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from conftest import CHECKOUT, find_mpiexec, run_limited
-from decomp.extensive import build, solve_extensive
+from decomp.bench.measure import MERCY_SECONDS, Measured, machine, measure
+from decomp.bench.tables import against_lp, growth, markdown, medians, page, seconds_to, time_lines, trace
+from decomp.extensive.pyomo_model import build, solve_extensive
 from decomp.families import generate
-from decomp.measure import MERCY_SECONDS, Measured, machine, measure
-from decomp.store import write_instance
-from decomp.tables import against_lp, growth, markdown, medians, page, seconds_to, time_lines, trace
+from decomp.files.store import write_instance
 from drivers import bench, cases
 from drivers.common import run
 from drivers.rivals import RIVALS

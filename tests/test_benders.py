@@ -7,20 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from decomp.accounts import emissions_t
-from decomp.benders import BendersLoop, benders_finish, relaxed
+from decomp.bench.textbook_benders import textbook_benders
+from decomp.benders.loop import BendersLoop, benders_finish, relaxed
+from decomp.benders.recourse import Recourse
+from decomp.bound.coupling import Coupling
 from decomp.certificate import check
-from decomp.coupling import Coupling
-from decomp.extensive import solve_extensive
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
-from decomp.instance import Array, Instance
-from decomp.options import Benders, Bundle, Options
-from decomp.recourse import Given, Recourse
-from decomp.recovery import dive
-from decomp.site import Effort, SiteOracle
-from decomp.solve import solve
-from decomp.team import Serial
-from decomp.textbook_benders import textbook_benders
+from decomp.lp.highs import Effort
+from decomp.model.accounts import emissions_t
+from decomp.model.instance import Array, Instance
+from decomp.model.options import Benders, Bundle, Options
+from decomp.ranks.mpi import Serial
+from decomp.schedule.dive import dive
+from decomp.site.oracle import SiteOracle
+from decomp.site.service import Given
+from decomp.solver.solve import solve
 from test_lagrangian import loop_of
 from tiny import tiny
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from decomp.blocks import Block, add_site
 from decomp.families import generate
-from decomp.instance import Instance
-from decomp.site import SiteOracle, to_highs
+from decomp.lp.block import Block
+from decomp.lp.highs import to_highs
+from decomp.model.instance import Instance
+from decomp.site.equations import add_site
+from decomp.site.oracle import SiteOracle
 from tiny import tiny
 
 

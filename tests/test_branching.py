@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from decomp.bound.coupling import Coupling
 from decomp.certificate import check
-from decomp.coupling import Coupling
-from decomp.extensive import solve_extensive
+from decomp.exact.column_lp import Runs
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
-from decomp.instance import Array, Instance
-from decomp.options import Options
-from decomp.pricing import Runs
-from decomp.result import Dual, Result, Status, Tree
-from decomp.solve import solve
-from decomp.store import read_result, write_result
-from decomp.team import Serial
+from decomp.files.store import read_result, write_result
+from decomp.model.instance import Array, Instance
+from decomp.model.options import Options
+from decomp.model.result import Dual, Result, Status, Tree
+from decomp.ranks.mpi import Serial
+from decomp.solver.solve import solve
 
 GOAL = 1e-4
 ALONE = Options.from_dict(  # without what else could close such a gap

@@ -13,17 +13,17 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from decomp.accounts import allot
 from decomp.certificate import check
 from decomp.certificate.bound import prove_bound, site_tasks
 from decomp.certificate.findings import Findings
 from decomp.certificate.sites import block_program
 from decomp.certificate.terms import load_terms
-from decomp.extensive import solve_extensive
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
-from decomp.instance import Instance, build_instance
-from decomp.result import Dual, Result, Schedule
-from decomp.store import write_instance, write_result
+from decomp.files.store import write_instance, write_result
+from decomp.model.accounts import allot
+from decomp.model.instance import Instance, build_instance
+from decomp.model.result import Dual, Result, Schedule
 from drivers.check import main
 from drivers.common import run
 from hand_case import INSTANCE, RIGHT, claim, prices

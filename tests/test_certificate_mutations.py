@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from decomp.certificate import check
-from decomp.extensive import solve_extensive
-from decomp.instance import Array, Instance
-from decomp.result import Iteration, Result, Status
+from decomp.extensive.pyomo_model import solve_extensive
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Iteration, Result, Status
 from hand_case import INSTANCE, RIGHT, claim, hand_instance, prices
 
 Case = tuple[Instance, Result]

@@ -16,14 +16,14 @@ import pytest
 
 from conftest import CHECKOUT, find_mpiexec
 from decomp.certificate import check
-from decomp.checkpoint import read_checkpoint
 from decomp.families import generate
-from decomp.instance import InputError, Instance
-from decomp.options import Options
-from decomp.result import Iteration, Result, Status
-from decomp.solve import solve
-from decomp.store import read_result, write_instance
-from decomp.team import Serial
+from decomp.files.store import read_result, write_instance
+from decomp.model.instance import InputError, Instance
+from decomp.model.options import Options
+from decomp.model.result import Iteration, Result, Status
+from decomp.ranks.mpi import Serial
+from decomp.solver.solve import solve
+from decomp.state.checkpoint import read_checkpoint
 from drivers.common import run
 from drivers.solve import main
 
@@ -109,7 +109,7 @@ def test_a_checkpoint_is_a_result_that_the_certificate_accepts(tmp_path: Path, p
 def test_saved_when_the_schedule_improves_and_when_time_has_passed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("decomp.checkpoint.LARGEST_SHARE", np.inf)
+    monkeypatch.setattr("decomp.state.checkpoint.LARGEST_SHARE", np.inf)
     path, found = tmp_path / "c.h5", []
 
     class Reader:

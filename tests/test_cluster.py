@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from decomp import improvement, job_kernels
-from decomp.cluster import ClusterTask, Move, build, cost_pieces, improve_cluster
-from decomp.coupling import REJECTED, Coupling
+from decomp.bound import job_kernels
+from decomp.bound.coupling import REJECTED, Coupling, Fixing
 from decomp.families import generate
-from decomp.improvement import CLAIMANTS, Neighbours, claims, clusters, job_loss
-from decomp.instance import Array
-from decomp.master import Fixing
-from decomp.options import Bundle, Options
-from decomp.site import Effort, to_highs
-from decomp.solve import solve
-from decomp.team import Serial
+from decomp.lp.highs import Effort, to_highs
+from decomp.model.instance import Array
+from decomp.model.options import Bundle, Options
+from decomp.ranks.mpi import Serial
+from decomp.search.by_prices import CLAIMANTS, Neighbours, claims, clusters, job_loss
+from decomp.search.cluster import ClusterTask, Move, build, cost_pieces, improve_cluster
+from decomp.solver.solve import solve
 from test_lagrangian import loop_of
 
 SEEDS = (4, 7, 9, 10, 13, 16, 28, 32)
@@ -39,7 +38,7 @@ def tasks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
             met.append(task)
             return improve_cluster(task)
 
-        monkeypatch.setattr(improvement, "improve_cluster", noted)
+        monkeypatch.setattr("decomp.search.by_prices.improve_cluster", noted)
         solve(generate("small", seed=seed), Serial(), OPTIONS)
         TASKS[seed] = met[:12]
     yield TASKS[seed]

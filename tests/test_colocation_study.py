@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from conftest import CHECKOUT
-from decomp.accounts import account
 from decomp.certificate import check
-from decomp.extensive import solve_extensive
-from decomp.store import read_instance, read_result
+from decomp.extensive.pyomo_model import solve_extensive
+from decomp.files.store import read_instance, read_result
+from decomp.model.accounts import account
 from decomp.studies.colocation import TARIFFS, Setting, Study
 from decomp.studies.laws import days, laws, operated, truth
 from decomp.studies.market import DAY, Case, Market, Month, as_it_arrives, honest, instance_of, read_market

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from decomp.blocks import Block, Model, add_site
-from decomp.compact import power_pieces, relaxed_site
 from decomp.families import generate
-from decomp.instance import Array
-from decomp.site import to_highs
+from decomp.lp.block import Block, Model
+from decomp.lp.highs import to_highs
+from decomp.model.instance import Array
+from decomp.site.equations import add_site
+from decomp.site.relaxation import power_pieces, relaxed_site
 
 
 def optimum(model: Model, cost: Array) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from decomp.envelope import AIM, Envelope
+from decomp.frontier.envelope import AIM, Envelope
 
 
 def known(*rows: tuple[float, float, float, float]) -> Envelope:

@@ -7,14 +7,15 @@ import highspy
 import numpy as np
 import pytest
 
-from decomp.blocks import Block, add_site
-from decomp.explain import EQUIPMENT, explain, inference, job_choices, worth
-from decomp.extensive import solve_extensive
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import random_small
-from decomp.instance import InputError
-from decomp.result import Dual
-from decomp.site import to_highs
-from decomp.store import write_instance, write_result
+from decomp.files.store import write_instance, write_result
+from decomp.insight.explain import EQUIPMENT, explain, inference, job_choices, worth
+from decomp.lp.block import Block
+from decomp.lp.highs import to_highs
+from decomp.model.instance import InputError
+from decomp.model.result import Dual
+from decomp.site.equations import add_site
 from drivers.common import run
 from drivers.explain import main
 from tiny import tiny

@@ -7,11 +7,11 @@ from dataclasses import replace
 import highspy
 import pytest
 
-from decomp.accounts import account
-from decomp.extensive import solve_extensive
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
-from decomp.result import Result, Status
-from decomp.store import write_instance, write_result
+from decomp.files.store import write_instance, write_result
+from decomp.model.accounts import account
+from decomp.model.result import Result, Status
 from drivers.common import run
 from drivers.export import main
 
@@ -130,9 +130,7 @@ def table(path):
     with open(path, newline="", encoding="utf-8") as stream:
         head, *rows = csv.reader(stream)
     number = re.compile(r"-?[\d.]+(e[+-]?\d+)?$")
-    return {
-        name: [float(row[k]) if number.match(row[k]) else row[k] for row in rows] for k, name in enumerate(head)
-    }
+    return {name: [float(row[k]) if number.match(row[k]) else row[k] for row in rows] for k, name in enumerate(head)}
 
 
 def test_csv_holds_the_schedule(files, instance, result, capsys):

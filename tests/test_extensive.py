@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import decomp.extensive as extensive
-from decomp.accounts import account
+import decomp.extensive.pyomo_model as extensive
 from decomp.certificate import check
-from decomp.extensive import build, solve_extensive
+from decomp.extensive.matrices import solve, start_vector, to_schedule
+from decomp.extensive.pyomo_model import build, solve_extensive
+from decomp.extensive.reductions import battery_ban_is_redundant, grid_ban_is_redundant, start_allowed, untangle
 from decomp.families import generate
-from decomp.instance import InputError, build_instance
-from decomp.monolith import solve, start_vector, to_schedule
-from decomp.reductions import battery_ban_is_redundant, grid_ban_is_redundant, start_allowed, untangle
-from decomp.result import Status
+from decomp.model.accounts import account
+from decomp.model.instance import InputError, build_instance
+from decomp.model.result import Status
 
 
 def one_site(n_periods=1, need_mw=0.0, period_h=1.0, generators=None, streams=None, **settings):

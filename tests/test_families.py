@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decomp.extensive import solve_extensive
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import FAMILIES, generate, random_small
 from decomp.families.geography import distance_km, nearest, paired_km
 from decomp.families.weather import Clock, clear_sky_w_per_m2, pue, sine_of_elevation, smooth_noise
-from decomp.instance import Array, InputError, Instance
-from decomp.result import Status
-from decomp.store import read_instance
-from decomp.validate import validate
+from decomp.files.store import read_instance
+from decomp.model.instance import Array, InputError, Instance
+from decomp.model.result import Status
+from decomp.model.validate import validate
 from drivers.common import run
 from drivers.generate import main, requested_share
 

@@ -14,17 +14,17 @@ import h5py
 import numpy as np
 import pytest
 
+from decomp.bound.coupling import Coupling
+from decomp.bound.lagrangian import first_prices
 from decomp.certificate import check
-from decomp.coupling import Coupling
 from decomp.families import generate
-from decomp.faults import objection
-from decomp.lagrangian import first_prices
-from decomp.options import Options
-from decomp.result import Result
-from decomp.site import Answer, SiteOracle
-from decomp.solve import solve
-from decomp.store import read_instance, read_result, write_instance
-from decomp.team import Serial
+from decomp.files.store import read_instance, read_result, write_instance
+from decomp.model.options import Options
+from decomp.model.result import Result
+from decomp.ranks.mpi import Serial
+from decomp.site.faults import objection
+from decomp.site.oracle import Answer, SiteOracle
+from decomp.solver.solve import solve
 from drivers.common import run
 from drivers.solve import main
 from test_lagrangian import crew_of

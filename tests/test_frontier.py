@@ -10,14 +10,14 @@ import h5py
 import numpy as np
 import pytest
 
-from decomp.extensive import solve_extensive
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
-from decomp.frontier import Frontier, at_budget
-from decomp.instance import InputError, Instance
-from decomp.options import Options
-from decomp.store import read_frontier, write_frontier, write_instance
-from decomp.sweep import trace
-from decomp.team import Serial
+from decomp.files.store import read_frontier, write_frontier, write_instance
+from decomp.frontier.trace import trace
+from decomp.model.frontier import Frontier, at_budget
+from decomp.model.instance import InputError, Instance
+from decomp.model.options import Options
+from decomp.ranks.mpi import Serial
 from drivers.check import main as check_main
 from drivers.common import run
 from drivers.frontier import main

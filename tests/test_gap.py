@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from decomp.accounts import account, load_gpu, site_costs
 from decomp.certificate import check
-from decomp.extensive import solve_extensive
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
-from decomp.gap import Gap, relaxed_cost, split
-from decomp.instance import Instance
-from decomp.options import Options
+from decomp.insight.gap import Gap, relaxed_cost, split
+from decomp.model.accounts import account, load_gpu, site_costs
+from decomp.model.instance import Instance
+from decomp.model.options import Options
+from decomp.model.result import Dual, Result
+from decomp.ranks.mpi import Serial
 from decomp.report import render
-from decomp.result import Dual, Result
-from decomp.solve import solve
-from decomp.team import Serial
+from decomp.solver.solve import solve
 
 SEEDS = (1, 4, 7, 11)
 

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from decomp.bound.infeasible import Minimum, least_emissions
 from decomp.certificate import check
 from decomp.certificate.ray import without_money as by_the_certificate
-from decomp.crew import Crew
-from decomp.extensive import solve_extensive
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
-from decomp.infeasible import Minimum, least_emissions
-from decomp.instance import Instance
-from decomp.options import Bundle, Options
-from decomp.result import Ray, Result, Status
-from decomp.solve import solve
-from decomp.store import read_result, write_instance, write_result
-from decomp.team import Serial
+from decomp.files.store import read_result, write_instance, write_result
+from decomp.model.instance import Instance
+from decomp.model.options import Bundle, Options
+from decomp.model.result import Ray, Result, Status
+from decomp.ranks.mpi import Serial
+from decomp.ranks.workers import Crew
+from decomp.solver.solve import solve
 from drivers.check import main as check_main
 from drivers.common import run
 from drivers.solve import main as solve_main

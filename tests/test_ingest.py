@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from decomp.files.store import read_instance
 from decomp.ingest import ingest
 from decomp.ingest.budget import baseline_t, requested_gpu
 from decomp.ingest.keys import key_reference
 from decomp.ingest.network import great_circle_km
 from decomp.ingest.spec import Origin, Spec
-from decomp.instance import InputError
-from decomp.store import read_instance
-from decomp.validate import validate
+from decomp.model.instance import InputError
+from decomp.model.validate import validate
 from drivers import ingest as driver
 from series_files import times, write
 

@@ -11,7 +11,7 @@ import pytest
 from decomp.ingest import weather
 from decomp.ingest.series import Library
 from decomp.ingest.spec import File, Horizon, Series
-from decomp.instance import InputError
+from decomp.model.instance import InputError
 from series_files import times, write
 
 ROOT = Path(__file__).parents[1]

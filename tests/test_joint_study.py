@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decomp.accounts import account, load_gpu
 from decomp.certificate import check
-from decomp.extensive import solve_extensive
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate, random_small
-from decomp.instance import Instance
-from decomp.options import Options
-from decomp.serial import Serial
-from decomp.solve import solve
-from decomp.store import read_instance, read_result
+from decomp.files.store import read_instance, read_result
+from decomp.model.accounts import account, load_gpu
+from decomp.model.instance import Instance
+from decomp.model.options import Options
+from decomp.model.validate import validate
+from decomp.ranks.team import Serial
+from decomp.solver.solve import solve
 from decomp.studies.joint import BASELINES, Solver, Study, claims, site_benefit, sites, take_over
 from decomp.studies.joint_pages import ordered
 from decomp.studies.variants import VARIANTS, as_it_comes, firm_gpu, no_battery, routing, slack, within
-from decomp.validate import validate
 from drivers.common import run
 from drivers.joint_study import main
 

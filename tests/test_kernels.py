@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog, minimize
 
-from decomp import job_kernels, kernels, placing
-from decomp.coupling import FREE, REJECTED, Coupling
+from decomp.bound import job_kernels, stream_kernels
+from decomp.bound.coupling import FREE, REJECTED, Coupling
+from decomp.bound.lagrangian import first_prices
+from decomp.bound.master_part import ATOMS, Step
+from decomp.extensive.reductions import start_allowed
 from decomp.families import generate
-from decomp.instance import Array, Instance
-from decomp.lagrangian import first_prices
-from decomp.options import Bundle
-from decomp.part import ATOMS, Step
-from decomp.reductions import start_allowed
+from decomp.model.instance import Array, Instance
+from decomp.model.options import Bundle
+from decomp.schedule import placing
 from test_lagrangian import loop_of
 
 SEEDS = range(25)
@@ -84,7 +85,7 @@ def test_stream_value_is_the_cheapest_routing(seed: int) -> None:
         for t in range(price.shape[1]):
             cost = np.append(rows.cost[arcs] + price[rows.site[arcs], t], rows.unserved[d])
             total += linprog(cost, A_eq=np.ones((1, len(cost))), b_eq=[rows.demand[d, t]]).fun
-    assert kernels.stream_values(price, rows).sum() == pytest.approx(total, rel=1e-9, abs=1e-9)
+    assert stream_kernels.stream_values(price, rows).sum() == pytest.approx(total, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -99,7 +100,7 @@ def test_pool_value_is_the_cheapest_fill(seed: int) -> None:
             cost, most = np.append(cost, rows.penalty[p]), np.append(most, np.inf)
         bounds = np.column_stack([np.zeros_like(most), most])
         total += linprog(cost, A_eq=np.ones((1, len(cost))), b_eq=[rows.work[p]], bounds=bounds).fun
-    assert kernels.pool_value(price, rows) == pytest.approx(total, rel=1e-8, abs=1e-8)
+    assert stream_kernels.pool_value(price, rows) == pytest.approx(total, rel=1e-8, abs=1e-8)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -111,9 +112,9 @@ def test_stream_pass_minimises_cost_and_proximal_term(seed: int) -> None:
     centre = first_prices(c, instance.sites, 0.0) * rng.uniform(0.0, 2.0, c.capacity.shape)
     bend = 3.0 * np.abs(centre).mean() / c.capacity.max() * np.ones_like(centre)
     price, routed = centre.copy(), np.zeros((len(rows.site), centre.shape[1]))
-    kernels.stream_pass(price, bend, rows, routed)
+    stream_kernels.stream_pass(price, bend, rows, routed)
     load = np.zeros_like(price)
-    kernels.arc_load(load, rows.site, routed)
+    stream_kernels.arc_load(load, rows.site, routed)
     assert price == pytest.approx(centre + bend * load, rel=1e-9, abs=1e-12)
     for t in range(price.shape[1]):
         demand, unserved = rows.demand[0, t], rows.unserved[0]
@@ -181,8 +182,8 @@ def test_fitting_keeps_room_demand_and_work(seed: int) -> None:
     placing.fit_pools(price, room, c.pools, pooled)
     placing.fit_streams(price, room, c.streams, routed)
     load = np.zeros_like(room)
-    kernels.arc_load(load, c.streams.site, routed)
-    kernels.arc_load(load, c.pools.site, pooled)
+    stream_kernels.arc_load(load, c.streams.site, routed)
+    stream_kernels.arc_load(load, c.pools.site, pooled)
     slack = 1e-9 * c.capacity.max()
     assert (load <= before + slack).all() and room == pytest.approx(before - load, abs=slack)
     assert (routed >= 0).all() and (pooled >= 0).all() and (pooled[~window] == 0).all()

@@ -20,7 +20,7 @@ import pytest
 
 from conftest import CHECKOUT, find_mpiexec
 from decomp.families import generate
-from decomp.store import read_result, write_instance
+from decomp.files.store import read_result, write_instance
 from drivers.check import main as check
 
 KILLS = int(os.environ.get("DECOMP_KILLS", "3"))

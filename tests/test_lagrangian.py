@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from decomp.coupling import Coupling
-from decomp.crew import Crew
-from decomp.extensive import solve_extensive
+from decomp.bound.coupling import Coupling
+from decomp.bound.lagrangian import LagrangianLoop, Step, first_prices
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
-from decomp.instance import Instance
-from decomp.lagrangian import LagrangianLoop, Step, first_prices
-from decomp.options import Bundle
-from decomp.team import Serial
+from decomp.model.instance import Instance
+from decomp.model.options import Bundle
+from decomp.ranks.mpi import Serial
+from decomp.ranks.workers import Crew
 
 SEEDS = range(20)
 REACHED: dict[int, bool] = {}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from decomp.bound.coupling import Fixing
+from decomp.bound.master_part import COLUMNS, Layout
 from decomp.families import generate
-from decomp.master import Fixing
-from decomp.options import Bundle
-from decomp.part import COLUMNS, Layout
+from decomp.model.options import Bundle
 from test_lagrangian import loop_of
 
 

@@ -11,12 +11,12 @@ import pytest
 from decomp.certificate import check
 from decomp.certificate.mixture import check_mixture
 from decomp.families import generate
-from decomp.frontier import Step, at_budget, chords
-from decomp.instance import Array, Instance
-from decomp.options import Options
-from decomp.result import Result, Schedule, Status
-from decomp.sweep import trace
-from decomp.team import Serial
+from decomp.frontier.trace import trace
+from decomp.model.frontier import Step, at_budget, chords
+from decomp.model.instance import Array, Instance
+from decomp.model.options import Options
+from decomp.model.result import Result, Schedule, Status
+from decomp.ranks.mpi import Serial
 
 OPTIONS = Options.from_dict(dict(rel_gap=0.01, improvement=dict(stale_finishes=1), recovery=dict(repair_seconds=2.0)))
 

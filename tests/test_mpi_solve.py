@@ -15,9 +15,9 @@ import pytest
 from conftest import find_mpiexec, run_limited
 from decomp.certificate import check
 from decomp.families import generate
-from decomp.instance import Array
-from decomp.result import Result
-from decomp.store import read_instance, read_result, write_instance
+from decomp.files.store import read_instance, read_result, write_instance
+from decomp.model.instance import Array
+from decomp.model.result import Result
 
 OPTIONS = """
 rel_gap = 2e-3

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from decomp.instance import InputError
-from decomp.options import Bundle, Options
+from decomp.model.instance import InputError
+from decomp.model.options import Bundle, Options
 
 
 def test_defaults() -> None:

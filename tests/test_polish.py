@@ -8,17 +8,18 @@ from functools import cache
 import numpy as np
 import pytest
 
-from decomp.accounts import account
 from decomp.certificate import check
-from decomp.crew import Crew
-from decomp.extensive import solve_extensive
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
-from decomp.instance import Instance
-from decomp.options import Options
-from decomp.polish import groups, polish_all
-from decomp.result import Result, Schedule
-from decomp.solve import solve
-from decomp.team import Serial
+from decomp.model.accounts import account
+from decomp.model.instance import Instance
+from decomp.model.options import Options
+from decomp.model.result import Result, Schedule
+from decomp.ranks.mpi import Serial
+from decomp.ranks.workers import Crew
+from decomp.schedule.group_lp import groups
+from decomp.schedule.redispatch import polish_all
+from decomp.solver.solve import solve
 
 SEEDS = (1, 4, 7, 9, 13, 16)
 

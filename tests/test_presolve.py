@@ -10,15 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csc_matrix
 
-from decomp.blocks import Model
 from decomp.families import generate
-from decomp.instance import Array
-from decomp.options import Options
-from decomp.polish import PolishTask, build
-from decomp.presolve import presolve
-from decomp.site import to_highs
-from decomp.solve import solve
-from decomp.team import Serial
+from decomp.lp.block import Model
+from decomp.lp.highs import to_highs
+from decomp.lp.presolve import presolve
+from decomp.model.instance import Array
+from decomp.model.options import Options
+from decomp.ranks.mpi import Serial
+from decomp.schedule.group_lp import PolishTask
+from decomp.schedule.redispatch import build
+from decomp.solver.solve import solve
 
 N, M = 8, 7
 OPTIMAL = highspy.HighsModelStatus.kOptimal

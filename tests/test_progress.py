@@ -9,8 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from decomp.progress import COLUMNS, HEADER_EVERY, JsonLog, Progress, gap_rel, process_seconds
-from decomp.result import Iteration, Result, Status
+from decomp.model.result import Iteration, Result, Status
+from decomp.model.text import gap_rel
+from decomp.ranks.clock import process_seconds
+from decomp.state.progress import COLUMNS, HEADER_EVERY, JsonLog, Progress
 
 
 class Terminal(io.StringIO):

@@ -10,12 +10,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from decomp.certificate import check
-from decomp.extensive import solve_extensive
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
-from decomp.options import Options
-from decomp.result import Status
-from decomp.solve import solve
-from decomp.team import Serial
+from decomp.model.options import Options
+from decomp.model.result import Status
+from decomp.ranks.mpi import Serial
+from decomp.solver.solve import solve
 
 CHUNKS, WIDTH = 20, 1000
 DRAWS = int(os.environ.get("DECOMP_RANDOM_DRAWS", "10"))  # of every chunk

@@ -18,9 +18,9 @@ import pytest
 
 from conftest import CHECKOUT, find_mpiexec, run_limited
 from decomp.families import FAMILIES
-from decomp.instance import TABLES
-from decomp.options import Options
-from decomp.result import Status
+from decomp.model.instance import TABLES
+from decomp.model.options import Options
+from decomp.model.result import Status
 
 README = CHECKOUT / "README.md"
 PAGES = [README, CHECKOUT / "CONTRIBUTING.md", CHECKOUT / "CHANGELOG.md", CHECKOUT / "instances" / "README.md"]

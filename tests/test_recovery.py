@@ -8,19 +8,23 @@ from functools import cache
 import numpy as np
 import pytest
 
-from decomp.accounts import account
+from decomp.bound.coupling import FREE
+from decomp.bound.lagrangian import LagrangianLoop, Step
 from decomp.certificate import check
-from decomp.coupling import FREE
-from decomp.crew import Dispatch
-from decomp.extensive import solve_extensive
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
-from decomp.instance import Instance
-from decomp.lagrangian import LagrangianLoop, Step
-from decomp.options import Bundle, Recovery
-from decomp.recovery import Incumbent, dive, finish, fixed_load, place_work
-from decomp.result import Result, Status
-from decomp.serial import Interrupted
-from decomp.site import Effort, SiteRows
+from decomp.lp.highs import Effort
+from decomp.model.accounts import account
+from decomp.model.instance import Instance
+from decomp.model.options import Bundle, Recovery
+from decomp.model.result import Result, Status
+from decomp.ranks.team import Interrupted
+from decomp.schedule.dive import dive, fixed_load
+from decomp.schedule.finish import finish
+from decomp.schedule.incumbent import Incumbent
+from decomp.schedule.place import place_work
+from decomp.site.oracle import SiteRows
+from decomp.site.service import Dispatch
 from test_lagrangian import loop_of
 
 SEEDS = range(25)

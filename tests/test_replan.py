@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from decomp.accounts import account, allot, complete
 from decomp.certificate import check
 from decomp.families import generate
-from decomp.instance import Instance
-from decomp.options import Options, Replan
-from decomp.polish import PolishTask
-from decomp.replan import ReplanTask, claims, replan, replan_round
-from decomp.result import Result, Schedule
-from decomp.site import Effort
-from decomp.solve import solve
-from decomp.team import Serial
+from decomp.lp.highs import Effort
+from decomp.model.accounts import account, allot, complete
+from decomp.model.instance import Instance
+from decomp.model.options import Options, Replan
+from decomp.model.result import Result, Schedule
+from decomp.ranks.mpi import Serial
+from decomp.schedule.group_lp import PolishTask
+from decomp.search.by_resources import ReplanTask, claims, replan, replan_round
+from decomp.solver.solve import solve
 from test_polish import SEEDS, crew_of, optimum
 
 LONG = 1e12

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from decomp.bench.replay import Cluster, Step, grow, one_at_a_time, record, replay, shared
 from decomp.families import generate
-from decomp.options import Improvement, Options
-from decomp.replay import Cluster, Step, grow, one_at_a_time, record, replay, shared
+from decomp.model.options import Improvement, Options
 
 
 def owned(seconds: list[float], root: float = 0.0, out: float = 0.0, back: float = 0.0) -> Step:

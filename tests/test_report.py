@@ -7,16 +7,16 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from decomp.accounts import account
 from decomp.families import random_small
-from decomp.instance import TABLES, InputError, build_instance
+from decomp.files.store import write_instance, write_result
+from decomp.model.accounts import account
+from decomp.model.instance import TABLES, InputError, build_instance
+from decomp.model.result import Dual, Iteration, Result, Schedule, Status
 from decomp.report import render, write_report
 from decomp.report.figure import limits
 from decomp.report.flows import RULE, SHOWN_SITES, choose, flows, stream_price
 from decomp.report.jobs import pack
 from decomp.report.words import MINUS, amount, gap_text, usd
-from decomp.result import Dual, Iteration, Result, Schedule, Status
-from decomp.store import write_instance, write_result
 from drivers import compare, report
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}

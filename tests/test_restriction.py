@@ -8,14 +8,14 @@ from functools import cache
 import numpy as np
 import pytest
 
-from decomp.accounts import account
 from decomp.certificate import check
-from decomp.extensive import solve_extensive
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
-from decomp.instance import Array, Instance
-from decomp.restriction import Part, around, restrict
-from decomp.result import Result, Schedule, Status
-from decomp.validate import validate
+from decomp.model.accounts import account
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Result, Schedule, Status
+from decomp.model.validate import validate
+from decomp.schedule.subinstance import Part, around, restrict
 
 SEEDS = (0, 3, 5, 7, 8, 11, 12, 21)
 

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from decomp.bound.coupling import FREE, Coupling
 from decomp.certificate import check
-from decomp.coupling import FREE, Coupling
 from decomp.families import generate
-from decomp.instance import Instance
-from decomp.operation import result_of
-from decomp.options import Options
-from decomp.result import Result
-from decomp.rolling import Operation, Planned, Rolling, _decided, roll
-from decomp.solve import solve
-from decomp.store import write_instance
-from decomp.team import Serial
-from decomp.validate import validate
-from decomp.windows import Past, Window
+from decomp.files.store import write_instance
+from decomp.model.instance import Instance
+from decomp.model.options import Options
+from decomp.model.result import Result
+from decomp.model.validate import validate
+from decomp.ranks.mpi import Serial
+from decomp.rolling.planner import Operation, Planned, Rolling, _decided, roll
+from decomp.rolling.windows import Past, Window
+from decomp.rolling.write import result_of
+from decomp.solver.solve import solve
 from drivers.check import main as check_main
 from drivers.common import run
 from drivers.rolling import main

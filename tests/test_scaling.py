@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import find_mpiexec, run_limited
-from decomp.scaling import compare, read_study, study_table
+from decomp.bench.scaling import compare, read_study, study_table
 from drivers.common import run
 from drivers.scaling import main
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from decomp.instance import Array
-from decomp.recourse import Given
-from decomp.settlement import choose, settle_carbon
-from decomp.site import Plan
+from decomp.model.instance import Array
+from decomp.schedule.carbon import choose, settle_carbon
+from decomp.site.oracle import Plan
+from decomp.site.service import Given
 
 SITES = 24
 Ask = Callable[[Array, float], list[Plan | None]]

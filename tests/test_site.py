@@ -11,14 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
-from decomp.blocks import Block, Model, add_site
 from decomp.certificate import check
 from decomp.certificate.bound import site_tasks
 from decomp.certificate.sites import block_program
 from decomp.families import generate
-from decomp.instance import Array, Instance, build_instance
-from decomp.result import Dual, Result, Schedule, Status
-from decomp.site import Effort, Plan, SiteOracle, safe_bound
+from decomp.lp.block import Block, Model
+from decomp.lp.highs import Effort, safe_bound
+from decomp.model.instance import Array, Instance, build_instance
+from decomp.model.result import Dual, Result, Schedule, Status
+from decomp.site.equations import add_site
+from decomp.site.oracle import Plan, SiteOracle
 from tiny import tiny
 
 EXACT = Effort(rel_gap=0.0, nodes=100_000)

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from decomp.bound.coupling import Coupling
+from decomp.bound.lagrangian import DualPoint
 from decomp.certificate import check
-from decomp.coupling import Coupling
 from decomp.families import generate
-from decomp.instance import Instance
-from decomp.lagrangian import DualPoint
-from decomp.options import Options
-from decomp.progress import process_seconds
-from decomp.recovery import Incumbent
-from decomp.result import Iteration, Result, Status
-from decomp.run import Run
-from decomp.solve import MORE_ITERATIONS, solve
-from decomp.team import Serial
+from decomp.model.instance import Instance
+from decomp.model.options import Options
+from decomp.model.result import Iteration, Result, Status
+from decomp.ranks.clock import process_seconds
+from decomp.ranks.mpi import Serial
+from decomp.schedule.incumbent import Incumbent
+from decomp.solver.phases import MORE_ITERATIONS
+from decomp.solver.solve import solve
+from decomp.state.solve_state import Run
 from hand_case import hand_instance
 from tiny import tiny
 

@@ -13,11 +13,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from decomp import hdf5, store
 from decomp.families import generate
-from decomp.instance import TABLES, InputError, Instance, Table, build_instance
-from decomp.result import Allowances, Blocks, Dual, Iteration, Result, Schedule, Status
-from decomp.store import (
+from decomp.files import hdf5, store
+from decomp.files.store import (
     instance_hash,
     read_fleet_tables,
     read_instance,
@@ -26,6 +24,8 @@ from decomp.store import (
     write_instance,
     write_result,
 )
+from decomp.model.instance import TABLES, InputError, Instance, Table, build_instance
+from decomp.model.result import Allowances, Blocks, Dual, Iteration, Result, Schedule, Status
 from tiny import SITES, tiny
 
 

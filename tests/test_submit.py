@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decomp.estimate import MEASURED, Calibration, calibrate, chain, estimate
+from decomp.bench.estimate import MEASURED, Calibration, calibrate, chain, estimate
 from decomp.families import generate
-from decomp.instance import Instance
-from decomp.store import write_instance
+from decomp.files.store import write_instance
+from decomp.model.instance import Instance
 from drivers.submit import main
 
 CALIBRATION = Calibration(np.full(10, 2e-3), 1.0, 200.0)

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from conftest import find_mpiexec, run_limited
-from decomp.instance import InputError
-from decomp.team import Answer, AtRoot, Serial
+from decomp.model.instance import InputError
+from decomp.ranks.mpi import Answer, AtRoot, Serial
 from drivers.common import make_team, run
 
 PROGRAM = Path(__file__).with_name("team_program.py")

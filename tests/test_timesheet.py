@@ -8,12 +8,14 @@ import time
 import pytest
 
 from decomp.families import generate
-from decomp.options import Options
-from decomp.progress import Progress, process_seconds, time_shares, time_table
-from decomp.solve import solve
-from decomp.store import read_result, write_result
-from decomp.team import Serial
-from decomp.timesheet import IDLE, START, Timesheet, by_rank
+from decomp.files.store import read_result, write_result
+from decomp.model.options import Options
+from decomp.model.text import time_shares
+from decomp.ranks.clock import process_seconds
+from decomp.ranks.mpi import Serial
+from decomp.ranks.timesheet import IDLE, START, Timesheet, by_rank
+from decomp.solver.solve import solve
+from decomp.state.progress import Progress, time_table
 
 
 def test_a_second_counts_for_the_innermost_section():

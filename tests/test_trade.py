@@ -9,22 +9,23 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from decomp.abatement import AbatementTask, Asked, Curve, Family, mix
-from decomp.accounts import account, emissions_t
+from decomp.bound.coupling import Coupling, Fixing
 from decomp.certificate import check
-from decomp.coupling import Coupling
 from decomp.families import generate
-from decomp.frontier import at_budget
-from decomp.instance import Instance
-from decomp.master import Fixing
-from decomp.options import Options
-from decomp.polish import PolishTask, polish
-from decomp.recovery import fixing_of
-from decomp.restriction import restrict
-from decomp.result import Result, Schedule, Status
-from decomp.solve import muster, solve
-from decomp.team import Serial
-from decomp.trade import Trade, trade_all
+from decomp.frontier.fleet_curve import Trade, trade_all
+from decomp.frontier.group_curve import AbatementTask, Asked, Curve, Family, mix
+from decomp.model.accounts import account, emissions_t
+from decomp.model.frontier import at_budget
+from decomp.model.instance import Instance
+from decomp.model.options import Options
+from decomp.model.result import Result, Schedule, Status
+from decomp.ranks.mpi import Serial
+from decomp.schedule.group_lp import PolishTask
+from decomp.schedule.incumbent import fixing_of
+from decomp.schedule.redispatch import polish
+from decomp.schedule.subinstance import restrict
+from decomp.site.service import muster
+from decomp.solver.solve import solve
 
 SEEDS = (5, 8, 14)
 PRICES = np.array([0.0, 50.0, 200.0, 800.0, 2000.0])  # USD/t

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from decomp.families import generate
-from decomp.instance import InputError, build_instance
-from decomp.validate import validate, validate_sites
+from decomp.model.instance import InputError, build_instance
+from decomp.model.validate import validate, validate_sites
 from tiny import tiny
 
 NAN, INF = np.nan, np.inf

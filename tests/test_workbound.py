@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from decomp import workbound
+from decomp.bound.coupling import Coupling
+from decomp.bound.lagrangian import DualPoint, LagrangianLoop, first_prices
+from decomp.bound.milp_bound import WorkProof, dual_of_work, milp_bound, relax, site_works, solve_milp, translate
+from decomp.bound.stream_blocks import partition
 from decomp.certificate import check
 from decomp.certificate.bound import prove_bound
 from decomp.certificate.findings import Findings
-from decomp.coupling import Coupling
-from decomp.crew import Crew
-from decomp.extensive import solve_extensive
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
-from decomp.instance import Instance
-from decomp.lagrangian import DualPoint, LagrangianLoop, first_prices
-from decomp.options import Bundle, MilpBound, Options
-from decomp.solve import _rows, solve
+from decomp.model.instance import Instance
+from decomp.model.options import Bundle, MilpBound, Options
+from decomp.ranks.mpi import Serial
+from decomp.ranks.workers import Crew
+from decomp.site.service import _rows
+from decomp.solver.solve import solve
 from decomp.studies.variants import within
-from decomp.team import Serial
-from decomp.workblocks import partition
-from decomp.workbound import WorkProof, dual_of_work, milp_bound, relax, site_works, solve_milp, translate
 
 SEEDS, CHUNK = 60, 6
 
@@ -151,14 +151,14 @@ def test_failing_sites_count_with_what_they_proved_before(monkeypatch: pytest.Mo
     def fail(*_: Any) -> None:
         raise ArithmeticError
 
-    monkeypatch.setattr(workbound, "solve_milp", lambda task: (-np.inf, False, None))
-    assert np.array_equal(
-        milp_bound(instance, c, crew, point, alone, np.inf).site_lower, np.maximum(lower, relaxed)
+    monkeypatch.setattr("decomp.bound.milp_bound.solve_milp", lambda task: (-np.inf, False, None))
+    assert np.array_equal(milp_bound(instance, c, crew, point, alone, np.inf).site_lower, np.maximum(lower, relaxed))
+    monkeypatch.setattr(
+        "decomp.bound.milp_bound.solve_milp", lambda task: fail() if len(task.work.job) % 2 else solve_milp(task)
     )
-    monkeypatch.setattr(workbound, "solve_milp", lambda task: fail() if len(task.work.job) % 2 else solve_milp(task))
     some = milp_bound(instance, c, crew, point, alone, np.inf)
     assert (some.site_lower <= every.site_lower).all() and point.bound <= some.bound <= every.bound
-    monkeypatch.setattr(workbound, "relax", fail)
+    monkeypatch.setattr("decomp.bound.milp_bound.relax", fail)
     none = milp_bound(instance, c, crew, point, alone, np.inf)
     assert none.solved == 0 and none.bound == pytest.approx(point.bound, rel=1e-12)
 

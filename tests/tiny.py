@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from decomp.instance import Instance, build_instance
+from decomp.model.instance import Instance, build_instance
 
 SITES: dict[str, Any] = dict(
     name=["Albany", "Buffalo", "Cork"],

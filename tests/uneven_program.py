@@ -11,14 +11,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from decomp import workbound
-from decomp.coupling import Coupling
+from decomp.bound import milp_bound
+from decomp.bound.coupling import Coupling
+from decomp.bound.lagrangian import DualPoint, first_prices
+from decomp.bound.milp_bound import MilpTask, SiteWork
 from decomp.families import generate
-from decomp.lagrangian import DualPoint, first_prices
-from decomp.options import MilpBound
-from decomp.solve import muster
-from decomp.timesheet import IDLE
-from decomp.workbound import MilpTask, SiteWork
+from decomp.model.options import MilpBound
+from decomp.ranks.timesheet import IDLE
+from decomp.site.service import muster
 from drivers.common import make_team
 
 N_SITES, SLOW, SECONDS = 100, "site60", 0.05
@@ -39,7 +39,7 @@ def solve_milp(task: MilpTask) -> tuple[float, bool, None]:
 
 
 if __name__ == "__main__":
-    workbound.relax, workbound.solve_milp = relax, solve_milp
+    milp_bound.relax, milp_bound.solve_milp = relax, solve_milp
     instance = generate("fleet", sites=N_SITES, periods=4, period_h=1.0, jobs=0, seed=1)
     with make_team() as team:
         crew = muster(instance if team.is_root else None, team)
@@ -48,7 +48,7 @@ if __name__ == "__main__":
             price = first_prices(coupling, instance.sites, 0.0)
             point = DualPoint(price, 0.0, np.full(N_SITES, -np.inf), -np.inf)
             before, started = crew.rank_seconds()[IDLE], time.monotonic()
-            workbound.milp_bound(instance, coupling, crew, point, MilpBound(), np.inf)
+            milp_bound.milp_bound(instance, coupling, crew, point, MilpBound(), np.inf)
             seconds = time.monotonic() - started
             idle = np.subtract(crew.rank_seconds()[IDLE], before)
             crew.dismiss()

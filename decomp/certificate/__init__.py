@@ -40,8 +40,8 @@ from decomp.certificate.findings import TOLERANCE, Finding, Findings
 from decomp.certificate.fleet import prove_whole
 from decomp.certificate.ray import prove_ray
 from decomp.certificate.schedule import Settlement, check_allowances, check_schedule
-from decomp.instance import Instance
-from decomp.result import Result, Status
+from decomp.model.instance import Instance
+from decomp.model.result import Result, Status
 
 __all__ = ["TOLERANCE", "Certificate", "Finding", "check"]
 

@@ -16,8 +16,8 @@ from decomp.certificate.findings import TOLERANCE, Findings
 from decomp.certificate.sites import SiteProof, SiteTask, prove_block
 from decomp.certificate.terms import load_terms, work_terms
 from decomp.certificate.tree import Restriction, leaves
-from decomp.instance import Array, Instance, Table
-from decomp.result import Dual
+from decomp.model.instance import Array, Instance, Table
+from decomp.model.result import Dual
 
 FORMS = ("load", "work")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from decomp.instance import Array, Instance, Table
+from decomp.model.instance import Array, Instance, Table
 
 TOLERANCE = 1e-6
 """Largest accepted violation of a row, relative to the natural scale of that row."""

@@ -14,8 +14,8 @@ from decomp.certificate.bound import UNPROVED, BoundProof, rows_by_site, site_ta
 from decomp.certificate.findings import TOLERANCE, Findings
 from decomp.certificate.model import Builder, Program
 from decomp.certificate.sites import add_site
-from decomp.instance import Array, Instance
-from decomp.result import Dual
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Dual
 
 MOST_COLUMNS = 20_000
 """Largest program that is tried, in columns; a guard, not a promise."""

@@ -14,8 +14,8 @@ import numpy as np
 
 from decomp.certificate.findings import TOLERANCE, Finding, Findings
 from decomp.certificate.schedule import Settlement, check_schedule
-from decomp.instance import Array, Instance
-from decomp.result import Schedule
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Schedule
 
 
 def check_mixture(instance: Instance, one: Schedule, other: Schedule) -> tuple[Finding, ...]:

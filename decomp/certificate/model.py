@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array, hstack
 
-from decomp.instance import Array
+from decomp.model.instance import Array
 
 DUAL_TOLERANCE = 1e-9
 EMPTY = 1e-6  # least sum of violations (MW, MWh, ...) that is no rounding

@@ -12,8 +12,8 @@ import numpy as np
 
 from decomp.certificate.bound import UNPROVED, BoundProof, prove_bound
 from decomp.certificate.findings import TOLERANCE, Findings
-from decomp.instance import Instance, Table
-from decomp.result import Dual, Ray
+from decomp.model.instance import Instance, Table
+from decomp.model.result import Dual, Ray
 
 
 def prove_ray(instance: Instance, ray: Ray, findings: Findings, *, jobs: int = 1, seconds: float = 60.0) -> BoundProof:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from decomp.certificate.findings import TOLERANCE, Findings
-from decomp.instance import Array, Instance
-from decomp.result import Allowances, Dual, Schedule
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Allowances, Dual, Schedule
 
 
 @dataclass(frozen=True)

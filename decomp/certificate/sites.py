@@ -18,7 +18,7 @@ import numpy as np
 
 from decomp.certificate.model import Builder, Program
 from decomp.certificate.terms import possible_starts
-from decomp.instance import Array
+from decomp.model.instance import Array
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from decomp.instance import Array, Instance
-from decomp.result import Dual
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Dual
 
 CHUNK = 4_000_000
 """Job starts priced at a time; bounds the memory."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decomp.certificate.findings import Findings
-from decomp.instance import Array, Instance
-from decomp.result import Dual, Tree
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Dual, Tree
 
 
 @dataclass(frozen=True)

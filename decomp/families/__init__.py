@@ -10,7 +10,7 @@ from decomp.families.family import Family, Request
 from decomp.families.fleet import Fleet, Swarm
 from decomp.families.paper import Paper
 from decomp.families.small import Small, random_small
-from decomp.instance import InputError, Instance
+from decomp.model.instance import InputError, Instance
 
 FAMILIES: dict[str, type[Family]] = dict(
     paper=Paper, fleet=Fleet, swarm=Swarm, cloud=Cloud, colocation=Colocation, small=Small

@@ -16,7 +16,7 @@ from decomp.families.family import Family, Request, setting
 from decomp.families.geography import distance_km, nearest, round_trip_ms
 from decomp.families.regions import REGIONS, Region
 from decomp.families.weather import Clock
-from decomp.instance import Array, Instance, build_instance
+from decomp.model.instance import Array, Instance, build_instance
 
 Rng = np.random.Generator
 

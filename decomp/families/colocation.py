@@ -15,7 +15,7 @@ import numpy as np
 from decomp.families import equipment, markets, weather
 from decomp.families.family import Family, Request, setting
 from decomp.families.weather import Clock
-from decomp.instance import Array, Instance, build_instance
+from decomp.model.instance import Array, Instance, build_instance
 
 Rng = np.random.Generator
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from decomp.families import weather
 from decomp.families.weather import Clock
-from decomp.instance import Array
+from decomp.model.instance import Array
 
 Rng = np.random.Generator
 

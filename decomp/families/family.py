@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from decomp.instance import InputError, Instance
+from decomp.model.instance import InputError, Instance
 
 
 def setting(

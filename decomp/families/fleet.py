@@ -15,7 +15,7 @@ from decomp.families import equipment, markets, work
 from decomp.families.family import Family, Request, setting
 from decomp.families.geography import nearest
 from decomp.families.weather import Clock
-from decomp.instance import Array, Instance, build_instance
+from decomp.model.instance import Array, Instance, build_instance
 
 Rng = np.random.Generator
 Sections = dict[str, dict[str, Any]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from decomp.instance import Array
+from decomp.model.instance import Array
 
 EARTH_KM = 6371.0
 ROUND_TRIP_MS_PER_KM = 0.021  # fibre detours and routing included: median of public inter-region measurements

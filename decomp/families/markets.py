@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from decomp.families.weather import Clock, smooth_noise
-from decomp.instance import Array
+from decomp.model.instance import Array
 
 Rng = np.random.Generator
 

@@ -17,7 +17,7 @@ from decomp.families import equipment, markets, weather, work
 from decomp.families.family import Family, Request, setting
 from decomp.families.geography import distance_km, round_trip_ms
 from decomp.families.weather import Clock
-from decomp.instance import Array, Instance, build_instance
+from decomp.model.instance import Array, Instance, build_instance
 
 Rng = np.random.Generator
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from decomp.families.family import Family, Request
-from decomp.instance import Array, Instance, build_instance
+from decomp.model.instance import Array, Instance, build_instance
 
 Rng = np.random.Generator
 

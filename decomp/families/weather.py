@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import numpy as np
 
-from decomp.instance import Array
+from decomp.model.instance import Array
 
 Rng = np.random.Generator
 YEAR = 2022

@@ -9,7 +9,7 @@ import numpy as np
 
 from decomp.families.geography import nearest, paired_km, round_trip_ms
 from decomp.families.weather import Clock, smooth_noise
-from decomp.instance import Array
+from decomp.model.instance import Array
 
 Rng = np.random.Generator
 

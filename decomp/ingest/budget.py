@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from decomp.ingest.spec import Carbon
-from decomp.instance import Array, InputError, Instance
+from decomp.model.instance import Array, InputError, Instance
 
 
 def requested_gpu(instance: Instance) -> Array:

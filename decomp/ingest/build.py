@@ -15,7 +15,7 @@ from decomp.ingest.series import Library
 from decomp.ingest.sites import generator_columns, power_curves, site_columns
 from decomp.ingest.spec import Spec, load_spec
 from decomp.ingest.work import build_jobs, build_pools, read_trace
-from decomp.instance import Array, InputError, Instance, build_instance
+from decomp.model.instance import Array, InputError, Instance, build_instance
 
 Columns = dict[str, Any]
 

@@ -6,7 +6,7 @@ import re
 from datetime import datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
-from decomp.instance import InputError
+from decomp.model.instance import InputError
 
 
 def zone(name: str, place: str) -> tzinfo:

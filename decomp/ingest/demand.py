@@ -13,7 +13,7 @@ from decomp.ingest.network import great_circle_km, round_trip_ms
 from decomp.ingest.readers import number_in, select
 from decomp.ingest.series import Library
 from decomp.ingest.spec import Horizon, Inference, Latency, Origin, RequestTrace, ServiceClass, Site
-from decomp.instance import Array, InputError
+from decomp.model.instance import Array, InputError
 
 Columns = dict[str, Any]
 

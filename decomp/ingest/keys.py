@@ -16,7 +16,7 @@ from dataclasses import MISSING, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from decomp.instance import InputError
+from decomp.model.instance import InputError
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -12,7 +12,7 @@ from decomp.ingest.keys import within
 from decomp.ingest.readers import number_in, select
 from decomp.ingest.series import Library
 from decomp.ingest.spec import Egress, Latency, PairTable
-from decomp.instance import Array, InputError
+from decomp.model.instance import Array, InputError
 
 EARTH_KM = 6371.0
 

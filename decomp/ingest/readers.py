@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from decomp.ingest.spec import File
-from decomp.instance import InputError
+from decomp.model.instance import InputError
 
 BLANK = frozenset(("", "na", "n/a", "nan", "null", "none", "-"))
 Row = tuple[int, datetime, list[str]]

@@ -15,7 +15,7 @@ from decomp.ingest.clock import to_utc, zone
 from decomp.ingest.keys import fill
 from decomp.ingest.readers import READERS, Row, column, number_in, readable
 from decomp.ingest.spec import File, Horizon, Series
-from decomp.instance import Array, InputError
+from decomp.model.instance import Array, InputError
 
 HOUR = timedelta(hours=1)
 

@@ -11,7 +11,7 @@ from decomp.ingest import weather
 from decomp.ingest.keys import within
 from decomp.ingest.series import QUANTITIES, Library
 from decomp.ingest.spec import Battery, GeneratorType, Horizon, Site
-from decomp.instance import Array, InputError
+from decomp.model.instance import Array, InputError
 
 Columns = dict[str, Any]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from decomp.ingest.clock import to_utc, zone
 from decomp.ingest.keys import key, merge, override, read_toml, record, within
-from decomp.instance import InputError
+from decomp.model.instance import InputError
 
 
 @dataclass(frozen=True, kw_only=True)

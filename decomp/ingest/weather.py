@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from decomp.instance import Array
+from decomp.model.instance import Array
 
 HUB_M, SHEAR = 100.0, 1 / 7
 CUT_IN, RATED, CUT_OUT = 3.0, 12.0, 25.0

@@ -11,7 +11,7 @@ from decomp.ingest.network import egress_usd_per_gb, great_circle_km
 from decomp.ingest.readers import number_in, select
 from decomp.ingest.series import Library
 from decomp.ingest.spec import Egress, Horizon, Jobs, JobTrace, Pools, Site
-from decomp.instance import Array, InputError
+from decomp.model.instance import Array, InputError
 
 Columns = dict[str, Any]
 SERVER = 8

@@ -8,19 +8,19 @@ from importlib.resources import files
 from jinja2 import Environment
 from markupsafe import Markup
 
-from decomp.accounts import account
 from decomp.certificate import Certificate
-from decomp.explain import explain
-from decomp.gap import split
-from decomp.hdf5 import atomic_path
-from decomp.instance import Instance
+from decomp.files.hdf5 import atomic_path
+from decomp.insight.explain import explain
+from decomp.insight.gap import split
+from decomp.model.accounts import account
+from decomp.model.instance import Instance
+from decomp.model.result import Result
 from decomp.report.flows import load_price
 from decomp.report.pictures import chapters
 from decomp.report.proof import proof_sheets
 from decomp.report.tables import key_figures, provenance, sheets
 from decomp.report.why import why_sheets
 from decomp.report.words import certified, size, title, verdict
-from decomp.result import Result
 
 __all__ = ["render", "write_report"]
 

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from decomp.instance import Array, Instance
+from decomp.model.instance import Array, Instance
 from decomp.report.words import plural, short, start
 
 # Okabe and Ito's palette, safe for colour-blind readers; the grid is a quiet grey

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from decomp.instance import Array, Instance
-from decomp.result import Dual, Schedule
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Dual, Schedule
 
 SHOWN_SITES = 6
 RULE = (

@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 
-from decomp.instance import Array, Instance
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Schedule
 from decomp.report.figure import BLUE, HEAT, INK, ORANGE, Clock, Picture, figure, heat, name_rows, row_order, svg
 from decomp.report.flows import Flows, homes
 from decomp.report.words import plural, short
-from decomp.result import Schedule
 
 GANTT_SITES = 40
 SPACE = 0.15  # between strips, as a share of a site

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from decomp.accounts import Accounts
+from decomp.model.accounts import Accounts
 from decomp.report.figure import BLUE, GREEN, INK, RED, Picture, figure, svg
 from decomp.report.words import MINUS, amount, usd
 

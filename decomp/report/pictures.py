@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from decomp.accounts import Accounts
-from decomp.gap import Gap
-from decomp.instance import Instance
+from decomp.insight.gap import Gap
+from decomp.model.accounts import Accounts
+from decomp.model.instance import Instance
+from decomp.model.result import Result
 from decomp.report.figure import Picture, style
 from decomp.report.flows import RULE, choose, flows, load_price, stream_price
 from decomp.report.jobs import job_pictures
@@ -15,7 +16,6 @@ from decomp.report.power import fleet_picture, site_picture
 from decomp.report.prices import carbon_picture, convergence_picture, load_price_picture, stream_price_picture
 from decomp.report.proof import gap_picture, seconds_of, time_picture
 from decomp.report.routing import class_picture, routing_picture
-from decomp.result import Result
 
 
 @dataclass(frozen=True)

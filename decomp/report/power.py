@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from decomp.instance import Array, Instance
+from decomp.model.instance import Array, Instance
 from decomp.report.figure import (
     BLUE,
     FAINT,

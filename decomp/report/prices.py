@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from decomp.instance import Array, Instance
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Iteration, Result, Schedule
 from decomp.report.figure import (
     BLUE,
     CYCLE,
@@ -29,7 +30,6 @@ from decomp.report.figure import (
     svg,
 )
 from decomp.report.words import CO2, amount, figures, short, stream_name
-from decomp.result import Iteration, Result, Schedule
 
 BARS = 30
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from decomp.gap import Gap
-from decomp.instance import Array, Instance
-from decomp.progress import time_shares
+from decomp.insight.gap import Gap
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Result
+from decomp.model.text import time_shares
 from decomp.report.figure import BLUE, CYCLE, GREY, ORANGE, PURPLE, Picture, figure, svg
 from decomp.report.tables import Sheet
 from decomp.report.words import amount, share, short
-from decomp.result import Result
 
 BARS = 15
 RANKS = 32

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from decomp.instance import Array, Instance
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Schedule
 from decomp.report.figure import (
     CYCLE,
     FAINT,
@@ -29,7 +30,6 @@ from decomp.report.figure import (
     svg,
 )
 from decomp.report.words import amount, plural, short, stream_name
-from decomp.result import Schedule
 
 MATRIX = 40
 CLASSES = 6

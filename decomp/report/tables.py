@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from decomp.accounts import Accounts
-from decomp.instance import Instance
-from decomp.progress import gap_rel
+from decomp.model.accounts import Accounts
+from decomp.model.instance import Instance
+from decomp.model.result import Allowances, Result, Schedule
+from decomp.model.text import gap_rel
 from decomp.report.flows import homes
 from decomp.report.money import benefits
 from decomp.report.words import CO2, STATUS, amount, figures, gap_text, plural, share, usd
-from decomp.result import Allowances, Result, Schedule
 
 LISTED = 40
 FORMS = {

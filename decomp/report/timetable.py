@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from decomp.accounts import candidate_cost, emissions_t
-from decomp.hdf5 import PathLike, atomic_path
-from decomp.instance import Instance
+from decomp.files.hdf5 import PathLike, atomic_path
+from decomp.model.accounts import candidate_cost, emissions_t
+from decomp.model.instance import Instance
+from decomp.model.result import Result, Schedule
+from decomp.model.validate import parse_utc
 from decomp.report.flows import flows
-from decomp.result import Result, Schedule
-from decomp.validate import parse_utc
 
 
 def write_timetables(folder: PathLike, instance: Instance, result: Result) -> list[Path]:

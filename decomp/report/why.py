@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import numpy as np
 
-from decomp.explain import Choice, Explanation
-from decomp.instance import Array, InputError, Instance
+from decomp.insight.explain import Choice, Explanation
+from decomp.model.instance import Array, InputError, Instance
+from decomp.model.result import Result, Schedule
+from decomp.model.validate import parse_utc
 from decomp.report.tables import LISTED, Sheet
 from decomp.report.words import amount, plural, stream_name
-from decomp.result import Result, Schedule
-from decomp.validate import parse_utc
 
 WORTH = dict(
     gpu=("A GPU", "USD/GPU", 2),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from decomp.certificate import Certificate
-from decomp.instance import Instance
-from decomp.progress import number
-from decomp.result import Result, Status
+from decomp.model.instance import Instance
+from decomp.model.result import Result, Status
+from decomp.model.text import number
 
 MINUS = "\N{MINUS SIGN}"
 CO2 = "CO\N{SUBSCRIPT TWO}"

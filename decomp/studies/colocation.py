@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from decomp.accounts import account
-from decomp.instance import Instance
-from decomp.result import Result, Schedule, Status
+from decomp.model.accounts import account
+from decomp.model.instance import Instance
+from decomp.model.result import Result, Schedule, Status
 from decomp.studies.market import DAY, Case, Market, Month, as_it_arrives, honest, instance_of, read_market
 from decomp.studies.window import operate, plan, roll
 

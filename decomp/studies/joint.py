@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from decomp.accounts import Totals, account, allot, candidate_cost, site_costs
-from decomp.instance import Array, InputError, Instance
-from decomp.options import Options
-from decomp.progress import process_seconds
-from decomp.result import Result, Schedule, Status
-from decomp.run import provenance
-from decomp.serial import Team
-from decomp.solve import solve
-from decomp.store import write_instance, write_result
+from decomp.files.store import write_instance, write_result
+from decomp.model.accounts import Totals, account, allot, candidate_cost, site_costs
+from decomp.model.instance import Array, InputError, Instance
+from decomp.model.options import Options
+from decomp.model.result import Result, Schedule, Status
+from decomp.model.validate import validate
+from decomp.ranks.clock import process_seconds
+from decomp.ranks.team import Team
+from decomp.solver.solve import solve
+from decomp.state.solve_state import provenance
 from decomp.studies.variants import SWEEPS, VARIANTS, Variant
-from decomp.validate import validate
 
 BASELINES = ("compute-only", "energy-only", "no-battery", "no-routing")
 NARROWER = {"no-battery": BASELINES[:1], "joint": BASELINES, "no-carbon": (*BASELINES, "joint")}  # its restrictions
@@ -118,7 +118,7 @@ class Solver:
 
     def extensive(self, instance: Instance) -> Result:
         """The same by the extensive form alone. Root only."""
-        from decomp.extensive import solve_extensive  # pyomo takes a second to import
+        from decomp.extensive.pyomo_model import solve_extensive  # pyomo takes a second to import
 
         result = solve_extensive(instance, stop=lambda: self.team.signalled)
         if self.team.signalled:

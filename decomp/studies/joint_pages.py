@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from decomp.instance import Instance
+from decomp.model.instance import Instance
 from decomp.report.figure import BLUE, GREEN, GREY, INK, ORANGE, RED
 from decomp.studies.joint import Claim, Row, Site
 from decomp.studies.pages import save_figure

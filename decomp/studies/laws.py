@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from decomp.accounts import account
-from decomp.extensive import solve_extensive
-from decomp.instance import Instance
+from decomp.extensive.pyomo_model import solve_extensive
+from decomp.model.accounts import account
+from decomp.model.instance import Instance
 from decomp.studies.colocation import TARIFFS, Point, Study
 from decomp.studies.market import DAY, Case, instance_of
 from decomp.studies.window import Plan, cut, operate, plan, roll

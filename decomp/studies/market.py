@@ -13,7 +13,7 @@ from decomp.families import generate
 from decomp.families.colocation import BUY_ADDER, BUY_FACTOR, SELL_FACTOR
 from decomp.ingest.series import Library
 from decomp.ingest.spec import File, Horizon, Series
-from decomp.instance import Array, InputError, Instance, PoolArcs, Pools
+from decomp.model.instance import Array, InputError, Instance, PoolArcs, Pools
 from decomp.studies.window import Forecast, cut
 
 PERIOD_H = 0.25

@@ -12,9 +12,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from decomp.hdf5 import atomic_path
+from decomp.files.hdf5 import atomic_path
+from decomp.files.store import write_instance, write_result
 from decomp.report.figure import BLUE, GREY, INK, ORANGE, figure, style
-from decomp.store import write_instance, write_result
 from decomp.studies.colocation import PAPER, TARIFFS, MonthRow, Point, Row, Study
 from decomp.studies.laws import Law
 

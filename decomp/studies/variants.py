@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from decomp.accounts import load_gpu
-from decomp.instance import Arcs, Array, Instance, Streams
-from decomp.result import Schedule
+from decomp.model.accounts import load_gpu
+from decomp.model.instance import Arcs, Array, Instance, Streams
+from decomp.model.result import Schedule
 
 FIRM_USD_PER_GPU_H = 100.0  # what fixed work costs that is not done: more than any energy it saves
 EXCESS_USD_PER_T = 5000.0  # what fixed work pays for a tonne above a hard budget: more than any dispatch that avoids it

@@ -14,10 +14,11 @@ from typing import Any
 import highspy
 import numpy as np
 
-from decomp.blocks import Block, Model, add_site
-from decomp.instance import Array, Instance
-from decomp.result import Schedule
-from decomp.site import Effort, safe_bound, solve_integral, to_highs
+from decomp.lp.block import Block, Model
+from decomp.lp.highs import Effort, safe_bound, solve_integral, to_highs
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Schedule
+from decomp.site.equations import add_site
 
 OPTIMAL = Effort(rel_gap=0.0, nodes=1_000_000, seconds=np.inf)
 ON_CURVE_MW = 1e-6

@@ -1,0 +1,80 @@
+"""A site's recourse: what a given load under a given carbon allowance costs, and a Benders cut on it.
+
+The linear relaxation of one site with its load fixed, kept warm in HiGHS; only bounds and a few costs change. It
+always has an answer: inference may be dropped at what it is worth, and emissions beyond the allowance are priced.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import highspy
+import numpy as np
+
+from decomp.lp.highs import safe_bound, to_highs
+from decomp.model.instance import Array, Generators, Sites
+from decomp.site.oracle import Answer
+from decomp.site.relaxation import relaxed_site
+from decomp.site.service import Given
+
+
+class Recourse:
+    """The recourse of site `i`; parameters as of SiteOracle.
+
+    The site's relaxation with one more row a period, the load it is given, and one for its emissions.
+    """
+
+    def __init__(self, sites: Sites, generators: Generators, i: int, period_h: float, carbon_price: float):
+        self.carbon_price = carbon_price
+        self.model = model = relaxed_site(sites, generators, i, period_h)
+        self.capacity = sites.capacity_gpu[i]
+        self.pieces = np.stack([where for name, where in model.columns.items() if name.startswith("load")])
+        self.own_cost = model.cost + carbon_price * model.emission
+        self.n_rows, n = model.matrix.shape
+        self.given_rows = np.arange(self.n_rows, self.n_rows + len(self.capacity), dtype=np.int32)
+        self.solver = to_highs(replace(model, cost=self.own_cost))
+        self.solver.setOptionValue("presolve", "off")
+        self.solver.setOptionValue("solver", "simplex")
+        inf, ones = highspy.kHighsInf, np.ones(len(self.pieces))
+        self.solver.addCol(0.0, 0.0, inf, 0, np.zeros(0, dtype=np.int32), np.zeros(0))
+        for piece in self.pieces.T:
+            self.solver.addRow(-inf, inf, len(piece), piece.astype(np.int32), ones)
+        emitting = np.append(np.flatnonzero(model.emission), n).astype(np.int32)
+        self.solver.addRow(-inf, inf, len(emitting), emitting, np.append(model.emission, -1.0)[emitting])
+
+    def evaluate(self, given: Given) -> Answer:
+        """Cheapest relaxed dispatch of what is given."""
+        started = time.perf_counter()
+        solver, model = self.solver, self.model
+        high = np.minimum(given.load, self.capacity)
+        low = np.clip(given.load - given.droppable, 0.0, high)
+        columns = self.pieces.ravel().astype(np.int32)
+        solver.changeColsCost(len(columns), columns, (self.own_cost[self.pieces] - given.drop_price).ravel())
+        solver.changeColCost(len(model.cost), float(given.excess_price))
+        for row, least, most in zip(self.given_rows, low, high, strict=True):
+            solver.changeRowBounds(int(row), float(least), float(most))
+        solver.changeRowBounds(int(self.given_rows[-1]) + 1, -highspy.kHighsInf, float(given.allowance))
+        solver.run()
+        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            solver.clearSolver()
+            solver.run()
+        solution = solver.getSolution()
+        n_duals = self.n_rows + len(self.given_rows) + 1
+        duals = np.array(solution.row_dual) if solution.dual_valid else np.zeros(n_duals)
+        lower, price, carbon_price = self._cut(duals, given.drop_price)
+        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            return Answer(lower, None, np.nan, np.nan, price, carbon_price, time.perf_counter() - started)
+        x = np.clip(np.array(solution.col_value)[: len(model.cost)], model.low, model.high)
+        emissions = float(model.emission @ x)
+        cost = float(model.cost @ x) + self.carbon_price * emissions
+        load = x[self.pieces].sum(axis=0)
+        return Answer(lower, load, cost, emissions, price, carbon_price, time.perf_counter() - started)
+
+    def _cut(self, duals: Array, drop_price: Array) -> tuple[float, Array, float]:
+        """The cut that any duals prove; what the rows of load and emissions are worth are its slopes."""
+        model, carbon_price = self.model, max(-float(duals[-1]), 0.0)
+        cost = model.cost + (self.carbon_price + carbon_price) * model.emission
+        price = duals[self.given_rows] + drop_price
+        cost[self.pieces] -= price
+        return safe_bound(model, cost, duals[: self.n_rows]), price, carbon_price

@@ -1,0 +1,126 @@
+"""Numba kernels of the sites' side: convex weights on columns, their model, and bounds proved by duals.
+
+`price` (S, T) is the current price of load, centre + curve * residual with curve = step * weight; putting dL more
+load into a column of site i lowers price[i, t] by curve[i, t] * dL. `theta` (S, K) weighs the columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+TINY = 1e-12
+
+
+@njit(cache=True, fastmath=True)
+def dot(x, y):
+    """Inner product; the order of the sum is the compiler's."""
+    s = 0.0
+    for t in range(len(x)):
+        s += x[t] * y[t]
+    return s
+
+
+@njit(cache=True)
+def gainful_move(gain, bend, tonnes, uncut, steep, cap):
+    """Weight to move until it gains no more: each unit costs `bend` more than the last, and its tonnes by price.
+
+    The price of carbon, `uncut` at first, is cut off at 0 and at `cap`; between them a tonne raises it by `steep`.
+    """
+    rise = steep * tonnes
+    if rise == 0.0:
+        return gain / bend if bend > 0.0 else np.inf
+    enter, leave = max(-uncut / rise, 0.0), max((cap - uncut) / rise, 0.0)
+    enter, leave = min(enter, leave), max(enter, leave)
+    if gain <= bend * enter:
+        return gain / bend
+    gain -= bend * enter
+    bent = bend + rise * tonnes
+    if gain <= bent * (leave - enter):
+        return enter + gain / bent
+    gain -= bent * (leave - enter)
+    return leave + gain / bend if bend > 0.0 else np.inf
+
+
+@njit(cache=True)
+def site_pass(price, curve, step, loads, cost, emission, theta, count, gram, n_lanes, carbon, tonnes, n_inner):
+    """Move each site's convex weights `theta` (S, K) by pairwise steps between its best and worst column.
+
+    Sites k, k + n_lanes, ... are a lane: one after the other, while lanes move at once. carbon = [price before it is
+    cut off, step, cap, lanes there are in all]: each reckons with a price that moves as many times as fast.
+    `tonnes` (S,): what each site emits more than before.
+    """
+    n_sites, n_slots, n = loads.shape
+    value, before = np.empty(n_slots), np.empty(n_slots)
+    steep, cap = carbon[1] * carbon[3], carbon[2]
+    for lane in range(n_lanes):
+        uncut = carbon[0]
+        for i in range(lane, n_sites, n_lanes):
+            m = count[i]
+            paid = min(max(uncut, 0.0), cap)
+            for k in range(m):
+                value[k] = cost[i, k] + paid * emission[i, k] - dot(price[i], loads[i, k])
+                before[k] = theta[i, k]
+            tonnes[i], moved = 0.0, False
+            for _ in range(n_inner):
+                best, worst = 0, -1
+                for k in range(m):
+                    if value[k] < value[best]:
+                        best = k
+                    if theta[i, k] > TINY and (worst < 0 or value[k] > value[worst]):
+                        worst = k
+                drop = value[worst] - value[best]
+                if worst == best or drop <= 1e-10 * (1.0 + abs(value[best])):
+                    break
+                more = emission[i, best] - emission[i, worst]
+                bend = step * (gram[i, best, best] + gram[i, worst, worst] - 2.0 * gram[i, best, worst])
+                move = min(theta[i, worst], gainful_move(drop, bend, more, uncut, steep, cap))
+                theta[i, best] += move
+                theta[i, worst] -= move
+                tonnes[i] += move * more
+                old, uncut = paid, uncut + steep * move * more
+                paid = min(max(uncut, 0.0), cap)
+                for k in range(m):
+                    value[k] += move * step * (gram[i, best, k] - gram[i, worst, k]) + (paid - old) * emission[i, k]
+                moved = True
+            if moved:
+                for k in range(m):
+                    d = theta[i, k] - before[k]
+                    if d != 0.0:
+                        for t in range(n):
+                            price[i, t] -= d * curve[i, t] * loads[i, k, t]
+
+
+@njit(cache=True)
+def site_values(price, carbon_price, loads, cost, emission, count):
+    """Value of the column model of each site: min over columns of cost + carbon - price . load."""
+    values = np.empty(len(loads))
+    for i in range(len(loads)):
+        values[i] = np.inf
+        for k in range(count[i]):
+            values[i] = min(values[i], cost[i, k] + carbon_price * emission[i, k] - dot(price[i], loads[i, k]))
+    return values
+
+
+@njit(cache=True)
+def site_load(theta, loads, count):
+    """Load that the weighted columns of each site carry, (S, T)."""
+    load = np.zeros((loads.shape[0], loads.shape[2]))
+    for i in range(len(loads)):
+        for k in range(count[i]):
+            if theta[i, k] > 0.0:
+                for t in range(loads.shape[2]):
+                    load[i, t] += theta[i, k] * loads[i, k, t]
+    return load
+
+
+@njit(cache=True)
+def add_gram(loads, weight, gram, i, k, m):
+    """Refresh row and column k of site i's weighted Gram matrix over its first m columns."""
+    n = loads.shape[2]
+    for q in range(m):
+        s = 0.0
+        for t in range(n):
+            s += weight[i, t] * loads[i, k, t] * loads[i, q, t]
+        gram[i, k, q] = s
+        gram[i, q, k] = s

@@ -1,0 +1,218 @@
+"""The coupling rows (C1)-(C4) as flat arrays, in GPU and USD per GPU and period, ready for the kernels.
+
+Prices inside the solver are per GPU and *period*; users read USD per GPU-hour. The conversion is
+the period length and happens here and where a result is written, nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from decomp.bound import job_kernels, stream_kernels
+from decomp.model.instance import Array, Instance
+
+FREE, REJECTED = -2, -1
+
+
+class StreamRows(NamedTuple):
+    """Streams (C1): demand (D, T); arcs of stream d are ptr[d]:ptr[d+1]."""
+
+    demand: Array
+    unserved: Array
+    ptr: Array
+    site: Array
+    cost: Array
+
+
+class JobRows(NamedTuple):
+    """Jobs (C2): candidates of job j are ptr[j]:ptr[j+1]; starts of candidate k are release[j] + (0..).
+
+    `allowed[first[k] + n]` says whether candidate k may start n periods after the release.
+    """
+
+    gpus: Array
+    length: Array
+    release: Array
+    n_starts: Array
+    optional: Array
+    ptr: Array
+    site: Array
+    cost: Array
+    first: Array
+    allowed: Array
+
+
+class PoolRows(NamedTuple):
+    """Pools (C4): work in GPU-periods; arcs of pool p are ptr[p]:ptr[p+1]."""
+
+    work: Array
+    start: Array
+    end: Array
+    penalty: Array
+    ptr: Array
+    site: Array
+    rate: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Coupling:
+    """Everything the master knows: work, budget, capacities; no energy data.
+
+    `capacity` (S, T) is what the GPUs can take, `usable` what the power can carry besides, ramps and stored
+    energy left aside: a placement beyond it is hopeless, one within it is not yet proved possible.
+    `arc_order`, `candidate_order` and `pool_arc_order` map rows here to rows of the instance.
+    """
+
+    period_h: float
+    capacity: Array
+    usable: Array
+    streams: StreamRows
+    jobs: JobRows
+    pools: PoolRows
+    arc_order: Array
+    candidate_order: Array
+    pool_arc_order: Array
+    budget: float
+    carbon_cap: float
+
+    @classmethod
+    def of(cls, instance: Instance) -> Coupling:
+        """The coupling of an instance, its rows grouped by stream, job and pool."""
+        arc_order, arc_ptr = _group(instance.arcs.stream, instance.n_streams)
+        candidate_order, candidate_ptr = _group(instance.candidates.job, instance.n_jobs)
+        pool_order, pool_ptr = _group(instance.pool_arcs.pool, instance.n_pools)
+        has_budget = np.isfinite(instance.carbon_budget_t)
+        return cls(
+            period_h=instance.period_h,
+            capacity=instance.sites.capacity_gpu,
+            usable=usable_capacity(instance),
+            streams=_stream_rows(instance, arc_order, arc_ptr),
+            jobs=_job_rows(instance, candidate_order, candidate_ptr),
+            pools=_pool_rows(instance, pool_order, pool_ptr),
+            arc_order=arc_order,
+            candidate_order=candidate_order,
+            pool_arc_order=pool_order,
+            budget=instance.carbon_budget_t if has_budget else np.inf,
+            carbon_cap=instance.carbon_excess_usd_per_t if has_budget else 0.0,
+        )
+
+    @property
+    def n_jobs(self) -> int:
+        return len(self.jobs.gpus)
+
+    @property
+    def homes(self) -> tuple[Array, Array, Array]:
+        """The only site of every stream (D,), job (J,) and pool (P,); -1 where there is a choice, or none."""
+        return tuple(_only(rows.ptr, rows.site) for rows in (self.streams, self.jobs, self.pools))  # type: ignore
+
+    def free_jobs(self) -> tuple[Array, Array]:
+        """Fixings that leave every job free: candidate row (FREE, REJECTED or k) and start of each job."""
+        return np.full(self.n_jobs, FREE), np.full(self.n_jobs, -1)
+
+    def dual_terms(self, price: Array, carbon_price: float, fixed: tuple[Array, Array]) -> float:
+        """What streams, jobs, pools and the budget add to the sites' lower bounds at these prices, USD.
+
+        Closed form, hence exact: each unit of work takes its cheapest allowed place or its penalty.
+        """
+        total = float(stream_kernels.stream_values(price, self.streams).sum()) + stream_kernels.pool_value(
+            price, self.pools
+        )
+        total += float(job_kernels.job_values(price, self.jobs, *fixed, 0, 1).sum())
+        return total - (carbon_price * self.budget if carbon_price > 0 else 0.0)
+
+    def flow_cost(self, routed: Array, pooled: Array) -> float:
+        """Net cost of routing (arc, T) and pool loads (pool arc, T), with what is left undone, USD.
+
+        Work that must be done counts nothing here, done or not.
+        """
+        routing = float(stream_kernels.stream_costs(self.streams, routed).sum())
+        return routing + stream_kernels.pool_cost(self.pools, pooled)
+
+
+def _stream_rows(instance: Instance, order: Array, ptr: Array) -> StreamRows:
+    streams, arcs, dt = instance.streams, instance.arcs, instance.period_h
+    return StreamRows(
+        demand=instance.demand_gpu,
+        unserved=dt * streams.unserved_penalty,
+        ptr=ptr,
+        site=arcs.site[order],
+        cost=dt * (arcs.cost - streams.revenue[arcs.stream])[order],
+    )
+
+
+def _job_rows(instance: Instance, order: Array, ptr: Array) -> JobRows:
+    jobs, candidates = instance.jobs, instance.candidates
+    job, site = candidates.job[order], candidates.site[order]
+    n_starts = np.maximum(jobs.deadline - jobs.periods - jobs.release + 1, 0)
+    first = np.concatenate([[0], np.cumsum(n_starts[job])]).astype(np.int64)
+    allowed = np.zeros(int(first[-1]), dtype=np.bool_)
+    job_kernels.mark_allowed_starts(
+        instance.sites.capacity_gpu, jobs.gpus, jobs.periods, jobs.release, n_starts, ptr, site, first, allowed
+    )
+    return JobRows(
+        gpus=np.array(jobs.gpus),
+        length=np.array(jobs.periods),
+        release=np.array(jobs.release),
+        n_starts=n_starts,
+        optional=~jobs.mandatory,
+        ptr=ptr,
+        site=site,
+        cost=(candidates.cost_usd - jobs.value_usd[candidates.job])[order],
+        first=first,
+        allowed=allowed,
+    )
+
+
+def _pool_rows(instance: Instance, order: Array, ptr: Array) -> PoolRows:
+    pools, dt = instance.pools, instance.period_h
+    return PoolRows(
+        work=pools.work_gpu_h / dt,
+        start=np.array(pools.start),
+        end=np.array(pools.end),
+        penalty=dt * pools.shortfall_penalty,
+        ptr=ptr,
+        site=instance.pool_arcs.site[order],
+        rate=instance.pool_arcs.rate_gpu[order],
+    )
+
+
+def usable_capacity(instance: Instance) -> Array:
+    """Largest load that import, wind, sun, generators and battery together can power, (S, T) GPU."""
+    sites = instance.sites
+    battery = np.where(sites.battery_mwh > 0, sites.discharge_mw, 0.0)
+    supply = sites.import_limit_mw + instance.renewable_mw + battery[:, None]
+    np.add.at(supply, instance.generators.site, instance.generators.p_max_mw[:, None])
+    it_power = supply / sites.pue
+    load = np.array(sites.capacity_gpu)
+    for slope, intercept in zip(sites.power_slope_mw_per_gpu.T, sites.power_intercept_mw.T, strict=True):
+        rising = slope > 0
+        at_most = (it_power - intercept[:, None])[rising] / slope[rising, None]
+        load[rising] = np.minimum(load[rising], np.maximum(at_most, 0.0))
+    return load
+
+
+def _group(owner: Array, n: int) -> tuple[Array, Array]:
+    """Order that sorts rows by owner (stable), and the start of each owner's rows."""
+    order = np.argsort(owner, kind="stable")
+    return order, np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=n))]).astype(np.int64)
+
+
+def _only(ptr: Array, site: Array) -> Array:
+    """The one site that all rows of an owner name, else -1."""
+    home = np.full(len(ptr) - 1, -1)
+    some = np.flatnonzero(np.diff(ptr))
+    if len(some):
+        least, most = (ufunc.reduceat(site, ptr[some]) for ufunc in (np.minimum, np.maximum))
+        home[some] = np.where(least == most, least, -1)
+    return home
+
+
+@dataclass(frozen=True)
+class Fixing:
+    """Decisions on jobs: candidate row (FREE, REJECTED or k) and start of each job."""
+
+    run: Array
+    start: Array

@@ -1,0 +1,132 @@
+"""What no schedule can do, proved: the least emissions, the most mandatory work, power that no site finds.
+
+All three come from the bound with every amount of money taken out of the instance: what is left costs nothing,
+so whatever the bound still promises is owed to the limits themselves. Only relaxations of the sites are asked,
+so an instance may have no schedule and yet pass here; what is raised is proved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from decomp.bound.coupling import Coupling
+from decomp.bound.lagrangian import DualPoint, LagrangianLoop, first_prices
+from decomp.model.instance import Array, Instance
+from decomp.model.options import Bundle
+from decomp.model.result import Ray
+from decomp.ranks.workers import Crew
+
+PER_TONNE = 100.0  # USD: puts tonnes on the scale of energy prices, for which the tolerances of the LPs are made
+MARGIN = 1e-5  # relative; what a proof must exceed to count, above all rounding of solver and certificate
+CONVERGED = 1e-5
+PASSES = 600
+
+
+class Infeasible(Exception):
+    """There is no schedule: says why in one line, and carries the proof."""
+
+    def __init__(self, reason: str, ray: Ray):
+        super().__init__(reason)
+        self.ray = ray
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """No schedule emits less than so many tonnes, and the multipliers that prove it."""
+
+    tonnes: float
+    ray: Ray
+
+
+def refuse(instance: Instance, crew: Crew, options: Bundle, stop: Callable[[], bool]) -> None:
+    """Raise Infeasible if it can be proved that there is no schedule. Root only."""
+    refuse_power_and_work(instance, crew, options, stop)
+    if np.isfinite(instance.carbon_budget_t) and np.isinf(instance.carbon_excess_usd_per_t):
+        refuse_budget(instance, least_emissions(instance, crew, options, stop))
+
+
+def refuse_power_and_work(instance: Instance, crew: Crew, options: Bundle, stop: Callable[[], bool]) -> None:
+    """Raise Infeasible if it can be proved that there is no schedule at any budget. Root only."""
+    _refuse_power(instance, crew)
+    if instance.jobs.mandatory.any() or np.isinf(instance.pools.shortfall_penalty).any():
+        _refuse_work(instance, crew, options, stop)
+
+
+def refuse_budget(instance: Instance, minimum: Minimum) -> None:
+    """Raise Infeasible if the budget is below the certified minimum."""
+    budget = instance.carbon_budget_t
+    if budget < minimum.tonnes - MARGIN * max(1.0, abs(minimum.tonnes)):
+        raise Infeasible(
+            f"budget of {budget:,.6g} t is below the certified minimum of {minimum.tonnes:,.6g} t", minimum.ray
+        )
+
+
+def least_emissions(instance: Instance, crew: Crew, options: Bundle, stop: Callable[[], bool]) -> Minimum:
+    """Certified minimum emissions: optional work may be left, money counts for nothing. Root only."""
+    coupling = replace(Coupling.of(without_money(instance)), budget=np.inf, carbon_cap=0.0)
+    sites = replace(instance.sites, buy_price=np.zeros_like(instance.sites.buy_price))
+    with crew.weighing(0.0, PER_TONNE):
+        price = first_prices(coupling, sites, PER_TONNE)
+        proof = _converged(coupling, crew, price, options, stop)
+    return Minimum(proof.bound / PER_TONNE, _ray(instance, proof, PER_TONNE, 1.0))
+
+
+def _refuse_power(instance: Instance, crew: Crew) -> None:
+    missing = crew.shortages()
+    worst = int(np.argmax(missing))
+    if missing[worst] > MARGIN:
+        name, zero = instance.sites.name[worst], np.zeros_like(instance.sites.capacity_gpu)
+        reason = f"site {str(name)!r} misses its power balance by at least {missing[worst]:,.4g} MWh at every load"
+        raise Infeasible(reason, Ray(zero, np.where(np.arange(len(missing)) == worst, missing, 0.0)))
+
+
+def _refuse_work(instance: Instance, crew: Crew, options: Bundle, stop: Callable[[], bool]) -> None:
+    """The least mandatory work that must be left: as optional work that is worth its GPU-hours and no more."""
+    bare = without_money(instance)
+    jobs, pools = bare.jobs, bare.pools
+    hard = np.isinf(pools.shortfall_penalty)
+    value = np.where(jobs.mandatory, instance.period_h * jobs.gpus * jobs.periods, 0.0)
+    bare = replace(
+        bare,
+        jobs=replace(jobs, value_usd=value, mandatory=np.zeros_like(jobs.mandatory)),
+        pools=replace(pools, shortfall_penalty=hard.astype(float)),
+    )
+    coupling = replace(Coupling.of(bare), budget=np.inf, carbon_cap=0.0)
+    price = np.full_like(coupling.capacity, 0.5 * instance.period_h)
+    with crew.weighing(0.0, 0.0):
+        proof = _converged(coupling, crew, price, options, stop)
+    left = proof.bound + float(value.sum())
+    if left > MARGIN * max(1.0, float(value.sum() + pools.work_gpu_h[hard].sum())):
+        reason = f"at least {left:,.4g} GPU h of mandatory work find no place"
+        raise Infeasible(reason, _ray(instance, proof, 1.0, 0.0))
+
+
+def without_money(instance: Instance) -> Instance:
+    """The work of an instance with every amount of money zero; what must be done still must."""
+    streams, pools = instance.streams, instance.pools
+    nothing = np.zeros_like(streams.revenue)
+    return replace(
+        instance,
+        streams=replace(streams, revenue=nothing, unserved_penalty=nothing),
+        arcs=replace(instance.arcs, cost=np.zeros_like(instance.arcs.cost)),
+        jobs=replace(instance.jobs, value_usd=np.zeros_like(instance.jobs.value_usd)),
+        candidates=replace(instance.candidates, cost_usd=np.zeros_like(instance.candidates.cost_usd)),
+        pools=replace(pools, shortfall_penalty=np.where(np.isinf(pools.shortfall_penalty), np.inf, 0.0)),
+    )
+
+
+def _converged(coupling: Coupling, crew: Crew, price: Array, options: Bundle, stop: Callable[[], bool]) -> DualPoint:
+    """Without money much is a tie, and the master takes more passes to settle."""
+    loop = LagrangianLoop(coupling, crew, price, 0.0, replace(options, max_passes=PASSES))
+    for _ in range(options.max_iterations):
+        if loop.iterate().converged(CONVERGED) or stop():
+            break
+    return loop.centre
+
+
+def _ray(instance: Instance, proof: DualPoint, scale: float, carbon_weight: float) -> Ray:
+    price: Array = proof.price / (instance.period_h * scale)
+    return Ray(price, proof.site_lower / scale, carbon_weight)

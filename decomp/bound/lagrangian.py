@@ -1,0 +1,167 @@
+"""The Lagrangian loop in load space: a disaggregate proximal bundle over the crew's site answers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from decomp.bound.coupling import Coupling, Fixing
+from decomp.bound.master import Master
+from decomp.model.instance import Array, Sites
+from decomp.model.options import Bundle
+from decomp.ranks.workers import Crew
+from decomp.site.faults import SiteFailure
+from decomp.site.service import Answers
+
+LONGEST_STEP = 1e5  # beyond it prices only run away, as they do when the fixed jobs leave no schedule
+
+
+@dataclass(frozen=True)
+class DualPoint:
+    """Prices and what they prove: `bound` = sum of the sites' lower bounds + the work's closed form, USD."""
+
+    price: Array
+    carbon_price: float
+    site_lower: Array
+    bound: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one iteration did, for the log and the stopping rules. USD, seconds."""
+
+    bound: float
+    model: float
+    serious: bool
+    residual_gpu: float
+    passes: int
+    imbalance: float
+    site_seconds: float
+    master_seconds: float
+
+    def converged(self, tolerance: float) -> bool:
+        """Little is promised, and little work lies where no column carries it (value of the residual)."""
+        scale = max(abs(self.bound), 1.0)
+        return self.model - self.bound <= tolerance * scale and self.imbalance <= 30.0 * tolerance * scale
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a loop starts: prices (S, T) USD per GPU and period, carbon price USD/t, first proximal step.
+
+    `columns` are prices (K, S, T) at which the sites are asked for their first columns besides; the loop starts from
+    whichever of all these prices proves most. `fixing` : decisions on jobs that were good before; the dive begins
+    with those that the prices do not speak against.
+    """
+
+    price: Array
+    carbon_price: float
+    columns: Array
+    step: float
+    fixing: Fixing | None = None
+
+
+def first_prices(coupling: Coupling, sites: Sites, carbon_price: float) -> Array:
+    """Marginal energy cost of load at each site and period, (S, T) USD per GPU and period."""
+    steepest = sites.power_slope_mw_per_gpu.max(axis=1)[:, None] * sites.pue
+    energy = sites.buy_price + carbon_price * sites.carbon_intensity
+    return coupling.period_h * steepest * energy
+
+
+class LagrangianLoop:
+    """Proximal bundle method on the dual of the coupling rows.
+
+    Holds the centre (best proven prices for the present fixing of jobs) and the master; `iterate` is one
+    step: propose prices, ask the sites, learn.
+    """
+
+    def __init__(
+        self,
+        coupling: Coupling,
+        crew: Crew,
+        price: Array,
+        carbon_price: float,
+        options: Bundle,
+        columns: Array | None = None,
+    ):
+        """`columns`: see `Start`; default: multiples of the first prices, as the options say."""
+        self.coupling, self.crew, self.options = coupling, crew, options
+        first = crew.evaluate(price, carbon_price)
+        scale = float(np.nansum(first.emissions))
+        self.master = Master(coupling, crew, price, carbon_price, scale, options.lane_size)
+        self.master.add(list(first))
+        self.centre = self._prove(price, carbon_price, first)
+        for other in [factor * price for factor in options.first_factors] if columns is None else columns:
+            answers = crew.evaluate(other, carbon_price)
+            self.master.add(list(answers))
+            trial = self._prove(other, carbon_price, answers)
+            if columns is not None and trial.bound > self.centre.bound:
+                self.centre = trial
+        silent = np.flatnonzero(self.master.held == 0)
+        if len(silent):
+            raise SiteFailure(f"site {silent[0]} has answered at none of the first prices, so there is no start")
+        self.master.step = options.step
+        self.nulls = 0
+
+    def _prove(self, price: Array, carbon_price: float, answers: Answers) -> DualPoint:
+        fixing = self.master.fixing
+        terms = self.coupling.dual_terms(price, carbon_price, (fixing.run, fixing.start))
+        return DualPoint(price, carbon_price, answers.lower, float(answers.lower.sum()) + terms)
+
+    def refix(self, fixing: Fixing) -> None:
+        """Fix jobs; columns stay valid, only the closed-form part of the bound changes."""
+        self.master.fix_jobs(fixing)
+        c = self.centre
+        terms = self.coupling.dual_terms(c.price, c.carbon_price, (fixing.run, fixing.start))
+        self.centre = DualPoint(c.price, c.carbon_price, c.site_lower, float(c.site_lower.sum()) + terms)
+
+    def set_budget(self, budget: float) -> None:
+        """From now on a hard budget, t CO2; inf: none. Columns stay valid, the bound loses price times budget."""
+        cap = np.inf if np.isfinite(budget) else 0.0
+        self.coupling = self.master.coupling = replace(self.coupling, budget=budget, carbon_cap=cap)
+        self.refix(self.master.fixing)
+
+    def iterate(self) -> Step:
+        """One proximal step."""
+        master, centre, options = self.master, self.centre, self.options
+        started = time.perf_counter()
+        proposal = master.propose(
+            centre.price, centre.carbon_price, accuracy=options.accuracy, max_passes=options.max_passes
+        )
+        between = time.perf_counter()
+        answers = self.crew.evaluate(proposal.price, proposal.carbon_price)
+        asked = time.perf_counter()
+        bound = float(answers.lower.sum()) + proposal.terms
+        trial = DualPoint(proposal.price, proposal.carbon_price, answers.lower, bound)
+        residual = master.residual()
+        promised = proposal.model - centre.bound
+        gained = trial.bound - centre.bound
+        serious = gained >= options.serious * max(promised, 0.0)
+        self._adapt_step(gained, promised, serious)
+        if trial.bound > centre.bound:
+            self.centre = trial
+        master.add(list(answers))
+        return Step(
+            bound=self.centre.bound,
+            model=proposal.model,
+            serious=serious,
+            residual_gpu=float(np.abs(residual).sum() / residual.shape[1]),
+            passes=proposal.passes,
+            imbalance=float(np.abs(proposal.price * residual).sum()),
+            site_seconds=asked - between,
+            master_seconds=between - started + time.perf_counter() - asked,
+        )
+
+    def _adapt_step(self, gained: float, promised: float, serious: bool) -> None:
+        """Longer steps while the model keeps its promise, shorter ones after it has not (Kiwiel 1990)."""
+        ratio = min(gained / promised, 1.0) if promised > 0 else 1.0
+        if serious:
+            self.nulls = 0
+            if ratio > 0.5:
+                self.master.step = min(self.master.step * (2.0 if ratio > 0.8 else 1.3), LONGEST_STEP)
+        else:
+            self.nulls += 1
+            if ratio < -1.0 or self.nulls > 2:
+                self.master.step *= max(0.3, 0.5 / max(1.0 - ratio, 0.5))

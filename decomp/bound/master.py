@@ -1,0 +1,187 @@
+"""The proximal master: an augmented Lagrangian over site columns, routing, job starts, pools and the budget.
+
+Around a centre (price, carbon price) it maximises the model of the dual minus a proximal term; the
+primal of that problem is what the kernels solve, and its residual (load put on a site minus load its
+columns carry) moves the price: price = centre + step * weight * residual.
+
+Columns and work live in parts (`decomp.part`), one on each of the first ranks; here is what the root knows of them.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from decomp.bound.coupling import Coupling, Fixing
+from decomp.bound.master_part import COLUMNS, Layout, Step, periods_alone
+from decomp.model.instance import Array
+from decomp.ranks.workers import Crew
+from decomp.site.oracle import Answer
+
+NUMBERS = count()
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Where the master wants the sites to be asked next, and what its model promises there, USD.
+
+    `terms` : the part of the model that is exact, of work and budget. `passes` : what it took.
+    """
+
+    price: Array
+    carbon_price: float
+    model: float
+    terms: float
+    passes: int
+
+
+@dataclass(frozen=True)
+class RelaxedWork:
+    """Where the master puts work: routed (arc, T), pooled (pool arc, T) GPU; run, start and share of it (job, atom)."""
+
+    routed: Array
+    pooled: Array
+    run: Array
+    start: Array
+    share: Array
+
+
+class Master:
+    """Column model of the sites, exact model of the work, and the proximal subproblem over both. Root only."""
+
+    def __init__(
+        self, coupling: Coupling, crew: Crew, price: Array, carbon_price: float, carbon_scale: float, lane_size: int
+    ):
+        """price (S, T) in USD per GPU and period; carbon_scale: typical fleet emissions, t.
+
+        `lane_size` : see `Layout.of`.
+        """
+        self.coupling, self.crew = coupling, crew
+        self.price, self.carbon_price = price.copy(), carbon_price
+        scale = float(np.mean(np.abs(price))) + 1e-9
+        self.weight = scale / np.maximum(coupling.capacity, 1e-3 * coupling.capacity.max())
+        self.carbon_weight = 500.0 / max(carbon_scale, 1e-9)
+        self.step = 1.0
+        self.fixing = Fixing(*coupling.free_jobs())
+        self.held = np.zeros(len(price), dtype=np.int64)  # columns of each site
+        self.layout = Layout.of(price.shape, lane_size, crew.team.size)
+        self._centre: Array | None = None  # of the last proposal
+        self._number = next(NUMBERS)
+        weakref.finalize(self, crew.forgotten.append, self._number)
+        self._ask(
+            "found",
+            [
+                (self.layout, periods_alone(coupling, self.layout.periods_of(rank)), self.weight, self.price)
+                for rank in range(self.layout.ranks)
+            ],
+        )
+
+    def _ask(self, method: str, each: Sequence[tuple[Any, ...]]) -> list[Any]:
+        return self.crew.ask_parts(self._number, method, each)
+
+    def _all(self, method: str, *arguments: Any) -> list[Any]:
+        """Ask all parts the same."""
+        return self._ask(method, [arguments] * self.layout.ranks)
+
+    def _deal(self, method: str, *rows: Array) -> Array:
+        """Ask every part about its own sites' rows; the answers in site order."""
+        own = [self.layout.rows_of(rank) for rank in range(self.layout.ranks)]
+        parts = self._ask(method, [tuple(r[sites] if np.ndim(r) else r for r in rows) for sites in own])
+        found = np.empty((len(self.held), *parts[0].shape[1:]))
+        for sites, part in zip(own, parts, strict=True):
+            found[sites] = part
+        return found
+
+    @property
+    def n_columns(self) -> int:
+        return int(self.held.sum())
+
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Take one answer per site into the pool."""
+        heard = [None if answer.load is None else answer for answer in answers]
+        self.held = np.minimum(self.held + [answer is not None for answer in heard], COLUMNS)
+        self._ask("add", [(heard[self.layout.rows_of(rank)],) for rank in range(self.layout.ranks)])
+
+    def model(self, price: Array, carbon_price: float) -> tuple[float, Array]:
+        """Value of the column model at given prices, in all and by site: never below the true dual function."""
+        sites = self._deal("least_value", price, np.asarray(carbon_price))
+        fixed = (self.fixing.run, self.fixing.start)
+        return float(sites.sum()) + self.coupling.dual_terms(price, carbon_price, fixed), sites
+
+    def least_cost(self, load: Array, allowance: Array) -> Array:
+        """Proven least cost (S,) of loads (S, T) under carbon allowances (S,); see `Pool`."""
+        return self._deal("least_cost", load, allowance)
+
+    def means(self) -> tuple[Array, Array]:
+        """Cost (USD) and emissions (t) of each site's weighted columns, (S,)."""
+        cost, tonnes = self._deal("means").T
+        return cost, tonnes
+
+    def most_used(self, k: int) -> Array:
+        """Prices at which each site gave the k answers used most, (S, k, T)."""
+        return self._deal("most_used", np.asarray(k))
+
+    def propose(self, centre: Array, centre_carbon: float, *, accuracy: float, max_passes: int) -> Proposal:
+        """Solve the proximal subproblem around a centre until its own gap is `accuracy` of the promised rise."""
+        c = self.coupling
+        carbon_size = self.step * self.carbon_weight if c.carbon_cap > 0 else 0.0
+        step = Step(self.step, centre_carbon, carbon_size, c.budget, c.carbon_cap, accuracy, max_passes)
+        reached = centre is self.price
+        new = None if reached or centre is self._centre else centre
+        price, carbon_price, value, terms, passes = self._all("propose_together", new, reached, step)[0]
+        self._centre = centre
+        self.price, self.carbon_price = price, carbon_price
+        return Proposal(price, carbon_price, value, terms, passes)
+
+    def residual(self) -> Array:
+        """Load put on the sites less the load that their columns carried in the last proposal, (S, T) GPU."""
+        assert self._centre is not None
+        return np.asarray((self.price - self._centre) / (self.step * self.weight))
+
+    def work(self) -> RelaxedWork:
+        """Where the work is now."""
+        routed = np.concatenate(self._all("own_routing"), axis=1)
+        own = self.crew.parts[self._number]
+        return RelaxedWork(routed, own.pooled.copy(), own.run.copy(), own.start.copy(), own.share.copy())
+
+    def set_work(self, work: RelaxedWork) -> None:
+        """Put the work somewhere."""
+        self._all("set_work", work.routed, work.pooled, work.run, work.start, work.share)
+
+    def columns(self) -> dict[str, Array]:
+        """The columns of all sites one after the other; see `Part.columns`."""
+        parts = self._all("columns")
+        order = np.argsort(np.concatenate([part["site"] for part in parts]), kind="stable")
+        return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
+
+    def set_columns(self, columns: Mapping[str, Array], weight: Array) -> None:
+        """Go back to where `columns` was called, with the proximal weights (S, T) of then."""
+        self.weight = weight
+        self.held = np.bincount(columns["site"], minlength=len(self.held))
+        turn = columns["site"] % self.layout.ranks
+        ranks = range(self.layout.ranks)
+        self._ask("set_columns", [({name: rows[turn == r] for name, rows in columns.items()}, weight) for r in ranks])
+
+    def fix_jobs(self, fixing: Fixing) -> None:
+        """Fix jobs to runs (FREE leaves a job as it is); their relaxed starts move there at once."""
+        self.fixing = Fixing(fixing.run.copy(), fixing.start.copy())
+        self._all("fix_jobs", self.fixing.run, self.fixing.start)
+
+
+@dataclass(frozen=True)
+class PartOrder:
+    """A call of a method of a rank's part of a master.
+
+    `gone` : masters whose parts are not needed any more. `at` : how many exchanges there were before.
+    """
+
+    master: int
+    method: str
+    arguments: tuple[Any, ...]
+    gone: list[int]
+    at: int

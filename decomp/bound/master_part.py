@@ -1,0 +1,354 @@
+"""A rank's part of the master: the columns of some sites, the routing of some periods, the wishes of some jobs.
+
+Sites are dealt to lanes, as many as the fleet's size asks for. With one lane sites and jobs move one after the other.
+With more, lanes move at once, each reckoning with a carbon price that bends as many times as there are lanes, and jobs
+too, reckoning with load prices that bend as many times as jobs meet there: by convexity the moves together then never
+make the master worse. Periods are routed without regard to each other. So it does not matter which rank works on what,
+and the numbers are the same on any number of ranks. Every rank holds the whole price, which is as large as the rows
+that couple the sites, and tells the others what its part has become.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from decomp.bound import column_kernels, job_kernels, stream_kernels
+from decomp.bound.columns import Pool
+from decomp.bound.coupling import FREE, REJECTED, Coupling
+from decomp.model.instance import Array
+from decomp.ranks.team import Team
+from decomp.site.oracle import Answer
+
+PASSES_PER_CHECK = 6
+ATOMS = 16  # runs a job's relaxed start may be spread over
+COLUMNS = 40  # answers kept per site
+
+
+@dataclass(frozen=True)
+class Step:
+    """A proximal step: how far around which carbon price (USD/t), and when it is solved well enough.
+
+    size : factor on the proximal weights. carbon_size : USD/t by which a tonne moves the carbon price; 0: no budget.
+    budget, carbon_cap : of the coupling now, t and USD/t.
+    """
+
+    size: float
+    carbon_centre: float
+    carbon_size: float
+    budget: float
+    carbon_cap: float
+    accuracy: float
+    max_passes: int
+
+    def carbon_price(self, excess: float) -> float:
+        """Price of carbon at emissions `excess` above the budget, USD/t."""
+        return min(max(self.carbon_centre + self.carbon_size * excess, 0.0), self.carbon_cap)
+
+    def paid(self, carbon_price: float) -> float:
+        """What the budget takes from the bound, USD."""
+        return carbon_price * self.budget if carbon_price > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Who has what. lanes, ranks : powers of two, ranks the smaller; sites are dealt to lanes, jobs to ranks in turn.
+
+    periods : slices of the periods begin at these, (ranks + 1,).
+    """
+
+    lanes: int
+    ranks: int
+    periods: Array
+
+    @classmethod
+    def of(cls, shape: tuple[int, int], lane_size: int, size: int) -> Layout:
+        """For (sites, periods) and so many ranks: n lanes from n^2 times `lane_size` sites times periods.
+
+        For twice as many lanes halve the work and double the messages.
+        """
+        lanes = power_of_two(math.sqrt(shape[0] * shape[1] / lane_size))
+        ranks = min(lanes, power_of_two(size))
+        return cls(lanes, ranks, shape[1] * np.arange(ranks + 1) // ranks)
+
+    def rows_of(self, rank: int) -> slice:
+        """Its sites among sites, its jobs among jobs."""
+        return slice(rank, None, self.ranks)
+
+    def periods_of(self, rank: int) -> Any:
+        """An index of arrays whose last axis are periods."""
+        return np.s_[..., self.periods[rank] : self.periods[rank + 1]]
+
+
+def power_of_two(most: float) -> int:
+    """The largest one up to a number of at least 1."""
+    return 1 << max(int(most).bit_length() - 1, 0)
+
+
+class Part:
+    """One rank's part. Methods that end in `together` are called by all ranks of the layout at the same time."""
+
+    def __init__(self, team: Team, layout: Layout, coupling: Coupling, weight: Array, price: Array):
+        """weight, price (S, T): proximal weights, and first prices in USD per GPU and period.
+
+        `coupling` : demand of the own periods only.
+        """
+        self.team, self.layout, self.coupling, self.weight = team, layout, coupling, weight
+        self.sites, self.periods, n = layout.rows_of(team.rank), layout.periods_of(team.rank), price.shape[1]
+        self.own_weight = np.ascontiguousarray(weight[self.sites])
+        self.pool = Pool(len(self.own_weight), n, COLUMNS)
+        self.theta = np.zeros((len(self.own_weight), COLUMNS))
+        self.gram = np.zeros((len(self.own_weight), COLUMNS, COLUMNS))
+        self.routed = np.zeros((len(coupling.streams.site), price[self.periods].shape[1]))
+        self.pooled = np.zeros((len(coupling.pools.site), n))
+        self.fixed = coupling.free_jobs()
+        self.price = self.centre = price
+        self._place_jobs(price)
+
+    def _place_jobs(self, price: Array) -> None:
+        """First position: every job at its cheapest run."""
+        jobs = self.coupling.jobs
+        self.run, self.start = (np.full((len(jobs.gpus), ATOMS), nothing) for nothing in (REJECTED, -1))
+        self.share = np.zeros(self.run.shape)
+        value, run, start = job_kernels.cheapest_runs(price, jobs)
+        taken = ~jobs.optional | (value < 0.0)
+        self.run[:, 0], self.start[:, 0] = np.where(taken, run, REJECTED), np.where(taken, start, -1)
+        self.share[:, 0] = 1.0
+
+    # ------------------------------------------------------------ columns
+
+    def add(self, answers: Sequence[Answer | None]) -> None:
+        """Take one answer per own site into the pool; a full site forgets the one idle for longest."""
+        for i, answer in enumerate(answers):
+            if answer is not None:
+                self._add_column(i, answer)
+
+    def _add_column(self, i: int, answer: Answer) -> None:
+        theta = self.theta[i]
+        first = self.pool.count[i] == 0
+        k = self.pool.slot(i, theta)
+        if theta[k] > column_kernels.TINY:
+            theta[np.argmax(theta)] += theta[k]
+        self.pool.put(i, k, answer)
+        theta[k] = 1.0 if first else 0.0
+        column_kernels.add_gram(self.pool.loads, self.own_weight, self.gram, i, k, int(self.pool.count[i]))
+
+    def least_value(self, price: Array, carbon_price: float) -> Array:
+        """Least value of the columns of each own site at prices (own, T), (own,) USD; see `Pool`."""
+        return self.pool.least_value(price, carbon_price)
+
+    def least_cost(self, load: Array, allowance: Array) -> Array:
+        """Proven least cost (own,) of loads (own, T) under carbon allowances (own,); see `Pool`."""
+        return self.pool.least_cost(load, allowance)
+
+    def means(self) -> Array:
+        """Cost (USD) and emissions (t) of the weighted columns of each own site, (own, 2)."""
+        return np.stack([(self.theta * self.pool.cost).sum(axis=1), (self.theta * self.pool.emission).sum(axis=1)], 1)
+
+    def most_used(self, k: int) -> Array:
+        """Prices at which each own site gave the k answers used most, (own, k, T)."""
+        order = np.argsort(-self.theta, axis=1, kind="stable")[:, :k]
+        order = np.where(order < self.pool.count[:, None], order, order[:, :1])
+        return self.pool.price[np.arange(len(order))[:, None], order]
+
+    def columns(self) -> dict[str, Array]:
+        """The own sites' columns one after the other: site, load, cost, emissions, share, idle."""
+        used = np.arange(COLUMNS) < self.pool.count[:, None]
+        return dict(
+            site=np.arange(len(self.weight))[self.sites][np.nonzero(used)[0]],
+            load=self.pool.loads[used],
+            cost=self.pool.cost[used],
+            emissions=self.pool.emission[used],
+            share=self.theta[used],
+            idle=self.pool.idle[used],
+        )
+
+    def set_columns(self, columns: Mapping[str, Array], weight: Array) -> None:
+        """Go back to where `columns` was called, with the proximal weights (S, T) of then."""
+        self.weight, self.own_weight = weight, np.ascontiguousarray(weight[self.sites])
+        self.pool.count = np.bincount(columns["site"], minlength=len(weight))[self.sites].copy()
+        used = np.arange(COLUMNS) < self.pool.count[:, None]
+        self.pool.loads[used], self.pool.cost[used] = columns["load"], columns["cost"]
+        self.pool.emission[used], self.theta[used] = columns["emissions"], columns["share"]
+        self.pool.lower[used] = -np.inf  # what was saved is not believed
+        self.pool.idle[used] = columns["idle"]
+        for i, k in np.argwhere(used):
+            column_kernels.add_gram(self.pool.loads, self.own_weight, self.gram, i, k, int(self.pool.count[i]))
+
+    # ------------------------------------------------------------ work
+
+    def fix_jobs(self, run: Array, start: Array) -> None:
+        """Fix jobs to runs (FREE leaves a job as it is); their relaxed starts move there at once."""
+        self.fixed = run, start
+        hit = run != FREE
+        self.share[hit], self.share[hit, 0] = 0.0, 1.0
+        self.run[hit, 0], self.start[hit, 0] = run[hit], start[hit]
+
+    def set_work(self, routed: Array, pooled: Array, run: Array, start: Array, share: Array) -> None:
+        """Put the work somewhere: routed (arc, T), pooled (pool arc, T) GPU, runs of the jobs (job, atom)."""
+        self.routed, self.pooled = np.ascontiguousarray(routed[self.periods]), pooled.copy()
+        self.run, self.start, self.share = run.copy(), start.copy(), share.copy()
+
+    def own_routing(self) -> Array:
+        """Routing in the own periods, (arc, .) GPU."""
+        return self.routed
+
+    # ------------------------------------------------------------ a proximal step
+
+    def propose_together(
+        self, centre: Array | None, reached: bool, step: Step
+    ) -> tuple[Array, float, float, float, int] | None:
+        """Solve the proximal subproblem until its own gap is small enough.
+
+        Around a centre (S, T), or (None) the price reached the last time, or else the same centre again.
+        Returns at the root price (S, T) USD per GPU and period, carbon price USD/t, the model's value there and the
+        part of it that is exact (work and budget), USD, and the passes it took.
+        """
+        self.centre = (self.price if reached else self.centre) if centre is None else centre
+        self.curve = step.size * self.weight
+        self.own_curve = np.ascontiguousarray(self.curve[self.sites])
+        self.curve_then = np.ascontiguousarray(self.curve[self.periods])
+        tonnes = self._begin()
+        base, passes = sum(self._model(self.centre, step.carbon_centre, step)), 0
+        while True:
+            for _ in range(PASSES_PER_CHECK):
+                self._move_sites(tonnes, step)
+                if self.layout.lanes == 1:
+                    self._move_streams()
+                    if passes % 2 == 0:  # scanning all starts is dear, and routing moves more than jobs do
+                        self._move_jobs_in_turn()
+                    self._move_pools()
+                else:
+                    self._move_jobs_at_once()  # not as far as in turn, so more often, and routing makes up for it
+                    self._move_pools()
+                    self._move_streams()
+                passes += 1
+            carbon_price = step.carbon_price(float(tonnes.sum()) - step.budget) if step.carbon_size > 0 else 0.0
+            columns, terms = self._model(self.price, carbon_price, step)
+            penalty, primal = self._primal(carbon_price, tonnes, step)
+            value = columns + terms
+            slack = primal - (value - penalty)
+            enough = slack <= step.accuracy * max(value - penalty - base, 0.0) or passes >= step.max_passes
+            if self.team.agree(enough, self.layout.ranks, "master"):
+                break
+        self.pool.used(self.theta)
+        return (self.price, carbon_price, value, terms, passes) if self.team.is_root else None
+
+    def _begin(self) -> Array:
+        """Set the price to where the weights put it; emissions of each site, (S,) t."""
+        c, residual = self.coupling, np.zeros_like(self.centre)
+        routing, carried, tonnes = np.empty_like(residual), np.empty_like(residual), np.empty(len(residual))
+        stream_kernels.arc_load(residual, c.pools.site, self.pooled)
+        job_kernels.job_load(residual, c.jobs, self.run, self.start, self.share)
+
+        def own() -> Sequence[Array]:
+            routed = np.zeros((len(residual), self.routed.shape[1]))
+            stream_kernels.arc_load(routed, c.streams.site, self.routed)
+            return routed, column_kernels.site_load(self.theta, self.pool.loads, self.pool.count), self.means()[:, 1]
+
+        layout = self.layout
+        self._share(own, (routing, layout.periods_of), (carried, layout.rows_of), (tonnes, layout.rows_of))
+        self.price = self.centre + self.curve * (residual + routing - carried)
+        return tonnes
+
+    def _share(self, own: Callable[[], Sequence[Array]], *places: tuple[Array, Callable[[int], Any]]) -> None:
+        """Do the own part; what each rank got goes to its place in as many arrays."""
+        for rank, numbers in enumerate(self.team.exchange(own, self.layout.ranks, "master")):
+            for array, place in places:
+                part = array[place(rank)]
+                part[...], numbers = numbers[: part.size].reshape(part.shape), numbers[part.size :]
+
+    def _move_sites(self, tonnes: Array, step: Step) -> None:
+        """Move the weights of all columns; `tonnes` (S,) are brought up to date."""
+        layout = self.layout
+        uncut = step.carbon_centre + step.carbon_size * (tonnes.sum() - step.budget) if step.carbon_size > 0 else 0.0
+        carbon, more = np.array([uncut, step.carbon_size, step.carbon_cap, layout.lanes]), np.empty(len(tonnes))
+
+        def own() -> Sequence[Array]:
+            pool, price, emitted = self.pool, np.ascontiguousarray(self.price[self.sites]), np.zeros(len(self.theta))
+            column_kernels.site_pass(
+                price, self.own_curve, step.size, pool.loads, pool.cost, pool.emission, self.theta, pool.count,
+                self.gram, layout.lanes // layout.ranks, carbon, emitted, 2 * COLUMNS,
+            )  # fmt: skip
+            return price, emitted
+
+        self._share(own, (self.price, layout.rows_of), (more, layout.rows_of))
+        tonnes += more
+
+    def _move_streams(self) -> None:
+        def own() -> Sequence[Array]:
+            price = np.ascontiguousarray(self.price[self.periods])
+            stream_kernels.stream_pass(price, self.curve_then, self.coupling.streams, self.routed)
+            return (price,)
+
+        self._share(own, (self.price, self.layout.periods_of))
+
+    def _move_pools(self) -> None:
+        stream_kernels.pool_pass(self.price, self.curve, self.coupling.pools, self.pooled)
+
+    def _move_jobs_in_turn(self) -> None:
+        state = self.run, self.start, self.share
+        job_kernels.job_pass(self.price, self.curve, self.coupling.jobs, self.fixed[0], *state)
+
+    def _move_jobs_at_once(self) -> None:
+        if not (self.fixed[0] == FREE).any():
+            return
+        jobs, state, layout = self.coupling.jobs, (self.run, self.start, self.share), self.layout
+
+        def own() -> Sequence[Array]:
+            return [job_kernels.job_wishes(self.price, jobs, self.fixed[0], *state, self.team.rank, layout.ranks)]
+
+        wishes = np.concatenate(self.team.exchange(own, layout.ranks, "master")).reshape(-1, 6)
+        wishes = wishes[np.argsort(wishes[:, 0], kind="stable")]
+        job_kernels.grant_wishes(self.price, self.curve, jobs, *state, wishes)
+
+    def _model(self, price: Array, carbon_price: float, step: Step) -> tuple[float, float]:
+        """The model at a price: least values of all columns, and the exact part, USD."""
+        c, layout, rank = self.coupling, self.layout, self.team.rank
+        columns, streams, jobs = np.empty(len(price)), np.empty(price.shape[1]), np.empty(len(self.fixed[0]))
+
+        def own() -> Sequence[Array]:
+            return (
+                self.pool.least_value(np.ascontiguousarray(price[self.sites]), carbon_price),
+                stream_kernels.stream_values(np.ascontiguousarray(price[self.periods]), c.streams),
+                job_kernels.job_values(price, c.jobs, *self.fixed, rank, layout.ranks),
+            )
+
+        self._share(own, (columns, layout.rows_of), (streams, layout.periods_of), (jobs, layout.rows_of))
+        terms = float(streams.sum()) + float(jobs.sum()) + stream_kernels.pool_value(price, c.pools)
+        return float(columns.sum()), terms - step.paid(carbon_price)
+
+    def _primal(self, carbon_price: float, tonnes: Array, step: Step) -> tuple[float, float]:
+        """The proximal term, and the augmented Lagrangian at the weights: an upper bound of the subproblem. USD."""
+        c, layout = self.coupling, self.layout
+        table, streams = np.empty((len(tonnes), 3)), np.empty(self.price.shape[1])
+
+        def own() -> Sequence[Array]:
+            return self._own_costs(), stream_kernels.stream_costs(c.streams, self.routed)
+
+        self._share(own, (table, layout.rows_of), (streams, layout.periods_of))
+        penalty, priced, cost = table.sum(axis=0).tolist()
+        work = stream_kernels.pool_cost(c.pools, self.pooled) + job_kernels.run_cost(c.jobs, self.run, self.share)
+        primal = priced + cost + float(streams.sum()) + work
+        if step.carbon_size > 0:
+            # max over the carbon price of price * excess - (price - centre)^2 / (2 step)
+            far = 0.5 * (carbon_price - step.carbon_centre) ** 2 / step.carbon_size
+            penalty, primal = penalty + far, primal + carbon_price * (float(tonnes.sum()) - step.budget) - far
+        return penalty, primal
+
+    def _own_costs(self) -> Array:
+        """Of the own sites (own, 3) USD: proximal term, residual at the mean of price and centre, cost of columns."""
+        price, centre = self.price[self.sites], self.centre[self.sites]
+        residual = (price - centre) / self.own_curve
+        near, mean = (0.5 * ((price + sign * centre) * residual).sum(axis=1) for sign in (-1.0, 1.0))
+        return np.stack([near, mean, self.means()[:, 0]], axis=1)
+
+
+def periods_alone(coupling: Coupling, periods: Any) -> Coupling:
+    """The coupling with the demand of some periods only."""
+    streams = coupling.streams._replace(demand=np.ascontiguousarray(coupling.streams.demand[periods]))
+    return replace(coupling, streams=streams)

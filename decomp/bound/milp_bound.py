@@ -1,0 +1,193 @@
+"""The MILP bound: load prices translated to prices of the work itself, each site solved with its jobs inside.
+
+Prices on load see jobs and generators through their linear relaxation. Priced on demand, jobs and pools, the
+work is the sites' to choose; a site's problem then has integers, and what a MIP solver proves of it counts.
+Work with one place only is priced so that its site decides alone: where sites share nothing, that is their optimum.
+A few sites that serve a stream alone are a block: one MILP that decides what their lumps of work leave for the stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import highspy
+import numpy as np
+
+from decomp.bound.coupling import REJECTED, Coupling, Fixing
+from decomp.bound.lagrangian import DualPoint
+from decomp.bound.stream_blocks import SiteBlock, join, partition, without_price
+from decomp.bound.work_prices import SiteWork, WorkPrices, build, site_works, translate
+from decomp.lp.highs import Effort, safe_bound, to_highs
+from decomp.model.instance import Array, Instance
+from decomp.model.options import MilpBound
+from decomp.model.result import Blocks, Dual
+from decomp.ranks.workers import Crew
+
+FRACTIONAL = 1e-6
+HUGE = 10.0  # times the median size of a site's relaxation, from which it is started first
+ABS_GAP = 1e-6  # USD, the least that is asked of a MILP
+
+
+def relax(work: SiteWork) -> tuple[float, float, float]:
+    """Lower bound from the relaxation's duals, USD; money that passes through its fractional integers; its size.
+
+    The size is pivots times rows: about the time it took, but the same in every run.
+    """
+    model = build(work)
+    solver = to_highs(model)
+    solver.run()
+    solution = solver.getSolution()
+    share, dual = np.array(solution.col_value)[model.integer], np.array(solution.row_dual)
+    fractional = np.minimum(share - np.floor(share), np.ceil(share) - share)
+    fractional[fractional < FRACTIONAL] = 0.0
+    money = float(fractional @ (abs(model.matrix).T @ np.abs(dual))[model.integer])
+    size = float(solver.getInfo().simplex_iteration_count) * len(dual)
+    return safe_bound(model, model.cost, dual), money, size
+
+
+@dataclass(frozen=True)
+class MilpTask:
+    """A site, how hard to try, until when (seconds of the epoch: ranks share no other clock); others of its block."""
+
+    work: SiteWork
+    effort: Effort
+    until: float
+    beside: tuple[SiteWork, ...] = ()
+
+
+def solve_milp(task: MilpTask) -> tuple[float, bool, Array | None]:
+    """Lower bound that HiGHS proves of the site's or block's problem, USD; whether the clock ended it.
+
+    If it did not, and the site is alone: the runs of its best point as well, if there is one.
+    """
+    model = build(task.work, *task.beside)
+    solver = to_highs(model, integer=model.integer)
+    task.effort.until(task.until).apply(solver)
+    if task.beside:
+        _for_the_bound(solver)
+    status = solver.run()
+    info, taken = solver.getInfo(), None
+    late = solver.getModelStatus() == highspy.HighsModelStatus.kTimeLimit
+    feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+    if feasible and len(task.work.job) and not late and not task.beside:
+        taken = np.flatnonzero(np.array(solver.getSolution().col_value)[model.columns["run"]] > 0.5)
+    good = status != highspy.HighsStatus.kError and np.isfinite(info.mip_dual_bound)
+    good = good and bool(model.integer.any())  # else HiGHS solves an LP and leaves the MIP's bound at zero
+    return float(info.mip_dual_bound) if good else -np.inf, late, taken
+
+
+def _for_the_bound(solver: highspy.Highs) -> None:
+    """No search for points, and a small pool of cuts: half the time went to looking through it."""
+    solver.setOptionValue("mip_heuristic_effort", 0.0)
+    solver.setOptionValue("mip_heuristic_run_rens", False)
+    solver.setOptionValue("mip_pool_soft_limit", 1000)
+
+
+@dataclass(frozen=True)
+class WorkProof:
+    """Prices of work and what they prove: `bound` = sum of the sites' lower bounds (S,) + the rows' terms, USD.
+
+    `block` (S,) : sites with the same number are proved together; of their lower bounds only the sum is one.
+    `taken` : of every site solved whose jobs can run nowhere else, the work and the rows of the runs that it chose.
+    """
+
+    prices: WorkPrices
+    site_lower: Array
+    bound: float
+    solved: int
+    block: Array
+    taken: tuple[tuple[SiteWork, Array], ...] = ()
+
+    def refixed(self, fixing: Fixing) -> Fixing:
+        """The fixing with the choice of those sites in its place."""
+        run, start = fixing.run.copy(), fixing.start.copy()
+        for work, rows in self.taken:
+            run[work.job], start[work.job] = REJECTED, -1
+            run[work.job[rows]], start[work.job[rows]] = work.run[rows], work.start[rows]
+        return Fixing(run, start)
+
+
+def milp_bound(
+    instance: Instance,
+    c: Coupling,
+    crew: Crew,
+    point: DualPoint,
+    options: MilpBound,
+    seconds_left: float,
+    spare: float = 0.0,
+) -> WorkProof:
+    """The bound at translated prices: every site's relaxation, then their MILPs, the most fractional money first.
+
+    `spare` : what the sites' MILPs may leave open between them, USD.
+
+    But before all others start blocks, then sites of another size than the rest: one long MILP in the end keeps all
+    ranks waiting.
+    A site that fails or has no time left counts with what it proved before, at the same prices. Claimed is less than
+    was proved, by the MILPs' gap: another solver may end its own proof at that; and of the smallest gains that
+    together stay within `spare` nothing, so that none of them has to be proved again.
+    """
+    until = crew.team.clock() + seconds_left
+    end = crew.epoch(until)
+    prices, lower = translate(c, point)
+    works = site_works(instance, c, prices)
+    relaxed = crew.farm(relax, works, until, "relaxations")
+    lower = np.maximum(lower, [-np.inf if r is None else r[0] for r in relaxed])
+    money = np.array([0.0 if r is None else r[1] for r in relaxed])
+    size = np.array([0.0 if r is None else r[2] for r in relaxed])
+    huge = size > HUGE * np.median(size)
+    spare /= max(len(works), 1)
+    order = np.lexsort((-money, -np.where(huge, size, 0.0)))
+    order = order[money[order] > spare]
+    effort = Effort(options.rel_gap, options.site_nodes, options.site_seconds, max(spare, ABS_GAP))
+    blocks = partition(c, options.block_sites)
+    turns = max(-(-len(blocks) // crew.team.size), 1)
+    longer = min(options.block_seconds, options.block_share * seconds_left / turns)
+    tasks = block_tasks(site_works(instance, c, without_price(c, prices, blocks)), blocks, effort, longer, end)
+    found, runs = _solve(crew, tasks + [MilpTask(works[i], effort, end) for i in order], until)
+    joint, found = np.split(found, [len(blocks)])
+    gain = np.maximum(found - np.maximum(effort.rel_gap * np.abs(found), spare) - lower[order], 0.0)
+    few = np.argsort(gain, kind="stable")
+    gain[few[np.cumsum(gain[few]) <= spare * len(works)]] = 0.0
+    lower[order] += gain
+    taken = tuple(
+        (works[i], rows)
+        for i, rows in zip(order, runs[len(blocks) :], strict=True)
+        if rows is not None and (c.homes[1][works[i].job] >= 0).all()
+    )
+    prices, lower, block = join(c, prices, lower, blocks, joint - spare, spare * len(works))
+    solved = int(np.isfinite(found).sum() + np.isfinite(joint).sum())
+    return WorkProof(prices, lower, float(lower.sum()) + prices.terms(c), solved, block, taken)
+
+
+def block_tasks(
+    works: list[SiteWork], blocks: list[SiteBlock], effort: Effort, seconds: float, until: float
+) -> list[MilpTask]:
+    """The blocks' MILPs, at most `seconds` for each."""
+    effort = replace(effort, seconds=seconds)
+    members = [[works[i] for i in block.sites] for block in blocks]
+    return [MilpTask(first, effort, until, tuple(beside)) for first, *beside in members]
+
+
+def _solve(crew: Crew, tasks: list[MilpTask], until: float) -> tuple[Array, list[Array | None]]:
+    """Lower bounds of MILPs, on all ranks, -inf where there is none, and the runs that they chose."""
+    proved = crew.farm(solve_milp, tasks, until, "site MILPs")
+    found = np.array([-np.inf if p is None else p[0] for p in proved])
+    late = [(k, found[k] if np.isfinite(found[k]) else None) for k, p in enumerate(proved) if p is not None and p[1]]
+    for k, value in crew.stops.ask(lambda: late) or []:
+        found[k] = -np.inf if value is None else value
+    return found, [None if p is None else p[2] for p in proved]
+
+
+def dual_of_work(instance: Instance, load_price: Array, proof: WorkProof) -> Dual:
+    """The proof in the units of the result; the load prices (S, T) it was translated from go with it."""
+    hours, prices = instance.period_h, proof.prices
+    return Dual(
+        load_price=load_price / hours,
+        stream_price=prices.stream / hours,
+        job_price=prices.job,
+        pool_price=prices.pool / hours,
+        site_lower=proof.site_lower,
+        carbon_price=prices.carbon,
+        form="work",
+        blocks=Blocks(proof.block),
+    )

@@ -1,0 +1,224 @@
+"""Work at prices of its own: load prices translated to them, and the problem of a site or block, its jobs inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from decomp.bound import job_kernels
+from decomp.bound.coupling import Coupling
+from decomp.bound.lagrangian import DualPoint
+from decomp.lp.block import Block, Model
+from decomp.model.instance import Array, Generators, Instance, Sites
+from decomp.site.equations import add_site
+
+
+@dataclass(frozen=True)
+class WorkPrices:
+    """Prices of the coupling rows: stream (D, T), pool (P,) USD per GPU and period, job (J,) USD, carbon USD/t."""
+
+    stream: Array
+    job: Array
+    pool: Array
+    carbon: float
+
+    def terms(self, c: Coupling) -> float:
+        """What the coupling rows add to the sites' lower bounds, USD."""
+        paid = np.where(c.jobs.optional, np.minimum(self.job, 0.0), self.job)
+        total = float((c.streams.demand * self.stream).sum() + paid.sum() + (c.pools.work * self.pool).sum())
+        return total - (self.carbon * c.budget if self.carbon > 0 else 0.0)
+
+
+def translate(c: Coupling, point: DualPoint) -> tuple[WorkPrices, Array]:
+    """Every unit of work at the price of its cheapest place, and what that proves of each site, (S,) USD.
+
+    No site finds work that pays better than its load does, save the places that are cheaper than the last one a
+    pool needs: with those subtracted, the sites' lower bounds are still bounds, and the sum is what it was.
+    """
+    price, lower = point.price, point.site_lower.copy()
+    stream = np.repeat(c.streams.unserved[:, None], price.shape[1], axis=1)
+    owner = np.repeat(np.arange(len(stream)), np.diff(c.streams.ptr))
+    np.minimum.at(stream, owner, c.streams.cost[:, None] + price[c.streams.site])
+    job = job_kernels.cheapest_runs(price, c.jobs)[0]
+    job = np.where(c.jobs.optional, np.minimum(job, 0.0), job)
+    pool = np.zeros(len(c.pools.work))
+    for p in range(len(pool)):
+        arcs = slice(c.pools.ptr[p], c.pools.ptr[p + 1])
+        site, rate = c.pools.site[arcs], c.pools.rate[arcs]
+        places = price[site, c.pools.start[p] : c.pools.end[p]]
+        pool[p] = _level(places, rate, c.pools.work[p], c.pools.penalty[p])
+        np.add.at(lower, site, rate * np.minimum(places - pool[p], 0.0).sum(axis=1))
+    _leave_to_its_site(c, price, stream, job, lower)
+    return WorkPrices(stream, job, pool, point.carbon_price), lower
+
+
+def _leave_to_its_site(c: Coupling, price: Array, stream: Array, job: Array, lower: Array) -> None:
+    """Work with one place only pays what leaving it undone costs; what the prices rise by, its site loses at most."""
+    stream_home, job_home, _ = c.homes
+    own = np.flatnonzero(stream_home >= 0)
+    rise = c.streams.unserved[own, None] - stream[own]
+    np.add.at(lower, stream_home[own], -(rise * c.streams.demand[own]).sum(axis=1))
+    stream[own] += rise
+    own = np.flatnonzero(job_home >= 0)
+    dear = job[own] + c.jobs.gpus[own] * c.jobs.length[own] * np.abs(price[job_home[own]]).max(axis=1)
+    paid = np.where(c.jobs.optional[own], 0.0, dear)
+    np.add.at(lower, job_home[own], job[own] - paid)
+    job[own] = paid
+
+
+def _level(places: Array, rate: Array, work: float, penalty: float) -> float:
+    """Price at which places (arc, period) by rising price, each taking its arc's rate, have taken the work."""
+    order = np.argsort(places, axis=None)
+    filled = np.cumsum(np.broadcast_to(rate[:, None], places.shape).ravel()[order])
+    last = int(np.searchsorted(filled, work * (1.0 - 1e-9)))
+    if last < len(order):
+        return min(float(places.ravel()[order[last]]), penalty)
+    return penalty if np.isfinite(penalty) else float(places.max(initial=0.0))
+
+
+@dataclass(frozen=True)
+class SiteWork:
+    """One site with the work it may take at given prices; ready to travel.
+
+    Attributes
+    ----------
+    sites, generators : tables with this site alone. period_h : hours. carbon_price : USD/t, all in.
+    fluid_most, fluid_cost (a, T) : streams' and pools' work, GPU and reduced cost in USD per GPU and period.
+    stream (a,) : number of the stream, -1 for a pool.
+    job, run, start, length, gpus, cost (r,) : possible runs: number of the job, row of the candidate, periods, GPU,
+        reduced cost in USD.
+    """
+
+    sites: Sites
+    generators: Generators
+    period_h: float
+    carbon_price: float
+    fluid_most: Array
+    fluid_cost: Array
+    stream: Array
+    job: Array
+    run: Array
+    start: Array
+    length: Array
+    gpus: Array
+    cost: Array
+
+
+def site_works(instance: Instance, c: Coupling, prices: WorkPrices) -> list[SiteWork]:
+    """Every site with its work."""
+    tables = (c.streams.site, c.jobs.site, c.pools.site, instance.generators.site)
+    rows = [_by_site(site, instance.n_sites) for site in tables]
+    owners = [np.repeat(np.arange(len(ptr) - 1), np.diff(ptr)) for ptr in (c.streams.ptr, c.jobs.ptr, c.pools.ptr)]
+    works = []
+    for i, (arcs, candidates, pool_arcs, own) in enumerate(zip(*rows, strict=True)):
+        stream, pool = owners[0][arcs], owners[2][pool_arcs]
+        most, cost = _fluid(instance.n_periods, c, prices, (arcs, stream), (pool_arcs, pool))
+        starts = [np.flatnonzero(c.jobs.allowed[c.jobs.first[k] : c.jobs.first[k + 1]]) for k in candidates]
+        k = np.repeat(candidates, [len(s) for s in starts])
+        j = owners[1][k]
+        works.append(
+            SiteWork(
+                sites=instance.sites.take(np.array([i])),
+                generators=replace(instance.generators.take(own), site=np.zeros(len(own), dtype=int)),
+                period_h=instance.period_h,
+                carbon_price=instance.carbon_price_usd_per_t + prices.carbon,
+                fluid_most=most,
+                fluid_cost=cost,
+                stream=np.append(stream, np.full(len(pool), -1)),
+                job=j,
+                run=k,
+                start=c.jobs.release[j] + np.concatenate([np.zeros(0, dtype=int), *starts]),
+                length=c.jobs.length[j],
+                gpus=c.jobs.gpus[j],
+                cost=c.jobs.cost[k] - prices.job[j],
+            )
+        )
+    return works
+
+
+def _fluid(
+    n: int, c: Coupling, prices: WorkPrices, streams: tuple[Array, Array], pools: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """Most (GPU) and reduced cost of a site's arcs and pool arcs, each with its stream or pool, (a, T)."""
+    (arcs, stream), (pool_arcs, pool) = streams, pools
+    period = np.arange(n)
+    inside = (period >= c.pools.start[pool, None]) & (period < c.pools.end[pool, None])
+    rate = np.where(inside, c.pools.rate[pool_arcs, None], 0.0)
+    paid = np.broadcast_to(prices.pool[pool, None], rate.shape)
+    most = np.concatenate([c.streams.demand[stream], rate])
+    return most, np.concatenate([c.streams.cost[arcs, None] - prices.stream[stream], -paid])
+
+
+def _by_site(site: Array, n_sites: int) -> list[Array]:
+    """The rows of each site."""
+    order = np.argsort(site, kind="stable")
+    return np.split(order, np.searchsorted(site[order], np.arange(1, n_sites)))
+
+
+def build(work: SiteWork, *beside: SiteWork) -> Model:
+    """The problem of a site, or of a block of sites, with its work inside; costs include the price of carbon.
+
+    The bans (5) and (6) stay relaxed: they would bring hardly anything and double the time.
+    Beside others no site takes of a stream what another one has taken, nor a job.
+    """
+    block, fluid, runs = Block(), [], []
+    works = (work, *beside)
+    for w in works:
+        add_site(block, w.sites, w.generators, 0, w.period_h, relaxed=True)
+        link = block.add_rows(0.0, 0.0, (-1.0, block.columns["load"]))
+        fluid.append(_add_fluid(block, w, link, bool(beside)))
+        runs.append(_add_runs(block, w, link))
+    if beside:
+        _share_streams(block, works, fluid)
+    jobs, number = np.unique(np.concatenate([w.job for w in works]), return_inverse=True)
+    run = np.concatenate(runs)
+    if len(jobs):
+        once = block.add_rows(-np.inf, 1.0, (0.0, np.repeat(run[:1], len(jobs))))
+        block.add_entries(once[number], run, 1.0)
+    model = block.finish()
+    return replace(model, cost=model.cost + work.carbon_price * model.emission)
+
+
+def _add_runs(block: Block, work: SiteWork, link: Array) -> Array:
+    """A binary for every run; its columns."""
+    run = block.add_columns("run", len(work.job), 0.0, 1.0, work.cost, integer=True)
+    column = np.repeat(np.arange(len(run)), work.length)
+    since = np.arange(len(column)) - np.repeat(np.cumsum(work.length) - work.length, work.length)
+    block.add_entries(link[work.start[column] + since], run[column], work.gpus[column])
+    return run
+
+
+def _add_fluid(block: Block, work: SiteWork, link: Array, shared: bool) -> Array:
+    """Streams and pools; the column of every (arc, period), -1: none.
+
+    Where nobody else is there to share with, in every period only the cheapest as far as it could fill the site: dearer
+    work has no use there.
+    """
+    capacity = work.sites.capacity_gpu[0]
+    width = np.minimum(work.fluid_most, capacity)
+    if not shared:
+        order = np.argsort(work.fluid_cost, axis=0, kind="stable")
+        most = np.take_along_axis(work.fluid_most, order, axis=0)
+        np.put_along_axis(width, order, np.clip(capacity - (np.cumsum(most, axis=0) - most), 0.0, most), axis=0)
+    place, period = np.nonzero(width)
+    columns = np.full(width.shape, -1)
+    cost = work.fluid_cost[place, period]
+    columns[place, period] = block.add_columns("fluid", len(period), 0.0, width[place, period], cost)
+    block.add_entries(link[period], columns[place, period], 1.0)
+    return columns
+
+
+def _share_streams(block: Block, works: tuple[SiteWork, ...], fluid: list[Array]) -> None:
+    """No stream is served beyond its demand in any period."""
+    stream = np.concatenate([w.stream for w in works])
+    most, columns = np.concatenate([w.fluid_most for w in works]), np.concatenate(fluid)
+    for d in np.unique(stream[stream >= 0]):
+        arcs = np.flatnonzero(stream == d)
+        demand = most[arcs[0]]
+        some = columns[arcs].max(axis=0) >= 0
+        rows = np.full(len(demand), -1)
+        rows[some] = block.add_rows(-np.inf, demand[some], (0.0, columns[arcs].max(axis=0)[some]))
+        for column in columns[arcs]:
+            at = column >= 0
+            block.add_entries(rows[at], column[at], 1.0)

@@ -1,0 +1,5 @@
+"""Small fleets to the end.
+
+Read `branching` (branch and bound on jobs over `column_lp`, the linear master of site answers), then
+`whole`, the fleet in one model.
+"""

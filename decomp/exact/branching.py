@@ -1,0 +1,327 @@
+"""Branch and bound on jobs: the end of a small fleet by decomposition.
+
+Prices on load leave a duality gap where jobs are lumps. A node of the tree is the fleet with some runs of some
+jobs excluded; its bound comes from prices of its own, proved site by site, and its children from a job that the best
+prices leave undecided. Where all jobs are decided and a gap is left, the sites answer with their integers integral.
+The leaves with their prices are the proof.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, replace
+
+import highspy
+import numpy as np
+
+from decomp.bound import stream_kernels
+from decomp.bound.coupling import REJECTED, Fixing
+from decomp.bound.lagrangian import DualPoint, LagrangianLoop
+from decomp.bound.work_prices import SiteWork, build
+from decomp.exact.column_lp import DEAREST_CARBON, LinearMaster, Optimum, Runs
+from decomp.lp.highs import Effort, to_highs
+from decomp.model.accounts import account
+from decomp.model.instance import Array
+from decomp.model.result import Dual, Tree
+from decomp.ranks.clock import process_seconds
+from decomp.schedule.finish import finish
+from decomp.schedule.incumbent import Incumbent, assemble
+from decomp.schedule.place import place_work, undone
+from decomp.site.oracle import Answer, Plan, SiteRows
+from decomp.state.solve_state import Keep, Run, dual_of
+
+MARGIN = 0.98  # of the gap asked for, at which a node counts as done
+TIME_SHARE = 0.5  # share of the time left that a tree may take; the rest is for the whole model
+ROUNDS = 80  # most prices asked at a node
+REACH = 0.02  # first step, relative to the mean price
+CONVERGED = 1e-6  # what more prices may promise, relative to the cost
+SLACK_GPU = 1e-6
+SLACK_T = 1e-6  # beyond the budget, from rounding
+UNDECIDED = 1e-4  # share of a job from which it counts as undecided
+REPORT = 50  # nodes between two lines of the log
+ROOM = 1e-6  # claimed below what HiGHS proved of a site's MILP, relative
+EFFORT = Effort(rel_gap=1e-7, nodes=1000, seconds=20.0)
+
+
+@dataclass
+class Node:
+    """Allowed runs (r,), jobs (J,) that may be rejected, prices with what they prove; once split: by what, children."""
+
+    allowed: Array
+    rejectable: Array
+    point: DualPoint
+    optimum: Optimum | None = None
+    split: tuple[int, int, int] = (-1, -1, -1)
+    inside: int = -1
+    outside: int = -1
+
+
+def branch(run: Run, loop: LagrangianLoop, keep: Keep) -> None:
+    """Grow a tree until the gap is closed or a limit is reached, if the fleet is small enough."""
+    instance, options = run.instance, run.options.branching
+    larger = instance.n_jobs > options.jobs or instance.n_sites * instance.n_periods > options.site_periods
+    if larger or run.must_stop() or run.proof is None:
+        return
+    run.phase = "branch"
+    loop.refix(Fixing(*loop.coupling.free_jobs()))
+    search = Search(run, loop, keep)
+    search.grow(options.nodes, process_seconds() + min(options.seconds, TIME_SHARE * run.seconds_left()))
+    search.report()
+    keep(run.result())
+
+
+class Search:
+    """The tree, best bound first."""
+
+    def __init__(self, run: Run, loop: LagrangianLoop, keep: Keep):
+        assert run.proof is not None
+        self.run, self.loop, self.crew, self.keep = run, loop, loop.crew, keep
+        self.c = loop.coupling
+        self.runs = Runs.of(self.c)
+        self.master = LinearMaster(self.c, self.runs, loop.master.columns())
+        self.tried: set[bytes] = set()
+        works = [self._work(i, run.proof.price, 0.0) for i in range(run.instance.n_sites)]
+        self.integers = [i for i, work in enumerate(works) if build(work).integer.any()]
+        everything = np.ones(len(self.runs.job), dtype=bool)
+        self.nodes = [Node(everything, np.array(self.c.jobs.optional), run.proof)]
+
+    @property
+    def goal(self) -> float:
+        """Bound from which a node needs no more attention, USD."""
+        return self.run.cost - MARGIN * self.run.options.rel_gap * max(abs(self.run.cost), 1.0)
+
+    @property
+    def bound(self) -> float:
+        return min(node.point.bound for node in self.nodes if node.inside < 0)
+
+    def grow(self, most: int, until: float) -> None:
+        """Split the node of least bound, again and again."""
+        self._raise(self.nodes[0], fully=True)
+        self.run.prove(self.nodes[0].point)
+        heap = [(self.nodes[0].point.bound, 0)]
+        while heap and heap[0][0] < self.goal and len(self.nodes) < most:
+            if self.run.must_stop() or process_seconds() > until:
+                return
+            number = heapq.heappop(heap)[1]
+            for child in self._visit(self.nodes[number]):
+                heapq.heappush(heap, (self.nodes[child].point.bound, child))
+            if number % REPORT == REPORT - 1:
+                self.report()
+
+    def report(self) -> None:
+        """Tell the run what the leaves prove."""
+        self.run.strengthen(self.bound, self.dual())
+        self.run.record(None, self.loop)
+
+    def _visit(self, node: Node) -> list[int]:
+        """Numbers of the node's children; none if it is done, or nothing more can be done for it."""
+        if (split := self._undecided(node)) is None:
+            self._raise(node, fully=True)
+            split = self._undecided(node)
+        if split is None and node.point.bound < self.goal and node.optimum is not None:
+            self._schedule(node, node.optimum)
+            if node.point.bound < self.goal and self.integers:
+                self._tighten(node)
+                split = self._undecided(node)
+                if split is None and node.optimum is not None:
+                    self._schedule(node, node.optimum)
+        if split is None or node.point.bound >= self.goal:
+            return []
+        return self._divide(node, split)
+
+    def _divide(self, node: Node, split: tuple[int, int, int]) -> list[int]:
+        """Two children: the job runs inside the box, or it does not."""
+        job, box = split[0], self.runs.inside(*split)
+        node.split, node.inside, node.outside = split, len(self.nodes), len(self.nodes) + 1
+        for allowed, may in (box | (self.runs.job != job), False), (~box, node.rejectable[job]):
+            rejectable = node.rejectable.copy()
+            rejectable[job] = may
+            self.nodes.append(Node(node.allowed & allowed, rejectable, node.point))
+        children = [node.inside, node.outside]
+        for n in children:
+            child, point = self.nodes[n], node.point
+            child.point = self._prove(child, point.price, point.carbon_price, point.site_lower)
+            self._raise(child)
+        return children
+
+    def _undecided(self, node: Node) -> tuple[int, int, int] | None:
+        """Job, site (-1: any) and last start that split the optimum's work most evenly; None if all is decided."""
+        if node.optimum is None:
+            return None
+        best, found, runs, jobs = 0.0, None, self.runs, self.c.jobs
+        for j in range(self.c.n_jobs):
+            share = np.where(runs.job == j, node.optimum.share, 0.0)
+            own = np.flatnonzero(node.allowed & (runs.job == j))
+            last = int(runs.start[own].max(initial=0))
+            boxes = [(-1, int(t)) for t in np.unique(runs.start[own])]
+            boxes += [(int(s), last) for s in np.unique(runs.site[own])]
+            for site, t in boxes:
+                part = float(share[runs.inside(j, site, t)].sum())
+                even = min(part, 1.0 - part)
+                if even > UNDECIDED and even * jobs.gpus[j] * jobs.length[j] > best * (1.0 + 1e-9):
+                    best, found = even * jobs.gpus[j] * jobs.length[j], (j, site, t)
+        return found
+
+    def _schedule(self, node: Node, optimum: Optimum) -> None:
+        """The schedule of the jobs as decided, unless it is known."""
+        chosen, start = np.full(self.c.n_jobs, REJECTED), np.full(self.c.n_jobs, -1)
+        for r in np.flatnonzero(optimum.share > 0.5):
+            chosen[self.runs.job[r]], start[self.runs.job[r]] = self.runs.candidate[r], self.runs.start[r]
+        key = chosen.tobytes() + start.tobytes() + np.round(optimum.emissions, 6).tobytes()
+        if key in self.tried:
+            return
+        self.tried.add(key)
+        self.loop.centre = node.point
+        self.loop.refix(Fixing(chosen, start))
+        if self.run.offer(self._settle(optimum)):
+            self.report()
+            self.keep(self.run.result())
+
+    def _settle(self, optimum: Optimum) -> Incumbent | None:
+        """Every site's dispatch for the optimum's work and emissions; where that fails, as anywhere else."""
+        instance, c, loop = self.run.instance, self.c, self.loop
+        work = place_work(loop, (optimum.routed, optimum.pooled))
+        load, allowance = work.load(c), np.full(len(c.capacity), np.inf)
+        if np.isfinite(c.budget):
+            allowance = optimum.emissions + max(c.budget - float(optimum.emissions.sum()), 0.0) / len(allowance)
+        dearest = min(c.carbon_cap, DEAREST_CARBON)
+        effort = Effort(0.1 * self.run.options.rel_gap, seconds=10.0)
+        orders = [
+            Order(SiteRows.of(instance, i), load[i], float(allowance[i]), dearest, effort)
+            for i in range(instance.n_sites)
+        ]
+        plans = self.crew.farm(plan_within, orders, what="dispatch")
+        excess = sum(np.inf if plan is None else plan.emissions for plan in plans) - c.budget
+        if None in plans or (np.isinf(c.carbon_cap) and excess > SLACK_T) or len(undone(c, work.pooled)):
+            return finish(instance, loop, self.crew, self.run.options.recovery, work=work)
+        schedule = assemble(instance, loop, work, plans)
+        return Incumbent(schedule, account(instance, schedule).net_cost, work.fixing)
+
+    def _prove(self, node: Node, price: Array, carbon_price: float, lower: Array) -> DualPoint:
+        """What prices prove of a node, given what they prove of the sites."""
+        c, jobs = self.c, np.full(self.c.n_jobs, np.inf)
+        values = np.where(node.allowed, self.runs.values(price), np.inf)
+        np.minimum.at(jobs, self.runs.job, values)
+        jobs = np.where(node.rejectable, np.minimum(jobs, 0.0), jobs)
+        streams = float(stream_kernels.stream_values(price, c.streams).sum())
+        terms = streams + stream_kernels.pool_value(price, c.pools) + float(jobs.sum())
+        carbon = carbon_price * c.budget if carbon_price > 0 else 0.0
+        return DualPoint(price, carbon_price, lower, float(lower.sum()) + terms - carbon)
+
+    def _raise(self, node: Node, *, fully: bool = False, integral: bool = False) -> None:
+        """Better prices for a node, until they prove enough; or, unless `fully`, until it is plain that none will."""
+        reach = REACH * float(np.abs(node.point.price).mean())
+        for _ in range(ROUNDS):
+            point = node.point
+            if point.bound >= self.goal:
+                return
+            best = node.optimum = self.master.solve(node.allowed, node.rejectable, point.price, reach)
+            if best is None:
+                return
+            promised, free = best.value - point.bound, best.slack <= SLACK_GPU
+            if promised <= CONVERGED * max(abs(point.bound), 1.0):
+                if free:
+                    return
+                reach *= 4.0
+                continue
+            if free and best.value < self.goal and not fully:
+                return
+            trial = self._ask(node, best.price, best.carbon_price, integral)
+            gained = trial.bound - point.bound
+            reach *= 2.0 if gained > 0.5 * promised else 0.5 if gained < 0.1 * promised else 1.0
+            if gained > 0.0:
+                node.point = trial
+
+    def _tighten(self, node: Node) -> None:
+        """Better prices with the sites' integers integral."""
+        point = self._ask(node, node.point.price, node.point.carbon_price, integral=True)
+        node.point = max(node.point, point, key=lambda p: p.bound)
+        self.master.demand_integral(np.array(self.integers))
+        self._raise(node, fully=True, integral=True)
+        self.master.demand_integral(np.zeros(0))
+
+    def _ask(self, node: Node, price: Array, carbon_price: float, integral: bool) -> DualPoint:
+        """What prices prove of a node; the sites' answers go to the master."""
+        answers = list(self.crew.evaluate(price, carbon_price))
+        if integral:
+            works = [self._work(i, price, carbon_price) for i in self.integers]
+            for i, answer in zip(self.integers, self.crew.farm(answer_integral, works, what="site MILPs"), strict=True):
+                if answer is not None:
+                    load, value, emissions, lower = answer
+                    cost = value + float(price[i] @ load) - carbon_price * emissions
+                    lower = max(lower, answers[i].lower)
+                    answers[i] = Answer(lower, load, cost, emissions, price[i], carbon_price, 0.0)
+        for i, answer in enumerate(answers):
+            self.master.add(i, answer, integral and i in self.integers)
+        return self._prove(node, price, carbon_price, np.array([answer.lower for answer in answers]))
+
+    def _work(self, i: int, price: Array, carbon_price: float) -> SiteWork:
+        """A site that is paid for its load: one kind of fluid work, as much as it has room for."""
+        rows, none = SiteRows.of(self.run.instance, i), np.zeros(0, dtype=int)
+        return SiteWork(
+            sites=rows.sites,
+            generators=rows.generators,
+            period_h=rows.period_h,
+            carbon_price=rows.carbon_price + carbon_price,
+            fluid_most=self.c.capacity[i : i + 1],
+            fluid_cost=-price[i : i + 1],
+            stream=np.array([-1]),
+            job=none,
+            run=none,
+            start=none,
+            length=none,
+            gpus=none,
+            cost=none,
+        )
+
+    def dual(self) -> Dual:
+        """The tree in the units of the result, beside the root's prices."""
+        leaves = [node for node in self.nodes if node.inside < 0]
+        split = np.array([node.split for node in self.nodes])
+        points = [leaf.point for leaf in leaves]
+        tree = Tree(
+            job=split[:, 0],
+            site=split[:, 1],
+            last=split[:, 2],
+            inside=np.array([node.inside for node in self.nodes]),
+            outside=np.array([node.outside for node in self.nodes]),
+            load_price=np.array([p.price for p in points]) / self.run.instance.period_h,
+            carbon_price=np.array([p.carbon_price for p in points]),
+            site_lower=np.array([p.site_lower for p in points]),
+        )
+        assert self.run.proof is not None
+        return replace(dual_of(self.run.instance, self.run.proof), form="tree", tree=tree)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A load (T,), GPU, that a site is to carry within an allowance (t); a tonne beyond it costs `dearest` USD."""
+
+    rows: SiteRows
+    load: Array
+    allowance: float
+    dearest: float
+    effort: Effort
+
+
+def plan_within(order: Order) -> Plan | None:
+    """The site's best integral dispatch; None if there is none."""
+    none = np.zeros_like(order.load)
+    allowance = order.allowance if np.isfinite(order.allowance) else None
+    price = 0.0 if allowance is None else order.dearest
+    return order.rows.evaluate_fixed(order.load, none, none, price, effort=order.effort, allowance=allowance)
+
+
+def answer_integral(work: SiteWork) -> tuple[Array, float, float, float] | None:
+    """Load, value, emissions (t) of a site's best integral dispatch, and the proven bound of that value, USD."""
+    model = build(work)
+    solver = to_highs(model, integer=model.integer)
+    EFFORT.apply(solver)
+    solver.run()
+    info = solver.getInfo()
+    if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        return None
+    x = np.clip(np.array(solver.getSolution().col_value), model.low, model.high)
+    lower = float(info.mip_dual_bound)
+    value, emissions = float(model.cost @ x), float(model.emission @ x)
+    return x[model.columns["load"]], value, emissions, lower - ROOM * max(abs(lower), 1.0)

@@ -1,0 +1,400 @@
+"""The extensive form as matrices: solved by HiGHS, written as MPS, met by schedules in both directions.
+
+Built by `decomp.extensive`; nothing here knows Pyomo.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import highspy
+import numpy as np
+from scipy.sparse import csr_array
+
+from decomp.extensive.reductions import untangle
+from decomp.files.hdf5 import PathLike, atomic_path
+from decomp.model.accounts import account, allot, emissions_t, load_gpu, starts
+from decomp.model.instance import Array, InputError, Instance
+from decomp.model.result import Dual, Iteration, Result, Schedule, Status
+
+ROUNDING = 1e-6  # relative; what solver arithmetic may leave between bound and incumbent of an optimal MILP
+INTEGRALITY = 1e-7  # tolerance on integers and rows inside HiGHS
+LIMITS = (
+    highspy.HighsModelStatus.kTimeLimit,
+    highspy.HighsModelStatus.kIterationLimit,
+    highspy.HighsModelStatus.kSolutionLimit,
+    highspy.HighsModelStatus.kInterrupt,
+)
+INFEASIBLE = (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible)
+FIELDS = dict(  # schedule field -> variable
+    routed_gpu="route",
+    unserved_gpu="unserved",
+    pool_gpu="pool",
+    pool_shortfall_gpu_h="short",
+    it_power_mw="it",
+    import_mw="imp",
+    export_mw="exp",
+    renewable_mw="ren",
+    charge_mw="chg",
+    discharge_mw="dis",
+    stored_mwh="sto",
+    generation_mw="gen",
+    generator_on="on",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ExtensiveForm:
+    """min cost.x + offset, row_lower ≤ matrix x ≤ row_upper, lower ≤ x ≤ upper, some x integer; USD.
+
+    Attributes
+    ----------
+    cost, lower, upper, integer, columns : one entry a column; `columns` are the MPS names.
+    matrix, row_lower, row_upper, rows : csr (row, column), bounds and names of the rows.
+    index : variable name -> column numbers in the variable's own shape, -1 where it has no column
+        (shapes: `decomp.extensive.DIMENSIONS`).
+    relaxed : integrality was dropped.
+    """
+
+    instance: Instance
+    cost: Array
+    offset: float
+    matrix: csr_array
+    row_lower: Array
+    row_upper: Array
+    lower: Array
+    upper: Array
+    integer: Array
+    columns: list[str]
+    rows: list[str]
+    index: dict[str, Array]
+    relaxed: bool
+    build_seconds: float
+
+    def objective(self, x: Array) -> float:
+        """Net cost of a point, USD."""
+        return float(self.cost @ x) + self.offset
+
+    def violation(self, x: Array) -> tuple[float, str]:
+        """Largest violation of a bound, a row or an integrality by a point, and where."""
+        activity = self.matrix @ x
+        worst = [(0.0, "")]
+        for amounts, names in (
+            (np.maximum(self.lower - x, x - self.upper), self.columns),
+            (np.maximum(self.row_lower - activity, activity - self.row_upper), self.rows),
+            (np.abs(x - np.round(x)) * self.integer, self.columns),
+        ):
+            if len(amounts):
+                worst.append((float(amounts.max()), names[int(amounts.argmax())]))
+        return max(worst)
+
+    def fixed(self, x: Array) -> ExtensiveForm:
+        """The linear program left when every integer is fixed at its rounded value in x, bans as bounds."""
+        lower, upper = self.lower.copy(), self.upper.copy()
+        lower[self.integer] = upper[self.integer] = np.round(x[self.integer])
+        for variable, switch, open_at in (
+            ("imp", "imp_on", 1),
+            ("exp", "imp_on", 0),
+            ("chg", "chg_on", 1),
+            ("dis", "chg_on", 0),
+            ("gen", "on", 1),
+        ):
+            switches = self.index[switch]
+            shut = (switches >= 0) & (upper[switches] != open_at)
+            upper[self.index[variable][shut]] = 0.0
+        return replace(self, lower=lower, upper=upper, integer=np.zeros_like(self.integer))
+
+    def highs(self) -> highspy.Highs:
+        """The model in a silent HiGHS on one thread."""
+        lp = highspy.HighsLp()
+        lp.model_name_, lp.num_col_, lp.num_row_ = "decomp", len(self.cost), len(self.rows)
+        lp.col_cost_, lp.offset_ = self.cost, self.offset
+        lp.col_lower_, lp.col_upper_, lp.col_names_ = self.lower, self.upper, self.columns
+        lp.row_lower_, lp.row_upper_, lp.row_names_ = self.row_lower, self.row_upper, self.rows
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+        lp.a_matrix_.start_, lp.a_matrix_.index_ = self.matrix.indptr, self.matrix.indices
+        lp.a_matrix_.value_ = self.matrix.data
+        if self.integer.any():
+            kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+            lp.integrality_ = [kinds[int(flag)] for flag in self.integer]
+        highs = highspy.Highs()
+        options: dict[str, Any] = dict(log_to_console=False, threads=1, random_seed=0)
+        options |= dict(mip_feasibility_tolerance=INTEGRALITY)
+        options |= dict(solver="ipm") if self.relaxed else {}  # 3 to 4 times faster than simplex at 30 sites
+        for name, value in options.items():
+            highs.setOptionValue(name, value)
+        highs.passModel(lp)
+        return highs
+
+    def safe_duals(self, row_dual: Array) -> Array:
+        """The nearest row duals (row) whose signs fit their rows: only these bound anything."""
+        y = np.where(np.isinf(self.row_upper), np.maximum(row_dual, 0), row_dual)
+        return np.where(np.isinf(self.row_lower), np.minimum(y, 0), y)
+
+    def bound_terms(self, y: Array) -> tuple[Array, Array]:
+        """What safe duals prove: y.b by row, min over [l, u] of reduced cost by column, USD; in sum an LP bound."""
+        row_terms = y * np.where(y == 0, 0, np.where(y > 0, self.row_lower, self.row_upper))
+        reduced = self.cost - self.matrix.T @ y
+        return row_terms, reduced * np.where(reduced > 0, self.lower, self.upper)
+
+    def row_numbers(self, name: str, *shape: int) -> Array:
+        """Row numbers of a group of rows in the group's own shape."""
+        position = {row: n for n, row in enumerate(self.rows)}
+        numbers = [position["_".join(map(str, (name, *key)))] for key in np.ndindex(*shape)]
+        return np.array(numbers, dtype=int).reshape(shape)
+
+    def write_mps(self, path: PathLike) -> None:
+        """Write the model as an MPS file, whole or not at all."""
+        with atomic_path(path) as partial:
+            named = partial.with_name(partial.name + ".mps")  # HiGHS chooses the format by the ending
+            try:
+                if self.highs().writeModel(str(named)) == highspy.HighsStatus.kError:
+                    raise OSError(5, "HiGHS could not write the model", str(path))
+                os.replace(named, partial)
+            finally:
+                named.unlink(missing_ok=True)
+
+    def write_solution(self, path: PathLike, x: Array, plain: bool = False) -> None:
+        """Write a point: HiGHS's solution file, or with `plain` lines of name and value, as SCIP and Gurobi read."""
+        lines = [f"{name} {float(value)!r}" for name, value in zip(self.columns, x, strict=True)]
+        if not plain:
+            activity = [f"{name} {float(a)!r}" for name, a in zip(self.rows, self.matrix @ x, strict=True)]
+            head = ["Model status", "Unknown", "", "# Primal solution values", "Feasible"]
+            head += [f"Objective {self.objective(x)!r}", f"# Columns {len(lines)}"]
+            lines = head + lines + [f"# Rows {len(activity)}", *activity, "", "# Dual solution values", "None"]
+        with atomic_path(path) as partial:
+            partial.write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+def to_schedule(form: ExtensiveForm, x: Array) -> Schedule:
+    """The schedule of a point whose integers are integral to within the solver's tolerance."""
+    instance = form.instance
+    x = np.clip(x, form.lower, form.upper)
+    values = {field: np.where(form.index[name] >= 0, x[form.index[name]], 0.0) for field, name in FIELDS.items()}
+    values["generator_on"] = values["generator_on"] > 0.5
+    site, start = np.full(instance.n_jobs, -1), np.full(instance.n_jobs, -1)
+    starts_at = form.index["start"]
+    candidate, period = np.nonzero((starts_at >= 0) & (x[starts_at] > 0.5))
+    job = instance.candidates.job[candidate]
+    site[job], start[job] = instance.candidates.site[candidate], period
+    return untangle(instance, Schedule(job_site=site, job_start=start, **values))
+
+
+def start_vector(form: ExtensiveForm, schedule: Schedule) -> Array:
+    """Every column's value (column) in a schedule, auxiliary variables included: a complete start for any solver.
+
+    Raises
+    ------
+    InputError
+        The schedule starts a job where or when the model knows no start.
+    """
+    instance, s = form.instance, form.instance.sites
+    chosen = _chosen(form, schedule)
+    load, peak = load_gpu(instance, schedule), schedule.import_mw.max(axis=1, initial=0.0)
+    began = starts(instance, schedule)
+    before = np.column_stack([instance.generators.initial_mw > 0, schedule.generator_on[:, :-1]])
+    emitted = emissions_t(instance, schedule)
+    curve = s.power_slope_mw_per_gpu[:, :, None] * load[:, None, :] + s.power_intercept_mw[:, :, None]
+    values = {
+        **{name: np.asarray(getattr(schedule, field), dtype=float) for field, name in FIELDS.items()},
+        "gpu": load,
+        "imp_on": schedule.import_mw >= schedule.export_mw,
+        "chg_on": schedule.charge_mw >= schedule.discharge_mw,
+        "up": began,
+        "down": before & ~schedule.generator_on,
+        "seg": np.arange(curve.shape[1])[:, None] == curve.argmax(axis=1)[:, None, :],
+        "peak": np.maximum(0.0, peak - s.peak_so_far_mw),
+        "emis": emitted,
+        "excess": np.asarray(max(0.0, float(emitted.sum()) - instance.carbon_budget_t)),
+        "start": chosen,
+        "reject": schedule.job_site < 0,
+    }
+    x = np.zeros(len(form.columns))
+    for name, block in form.index.items():
+        x[block[block >= 0]] = values[name][block >= 0]
+    return x
+
+
+def _chosen(form: ExtensiveForm, schedule: Schedule) -> Array:
+    """The start taken by each accepted job (candidate, period), bool."""
+    instance, index = form.instance, form.index["start"]
+    chosen = np.zeros(index.shape, dtype=bool)
+    for j in np.flatnonzero(schedule.job_site >= 0):
+        at, t = (
+            (instance.candidates.job == j) & (instance.candidates.site == schedule.job_site[j]),
+            schedule.job_start[j],
+        )
+        allowed = np.flatnonzero(at & (index[:, t] >= 0)).tolist() if 0 <= t < index.shape[1] else []
+        if not allowed:
+            raise InputError(
+                f"schedule.job_site[{j}], job_start[{j}] = {schedule.job_site[j]}, {t}: the model has no such start"
+            )
+        chosen[min(allowed, key=lambda c: instance.candidates.cost_usd[c]), t] = True
+    return chosen
+
+
+def solve(
+    form: ExtensiveForm,
+    *,
+    time_limit: float | None = None,
+    rel_gap: float = 1e-9,
+    start: Schedule | None = None,
+    report: Callable[[Iteration], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Result:
+    """Solve the extensive form with HiGHS on one thread.
+
+    The bound is HiGHS's proven dual bound (of a linear model: the safe bound of its duals), never its objective.
+    The schedule has its integers rounded and fixed and everything else solved once more, so that its rows hold
+    to solver tolerance with integers exactly integral; the incumbent is what the accounts say of it.
+
+    Parameters
+    ----------
+    time_limit : seconds for HiGHS; building and the last linear program come on top.
+    rel_gap : stop at (incumbent - bound) / max(|incumbent|, 1 USD).
+    start : a schedule to start from.
+    report : called with every line of the log, for live tables.
+    stop : asked now and then; HiGHS ends when it says so, as at a limit.
+
+    Returns
+    -------
+    Result
+        Status gap_reached, limit, infeasible or failed (then `provenance["reason"]` says why). Of a relaxed form:
+        bound = LP optimum, no schedule, the duals as prices on load, and in `provenance` `lp_objective` (USD) and
+        `lp_carbon_price` (USD/t, the shadow price of the carbon row).
+    """
+    highs, began = form.highs(), time.perf_counter()
+    log: list[Iteration] = []
+    for option in ("mip_rel_gap", "mip_abs_gap"):
+        highs.setOptionValue(option, rel_gap)
+    if time_limit is not None:
+        highs.setOptionValue("time_limit", max(float(time_limit), 0.0))  # it takes a negative one for none
+    if start is not None:
+        point = highspy.HighsSolution()
+        point.col_value = list(start_vector(form, start))
+        highs.setSolution(point)
+
+    def note(bound: float, incumbent: float) -> None:
+        seconds = form.build_seconds + time.perf_counter() - began
+        log.append(Iteration(len(log), "mip", bound, incumbent if np.isfinite(incumbent) else None, seconds))
+        if report is not None:
+            report(log[-1])
+
+    if form.integer.any():
+        highs.cbMipLogging.subscribe(lambda event: note(event.data_out.mip_dual_bound, event.data_out.mip_primal_bound))
+    if stop is not None:
+        for asked in (highs.cbMipInterrupt, highs.cbSimplexInterrupt):
+            asked.subscribe(lambda event: event.interrupt(stop()))
+    highs.run()
+    if highs.getModelStatus() in INFEASIBLE:  # HiGHS's presolve can be wrong about that
+        highs.setOptionValue("presolve", "off")
+        highs.run()
+    solved = time.perf_counter() - began
+    facts = dict(
+        instance_hash=form.instance.content_hash(),
+        rows=len(form.rows),
+        columns=len(form.columns),
+        nonzeros=int(form.matrix.nnz),
+        integers=int(form.integer.sum()),
+        build_seconds=form.build_seconds,
+        solve_seconds=solved,
+        highs_status=highs.modelStatusToString(highs.getModelStatus()),
+        nodes=int(highs.getInfo().mip_node_count),
+    )
+    result = _conclude(form, highs, rel_gap, facts)
+    note(result.bound, result.incumbent)
+    return replace(result, log=tuple(log))
+
+
+def _conclude(form: ExtensiveForm, highs: highspy.Highs, rel_gap: float, facts: dict[str, Any]) -> Result:
+    """What HiGHS's end of the run allows to claim."""
+    end, info = highs.getModelStatus(), highs.getInfo()
+    optimal = end == highspy.HighsModelStatus.kOptimal
+    if end in INFEASIBLE:
+        return Result(Status.INFEASIBLE, np.inf, np.inf, None, None, provenance=facts)  # every column is bounded
+    if not optimal and end not in LIMITS:
+        return _failed(facts, f"HiGHS ended with {facts['highs_status']}")
+    if form.relaxed:
+        dual, bound = lp_dual(form, np.array(highs.getSolution().row_dual))
+        facts |= dict(lp_objective=info.objective_function_value, lp_carbon_price=dual.carbon_price)
+        return Result(Status.GAP_REACHED if optimal else Status.LIMIT, bound, np.inf, None, dual, provenance=facts)
+    bound = info.mip_dual_bound
+    if not form.integer.any():
+        bound = lp_dual(form, np.array(highs.getSolution().row_dual))[1]
+    if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        return Result(Status.LIMIT, bound, np.inf, None, None, provenance=facts)
+    schedule, incumbent = polish(form, np.array(highs.getSolution().col_value))
+    if schedule is None:
+        return _failed(facts, "with its integers rounded, HiGHS's solution is infeasible")
+    slack = ROUNDING * max(1.0, abs(incumbent))
+    if bound > incumbent + slack:
+        return _failed(facts, f"HiGHS's bound {bound!r} exceeds the cost {incumbent!r} of its own schedule")
+    carbon = allot(form.instance, schedule, None)
+    result = Result(Status.LIMIT, min(bound, incumbent), incumbent, schedule, None, provenance=facts, allowances=carbon)
+    reached = optimal or result.gap_rel <= rel_gap
+    if reached and result.gap_rel <= max(rel_gap, ROUNDING):
+        return replace(result, status=Status.GAP_REACHED)
+    return result
+
+
+def lp_dual(form: ExtensiveForm, row_dual: Array) -> tuple[Dual, float]:
+    """The duals of the linear relaxation as prices on load (form "load"), and the bound they prove, USD."""
+    instance, hours = form.instance, form.instance.period_h
+    y = form.safe_duals(row_dual)
+    carbon_price = 0.0
+    if np.isfinite(instance.carbon_budget_t):
+        carbon = form.row_numbers("carbon")
+        carbon_price = min(abs(float(y[carbon])), instance.carbon_excess_usd_per_t)
+        y[carbon] = -carbon_price
+    shape = (instance.n_sites, instance.n_periods)
+    carry, serve = form.row_numbers("carry", *shape), form.row_numbers("serve", instance.n_streams, shape[1])
+    row_terms, column_terms = form.bound_terms(y)
+    site_lower = np.zeros(instance.n_sites)
+    row_site, column_site = _owners(form)
+    np.add.at(site_lower, row_site[row_site >= 0], row_terms[row_site >= 0])
+    np.add.at(site_lower, column_site[column_site >= 0], column_terms[column_site >= 0])
+    dual = Dual(
+        load_price=y[carry] / hours,
+        stream_price=y[serve] / hours,
+        job_price=y[form.row_numbers("place", instance.n_jobs)],
+        pool_price=y[form.row_numbers("finish", instance.n_pools)],
+        site_lower=site_lower,
+        carbon_price=carbon_price,
+    )
+    return dual, float(row_terms.sum() + column_terms.sum()) + form.offset
+
+
+def _owners(form: ExtensiveForm) -> tuple[Array, Array]:
+    """The site that owns each row and each column, -1 for work, coupling rows and the rows that define load (1)."""
+    column_site = np.full(len(form.columns), -1)
+    for name in ("gpu", "it", "seg", "imp", "exp", "imp_on", "ren", "chg", "dis", "sto", "chg_on", "peak", "emis"):
+        for i, block in enumerate(form.index[name]):
+            column_site[block[block >= 0]] = i
+    for name in ("gen", "on", "up", "down"):
+        for i, block in zip(form.instance.generators.site, form.index[name], strict=True):
+            column_site[block] = i
+    row_site = column_site[form.matrix.indices[form.matrix.indptr[:-1]]]
+    coupling = [n for n, name in enumerate(form.rows) if name == "carbon" or name.startswith("carry_")]
+    row_site[coupling] = -1
+    return row_site, column_site
+
+
+def polish(form: ExtensiveForm, x: Array) -> tuple[Schedule | None, float]:
+    """Fix the rounded integers of a point, solve the rest exactly; the schedule and its net cost, USD."""
+    fixed = form.fixed(x)
+    highs = fixed.highs()
+    for option in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
+        highs.setOptionValue(option, 1e-9)
+    highs.run()
+    if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return None, np.inf
+    schedule = to_schedule(fixed, np.array(highs.getSolution().col_value))
+    return schedule, account(form.instance, schedule).net_cost
+
+
+def _failed(facts: dict[str, Any], reason: str) -> Result:
+    return Result(Status.FAILED, -np.inf, np.inf, None, None, provenance={**facts, "reason": reason})

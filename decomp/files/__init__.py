@@ -1,0 +1,4 @@
+"""Instances, results and frontiers as HDF5 files.
+
+`store` says what is in a file and checks it; `hdf5` is the layer on h5py: dimensions, units, atomic writing.
+"""

@@ -1,0 +1,131 @@
+"""What a schedule costs at every budget: groups of sites sell each other tonnes.
+
+Each group has a curve of its own (`decomp.abatement`). The tonnes that are worth most, of whatever group, make the
+curve of the fleet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+from itertools import pairwise
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from decomp.bound.coupling import REJECTED, Coupling, Fixing
+from decomp.frontier.group_curve import AbatementTask, Asked, Curve, abate, mix
+from decomp.model.accounts import account, complete, emissions_t
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Schedule
+from decomp.ranks.workers import Crew
+from decomp.schedule.group_lp import groups, share_out
+from decomp.schedule.incumbent import Incumbent
+from decomp.schedule.subinstance import Part, merge_all, restrict
+
+
+class Trade:
+    """The curve of a fleet: one schedule with fewer or more jobs, at all budgets down to where its groups are cleanest.
+
+    Attributes
+    ----------
+    tonnes, cost : (n,) t CO2, rising, and net cost in USD, falling.
+    mixes : (n - 1,) whether costs between a point and the next are linear; otherwise those of the cleaner point.
+    """
+
+    def __init__(self, instance: Instance, schedule: Schedule, runs: Fixing, pieces: list[tuple[Part, Curve]]):
+        self.instance, self.base, self.runs, self.pieces = instance, schedule, runs, pieces
+        rows = [(g, k) for g, (_, curve) in enumerate(pieces) for k in range(len(curve.tonnes) - 1)]
+        more = np.concatenate([np.diff(curve.tonnes) for _, curve in pieces])
+        saved = np.concatenate([-np.diff(curve.cost) for _, curve in pieces])
+        order = np.argsort(-np.concatenate([_worth(curve) for _, curve in pieces]), kind="stable")
+        self.order, self.more = [rows[k] for k in order], more[order]
+        self.mixes = np.concatenate([curve.mixes for _, curve in pieces])[order]
+        cleanest = self._schedule([0] * len(pieces))
+        self.tonnes = float(emissions_t(instance, cleanest).sum()) + np.append(0.0, np.cumsum(self.more))
+        self.cost = account(instance, cleanest).net_cost - np.append(0.0, np.cumsum(saved[order]))
+
+    def cost_at(self, budgets: Array | float) -> Array:
+        """Net cost at budgets (n,), USD; inf where it emits more."""
+        k = self._point(budgets)
+        mixed = np.interp(budgets, self.tonnes, self.cost)
+        return np.where(k < 0, np.inf, np.where(np.append(self.mixes, True)[k], mixed, self.cost[k]))
+
+    def chain(self, budgets: Array | float) -> Array:
+        """A number for budgets (n,), the same where schedules have the same integers, whatever groups are mixed."""
+        return np.append(0, np.cumsum(~self.mixes))[self._point(budgets)]
+
+    def _point(self, budgets: Array | float) -> Array:
+        """The last point that keeps a budget (n,); -1: none."""
+        return np.searchsorted(self.tonnes, budgets, side="right") - 1
+
+    def at(self, budget: float) -> Incumbent | None:
+        """The schedule at a budget of at least the least tonnes; None where rounding gets in the way."""
+        rounding = 1e-9 * max(abs(budget), 1.0) if np.isfinite(budget) else 0.0
+        taken, left = [0] * len(self.pieces), budget - rounding - self.tonnes[0]
+        last = None
+        for (g, k), more, mixes in zip(self.order, self.more, self.mixes, strict=True):
+            if more > left:
+                last = (g, k, max(left, 0.0) / more) if mixes else None
+                break
+            taken[g], left = k + 1, left - more
+        schedule = self._schedule(taken, last)
+        if float(emissions_t(self.instance, schedule).sum()) > budget:
+            return None
+        placed = schedule.job_site >= 0
+        fixing = Fixing(np.where(placed, self.runs.run, REJECTED), np.where(placed, self.runs.start, -1))
+        return Incumbent(schedule, account(self.instance, schedule).net_cost, fixing)
+
+    def _schedule(self, taken: list[int], last: tuple[int, int, float] | None = None) -> Schedule:
+        """Every group at one of its points; the `last` group mixes its point k with the next one."""
+        own = [curve.schedules[k] for (_, curve), k in zip(self.pieces, taken, strict=True)]
+        if last is not None:
+            g, k, share = last
+            own[g] = mix(own[g], self.pieces[g][1].schedules[k + 1], share)
+        parts = [part for part, _ in self.pieces]
+        return complete(self.instance, merge_all(self.base, list(zip(parts, own, strict=True))))
+
+
+def _worth(curve: Curve) -> Array:
+    """Price of the tonnes between points (n - 1,), USD/t, of the convex hull: so a group's are taken in their order."""
+    more = np.diff(curve.tonnes)
+    if not len(more):
+        return more
+    return np.asarray(isotonic_regression(-np.diff(curve.cost) / more, weights=more, increasing=False).x)
+
+
+def trade_all(
+    instance: Instance,
+    schedule: Schedule,
+    coupling: Coupling,
+    runs: Fixing,
+    crew: Crew,
+    group_sites: int,
+    prices: Sequence[float],
+    asked: Asked,
+) -> Trade | None:
+    """The curve of a schedule, pieces of its groups on all ranks; None if one is not found. Root only.
+
+    Parameters
+    ----------
+    instance : without a budget.
+    runs : of all jobs, where they are in the schedule, and for those that it rejects where they might be.
+    prices : of a tonne, USD/t, rising, where the pieces of the curve meet. asked : of the fleet.
+    """
+    place = np.append(coupling.jobs.site, -1)[runs.run]
+    parts = [restrict(instance, schedule, s, np.isin(place, s)) for s in groups(instance, group_sites)]
+    shared, ends = share_out(instance, schedule, parts), list(pairwise(prices))
+    tasks, of_group = [], replace(asked, groups=len(parts))
+    for part, group in zip(parts, shared, strict=True):
+        jobs = part.rows["job"]
+        site, start = np.searchsorted(part.rows["site"], place[jobs]), runs.start[jobs]
+        tasks += [AbatementTask(group, site, start, pair, of_group) for pair in reversed(ends)]
+    found = crew.farm(abate, tasks, crew.until, "trade")
+    pieces = []
+    for k, part in enumerate(parts):
+        own_pieces = [curve for curve in found[k * len(ends) : (k + 1) * len(ends)] if curve is not None]
+        if len(own_pieces) < len(ends):
+            return None
+        pieces.append((part, reduce(Curve.then, own_pieces)))
+    return Trade(instance, schedule, runs, pieces)

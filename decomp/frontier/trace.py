@@ -1,0 +1,306 @@
+"""The frontier by one run: budget after budget, each warm from all that went before.
+
+Columns stay valid at every budget, prices prove a line over all of them, and a schedule has a curve: what it costs with
+fewer jobs, or more, and dispatched for less or more carbon. So the lower curve is raised first, where it bends. Then
+schedules are made where the curves are further apart than asked for, each traded as far as it may be of use. Where a
+hole stays open in spite of all that, a search for better schedules follows, and what it leaves is closed the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+
+from decomp.bound.coupling import Coupling, Fixing
+from decomp.bound.infeasible import least_emissions, refuse_power_and_work
+from decomp.bound.lagrangian import DualPoint, LagrangianLoop, first_prices
+from decomp.frontier.envelope import Envelope
+from decomp.frontier.fleet_curve import trade_all
+from decomp.model.accounts import emissions_t
+from decomp.model.frontier import Frontier, at_budget
+from decomp.model.instance import InputError, Instance
+from decomp.model.options import Options
+from decomp.model.result import Result
+from decomp.ranks.clock import process_seconds
+from decomp.ranks.mpi import Team
+from decomp.ranks.team import Interrupted
+from decomp.ranks.timesheet import OTHER
+from decomp.ranks.workers import Crew
+from decomp.schedule.dive import dive, room_for_all
+from decomp.schedule.finish import finish
+from decomp.schedule.incumbent import Incumbent
+from decomp.site.service import SiteReader, muster
+from decomp.solver.phases import improve, raise_bound, settle
+from decomp.state.solve_state import Listener, Run
+
+FIRST = 0.02  # distance of the first budget from the minimum, share of the way to where the budget is slack
+ROUGH = 0.1  # of the gap asked for: what the bound at a budget may leave
+SETTLED = 5e-4  # likewise prices with the jobs fixed
+MOST_BUDGETS = 6  # times as many as were asked for: further ones, where the curves differ more than asked for
+FAR, NEAR = 0.3, 0.05  # of the gap aimed at: between budgets with schedules of their own, before and after a search
+GROUP_SITES = 30  # of a trade: smaller groups are faster and leave twice as much
+
+
+def trace(
+    instance: Instance | None,
+    team: Team,
+    options: Options,
+    budgets: int | Sequence[float] = 10,
+    *,
+    read: SiteReader | None = None,
+    listeners: Iterable[Listener] = (),
+) -> Frontier | None:
+    """Trace the frontier on all ranks of a team.
+
+    Parameters
+    ----------
+    instance : at the root; other ranks may pass None. Its own budget does not matter.
+    options : `rel_gap` is asked for at every budget, relative to the largest net cost on the frontier;
+        `time_limit_seconds` is shared by the budgets.
+    budgets : t CO2; or how many at least, between the certified minimum and where the budget is slack; more follow as
+        long as the curves are somewhere further apart than asked for.
+
+    Returns
+    -------
+    The frontier at the root, None on the others. A stop signal ends it with the budgets done so far.
+
+    Raises
+    ------
+    Infeasible : there is no schedule at any budget.
+    """
+    crew = muster(instance, team, read)
+    if not team.is_root:
+        with team.sheet.section(OTHER):
+            crew.serve()
+        return None
+    assert instance is not None
+    try:
+        with team.sheet.section(OTHER):
+            return Sweep(instance, team, crew, options, listeners).trace(budgets)
+    finally:
+        crew.dismiss()
+
+
+class Sweep:
+    """The loop that closes the envelope of the curves."""
+
+    def __init__(self, instance: Instance, team: Team, crew: Crew, options: Options, listeners: Iterable[Listener]):
+        self.instance, self.team, self.crew, self.options = instance, team, crew, options
+        self.listeners = list(listeners)
+        self.unlimited = at_budget(instance, np.inf)
+        self.envelope = Envelope(options.rel_gap)
+        self.runs = self.envelope.runs
+        self.steps: dict[float, float] = {}
+        self.left = 1
+        refuse_power_and_work(instance, crew, options.bundle, team.stop_requested)
+        self.minimum = least_emissions(instance, crew, options.bundle, team.stop_requested)
+        coupling = Coupling.of(self.unlimited)
+        price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
+        self.loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
+
+    def trace(self, budgets: int | Sequence[float]) -> Frontier:
+        most = MOST_BUDGETS * budgets if isinstance(budgets, int) else 0
+        if isinstance(budgets, int):
+            self._spread(budgets, most)
+        else:
+            self._raise_all(budgets)
+        for budget in sorted(self.runs, reverse=True):
+            self._schedule(budget)
+        for budget in sorted(self.runs):
+            if not self.team.signalled:
+                with suppress(Interrupted):
+                    self._improve(self.runs[budget])
+        if most:
+            self._close_holes(most, NEAR)
+            self._close_holes(most, 0.0, search=True)
+        return self._frontier()
+
+    def _spread(self, least: int, most: int) -> None:
+        """Budgets from where they are slack down to near the minimum, and the schedules that close the curves."""
+        self.left = 3 * least
+        slack = self._slack()
+        first = self.minimum.tonnes + FIRST * (slack - self.minimum.tonnes)
+        for budget in np.linspace(slack, first, max(2, (least + 1) // 2))[1:].tolist():
+            self._raise(budget)
+        while len(self.runs) < most and not self._over() and (bend := self.envelope.bend()) is not None:
+            self._raise(bend)
+        if (cheapest := self.runs[slack].incumbent) is not None:
+            self._land(self.runs[slack], cheapest, 0.0)
+        self._close_holes(most, FAR)
+        while len(self.runs) < least and not self._over():
+            at = np.array(sorted(self.runs))
+            self._raise(float((0.5 * (at[1:] + at[:-1]))[np.argmax(np.diff(at))]))
+
+    def _raise_all(self, budgets: Sequence[float]) -> None:
+        """The bounds at given budgets, falling."""
+        self.left, least = 3 * len(budgets), self.minimum.tonnes
+        for budget in sorted(budgets, reverse=True):
+            if budget < least:
+                raise InputError(f"budget of {budget:,.6g} t is below the certified minimum of {least:,.6g} t")
+        for budget in sorted(budgets, reverse=True):
+            if not (self.runs and self.team.signalled):
+                self._raise(budget)
+
+    def _over(self) -> bool:
+        return self.team.signalled or process_seconds() >= self.options.time_limit_seconds
+
+    def _slack(self) -> float:
+        """Solve without a budget; the emissions of that schedule are a budget that costs nothing."""
+        run = self._raise(np.inf)
+        with suppress(Interrupted), self.team.sheet.section("recovery"):
+            self._find(run)
+        del self.runs[np.inf]
+        tonnes = float(self.loop.master.means()[1].sum())
+        if run.incumbent is not None:
+            tonnes = float(emissions_t(self.instance, run.incumbent.schedule).sum())
+        budget = max(tonnes + 1e-9 * abs(tonnes), self.minimum.tonnes)
+        run.instance = at_budget(self.instance, budget)
+        self.runs[budget] = run
+        self.steps[budget] = self.steps.pop(np.inf)
+        return budget
+
+    def _close_holes(self, most: int, apart: float, search: bool = False) -> None:
+        """Schedules at further budgets, as long as there is a place for one; `apart`: see `Envelope.place`.
+
+        search : for better schedules there too.
+        """
+        while not self._over() and (place := self.envelope.place(apart)) is not None:
+            if place not in self.runs:
+                if len(self.runs) >= most:
+                    return
+                self._raise(place)
+            self._schedule(place)
+            if search:
+                with suppress(Interrupted):
+                    self._improve(self.runs[place])
+
+    def _raise(self, budget: float) -> Run:
+        """The bound at a budget, with its share of the time."""
+        self.runs[budget] = run = Run(at_budget(self.instance, budget), self.team, self.options, self.listeners)
+        self._start(run)
+        with suppress(Interrupted):
+            self._converge(run)
+        self.steps[budget] = self.loop.master.step
+        return run
+
+    def _converge(self, run: Run) -> None:
+        """The prices of the loop's budget."""
+        tolerance = ROUGH * self._rel_gap(self.loop.centre.bound)
+        raise_bound(run, self.loop, self.crew, hopeful=False, tolerance=tolerance)  # there is a schedule
+
+    def _start(self, run: Run) -> None:
+        """The loop at the run's budget and the prices that prove most there; this budget's share of the time."""
+        budget, loop, now = run.instance.carbon_budget_t, self.loop, process_seconds()
+        loop.set_budget(budget)
+        loop.refix(Fixing(*loop.coupling.free_jobs()))
+        for other in self.runs.values():
+            if (p := other.proof) is not None:
+                tonnes = other.instance.carbon_budget_t
+                shift = p.carbon_price * (tonnes - budget) if p.carbon_price > 0 else 0.0
+                moved = DualPoint(p.price, p.carbon_price, p.site_lower, p.bound + shift)
+                if moved.bound > loop.centre.bound:
+                    loop.centre, loop.master.step = moved, self.steps.get(tonnes, loop.master.step)
+        run.prove(loop.centre)
+        seconds = (self.options.time_limit_seconds - now) / self.left
+        self.left = max(self.left - 1, 1)
+        rel_gap = self._rel_gap(loop.centre.bound)
+        run.options = self.options.updated(rel_gap=rel_gap, method="hybrid")
+        run.deadline = now + max(seconds, 0.0)
+
+    def _schedule(self, budget: float) -> None:
+        """The best of the schedules at hand, else a new one; not twice."""
+        if self.team.signalled or budget in self.envelope.tried:
+            return
+        self.envelope.tried.add(budget)
+        with suppress(Interrupted):
+            self._offer(self.runs[budget])
+            if self.runs[budget].proof is not None:
+                self._plan(self.runs[budget])
+
+    def _plan(self, run: Run) -> None:
+        """While the gap is open: new integers at a budget's prices, and their curve."""
+        self._start(run)
+        if run.must_stop():
+            return
+        self._converge(run)
+        with self.team.sheet.section("recovery"):
+            self._find(run)
+            if run.incumbent is None:
+                settle(run, self.loop, self.crew, self._keep)
+
+    def _find(self, run: Run) -> None:
+        """New integers at the loop's prices."""
+        run.phase = "dive"
+        dive(self.loop, run.options.recovery, lambda step: run.record(step, self.loop))
+        self._reprice(run)
+        found = finish(self.unlimited, self.loop, self.crew, run.options.recovery, polish=False)
+        if found is not None:
+            self._land(run, found, self.loop.centre.carbon_price)
+        run.record(None, self.loop)
+
+    def _improve(self, run: Run) -> None:
+        """Where the gap is more than asked for, what a solve does to improve its schedule, from the best at hand."""
+        self._offer(run)
+        self._start(run)
+        if (before := run.incumbent) is None or before.cost - run.bound <= self.options.rel_gap * self.envelope.scale:
+            return
+        self.loop.refix(before.fixing)
+        with self.team.sheet.section("recovery"):
+            self._reprice(run)
+            improve(run, self.loop, self.crew, self._keep)
+            if run.incumbent is not None and run.incumbent is not before:
+                self._land(run, run.incumbent, self.loop.centre.carbon_price)
+
+    def _reprice(self, run: Run) -> None:
+        """Prices with all jobs fixed."""
+        run.phase = "finish"
+        for _ in range(run.options.recovery.settle_iterations):
+            step = self.loop.iterate()
+            if run.record(step, self.loop) or step.converged(SETTLED):
+                return
+
+    def _land(self, run: Run, found: Incumbent, price: float) -> None:
+        """Offer a new schedule, and trade it from its price of a tonne (USD/t) as far as it may be of use."""
+        budget = run.instance.carbon_budget_t
+        prices = self.envelope.reach(budget, price) if np.isfinite(budget) else []
+        if float(emissions_t(self.instance, found.schedule).sum()) <= budget:
+            run.offer(found)
+        if prices:
+            self._trade(found, prices)
+            self._offer(run)
+
+    def _trade(self, incumbent: Incumbent, prices: Sequence[float]) -> None:
+        """One more curve, over a range of prices of a tonne, USD/t."""
+        runs, asked = room_for_all(self.loop, incumbent.fixing), self.envelope.asked()
+        where = self.unlimited, incumbent.schedule, self.loop.coupling, runs, self.crew, GROUP_SITES
+        trade = trade_all(*where, prices, asked)
+        self.envelope.trades += [trade] if trade else []
+
+    def _offer(self, run: Run) -> None:
+        """The best that is at hand: schedules of smaller budgets, and of the curves at this one."""
+        budget = run.instance.carbon_budget_t
+        for smaller, other in self.runs.items():
+            if smaller <= budget:
+                run.offer(other.incumbent)
+        run.offer(self.envelope.cheapest(budget, run.cost))
+
+    def _frontier(self) -> Frontier:
+        at = sorted(self.runs)
+        for budget in at:
+            self._offer(self.runs[budget])
+        results = tuple(self.runs[b].result() for b in at)
+        tonnes = [
+            np.inf if r.schedule is None else float(emissions_t(self.instance, r.schedule).sum()) for r in results
+        ]
+        frontier = Frontier(self.minimum.tonnes, self.minimum.ray, np.array(at), results, np.array(tonnes))
+        return replace(frontier, steps=self.envelope.steps(frontier))
+
+    def _rel_gap(self, cost: float) -> float:
+        """The gap aimed at, relative to a net cost (USD) instead of the frontier's scale."""
+        return min(1.0, self.envelope.gap / max(abs(cost), 1.0))
+
+    def _keep(self, result: Result) -> None:
+        """Nothing is written before the end."""

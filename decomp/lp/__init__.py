@@ -1,0 +1,5 @@
+"""Linear programs and HiGHS; knows no sites.
+
+Read `block` (columns and rows, built term by term), then `highs`; `safe_bound` proves a bound from any
+duals, `presolve` takes out what is settled.
+"""

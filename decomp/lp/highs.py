@@ -1,0 +1,154 @@
+"""Linear and mixed-integer programs by HiGHS."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import highspy
+import numpy as np
+
+from decomp.lp.block import Model
+from decomp.lp.safe_bound import safe_bound as bound_of_duals
+from decomp.model.instance import Array
+
+SIMULTANEOUS_MW = 1e-6
+
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard a MIP is tried. Nodes, not seconds, so that every run does the same; seconds only as a safeguard.
+
+    Restarts and the sub-MIPs of the root are left out: at some sites they took nine tenths of the time and
+    found nothing.
+    """
+
+    rel_gap: float = 1e-4
+    nodes: int = 200
+    seconds: float = 60.0
+    abs_gap: float = 1e-6
+
+    def until(self, end: float) -> Effort:
+        """The effort that is left until `end`, seconds of the epoch."""
+        return replace(self, seconds=max(min(self.seconds, end - time.time()), 0.1))
+
+    def apply(self, solver: highspy.Highs) -> None:
+        solver.setOptionValue("mip_rel_gap", self.rel_gap)
+        solver.setOptionValue("mip_abs_gap", self.abs_gap)
+        solver.setOptionValue("mip_max_nodes", self.nodes)
+        solver.setOptionValue("time_limit", self.seconds)
+        for name in ("mip_allow_restart", "mip_heuristic_run_root_reduced_cost", "mip_heuristic_run_rins"):
+            solver.setOptionValue(name, False)
+
+
+
+def to_highs(model: Model, *, integer: Array | None = None) -> highspy.Highs:
+    """A silent single-thread HiGHS that holds the model (all continuous unless `integer` says otherwise)."""
+    lp = highspy.HighsLp()
+    lp.num_row_, lp.num_col_ = model.matrix.shape
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = model.cost, model.low, model.high
+    lp.row_lower_, lp.row_upper_ = model.row_low, model.row_high
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    lp.a_matrix_.start_, lp.a_matrix_.index_ = model.matrix.indptr, model.matrix.indices
+    lp.a_matrix_.value_ = model.matrix.data
+    if integer is not None:
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        lp.integrality_ = [kinds[int(flag)] for flag in integer]
+    solver = highspy.Highs()
+    solver.silent()
+    solver.setOptionValue("threads", 1)
+    solver.setOptionValue("random_seed", 0)
+    solver.passModel(lp)
+    return solver
+
+
+
+def safe_bound(model: Model, cost: Array, duals: Array) -> float:
+    """Lower bound proved by any dual vector: y'b + sum of min over [low, high] of the reduced cost.
+
+    Rows with an infinite side admit one sign only; a dual of the wrong sign is set to zero.
+    """
+    a = model.matrix
+    return float(
+        bound_of_duals(
+            a.indptr, a.indices, a.data, cost, model.low, model.high, model.row_low, model.row_high, duals
+        )
+    )
+
+
+
+def solve_integral(model: Model, effort: Effort) -> Array | None:
+    """A feasible point with all integers integral and no ban broken, or None.
+
+    The modes that forbid import with export and charging with discharging are made integer only in the
+    periods in which a solution breaks the ban, until none does.
+    """
+    integer = model.integer.copy()
+    mode, first, second = model.bans.T
+    while True:
+        x = _mip(model, integer, effort)
+        if x is None:
+            return None
+        broken = mode[(np.minimum(x[first], x[second]) > SIMULTANEOUS_MW) & ~integer[mode]]
+        if not len(broken):
+            return x
+        integer[broken] = True
+
+
+
+def _mip(model: Model, integer: Array, effort: Effort) -> Array | None:
+    """Solve, fix the integers at their rounded values, and solve the rest again as an LP."""
+    solver = to_highs(model, integer=integer if integer.any() else None)
+    if integer.any():
+        effort.apply(solver)
+    solver.run()
+    info = solver.getInfo()
+    if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        return None
+    x = np.array(solver.getSolution().col_value)
+    if integer.any():
+        x = _polish(model, integer, x)
+    return np.clip(x, model.low, model.high)
+
+
+
+def _polish(model: Model, integer: Array, x: Array) -> Array:
+    """The best continuous part for the rounded integers (x itself where that LP fails)."""
+    fixed = np.round(x[integer])
+    low, high = model.low.copy(), model.high.copy()
+    low[integer] = high[integer] = fixed
+    solver = to_highs(replace(model, low=low, high=high))
+    solver.run()
+    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return x
+    return np.array(solver.getSolution().col_value)
+
+
+
+def set_start(solver: highspy.Highs, start: Array) -> None:
+    """Give a MIP a solution to start from (HiGHS does not reuse the last one by itself)."""
+    solution: Any = highspy.HighsSolution()
+    solution.col_value = start
+    solver.setSolution(solution)
+
+
+
+def keeping_bans(model: Model, solver: highspy.Highs, for_good: bool = False) -> Array | None:
+    """The optimum in which no two banned variables are positive: where they are, the smaller is closed.
+
+    `for_good` : so it is where only one is, and the solver's later optima may be mixed with this one.
+    """
+    _, first, second = model.bans.T
+    while True:
+        solver.run()
+        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            return None
+        x = np.clip(np.array(solver.getSolution().col_value), model.low, model.high)
+        broken = np.minimum(x[first], x[second]) > SIMULTANEOUS_MW
+        chosen = np.maximum(x[first], x[second]) > SIMULTANEOUS_MW if for_good else broken
+        smaller = np.where(x[first] < x[second], first, second)[chosen].astype(np.int32)
+        solver.changeColsBounds(len(smaller), smaller, np.zeros(len(smaller)), np.zeros(len(smaller)))
+        if not broken.any():
+            return x

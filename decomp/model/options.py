@@ -1,0 +1,251 @@
+"""Options of a solve: frozen, documented, checked; unknown keys are refused.
+
+To add an option, add one line to a group: name, type, default, meaning, legal range.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from decomp.model.instance import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def option(
+    default: Any, help: str, *, low: float = -np.inf, high: float = np.inf, choices: tuple[str, ...] | None = None
+) -> Any:
+    """Declare an option: default, meaning, and its legal range (both ends included) or choices."""
+    return field(default=default, metadata=dict(help=help, low=low, high=high, choices=choices))
+
+
+def group(cls: type[Group]) -> Any:
+    """Declare a nested group of options."""
+    return field(default_factory=cls)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A set of options; every way to make one checks every value."""
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.metadata:
+                object.__setattr__(self, f.name, _checked(f.name, value, hints[f.name], f.metadata))
+            elif not isinstance(value, hints[f.name]):
+                raise InputError(f"{f.name}: {value!r}, must be a group of options")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Any:
+        """Build from nested dicts, as TOML has them; what is not given keeps its default."""
+        hints, known = get_type_hints(cls), [f.name for f in fields(cls)]
+        given = {}
+        for key, value in values.items():
+            if key not in known:
+                near = get_close_matches(str(key), known, 1, cutoff=0.4)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+                raise InputError(f"{key}: no such option; {hint}")
+            if isinstance(value, Mapping) and _is_group(hints[key]):
+                try:
+                    value = hints[key].from_dict(value)
+                except InputError as error:
+                    raise InputError(f"{key}.{error}") from None
+            given[key] = value
+        return cls(**given)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested dict of all values; `from_dict` takes it back."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {key: value.to_dict() if isinstance(value, Group) else value for key, value in values.items()}
+
+    def updated(self, **values: Any) -> Any:
+        """A copy with some values replaced; None means not given."""
+        return type(self).from_dict(self.to_dict() | {k: v for k, v in values.items() if v is not None})
+
+    @classmethod
+    def describe(cls, prefix: str = "") -> Iterator[tuple[str, Any, str, str]]:
+        """Rows (key, default, legal values, meaning) of all options, for documentation."""
+        hints, defaults = get_type_hints(cls), cls()
+        for f in fields(cls):
+            if f.metadata:
+                legal = _legal(hints[f.name], f.metadata)
+                yield prefix + f.name, getattr(defaults, f.name), legal, f.metadata["help"]
+            else:
+                yield from hints[f.name].describe(f"{prefix}{f.name}.")
+
+
+def _is_group(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Group)
+
+
+def _checked(name: str, value: Any, hint: Any, meta: Mapping[str, Any]) -> Any:
+    """The value in its declared type, or InputError; integers count as numbers, lists as tuples."""
+    many = get_origin(hint) is tuple
+    kind: type = get_args(hint)[0] if many else hint
+    items = tuple(value) if many and isinstance(value, list | tuple) else (value,)
+    accepted: Any = {float: int | float | np.integer | np.floating, int: int | np.integer}.get(kind, kind)
+    good = many == isinstance(value, list | tuple)
+    for item in items:
+        good &= isinstance(item, accepted) and isinstance(item, bool) == (kind is bool)
+        good = good and (kind not in (int, float) or bool(meta["low"] <= item <= meta["high"]))
+        good = good and (meta["choices"] is None or item in meta["choices"])
+    if not good:
+        raise InputError(f"{name}: {value!r}, must be {_legal(hint, meta)}")
+    items = tuple(kind(item) for item in items)
+    return items if many else items[0]
+
+
+def _legal(hint: Any, meta: Mapping[str, Any]) -> str:
+    """The legal values in words."""
+    many = get_origin(hint) is tuple
+    kind = get_args(hint)[0] if many else hint
+    if meta["choices"]:
+        return "one of " + ", ".join(meta["choices"])
+    words = {float: "a number", int: "an integer", bool: "true or false", str: "text"}[kind]
+    low, high = meta["low"], meta["high"]
+    if np.isfinite(low):
+        words += f" of at least {low:g}" if not np.isfinite(high) else f" between {low:g} and {high:g}"
+    elif np.isfinite(high):
+        words += f" of at most {high:g}"
+    return f"a list, each {words}" if many else words
+
+
+# ---------------------------------------------------------------- the options
+
+
+@dataclass(frozen=True)
+class Bundle(Group):
+    """The bound: proximal bundle method on the prices."""
+
+    max_iterations: int = option(200, "most iterations of the bound", low=0)
+    first_factors: tuple[float, ...] = option((3.0,), "multiples of the first prices asked for columns", low=0)
+    step: float = option(10.0, "first proximal step, relative to the natural scale of the prices", low=1e-9)
+    serious: float = option(0.1, "least share of the promised rise that moves the centre", low=0, high=1)
+    accuracy: float = option(0.03, "gap of the master, relative to the rise it promises", low=1e-9, high=1)
+    lane_size: int = option(10_000, "sites x periods: from n^2 times as many the master is n lanes wide", low=1)
+    max_passes: int = option(40, "most block-coordinate passes of a master", low=1)
+
+
+@dataclass(frozen=True)
+class Recovery(Group):
+    """The schedule: dive on the jobs, then an integral finish."""
+
+    dive_share: float = option(0.25, "least share of the free jobs fixed in a round of the dive", low=1e-6, high=1)
+    dive_iterations: int = option(2, "iterations of the bound between rounds of the dive", low=0)
+    decided: float = option(0.99, "share of a start from which a job counts as decided", low=0, high=1)
+    settle_iterations: int = option(30, "iterations of the bound with all jobs fixed, before the finish", low=0)
+    site_rel_gap: float = option(5e-4, "relative gap of a site's dispatch in the finish", low=0, high=1)
+    site_nodes: int = option(50, "nodes for a site's dispatch in the finish", low=1)
+    polish_sites: int = option(10, "sites settled together, integers held, to end a finish", low=1)
+    repair_gap: float = option(1e-3, "relative gap of the small models that repair a finish", low=0, high=1)
+    repair_seconds: float = option(60.0, "most seconds for such a model", low=0)
+
+
+@dataclass(frozen=True)
+class Benders(Group):
+    """Routing and carbon allowances with the jobs fixed: Benders decomposition."""
+
+    max_iterations: int = option(40, "most iterations with the jobs fixed", low=0)
+    rel_gap: float = option(1e-4, "relative gap, sites relaxed, at which routing counts as settled", low=0, high=1)
+
+
+@dataclass(frozen=True)
+class Improvement(Group):
+    """Neighbourhood search over clusters of sites."""
+
+    cluster_sites: int = option(4, "sites of a cluster", low=1)
+    runs_kept: int = option(3, "runs of a job in a cluster's MILP besides those its relaxation uses", low=1)
+    cluster_nodes: int = option(20, "nodes for a cluster's MILP", low=1)
+    rel_gap: float = option(3e-4, "relative gap of a cluster's MILP", low=0, high=1)
+    whole_sites: int = option(12, "most sites of a fleet that is searched as one cluster", low=0)
+    windows: int = option(2, "parts of the jobs that move in turn where a fleet is one cluster", low=1)
+    attempts: int = option(2, "tries with ever more of these parts, of which the best counts", low=1)
+    growth: float = option(1.4, "factor on sites, runs and (squared) nodes after finishes that brought little", low=1)
+    iterations: int = option(6, "iterations that re-price after a round", low=0)
+    rounds_per_finish: int = option(4, "most rounds between two finishes", low=1)
+    plateau: float = option(1e-4, "relative gain below which a round or a finish brought little", low=0)
+    stale_finishes: int = option(6, "finishes that brought little before the search ends", low=1)
+
+
+@dataclass(frozen=True)
+class Replan(Group):
+    """Hybrid only: groups of sites plan their jobs anew with what the schedule allots to them."""
+
+    sites: int = option(3, "sites of a group", low=1)
+    runs_kept: int = option(3, "runs of a job in a group's MILP besides those its relaxation uses", low=1)
+    nodes: int = option(50, "nodes for a group's MILP", low=1)
+    rel_gap: float = option(1e-4, "relative gap of a group's MILP", low=0, high=1)
+
+
+@dataclass(frozen=True)
+class MilpBound(Group):
+    """The bound once more, from the sites' MILPs at prices of the work itself."""
+
+    share: float = option(0.15, "share of the time limit kept for it", low=0, high=0.9)
+    rel_gap: float = option(1e-4, "relative gap of a site's MILP", low=0, high=1)
+    site_nodes: int = option(200, "nodes for a site's MILP", low=1)
+    site_seconds: float = option(20.0, "most seconds for a site's MILP", low=0)
+    block_sites: int = option(4, "most sites that are one MILP, serving streams that no other site can", low=1)
+    block_share: float = option(0.6, "share of the time kept for the bound that goes to such MILPs", low=0, high=1)
+    block_seconds: float = option(60.0, "most seconds for such a MILP", low=0)
+
+
+@dataclass(frozen=True)
+class Branching(Group):
+    """Hybrid only: branch and bound on the jobs of a small fleet."""
+
+    site_periods: int = option(400, "most sites x periods of a fleet whose jobs are branched on", low=0)
+    jobs: int = option(12, "most jobs of such a fleet", low=0)
+    nodes: int = option(2000, "most nodes of the tree", low=1)
+    seconds: float = option(60.0, "most seconds for it", low=0)
+
+
+@dataclass(frozen=True)
+class Closing(Group):
+    """Hybrid only: a small fleet's open gap goes to a MILP solver, with the incumbent."""
+
+    site_periods: int = option(400, "most sites x periods of a fleet that is closed so", low=0)
+    seconds: float = option(120.0, "most seconds for it", low=0)
+
+
+@dataclass(frozen=True)
+class Options(Group):
+    """All options of a solve."""
+
+    method: str = option("hybrid", "method", choices=("lagrangian", "benders", "hybrid", "extensive"))
+    rel_gap: float = option(1e-3, "relative gap at which a solve stops", low=0, high=1)
+    time_limit_seconds: float = option(np.inf, "wall seconds after which a solve stops", low=0)
+    seed: int = option(0, "seed of every random choice", low=0)
+    bundle: Bundle = group(Bundle)
+    recovery: Recovery = group(Recovery)
+    benders: Benders = group(Benders)
+    improvement: Improvement = group(Improvement)
+    replan: Replan = group(Replan)
+    milp_bound: MilpBound = group(MilpBound)
+    branching: Branching = group(Branching)
+    closing: Closing = group(Closing)
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Options:
+        """Read options from a TOML file."""
+        try:
+            with open(path, "rb") as stream:
+                values = tomllib.load(stream)
+            options: Options = cls.from_dict(values)
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{os.fspath(path)}: not a TOML file: {error}") from error
+        except InputError as error:
+            raise InputError(f"{os.fspath(path)}: {error}") from None
+        return options

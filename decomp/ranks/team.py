@@ -1,0 +1,366 @@
+"""What a team of ranks does together, whatever carries the messages; and the team of one.
+
+All talk is a star around the root. The same methods serve one process and many: with one rank
+there is nobody to write to. Every method that takes `what` is called by all ranks in the same
+order; `what` names the call in the watchdog's message.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from decomp.model.instance import Array
+from decomp.ranks.clock import process_seconds
+from decomp.ranks.timesheet import IDLE, Timesheet
+
+T = TypeVar("T")
+NextTask = Callable[[], "tuple[int, Any] | None"]
+
+ROOT = 0
+N_TAGS = 16_384  # of calls of all ranks, and as many of exchanges among some; MPI grants 32 768
+HEAD = 2  # numbers at the front of an exchange
+NOT_STARTED = "not started before the stop"
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SIGUSR1 is what batch systems send before a limit
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a task: its value, or one line on why there is none; on which rank, in how many seconds."""
+
+    value: Any
+    error: str | None
+    rank: int
+    seconds: float
+
+
+class AtRoot(Exception):
+    """Raised on the other ranks when the root fails in `Team.at_root`; the cause is the root's error."""
+
+
+class Interrupted(Exception):
+    """Raised at the root between two calls when a stop signal has been heard: what is known is kept, nothing begun."""
+
+
+class Call(NamedTuple):
+    """A call as the watchdog names it, and the tag of its messages."""
+
+    name: str
+    tag: int
+
+
+class Team:
+    """What does not depend on how messages travel."""
+
+    rank = ROOT
+    size = 1
+
+    def __init__(self) -> None:
+        self.sheet = Timesheet()
+        self._path = self._charged = 0.0  # seconds; processor time of the thread up to which it is on the path
+        self._root_lead = 0.0  # seconds by which the root's process is older than this one
+        self._calls = self._exchanges = 0
+        self._vectors: dict[int, Array] = {}
+        self._signalled = False
+        self._stop = False
+        self._agreed_failure: Exception | None = None
+        self._old_handlers: dict[int, Any] = {}
+
+    @property
+    def is_root(self) -> bool:
+        return self.rank == ROOT
+
+    @property
+    def waited_seconds(self) -> float:
+        """Seconds that this rank has waited for others."""
+        return self.sheet.seconds.get(IDLE, 0.0)
+
+    @property
+    def workers(self) -> range:
+        """The ranks besides the root."""
+        return range(1, self.size)
+
+    def clock(self) -> float:
+        """Seconds since the root's process started (on other ranks: to a few milliseconds)."""
+        return process_seconds() + self._root_lead
+
+    def path_seconds(self) -> float:
+        """Processor seconds along the longest chain of work and messages that has led here, on whatever ranks.
+
+        That is how long the run would have taken so far with a core for every rank and instant messages; what
+        else a machine does is not in it.
+        """
+        now = time.thread_time()
+        self._path, self._charged = self._path + now - self._charged, now
+        return self._path
+
+    def _await(self, path: float) -> None:
+        """After a wait for work that took the path to here; the processor time of waiting itself is on no path."""
+        self._path, self._charged = max(self._path, path), time.thread_time()
+
+    def stop_requested(self) -> bool:
+        """Whether the root knew at the last `bcast` that some rank had a stop signal; the same on all ranks."""
+        return self._stop
+
+    @property
+    def signalled(self) -> bool:
+        """Whether this rank has had a stop signal, or has heard of one."""
+        return self._signalled
+
+    def bcast(self, value: Any, what: str = "") -> Any:
+        """The root's value, on every rank."""
+        call = self._next_call("bcast", what)
+        if self.is_root:
+            self._send(dict.fromkeys(self.workers, value), call)
+            self._stop = self._signalled
+        else:
+            [(self._stop, value)] = self._receive([ROOT], call)
+        return value
+
+    def deal(self, values: Sequence[Any], what: str = "") -> None:
+        """What `bcast` is on the other ranks, with another value for each, (size,). Root only."""
+        call = self._next_call("bcast", what)
+        self._send({rank: values[rank] for rank in self.workers}, call)
+        self._stop = self._signalled
+
+    def exchange(self, work: Callable[[], Sequence[Array]], ranks: int, what: str = "") -> list[Array]:
+        """Do this rank's work, which gives arrays of float64; the rest of the ranks do not call.
+
+        What each of the first `ranks` ranks got, its arrays end to end (n,), in rank order; to be copied before the
+        next exchange. Numbers only, in memory that is kept, since a master does this a thousand times a second.
+        """
+        call, at = self._next_exchange("exchange", what), HEAD
+        arrays = work()
+        message = self._vector(self.rank, HEAD + sum(a.size for a in arrays))
+        for a in arrays:
+            message[at : at + a.size] = a.ravel()
+            at += a.size
+        others = [rank for rank in range(ranks) if rank != self.rank]
+        values = self._swap(message, others, call) if others else []
+        values.insert(self.rank, message)
+        return [value[HEAD:] for value in values]
+
+    def _vector(self, rank: int, n: int) -> Array:
+        """Memory for n numbers of a rank."""
+        if len(self._vectors.get(rank, ())) < n:
+            self._vectors[rank] = np.empty(n)
+        return self._vectors[rank][:n]
+
+    def agree(self, value: T, ranks: int, what: str = "") -> T:
+        """The root's value on the first `ranks` ranks; the others do not call it."""
+        call = self._next_exchange("agree", what)
+        if self.is_root:
+            self._send(dict.fromkeys(range(1, ranks), value), call)
+            return value
+        return self._receive([ROOT], call)[0][1]
+
+    def meet(self, count: int | None = None) -> int:
+        """How many exchanges there were, as the root tells those that begin to take part in them."""
+        self._exchanges = self._exchanges if count is None else count
+        return self._exchanges
+
+    def gather(self, value: T, what: str = "") -> list[T] | None:
+        """Every rank's value, in rank order, at the root; None elsewhere."""
+        call = self._next_call("gather", what)
+        if not self.is_root:
+            self._send({ROOT: value}, call)
+            return None
+        messages = self._receive(self.workers, call)
+        self._signalled |= any(signalled for signalled, _ in messages)
+        return [value, *(answer for _, answer in messages)]
+
+    def scatter_rows(self, rows: Array | None, owner: Array, what: str = "") -> Array:
+        """Each rank's own rows of an array that the root holds.
+
+        Parameters
+        ----------
+        rows : (S, ...) at the root, ignored elsewhere.
+        owner : (S,) rank that owns each row, the same on all ranks.
+        """
+        call = self._next_call("scatter_rows", what)
+        if not self.is_root:
+            [(_, own)] = self._receive([ROOT], call)
+            return np.asarray(own)
+        rows = np.asarray(rows)
+        self._send({rank: rows[owner == rank] for rank in self.workers}, call)
+        return rows[owner == ROOT]
+
+    def gather_rows(self, rows: Array, owner: Array, what: str = "") -> Array | None:
+        """The inverse of `scatter_rows`: (S, ...) in row order at the root, None elsewhere.
+
+        A rank that owns no row sends an empty array of the right shape, (0, ...).
+        """
+        pieces = self.gather(rows, what)
+        if pieces is None:
+            return None
+        full = np.empty((len(owner), *rows.shape[1:]), np.result_type(*pieces))
+        for rank, piece in enumerate(pieces):
+            full[owner == rank] = piece
+        return full
+
+    def barrier(self, what: str = "") -> None:
+        """Wait until every rank is here."""
+        self.gather(None, what)
+        self.bcast(None, what)
+
+    def at_root(self, function: Callable[[], T], what: str = "") -> T:
+        """Run a function at the root; every rank gets its value, or fails with it: see `AtRoot`."""
+        outcome: tuple[Any, Exception | None] = None, None
+        if self.is_root:
+            try:
+                outcome = function(), None
+            except Exception as error:
+                outcome = None, error
+        value, failure = self.bcast(outcome, what)
+        if failure is None:
+            return value
+        self._agreed_failure = failure if self.is_root else AtRoot(what)
+        raise self._agreed_failure from (None if self.is_root else failure)
+
+    def map_tasks(
+        self, function: Callable[[Any], Any], tasks: Sequence[Any] = (), *, until: float = np.inf, what: str = ""
+    ) -> list[Answer]:
+        """Run independent tasks on whoever is free, the root too; their answers in task order (elsewhere: none).
+
+        A task that raises is answered with an error, and so is one that was not started because of
+        `until` or a stop signal. Tasks start in the given order: put the longest first.
+
+        Parameters
+        ----------
+        function : what every rank does with a task; it must not use the team.
+        tasks : picklable records at the root, ignored elsewhere.
+        until : time by `clock` after which no task is started.
+        """
+        call = self._next_call("map_tasks", what)
+
+        def timed(task: Any) -> Any:
+            with self.sheet.section(what or "tasks"):
+                return function(task)
+
+        if not self.is_root:
+            self._work(timed, call)
+            return []
+        answers = [Answer(None, NOT_STARTED, ROOT, 0.0)] * len(tasks)
+        queue = deque(enumerate(tasks))
+
+        def next_task() -> tuple[int, Any] | None:
+            if self._signalled or self.clock() >= until:
+                return None
+            try:
+                return queue.popleft()
+            except IndexError:
+                return None
+
+        self.path_seconds()
+        with ThreadPoolExecutor(1) as thread:
+            dispatching = thread.submit(self._dispatch, next_task, answers, call)
+            try:
+                while self._may_work_while_dispatching and (item := next_task()) is not None:
+                    answers[item[0]] = attempt(timed, item[1], self.rank)
+                own = self.path_seconds()
+                with self.sheet.section(IDLE):
+                    self._await(max(own, dispatching.result()))
+            finally:
+                queue.clear()
+        return answers
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """Inside, nobody gives up on a rank that is late; for work whose length only the user knows."""
+        yield
+
+    def abort(self, code: int, message: str) -> None:
+        """Say why, and end all ranks at once."""
+        print(message, file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        self._end(code)
+
+    def _next_call(self, method: str, what: str) -> Call:
+        self._calls += 1
+        return Call(f"{method}({what})", self._calls % N_TAGS)
+
+    def _next_exchange(self, method: str, what: str) -> Call:
+        """Ranks that do not take part do not count, so these have tags of their own."""
+        self._exchanges += 1
+        return Call(f"{method}({what})", N_TAGS + self._exchanges % N_TAGS)
+
+    # How messages travel: in a team of one there is nobody to write to.
+
+    _may_work_while_dispatching = True
+
+    def _send(self, values: dict[int, Any], call: Call) -> None:
+        assert not values
+
+    def _receive(self, ranks: Sequence[int], call: Call) -> list[tuple[bool, Any]]:
+        assert not ranks
+        return []
+
+    def _swap(self, value: Array, others: Sequence[int], call: Call) -> list[Array]:
+        """Send a vector to some ranks and receive theirs."""
+        raise NotImplementedError
+
+    def _dispatch(self, next_task: NextTask, answers: list[Answer], call: Call) -> float:
+        """Hand out tasks and take in answers; the path to the last of them."""
+        return 0.0
+
+    def _work(self, function: Callable[[Any], Any], call: Call) -> None:
+        raise NotImplementedError
+
+    def _end(self, code: int) -> None:
+        raise SystemExit(code)
+
+    def _leave(self) -> None:
+        pass
+
+    # A program, which owns its signals and its MPI, does everything inside `with team:`.
+
+    def __enter__(self) -> Team:
+        for number in STOP_SIGNALS:
+            self._old_handlers[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """All ranks leave together, except one that fails alone: its exit ends the others, see `exit_code`."""
+        if error is None or error is self._agreed_failure:
+            self._leave()
+        self._restore_handlers(*STOP_SIGNALS)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signalled = True
+        if number != signal.SIGUSR1:  # of which batch systems may send several; a second of the others ends as usual
+            self._restore_handlers(signal.SIGINT, signal.SIGTERM)
+
+    def _restore_handlers(self, *numbers: int) -> None:
+        for number in numbers:
+            if number in self._old_handlers:
+                signal.signal(number, self._old_handlers.pop(number))
+
+
+class Serial(Team):
+    """A team of one."""
+
+
+def attempt(function: Callable[[Any], Any], task: Any, rank: int) -> Answer:
+    """Do a task; a failure becomes a line of text."""
+    started = time.monotonic()
+    value, failure = None, None
+    try:
+        value = function(task)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        failure = f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"
+    return Answer(value, failure, rank, time.monotonic() - started)

@@ -1,0 +1,5 @@
+"""Window after window.
+
+Read `windows` (the cut in time and the past it carries on), `planner` (each solve warm from the last), then
+`write`.
+"""

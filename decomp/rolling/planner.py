@@ -1,0 +1,248 @@
+"""A fleet run window after window: plan, do the first step, plan again; each solve warm from the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from decomp.bound.coupling import FREE, Coupling, Fixing
+from decomp.bound.lagrangian import Start, first_prices
+from decomp.model.accounts import account
+from decomp.model.instance import Array, InputError, Instance
+from decomp.model.options import Options
+from decomp.model.result import Result, Schedule
+from decomp.ranks.clock import process_seconds
+from decomp.ranks.mpi import Team
+from decomp.rolling.windows import Past, Window
+from decomp.schedule.incumbent import fixing_of
+from decomp.solver.solve import solve
+from decomp.state.solve_state import Listener, Run
+
+COLUMNS_CARRIED = 6  # answers of each site whose prices are asked again
+SHORT_STEP = 3.0  # first proximal step from prices that are nearly right
+
+
+@dataclass(frozen=True)
+class Rolling:
+    """How a run is planned: periods of a window and of a step, and what `Past` is told.
+
+    `warm`: each solve starts from the last one's prices.
+    """
+
+    window: int
+    step: int
+    foresight: bool = False
+    switch_usd: float = 0.0
+    warm: bool = True
+
+    def check(self, instance: Instance) -> None:
+        """Refuse what cannot be rolled."""
+        if not 1 <= self.step <= self.window:
+            raise InputError(f"step: {self.step} periods, must be between 1 and the window's {self.window}")
+        jobs = instance.jobs
+        late = np.flatnonzero(jobs.mandatory & (self.step + jobs.periods - 1 > self.window))
+        if self.window < instance.n_periods and len(late):
+            longest = late[np.argmax(jobs.periods[late])]
+            raise InputError(
+                f"window: {self.window} periods, must be at least {self.step + jobs.periods[longest] - 1}: "
+                f"a step, and the length of mandatory job {jobs.name[longest]!r} less one"
+            )
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A window's plan, for the table. USD, t CO2, seconds; costs are net costs of all periods of the window.
+
+    `planned_usd` leaves out what is charged for moved jobs; `bound_iterations` are those before jobs are fixed,
+    `first_prices` the prices asked before the first of them.
+    """
+
+    number: int
+    now: int
+    end: int
+    jobs: int
+    running: int
+    moved: int
+    first_prices: int
+    bound_iterations: int
+    iterations: int
+    gap: float
+    planned_usd: float
+    budget_t: float
+    planned_t: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """A run: what was done and every plan of it; complete if no window was left without a plan."""
+
+    past: Past
+    plans: tuple[Planned, ...]
+
+    @property
+    def complete(self) -> bool:
+        return self.past.now == self.past.instance.n_periods
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.past.schedule()
+
+    def realised(self, plan: Planned) -> float:
+        """Net cost of what was then done in the periods of a plan, USD; of later arrivals too."""
+        return self.past.cost(min(plan.end, self.past.now)) - self.past.cost(plan.now)
+
+
+Tell = Callable[[Planned, Window, Result], None]
+
+
+def roll(
+    instance: Instance | None,
+    team: Team,
+    options: Options,
+    rolling: Rolling,
+    *,
+    listeners: Iterable[Listener] = (),
+    tell: Tell = lambda planned, window, result: None,
+) -> Operation | None:
+    """Run a fleet over all periods of an instance, on all ranks of a team.
+
+    Parameters
+    ----------
+    instance : the whole run, at the root; other ranks may pass None.
+    options : of every window's solve; the time limit is that of one window.
+    tell : called with every plan, before its first step is done (root only).
+
+    Returns
+    -------
+    The operation at the root, None on the others. It ends early where a window has no plan.
+    """
+    planner = Planner(instance, options, rolling) if instance is not None and team.is_root else None
+    heard, ended = list(listeners), list[Start | None]()
+    while team.bcast(planner is not None and planner.next_window(), "next window"):
+        window = planner.window.instance if planner else None
+        since = process_seconds()
+        result = solve(
+            window,
+            team,
+            planner.present_options if planner else options,
+            listeners=heard,
+            start=planner.start if planner else None,
+            since=since,
+            after=lambda run: ended.append(harvest(run)),
+        )
+        if planner is not None and result is not None:
+            planner.learn(result, ended[-1], process_seconds() - since, tell)
+            planner.stopped |= team.signalled
+    return Operation(planner.past, tuple(planner.plans)) if planner else None
+
+
+class Planner:
+    """The root's side of a rolling run."""
+
+    def __init__(self, instance: Instance, options: Options, rolling: Rolling):
+        rolling.check(instance)
+        self.options, self.rolling = options, rolling
+        self.past = Past(instance, foresight=rolling.foresight, switch_usd=rolling.switch_usd)
+        self.plans: list[Planned] = []
+        self.start: Start | None = None
+        self.last: tuple[Window, Schedule, Start] | None = None
+        self.all_carbon = self.stopped = False
+
+    @property
+    def present_options(self) -> Options:
+        """Where prices are nearly right, half of the iterations between jobs will do, and a quarter of those after."""
+        recovery = self.options.recovery
+        if self.start is None:
+            return self.options
+        few = dict(dive_iterations=recovery.dive_iterations // 2, settle_iterations=recovery.settle_iterations // 4)
+        return self.options.updated(recovery=recovery.updated(**few).to_dict())
+
+    def next_window(self) -> bool:
+        """Cut the next window, if there is one."""
+        if self.stopped or self.past.now == self.past.instance.n_periods:
+            return False
+        self.window = self.past.window(self.rolling.window, self.rolling.step, all_carbon=self.all_carbon)
+        if self.rolling.warm and self.last is not None:
+            self.start = shifted(*self.last, self.window)
+        return True
+
+    def learn(self, result: Result, start: Start | None, seconds: float, tell: Tell) -> None:
+        """Do the first step; a window without a plan is tried once more, with all that is left of the carbon budget."""
+        window, plan = self.window, result.schedule
+        if plan is None:
+            self.stopped, self.all_carbon = self.all_carbon or window.end == self.past.instance.n_periods, True
+            return
+        self.all_carbon = False
+        sums, moved = account(window.instance, plan), window.moved(plan)
+        planned = Planned(
+            number=len(self.plans),
+            now=window.now,
+            end=window.end,
+            jobs=len(window.jobs),
+            running=int(window.running.sum()),
+            moved=moved,
+            first_prices=1 + (len(self.start.columns) if self.start else len(self.options.bundle.first_factors)),
+            bound_iterations=sum(it.phase == "bound" for it in result.log),
+            iterations=sum(it.model is not None for it in result.log),
+            gap=result.gap_rel,
+            planned_usd=sums.net_cost - moved * self.rolling.switch_usd,
+            budget_t=window.instance.carbon_budget_t,
+            planned_t=float(sums.emissions_t.sum()),
+            seconds=seconds,
+        )
+        self.plans.append(planned)
+        tell(planned, window, result)
+        self.past.do(window, plan, self.rolling.step)
+        assert start is not None
+        self.last = window, plan, start
+
+
+def harvest(run: Run) -> Start | None:
+    """The best prices of a run, and those at which each site gave the answers it uses most, if any."""
+    if run.proof is None or run.loop is None:
+        return None
+    prices = run.loop.master.most_used(COLUMNS_CARRIED)
+    return Start(run.proof.price, run.proof.carbon_price, np.moveaxis(prices, 1, 0), SHORT_STEP)
+
+
+def shifted(before: Window, plan: Schedule, start: Start, window: Window) -> Start:
+    """A start for a window from that of an earlier one.
+
+    Periods that both have keep their prices; later ones have the marginal cost of energy and what prices were above
+    it at the same time of the last day that is known. That of the day before is tried for all periods as well: plans
+    that know no later arrivals price the end of a window too low.
+    """
+    day = max(round(24 / window.instance.period_h), 1)
+    period = np.arange(window.now, window.end)
+    energy, energy_before = (_energy(w, start.carbon_price) for w in (window, before))
+
+    def move(price: Array, least_days: int = 0) -> Array:
+        days = np.maximum(-(-(period - before.end + 1) // day), least_days)
+        at = period - day * days - before.now
+        known, out = at >= 0, energy.copy()
+        out[:, known] += (price - energy_before)[:, at[known]]
+        return out
+
+    columns = [move(start.price, 1), *(move(price) for price in start.columns)]
+    return replace(start, price=move(start.price), columns=np.array(columns), fixing=_decided(before, plan, window))
+
+
+def _decided(before: Window, plan: Schedule, window: Window) -> Fixing:
+    """The last plan's decisions on the jobs that run or are still to start."""
+    c = Coupling.of(window.instance)
+    at = np.minimum(np.searchsorted(before.jobs, window.jobs), len(before.jobs) - 1)
+    known = (before.jobs[at] == window.jobs) & (plan.job_site[at] >= 0) if len(before.jobs) else at >= 0
+    start = np.where(window.running, 0, plan.job_start[at] + before.now - window.now)
+    known &= start >= 0
+    decided = replace(plan, job_site=np.where(known, plan.job_site[at], -1), job_start=np.where(known, start, -1))
+    fixing = fixing_of(c, decided)
+    return Fixing(np.where(known, fixing.run, FREE), fixing.start)
+
+
+def _energy(window: Window, carbon_price: float) -> Array:
+    instance = window.instance
+    price = carbon_price + instance.carbon_price_usd_per_t
+    return first_prices(Coupling.of(instance), instance.sites, price)

@@ -1,0 +1,82 @@
+"""What a rolling run leaves behind: every plan, what to do now, the table of windows, the realised schedule."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from decomp.files.hdf5 import atomic_path
+from decomp.files.store import write_instance, write_result
+from decomp.model.accounts import load_gpu
+from decomp.model.result import Result, Status
+from decomp.rolling.planner import Operation, Planned
+from decomp.rolling.windows import Window, later
+
+ORDERS = ("it_power_mw", "import_mw", "export_mw", "renewable_mw", "charge_mw", "discharge_mw")
+
+
+def write_plan(folder: Path, planned: Planned, window: Window, result: Result, step: int) -> None:
+    """A window's instance and result for `check` and `report`, and the first `step` periods as CSV: what to do now."""
+    (folder / "plans").mkdir(parents=True, exist_ok=True)
+    name = f"{planned.number:04d}"
+    write_instance(folder / "plans" / f"{name}.fleet.h5", window.instance)
+    write_result(folder / "plans" / f"{name}.h5", result, window.instance)
+    write_now(folder / "plans" / f"{name}.sites.csv", window, result, step)
+    write_jobs(folder / "plans" / f"{name}.jobs.csv", window, result, step)
+
+
+def write_now(path: Path, window: Window, result: Result, step: int) -> None:
+    """One line per period and site: load, power, grid, battery, output of all its generators."""
+    schedule, instance = result.schedule, window.instance
+    assert schedule is not None
+    load = load_gpu(instance, schedule)
+    generation = np.zeros_like(load)
+    np.add.at(generation, instance.generators.site, schedule.generation_mw)
+    values = {"load_gpu": load, **{name: getattr(schedule, name) for name in ORDERS}}
+    values |= dict(generation_mw=generation, stored_mwh_after=schedule.stored_mwh[:, 1:])
+    rows = (
+        [later(instance.start_utc, t * instance.period_h), site, *(f"{array[i, t]:.6f}" for array in values.values())]
+        for t in range(min(step, instance.n_periods))
+        for i, site in enumerate(instance.sites.name)
+    )
+    _write_rows(path, ("start_utc", "site", *values), rows)
+
+
+def write_jobs(path: Path, window: Window, result: Result, step: int) -> None:
+    """One line per job that runs or is planned: `continue`, `start` in this step, or `planned` for later."""
+    schedule, instance = result.schedule, window.instance
+    assert schedule is not None
+    order = np.argsort(schedule.job_start, kind="stable")
+    rows = []
+    for j in order[schedule.job_site[order] >= 0]:
+        start = int(schedule.job_start[j])
+        what = "continue" if window.running[j] else "start" if start < step else "planned"
+        when = later(instance.start_utc, start * instance.period_h)
+        rows.append([instance.jobs.name[j], what, when, instance.sites.name[schedule.job_site[j]]])
+    _write_rows(path, ("job", "what", "start_utc", "site"), rows)
+
+
+def write_windows(path: Path, operation: Operation) -> None:
+    """One line per plan, with what was then realised in its periods."""
+    lines = [{**asdict(p), "realised_usd": operation.realised(p)} for p in operation.plans]
+    _write_rows(path, list(lines[0]) if lines else [], [list(line.values()) for line in lines])
+
+
+def result_of(operation: Operation) -> Result:
+    """What was done as a result of the whole instance; nobody proved a bound for it."""
+    instance = operation.past.instance
+    facts: dict[str, Any] = dict(instance_hash=instance.content_hash(), method="rolling")
+    cost = operation.past.cost()
+    return Result(Status.LIMIT, -np.inf, cost, operation.schedule, None, provenance=facts)
+
+
+def _write_rows(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with atomic_path(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(head)
+        writer.writerows(rows)

@@ -1,0 +1,5 @@
+"""From prices to a complete schedule.
+
+Read `dive` (fix the most decided jobs), `place` (other work around them), `finish` (integral dispatch of
+every site), then `redispatch` and `carbon`; `incumbent` is what comes out.
+"""

@@ -1,0 +1,123 @@
+"""From prices to a complete schedule: dive on the jobs, then an integral finish.
+
+Whatever happens here, a schedule that leaves this module is complete: every job runs once or is
+rejected, every unit of demand is served or counted as unserved, every integer is integral, emissions
+are summed. Whether it is also feasible and what it costs is asked of the true data, not of a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from decomp.bound.lagrangian import LagrangianLoop
+from decomp.lp.highs import Effort
+from decomp.model.accounts import account, emissions_t
+from decomp.model.instance import Array, Instance
+from decomp.model.options import Recovery
+from decomp.model.result import Schedule
+from decomp.ranks.team import Interrupted
+from decomp.ranks.workers import Crew
+from decomp.schedule.carbon import settle_carbon
+from decomp.schedule.incumbent import Incumbent, assemble, fixing_of
+from decomp.schedule.place import Work, given, place_work, undone
+from decomp.schedule.redispatch import polish_all
+from decomp.schedule.subinstance import around, restrict
+from decomp.site.oracle import Plan, SiteRows
+from decomp.site.service import Dispatch
+
+FEW_SITES = 8  # of a repair that is tried before anything is proved about the whole fleet
+BALANCED = 1e-9  # relative; what arithmetic may leave between emissions and budget
+
+
+def finish(
+    instance: Instance,
+    loop: LagrangianLoop,
+    crew: Crew,
+    options: Recovery,
+    doubtful: Callable[[], None] | None = None,
+    work: Work | None = None,
+    polish: bool = True,
+) -> Incumbent | None:
+    """Settle the dispatch of every site for the work (default: the master's, placed), within the carbon budget.
+
+    Where that fails, because a site cannot power what it was given, work that must be done found no room, or
+    the budget cannot be kept, some sites are planned anew as one small model. None if that does not help either.
+    `doubtful` is called when that takes more than a few sites: there may be no schedule at all. `polish`: what is not
+    integral is settled once more, for groups of sites together.
+    """
+    work = work or place_work(loop)
+    budget = instance.carbon_budget_t if np.isinf(instance.carbon_excess_usd_per_t) else np.inf
+    asked, effort = given(loop, work), Effort(options.site_rel_gap, options.site_nodes)
+
+    def ask(sites: Array, tonne: float) -> list[Plan | None]:
+        g, rows = asked, [SiteRows.of(instance, i) for i in sites.tolist()]
+        parts = zip(sites.tolist(), rows, g.load[sites], g.droppable[sites], g.drop_price[sites], strict=True)
+        return crew.dispatch([Dispatch(*part, tonne, effort) for part in parts])
+
+    def settled(schedule: Schedule) -> Schedule:
+        return polished(instance, schedule, crew, options.polish_sites) if polish else schedule
+
+    plans, kept = ask(np.arange(len(asked.load)), loop.centre.carbon_price), True
+    schedule, most = assemble(instance, loop, work, plans), budget * (1.0 + BALANCED)
+    ready = [plan for plan in plans if plan is not None]
+    if len(ready) == len(plans):
+        schedule = settled(schedule)
+        if emissions_t(instance, schedule).sum() > most:
+            ready, kept = settle_carbon(ready, ask, asked, loop.centre.carbon_price, budget)
+            schedule = settled(assemble(instance, loop, work, ready))
+    wrong = np.flatnonzero([plan is None for plan in plans])
+    wrong = np.union1d(wrong, undone(loop.coupling, work.pooled)).astype(int)
+    if not len(wrong) and not kept:
+        wrong = np.argsort(-emissions_t(instance, schedule), kind="stable")[:1]
+    if len(wrong):
+        repaired = repair(instance, crew, schedule, wrong, options, doubtful)
+        if repaired is None:
+            return None
+        schedule = settled(repaired)
+    return Incumbent(schedule, account(instance, schedule).net_cost, fixing_of(loop.coupling, schedule))
+
+
+def polished(instance: Instance, schedule: Schedule, crew: Crew, group_sites: int) -> Schedule:
+    """The schedule with its integers held and all else settled together, where that is cheaper or it is over budget."""
+    found = polish_all(instance, schedule, crew, group_sites)
+    over = emissions_t(instance, schedule).sum() > instance.carbon_budget_t
+    cheaper = account(instance, found).net_cost < account(instance, schedule).net_cost
+    return found if cheaper or (over and np.isinf(instance.carbon_excess_usd_per_t)) else schedule
+
+
+def repair(
+    instance: Instance,
+    crew: Crew,
+    schedule: Schedule,
+    wrong: Array,
+    options: Recovery,
+    doubtful: Callable[[], None] | None = None,
+) -> Schedule | None:
+    """Plan the sites that went wrong anew, their jobs included, with ever more sites around them; None if in vain."""
+    from decomp.extensive.pyomo_model import solve_extensive  # pyomo takes seconds to import, and is rarely needed here
+
+    sites, few = wrong, max(FEW_SITES, instance.n_sites // 100)
+    while True:
+        if doubtful is not None and len(sites) >= min(few, instance.n_sites):
+            doubtful()  # every site is asked for that, many times
+            doubtful = None
+        crew.wait()
+        part = restrict(instance, schedule, sites)
+        left = max(crew.end - crew.team.clock(), 1.0)
+        answer = solve_extensive(
+            part.instance,
+            time_limit=min(options.repair_seconds, left),
+            rel_gap=options.repair_gap,
+            stop=lambda: crew.team.signalled,
+        )
+        if crew.stops.ask(lambda: crew.team.signalled):
+            raise Interrupted
+        if answer.schedule is not None:
+            return part.merge(schedule, answer.schedule)
+        if crew.stops.ask(lambda: crew.team.clock() > crew.end):
+            raise Interrupted
+        if len(sites) == instance.n_sites:
+            return None
+        sites = around(instance, sites, 2 * len(sites) + 1)

@@ -1,0 +1,175 @@
+"""Groups of sites as one linear program: what is held, what is free, and the schedule it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from decomp.lp.block import Block, Model
+from decomp.model.accounts import emissions_t, load_gpu
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Schedule
+from decomp.schedule.subinstance import Part, around
+from decomp.site.equations import add_allowance, add_site
+
+
+@dataclass(frozen=True, eq=False)
+class PolishTask:
+    """A part of a fleet with its piece of the schedule, ready to travel."""
+
+    instance: Instance
+    schedule: Schedule
+
+
+
+def groups(instance: Instance, size: int) -> list[Array]:
+    """Disjoint groups of at most `size` sites that share work, which cover the fleet."""
+    left, found = np.ones(instance.n_sites, dtype=bool), []
+    for i in range(instance.n_sites):
+        if left[i]:
+            found.append(around(instance, np.array([i]), size, left))
+            left[found[-1]] = False
+    return found
+
+
+
+def share_out(instance: Instance, schedule: Schedule, parts: list[Part]) -> list[PolishTask]:
+    """Tasks that may be done at the same time: each unserved stream and short pool is one part's.
+
+    What is left of the budget, or overshoots it, is shared by all parts alike.
+    """
+    spare = instance.carbon_budget_t - float(emissions_t(instance, schedule).sum())
+    kept = spare * (1.0 - 1.0 / len(parts)) if np.isfinite(spare) else 0.0
+    free_streams, free_pools = np.ones(instance.n_streams, dtype=bool), np.ones(instance.n_pools, dtype=bool)
+    tasks = []
+    for part in parts:
+        own, streams, pools = part.own(schedule), part.instance.streams, part.instance.pools
+        others = np.where(free_streams[part.rows["stream"]], 0.0, own.unserved_gpu.T).T
+        short = np.where(free_pools[part.rows["pool"]], 0.0, own.pool_shortfall_gpu_h)
+        free_streams[part.rows["stream"]] = free_pools[part.rows["pool"]] = False
+        demand = np.maximum(part.instance.demand_gpu - others, 0.0) / streams.gpu_per_rps[:, None]
+        mine = replace(
+            part.instance,
+            streams=replace(streams, demand_rps=demand),
+            pools=replace(pools, work_gpu_h=np.maximum(pools.work_gpu_h - short, 0.0)),
+            carbon_budget_t=part.instance.carbon_budget_t - kept,
+        )
+        tasks.append(PolishTask(mine, own))
+    return tasks
+
+
+
+def side_by_side(instance: Instance, jobs: Array) -> tuple[Block, list[Array]]:
+    """All sites beside the load of jobs, (S, T) GPU; and the rows (T,) that carry the load of each site."""
+    block, links = Block(), []
+    for i in range(instance.n_sites):
+        add_site(block, instance.sites, instance.generators, i, instance.period_h, f"s{i}_")
+        links.append(block.add_rows(jobs[i], jobs[i], (1.0, block.columns[f"s{i}_load"])))
+    if np.isfinite(instance.carbon_budget_t):
+        add_allowance(block, instance.carbon_budget_t, instance.carbon_excess_usd_per_t)
+    _add_streams(block, instance, links)
+    _add_pools(block, instance, links)
+    return block, links
+
+
+
+def held(instance: Instance, model: Model, values: Iterable[tuple[str, Array]]) -> Model:
+    """The model at the price of carbon, with variables held, by name."""
+    low, high = model.low.copy(), model.high.copy()
+    for name, value in values:
+        low[model.columns[name]] = high[model.columns[name]] = value
+    return replace(model, cost=model.cost + instance.carbon_price_usd_per_t * model.emission, low=low, high=high)
+
+
+
+def _add_streams(block: Block, instance: Instance, links: list[Array]) -> None:
+    """(C1): demand is routed over the arcs or stays unserved."""
+    n, dt, arcs, streams = instance.n_periods, instance.period_h, instance.arcs, instance.streams
+    demand, rows = instance.demand_gpu, []
+    for d, penalty in enumerate(streams.unserved_penalty):
+        unserved = block.add_columns(f"unserved{d}", n, 0.0, demand[d], dt * penalty)
+        rows.append(block.add_rows(demand[d], demand[d], (1.0, unserved)))
+    for a, (d, i) in enumerate(zip(arcs.stream, arcs.site, strict=True)):
+        routed = block.add_columns(f"routed{a}", n, 0.0, demand[d], dt * (arcs.cost[a] - streams.revenue[d]))
+        block.add_entries(rows[d], routed, 1.0)
+        block.add_entries(links[i], routed, -1.0)
+
+
+
+def _add_pools(block: Block, instance: Instance, links: list[Array]) -> None:
+    """(C4): a pool's work is done within its window, or falls short where it may."""
+    n, dt, pools = instance.n_periods, instance.period_h, instance.pools
+    period, rows = np.arange(n), []
+    for p, (work, penalty) in enumerate(zip(pools.work_gpu_h, pools.shortfall_penalty, strict=True)):
+        soft = np.isfinite(penalty)
+        short = block.add_columns(f"short{p}", 1, 0.0, work if soft else 0.0, penalty if soft else 0.0)
+        rows.append(block.add_rows(work, work, (1.0, short)))
+    for k, (p, i) in enumerate(zip(instance.pool_arcs.pool, instance.pool_arcs.site, strict=True)):
+        inside = (period >= pools.start[p]) & (period < pools.end[p])
+        load = block.add_columns(f"pool{k}", n, 0.0, np.where(inside, instance.pool_arcs.rate_gpu[k], 0.0))
+        block.add_entries(np.repeat(rows[p], n), load, dt)
+        block.add_entries(links[i], load, -1.0)
+
+
+
+def fixed_integers(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
+    """Names of all integer variables but for jobs, and where the schedule has them."""
+    yield from commitments(instance, schedule)
+    yield from _segments(instance, schedule)
+
+
+
+def commitments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
+    """Names of the generators' integer variables and their changes, and where the schedule has them."""
+    for g, i in enumerate(instance.generators.site):
+        on = schedule.generator_on[g].astype(float)
+        change = np.diff(on, prepend=float(instance.generators.initial_mw[g] > 0))
+        yield f"s{i}_g{g}_on", on
+        yield f"s{i}_g{g}_start", np.maximum(change, 0.0)
+        yield f"s{i}_g{g}_stop", np.maximum(-change, 0.0)
+
+
+
+def _segments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
+    """The same for the segments of exact power curves."""
+    sites, load = instance.sites, load_gpu(instance, schedule)
+    for i in np.flatnonzero(sites.exact_power_curve):
+        power = sites.power_slope_mw_per_gpu[i][:, None] * load[i] + sites.power_intercept_mw[i][:, None]
+        for m, chosen in enumerate(np.arange(len(power))[:, None] == power.argmax(axis=0)):
+            yield f"s{i}_segment{m}", chosen.astype(float)
+
+
+
+def schedule_of(task: PolishTask, model: Model, x: Array) -> Schedule:
+    """The point as a schedule; buying and selling at once, where it costs nothing, cancels."""
+    instance, now = task.instance, task.schedule
+    n = instance.n_periods
+    values = {name: x[columns] for name, columns in model.columns.items()}
+
+    def rows(count: int, name: str) -> Array:
+        return np.array([values.get(name.format(k), np.zeros(n)) for k in range(count)]).reshape(count, n)
+
+    def at_sites(name: str) -> Array:
+        return rows(instance.n_sites, "s{}_" + name)
+
+    bought, sold = at_sites("import"), at_sites("export")
+    both = np.minimum(bought, sold)
+    places = enumerate(instance.generators.site)
+    output = [values[f"s{i}_g{g}_output"] for g, i in places]
+    return replace(
+        now,
+        routed_gpu=rows(len(instance.arcs.site), "routed{}"),
+        unserved_gpu=rows(instance.n_streams, "unserved{}"),
+        pool_gpu=rows(len(instance.pool_arcs.site), "pool{}"),
+        pool_shortfall_gpu_h=np.array([values[f"short{p}"][0] for p in range(instance.n_pools)]),
+        it_power_mw=at_sites("it_power"),
+        import_mw=bought - both,
+        export_mw=sold - both,
+        renewable_mw=at_sites("renewable"),
+        charge_mw=at_sites("charge"),
+        discharge_mw=at_sites("discharge"),
+        stored_mwh=np.column_stack([now.stored_mwh[:, 0], at_sites("stored")]),
+        generation_mw=np.array(output).reshape(now.generation_mw.shape),
+    )

@@ -1,0 +1,107 @@
+"""A complete feasible schedule put together from the sites' dispatches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from decomp.bound.coupling import REJECTED, Coupling, Fixing
+from decomp.bound.lagrangian import LagrangianLoop
+from decomp.model.accounts import complete
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Schedule
+from decomp.schedule.place import Work
+from decomp.site.oracle import Plan
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """A complete feasible schedule, its true net cost (USD) and the job decisions behind it."""
+
+    schedule: Schedule
+    cost: float
+    fixing: Fixing
+
+
+
+def fixing_of(c: Coupling, schedule: Schedule) -> Fixing:
+    """The job decisions of a schedule, each at the cheapest candidate of its site."""
+    run = np.full(c.n_jobs, REJECTED)
+    for j in np.flatnonzero(schedule.job_site >= 0):
+        own = np.arange(c.jobs.ptr[j], c.jobs.ptr[j + 1])
+        own = own[c.jobs.site[own] == schedule.job_site[j]]
+        run[j] = own[np.argmin(c.jobs.cost[own])]
+    return Fixing(run, np.array(schedule.job_start))
+
+
+
+def assemble(instance: Instance, loop: LagrangianLoop, work: Work, plans: Sequence[Plan | None]) -> Schedule:
+    """Put placed work and dispatch together in the instance's order; dropped load becomes unserved.
+
+    A site without a plan keeps its work and has zeros for its dispatch: the caller's to replace.
+    """
+    c, n = loop.coupling, instance.n_periods
+    run = work.fixing.run
+    site = np.where(run >= 0, np.append(c.jobs.site, -1)[run], -1)
+
+    def stack(name: str) -> Array:
+        return np.array([np.zeros(n) if p is None else p.values.get(name, np.zeros(n)) for p in plans])
+
+    start_mwh = np.where(instance.sites.battery_mwh > 0, instance.sites.battery_initial_mwh, 0.0)
+    generation, on = _generators(instance, plans)
+    schedule = Schedule(
+        routed_gpu=_unsort(_drop(c, work, plans), c.arc_order),
+        unserved_gpu=instance.demand_gpu,
+        job_site=site,
+        job_start=np.where(run >= 0, work.fixing.start, -1),
+        pool_gpu=_unsort(work.pooled, c.pool_arc_order),
+        pool_shortfall_gpu_h=instance.pools.work_gpu_h,
+        it_power_mw=stack("it_power"),
+        import_mw=stack("import"),
+        export_mw=stack("export"),
+        renewable_mw=stack("renewable"),
+        charge_mw=stack("charge"),
+        discharge_mw=stack("discharge"),
+        stored_mwh=np.column_stack([start_mwh, stack("stored")]),
+        generation_mw=generation,
+        generator_on=on,
+    )
+    return complete(instance, schedule)
+
+
+
+def _drop(c: Coupling, work: Work, plans: Sequence[Plan | None]) -> Array:
+    """Scale the routing at a site down to what its plan carries beside jobs and pools."""
+    inference, asked = work.inference(c), work.load(c)
+    carried = [asked[i] if plan is None else plan.load for i, plan in enumerate(plans)]
+    dropped = np.maximum(asked - np.array(carried), 0.0)
+    dropped[dropped < 1e-7 * (1.0 + asked)] = 0.0
+    keep = 1.0 - np.divide(dropped, inference, out=np.zeros_like(dropped), where=inference > 0)
+    return work.routed * np.clip(keep, 0.0, 1.0)[c.streams.site]
+
+
+
+def _unsort(rows: Array, order: Array) -> Array:
+    """Rows in the coupling's order, put back into the instance's."""
+    out = np.empty_like(rows)
+    out[order] = rows
+    return out
+
+
+
+def _generators(instance: Instance, plans: Sequence[Plan | None]) -> tuple[Array, Array]:
+    """Output and on/off of every generator, (generator, period)."""
+    shape = (len(instance.generators.site), instance.n_periods)
+    output, on = np.zeros(shape), np.zeros(shape, dtype=bool)
+    for g, i in enumerate(instance.generators.site):
+        first = int(np.searchsorted(instance.generators.site, i))
+        plan = plans[i]
+        if plan is None:
+            continue
+        values = plan.values
+        names = sorted((name for name in values if name.endswith("output")), key=lambda s: int(s[1:-7]))
+        prefix = names[g - first][: -len("output")]
+        output[g], on[g] = values[prefix + "output"], values[prefix + "on"] > 0.5
+    return output, on

@@ -1,0 +1,83 @@
+"""Numba kernels that place work into the room that is left: no site above its limit, everything counted."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from decomp.bound.job_kernels import run_value
+
+
+@njit(cache=True)
+def runs_fit(room, rows, j, k, start):
+    """Whether a run of job j fits into the room left (S, T)."""
+    return room[rows.site[k], start : start + rows.length[j]].min() >= rows.gpus[j] * (1.0 - 1e-9)
+
+
+@njit(cache=True)
+def best_fitting_start(price, room, rows, j):
+    """As best_start, among runs that fit into the room left: (value, candidate, start)."""
+    best, candidate, start = np.inf, -1, -1
+    for k in range(rows.ptr[j], rows.ptr[j + 1]):
+        for q in range(rows.n_starts[j]):
+            t = rows.release[j] + q
+            if rows.allowed[rows.first[k] + q]:
+                v = run_value(price, rows, j, k, t)
+                if v < best and runs_fit(room, rows, j, k, t):
+                    best, candidate, start = v, k, t
+    return best, candidate, start
+
+
+@njit(cache=True)
+def fit_pools(price, room, rows, rate):
+    """Make pool rates fit into the room, and do missing work at the cheapest places that have some."""
+    n = price.shape[1]
+    for p in range(len(rows.work)):
+        a0, a1 = rows.ptr[p], rows.ptr[p + 1]
+        left = rows.work[p]
+        for a in range(a0, a1):
+            i = rows.site[a]
+            for t in range(rows.start[p], rows.end[p]):
+                rate[a, t] = max(0.0, min(rate[a, t], min(room[i, t], left)))
+                room[i, t] -= rate[a, t]
+                left -= rate[a, t]
+        if left <= 0.0:
+            continue
+        places = np.empty((a1 - a0) * n)
+        for a in range(a0, a1):
+            for t in range(n):
+                inside = rows.start[p] <= t < rows.end[p]
+                places[(a - a0) * n + t] = price[rows.site[a], t] if inside else np.inf
+        for q in np.argsort(places):
+            if left <= 0.0 or places[q] >= rows.penalty[p]:
+                break
+            a, t = a0 + q // n, q % n
+            more = max(0.0, min(left, min(rows.rate[a] - rate[a, t], room[rows.site[a], t])))
+            rate[a, t] += more
+            room[rows.site[a], t] -= more
+            left -= more
+
+
+@njit(cache=True)
+def fit_streams(price, room, rows, routed):
+    """Make routing fit into the room and the demand, and serve what is left wherever that pays."""
+    n = price.shape[1]
+    for d in range(len(rows.unserved)):
+        a0, a1 = rows.ptr[d], rows.ptr[d + 1]
+        for t in range(n):
+            left = rows.demand[d, t]
+            for a in range(a0, a1):
+                routed[a, t] = max(0.0, min(routed[a, t], min(room[rows.site[a], t], left)))
+                room[rows.site[a], t] -= routed[a, t]
+                left -= routed[a, t]
+            while left > 1e-9 * rows.demand[d, t]:
+                best, cheapest = -1, rows.unserved[d]
+                for a in range(a0, a1):
+                    if room[rows.site[a], t] > 1e-9 and rows.cost[a] + price[rows.site[a], t] < cheapest:
+                        best, cheapest = a, rows.cost[a] + price[rows.site[a], t]
+                if best < 0:
+                    break
+                more = min(left, room[rows.site[best], t])
+                routed[best, t] += more
+                room[rows.site[best], t] -= more
+                left -= more

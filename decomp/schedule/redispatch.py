@@ -1,0 +1,41 @@
+"""The last word on a schedule: with every integer held, what is left is a linear program over many sites.
+
+Prices divide routing and carbon as if sites were mixtures of their answers. Once jobs and generators are decided,
+routing, batteries, dispatch and emissions are settled against each other exactly, in groups of sites that share work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from decomp.lp.block import Model
+from decomp.lp.highs import keeping_bans, to_highs
+from decomp.model.accounts import complete, load_gpu
+from decomp.model.instance import Instance
+from decomp.model.result import Schedule
+from decomp.ranks.workers import Crew
+from decomp.schedule.group_lp import PolishTask, fixed_integers, groups, held, schedule_of, share_out, side_by_side
+from decomp.schedule.subinstance import merge_all, restrict
+
+
+def polish_all(instance: Instance, schedule: Schedule, crew: Crew, group_sites: int) -> Schedule:
+    """Polish disjoint groups of sites on all ranks; what work and tonnes are left over is shared out. Root only."""
+    parts = [restrict(instance, schedule, sites) for sites in groups(instance, group_sites)]
+    tasks = share_out(instance, schedule, parts)
+    found = zip(parts, crew.farm(polish, tasks, crew.until, "polish"), strict=True)
+    return complete(instance, merge_all(schedule, [(part, own) for part, own in found if own is not None]))
+
+
+def polish(task: PolishTask) -> Schedule | None:
+    """The cheapest schedule with the same jobs and commitments; None if the solver finds none."""
+    model = build(task)
+    point = keeping_bans(model, to_highs(model))
+    return None if point is None else schedule_of(task, model, point)
+
+
+def build(task: PolishTask) -> Model:
+    """All sites side by side with routing, pools and the budget, every integer held; costs include the carbon price."""
+    instance, schedule = task.instance, task.schedule
+    jobs = load_gpu(instance, replace(schedule, routed_gpu=0 * schedule.routed_gpu, pool_gpu=0 * schedule.pool_gpu))
+    block, _ = side_by_side(instance, jobs)
+    return held(instance, block.finish(), fixed_integers(instance, schedule))

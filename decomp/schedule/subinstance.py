@@ -1,0 +1,117 @@
+"""Some sites of a fleet as an instance of their own, everything else held where a schedule has it.
+
+A part has the sites' own work only: what a stream or pool is given elsewhere stays there, jobs that run
+elsewhere too, and the emissions of the other sites are taken off the budget. So any schedule of the part
+completes the rest to one of the fleet, and its cost differs from the fleet's by a constant. Where excess
+is priced, what the others emit may leave a budget below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from decomp.model.accounts import emissions_t
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Schedule
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A sub-instance, and the rows of the whole that its rows are: one array per dimension."""
+
+    instance: Instance
+    rows: dict[str, Array]
+
+    def own(self, whole: Schedule) -> Schedule:
+        """The part's own piece of a schedule of the whole."""
+        values = {f.name: getattr(whole, f.name)[self.rows[f.metadata["dims"][0]]] for f in whole.columns()}
+        site = values["job_site"]
+        return Schedule(**values | {"job_site": np.where(site >= 0, np.searchsorted(self.rows["site"], site), -1)})
+
+    def merge(self, whole: Schedule, own: Schedule) -> Schedule:
+        """A schedule of the whole with the part's own piece put in."""
+        return merge_all(whole, [(self, own)])
+
+
+def merge_all(whole: Schedule, pieces: Iterable[tuple[Part, Schedule]]) -> Schedule:
+    """A schedule of the whole with the pieces of several parts put in."""
+    values = {f.name: np.array(getattr(whole, f.name)) for f in whole.columns()}
+    for part, own in pieces:
+        sites = np.append(part.rows["site"], -1)
+        for f in own.columns():
+            piece = sites[own.job_site] if f.name == "job_site" else getattr(own, f.name)
+            values[f.name][part.rows[f.metadata["dims"][0]]] = piece
+    return Schedule(**values)
+
+
+def restrict(instance: Instance, schedule: Schedule, sites: Array, claimed: Array | None = None) -> Part:
+    """The part of the given sites (rows, ascending), with rejected jobs that could run there.
+
+    `claimed` (J,) : which rejected jobs may be the part's; default: all.
+    """
+    inside = np.zeros(instance.n_sites, dtype=bool)
+    inside[sites] = True
+    arcs, pool_arcs = inside[instance.arcs.site], inside[instance.pool_arcs.site]
+    streams = _used(instance.arcs.stream[arcs], instance.n_streams)
+    pools = _used(instance.pool_arcs.pool[pool_arcs], instance.n_pools)
+    rejected = schedule.job_site < 0
+    movable = np.where(rejected, True if claimed is None else claimed, inside[schedule.job_site])
+    candidates = inside[instance.candidates.site] & movable[instance.candidates.job]
+    jobs = _used(instance.candidates.job[candidates], instance.n_jobs)
+    generators = inside[instance.generators.site]
+    rows = dict(site=inside, generator=generators, stream=streams, arc=arcs)
+    rows |= dict(job=jobs, candidate=candidates, pool=pools, pool_arc=pool_arcs)
+
+    elsewhere, others = np.zeros_like(instance.demand_gpu), ~arcs & streams[instance.arcs.stream]
+    np.add.at(elsewhere, instance.arcs.stream[others], schedule.routed_gpu[others])
+    demand = np.maximum(instance.demand_gpu - elsewhere, 0.0) / instance.streams.gpu_per_rps[:, None]
+    done, others = np.zeros(instance.n_pools), ~pool_arcs & pools[instance.pool_arcs.pool]
+    np.add.at(done, instance.pool_arcs.pool[others], instance.period_h * schedule.pool_gpu[others].sum(axis=1))
+    work = np.maximum(instance.pools.work_gpu_h - done, 0.0)
+    emitted = float(emissions_t(instance, schedule)[~inside].sum())
+    part = replace(
+        instance,
+        sites=instance.sites.take(inside),
+        generators=_renumbered(instance.generators.take(generators), site=inside),
+        streams=replace(instance.streams, demand_rps=demand).take(streams),
+        arcs=_renumbered(instance.arcs.take(arcs), site=inside, stream=streams),
+        jobs=instance.jobs.take(jobs),
+        candidates=_renumbered(instance.candidates.take(candidates), site=inside, job=jobs),
+        pools=replace(instance.pools, work_gpu_h=work).take(pools),
+        pool_arcs=_renumbered(instance.pool_arcs.take(pool_arcs), site=inside, pool=pools),
+        carbon_budget_t=instance.carbon_budget_t - emitted,
+    )
+    return Part(part, {name: np.flatnonzero(mask) for name, mask in rows.items()})
+
+
+def around(instance: Instance, sites: Array, size: int, among: Array | None = None) -> Array:
+    """The sites and those that share most work with them, `size` in all if there are so many (`among`: a mask)."""
+    ties = np.zeros(instance.n_sites)
+    for owner, place in (
+        (instance.candidates.job, instance.candidates.site),
+        (instance.pool_arcs.pool, instance.pool_arcs.site),
+        (instance.arcs.stream, instance.arcs.site),
+    ):
+        shared = np.isin(owner, owner[np.isin(place, sites)])
+        ties += np.bincount(place[shared], minlength=len(ties))
+    ties[sites] = np.inf
+    if among is not None:
+        ties[~among] = -1.0
+        size = min(size, int(among.sum()))
+    return np.sort(np.argsort(-ties, kind="stable")[:size])
+
+
+def _used(members: Array, n: int) -> Array:
+    """Which of n rows occur among the members."""
+    mask = np.zeros(n, dtype=bool)
+    mask[members] = True
+    return mask
+
+
+def _renumbered(table: Any, **kept: Array) -> Any:
+    """A table whose references count only the kept rows."""
+    return replace(table, **{name: (np.cumsum(mask) - 1)[getattr(table, name)] for name, mask in kept.items()})

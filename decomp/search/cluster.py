@@ -1,0 +1,165 @@
+"""A few sites with the jobs they share as one small MILP: the neighbourhood of the improvement search.
+
+Battery and generators stay as they are and everything outside the cluster too, so each site costs a
+convex piecewise-linear function of its load in every period, and a move that the MILP likes is an
+improvement of the whole schedule (at the carbon price). What the batteries make of it comes later.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from decomp.lp.block import Block, Model
+from decomp.lp.highs import to_highs
+from decomp.model.instance import Array, Generators, Sites
+from decomp.search.job_milp import JobSearch, add_job, choose_runs
+from decomp.site.equations import add_site
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterTask(JobSearch):
+    """A cluster with all that is needed to improve it, ready to travel.
+
+    Inference is routed anew among the cluster's sites; work may leave to sites outside (at `leave_price`, while
+    they have `leave_room`) or stay unserved. Nothing comes in, so disjoint clusters may move together.
+
+    Attributes
+    ----------
+    sites, generators : rows of the cluster's n sites. period_h : hours.
+    carbon_price : USD/t all in.
+    load (n, T) : present load, GPU; fixed_load (n, T) : of which jobs that stay and pools.
+    arc_site, arc_stream (a,) : position of site and stream; arc_cost (a,) USD per GPU and period.
+    demand (d, T) : work of the streams now inside or unserved, GPU; unserved (d,), leave_price (d, T) USD per GPU
+    and period; leave_room (d, T) GPU.
+    """
+
+    sites: Sites
+    generators: Generators
+    period_h: float
+    carbon_price: float
+    load: Array
+    fixed_load: Array
+    arc_site: Array
+    arc_stream: Array
+    arc_cost: Array
+    demand: Array
+    unserved: Array
+    leave_price: Array
+    leave_room: Array
+
+
+@dataclass(frozen=True)
+class Move:
+    """What a cluster answers: new runs of its jobs, what its model gets cheaper by (USD), and if the clock ended it."""
+
+    jobs: Array
+    run: Array
+    start: Array
+    gain: float
+    late: bool = False
+
+
+class Pieces(NamedTuple):
+    """Cost of a site's load beside its present battery and generators, by pieces of rising cost: all (T, p).
+
+    width : GPU. cost : USD per GPU and period, carbon included.
+    """
+
+    width: Array
+    cost: Array
+
+
+def cost_pieces(task: ClusterTask, k: int) -> Pieces:
+    """Pieces of site k: power per GPU times what the next MW costs.
+
+    That is lost export first (nothing while power is curtailed), then import; a new import peak pays the demand
+    charge. Convex but where the price is negative; there the MILP may believe in a little too much, and true cost
+    decides.
+    """
+    sites, dt = task.sites, task.period_h
+    other, peak = _present_supply(task, k)
+    free = sites.wind_mw[k] + sites.solar_mw[k] + other
+    buy = sites.buy_price[k] + task.carbon_price * sites.carbon_intensity[k]
+    sell = sites.sell_price[k] + task.carbon_price * sites.export_credit[k]
+    sell = np.minimum(np.maximum(sell, 0.0), buy)
+    most_out, most_in = sites.export_limit_mw[k], sites.import_limit_mw[k]
+    below = np.minimum(peak, most_in)
+    slope, intercept = sites.power_slope_mw_per_gpu[k], sites.power_intercept_mw[k]
+    cap, pue = sites.capacity_gpu[k], sites.pue[k]
+
+    def reach(power: Array) -> Array:
+        rising = slope > 0
+        if not rising.any():
+            return cap
+        loads = (power[:, None] / pue[:, None] - intercept[rising]) / slope[rising]
+        return np.clip(loads.min(axis=1), 0.0, cap)
+
+    top = reach(free + most_in)
+    crossing = (intercept[:-1] - intercept[1:]) / np.maximum(slope[1:] - slope[:-1], 1e-12)
+    points = [np.zeros_like(cap), reach(free - most_out), reach(free), reach(free + below), top]
+    points += [np.full_like(cap, c) for c in crossing if c > 0]
+    ends = np.sort(np.minimum(np.stack(points, axis=1), top[:, None]), axis=1)
+    need = pue[:, None] * (slope * ends[:, :, None] + intercept).max(axis=2) - free[:, None]
+    lost = np.clip(need + most_out[:, None], 0.0, most_out[:, None])
+    bought, higher = np.maximum(need, 0.0), np.maximum(need - below[:, None], 0.0)
+    cost = dt * (lost * sell[:, None] + bought * buy[:, None] + higher * sites.demand_charge[k] / dt)
+    width = np.diff(ends, axis=1)
+
+    return Pieces(width, np.divide(np.diff(cost, axis=1), width, out=np.zeros_like(width), where=width > 1e-9))
+
+
+def _present_supply(task: ClusterTask, k: int) -> tuple[Array, float]:
+    """Battery and generators (T, MW), and the import peak, of the cheapest relaxed dispatch at the present load."""
+    block = Block()
+    add_site(block, task.sites, task.generators, k, task.period_h, relaxed=True)
+    model = block.finish()
+    columns, low, high = model.columns, model.low.copy(), model.high.copy()
+    low[columns["load"]] = high[columns["load"]] = np.minimum(task.load[k], high[columns["load"]])
+    cost = model.cost + task.carbon_price * model.emission
+    solver = to_highs(replace(model, low=low, high=high, cost=cost))
+    solver.run()
+    x = np.array(solver.getSolution().col_value)
+    supply = np.zeros(task.load.shape[1])
+    for name, where in columns.items():
+        if name == "discharge" or name.endswith("_output"):
+            supply += x[where]
+        elif name == "charge":
+            supply -= x[where]
+    return supply, max(float(task.sites.peak_so_far_mw[k]), float(x[columns["import"]].max()))
+
+
+def build(task: ClusterTask) -> tuple[Model, list[Array]]:
+    """The cluster's MILP, and the columns of each job's runs."""
+    block = Block()
+    n = task.load.shape[1]
+    links = []
+    for k in range(len(task.load)):
+        site = cost_pieces(task, k)
+        pieces = enumerate(zip(site.width.T, site.cost.T, strict=True))
+        columns = [block.add_columns(f"s{k}_{p}", n, 0.0, width, cost) for p, (width, cost) in pieces]
+        links.append(block.add_rows(task.fixed_load[k], task.fixed_load[k], *((1.0, c) for c in columns)))
+    balance = []
+    for d, demand in enumerate(task.demand):
+        leave = block.add_columns(f"leave{d}", n, 0.0, task.leave_room[d], task.leave_price[d])
+        drop = block.add_columns(f"drop{d}", n, 0.0, demand, task.unserved[d])
+        balance.append(block.add_rows(demand, demand, (1.0, leave), (1.0, drop)))
+    for a, (k, d) in enumerate(zip(task.arc_site, task.arc_stream, strict=True)):
+        x = block.add_columns(f"x{a}", n, 0.0, task.demand[d], task.arc_cost[a])
+        block.add_entries(balance[d], x, 1.0)
+        block.add_entries(links[k], x, -1.0)
+    runs = [add_job(block, choice, links) for choice in task.choices]
+    return block.finish(), runs
+
+
+def improve_cluster(task: ClusterTask) -> Move:
+    """Solve the cluster's MILP from where its jobs are now; the answer is never worse than that."""
+    model, runs = build(task)
+    here, gain, _ = choose_runs(model, runs, task)
+    jobs = np.array([c.job for c in task.choices], dtype=int)
+    run = np.array([c.run[h] for c, h in zip(task.choices, here, strict=True)], dtype=int)
+    start = np.array([c.start[h] for c, h in zip(task.choices, here, strict=True)], dtype=int)
+    return Move(jobs, run, start, gain, late=time.time() > task.until)

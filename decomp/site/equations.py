@@ -1,0 +1,189 @@
+"""One site's energy problem as matrices: equations (1)-(9) with the load as a variable.
+
+A `Block` is plain arrays: columns with bounds, cost and emissions, rows with bounds. Several blocks
+side by side make the problem of a cluster of sites. Nothing here knows a solver.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from decomp.lp.block import Block, Terms, either
+from decomp.model.instance import Array, Generators, Sites
+
+
+def add_site(
+    block: Block, sites: Sites, generators: Generators, i: int, period_h: float, prefix: str = "", relaxed: bool = False
+) -> None:
+    """Add site `i` to the block; its load is the variable `prefix + "load"` (GPU, one per period).
+
+    Every variable has finite bounds, so that any dual vector proves a lower bound. With `relaxed` the
+    binaries of (2), (5) and (6) are projected out: one row per period has the same linear relaxation.
+    Without, `import_mode` and `battery_mode` are columns that a caller makes integer where a solution
+    breaks the ban: a solution that keeps all bans is optimal for the problem with all of them.
+    """
+    n = sites.capacity_gpu.shape[1]
+    dt = period_h
+    cap = sites.capacity_gpu[i]
+    slope, intercept = sites.power_slope_mw_per_gpu[i], sites.power_intercept_mw[i]
+    top = (slope[:, None] * cap + intercept[:, None]).max(axis=0)
+    load = block.add_columns(prefix + "load", n, 0.0, cap)
+    power = block.add_columns(prefix + "it_power", n, max(intercept.max(), 0.0), np.maximum(top, 0.0))
+    for a, b in dict.fromkeys(zip(slope.tolist(), intercept.tolist(), strict=True)):
+        if a > 0:
+            block.add_rows(b, np.inf, (1.0, power), (-a, load))
+    if sites.exact_power_curve[i]:
+        _exact_curve(block, prefix, slope, intercept, cap, load, power, relaxed)
+    available = sites.wind_mw[i] + sites.solar_mw[i]
+    used = block.add_columns(prefix + "renewable", n, 0.0 if sites.curtailable[i] else available, available)
+    balance_terms = [*grid_terms(block, sites, i, dt, prefix, relaxed), (1.0, used)]
+    balance_terms += battery_terms(block, sites, i, dt, prefix, relaxed)
+    for g in np.flatnonzero(generators.site == i):
+        balance_terms.append((1.0, _generator(block, generators, int(g), n, dt, f"{prefix}g{g}_")))
+    block.add_rows(0.0, 0.0, *balance_terms, (-sites.pue[i], power))
+
+
+def _exact_curve(
+    block: Block, prefix: str, slope: Array, intercept: Array, cap: Array, load: Array, power: Array, relaxed: bool
+) -> None:
+    """Equality in (2): one binary per segment; the chord is the tightest linear ceiling."""
+    ends = np.stack([np.full_like(cap, intercept.max()), (slope[:, None] * cap + intercept[:, None]).max(axis=0)])
+    rise = np.divide(ends[1] - ends[0], cap, out=np.zeros_like(cap), where=cap > 0)
+    block.add_rows(-np.inf, ends[0], (1.0, power), (-rise, load))
+    if relaxed:
+        return
+    chosen = []
+    for m, (a, b) in enumerate(zip(slope, intercept, strict=True)):
+        slack = np.maximum(ends[0] - b, ends[1] - (a * cap + b))
+        z = block.add_columns(f"{prefix}segment{m}", len(cap), 0.0, 1.0, integer=True)
+        block.add_rows(-np.inf, b + slack, (1.0, power), (-a, load), (slack, z))
+        chosen.append((1.0, z))
+    block.add_rows(1.0, 1.0, *chosen)
+
+
+def grid_terms(block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: bool) -> Terms:
+    """Import, export, demand charge: (4), (5), (8)."""
+    n = sites.capacity_gpu.shape[1]
+    most_in, most_out = sites.import_limit_mw[i], sites.export_limit_mw[i]
+    buy, sell = sites.buy_price[i], sites.sell_price[i]
+    bought = block.add_columns(prefix + "import", n, 0.0, most_in, dt * buy, dt * sites.carbon_intensity[i])
+    sold = block.add_columns(prefix + "export", n, 0.0, most_out, -dt * sell, -dt * sites.export_credit[i])
+    # Cancelling import against export never costs when buying is dearer in money and in carbon.
+    tempting = (buy < sell) | (sites.carbon_intensity[i] < sites.export_credit[i])
+    at = np.flatnonzero(tempting & (most_in > 0) & (most_out > 0))
+    if len(at):
+        either(block, prefix + "import_", bought[at], sold[at], (most_in[at], most_out[at]), relaxed)
+    if sites.demand_charge[i] > 0:
+        over = max(float(most_in.max()) - sites.peak_so_far_mw[i], 0.0)
+        peak = block.add_columns(prefix + "peak", 1, 0.0, over, sites.demand_charge[i])
+        block.add_rows(-np.inf, sites.peak_so_far_mw[i], (1.0, bought), (-1.0, np.repeat(peak, n)))
+    return [(1.0, bought), (-1.0, sold)]
+
+
+def battery_terms(
+    block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: bool, banned: Array | None = None
+) -> Terms:
+    """Stored energy: (6); with the ban on doing both in all periods, or in some."""
+    if sites.battery_mwh[i] <= 0:
+        return []
+    n = sites.capacity_gpu.shape[1]
+    least = np.full(n, sites.battery_min_mwh[i])
+    least[-1] = max(least[-1], sites.battery_final_mwh[i])
+    pc, pd = sites.charge_mw[i], sites.discharge_mw[i]
+    chg = block.add_columns(prefix + "charge", n, 0.0, pc)
+    dis = block.add_columns(prefix + "discharge", n, 0.0, pd, dt * sites.wear_usd_per_mwh[i])
+    stored = block.add_columns(prefix + "stored", n, least, sites.battery_mwh[i])
+    keep = (1.0 - sites.self_discharge_per_h[i]) ** dt
+    start = np.zeros(n)
+    start[0] = keep * sites.battery_initial_mwh[i]
+    gain, drain = dt * sites.charge_efficiency[i], dt / sites.discharge_efficiency[i]
+    rows = block.add_rows(start, start, (1.0, stored), (-gain, chg), (drain, dis))
+    block.add_entries(rows[1:], stored[:-1], -keep)
+    at = np.arange(n) if banned is None else banned
+    if pc > 0 and pd > 0 and len(at):
+        either(block, prefix + "battery_", chg[at], dis[at], (np.full(len(at), pc), np.full(len(at), pd)), relaxed)
+    return [(1.0, dis), (-1.0, chg)]
+
+
+def _generator(block: Block, generators: Generators, g: int, n: int, dt: float, prefix: str) -> Array:
+    """Commitment, minimum times and ramps of one generator: (7). Returns its output columns."""
+    low, high = generators.p_min_mw[g], generators.p_max_mw[g]
+    was_on = generators.initial_mw[g] > 0
+    up, down = int(generators.min_up_periods[g]), int(generators.min_down_periods[g])
+    on_low, on_high = commitment_bounds(generators, g, n)
+    fuel, tonnes = dt * generators.fuel_usd_per_mwh[g], dt * generators.emission_t_per_mwh[g]
+    out = block.add_columns(prefix + "output", n, 0.0, high, fuel, tonnes)
+    on = block.add_columns(prefix + "on", n, on_low, on_high, dt * generators.no_load_usd_per_h[g], integer=True)
+    # Integral of themselves once `on` is: the windows below hold start at 0 while off, stop at 0 while on.
+    start = block.add_columns(prefix + "start", n, 0.0, 1.0, generators.start_usd[g])
+    stop = block.add_columns(prefix + "stop", n, 0.0, 1.0)
+    block.add_rows(-np.inf, 0.0, (1.0, out), (-high, on))
+    if low > 0:
+        block.add_rows(0.0, np.inf, (1.0, out), (-low, on))
+    before = np.zeros(n)
+    before[0] = float(was_on)
+    rows = block.add_rows(before, before, (1.0, on), (-1.0, start), (1.0, stop))
+    block.add_entries(rows[1:], on[:-1], -1.0)
+    add_window(block, start, on, up, -1.0, 0.0)
+    add_window(block, stop, on, down, 1.0, 1.0)
+    for limit, toward, away, sign in (
+        (generators.ramp_up_mw_per_h[g], start, True, 1.0),
+        (generators.ramp_down_mw_per_h[g], stop, False, -1.0),
+    ):
+        step = min(dt * limit, high)
+        if step < high:
+            add_ramp(block, out, on, toward, step, max(low, step), away, sign, generators.initial_mw[g], was_on)
+    return out
+
+
+def commitment_bounds(generators: Generators, g: int, n: int) -> tuple[Array, Array]:
+    """Least and most commitment in each period: what is left of a minimum time is binding at the start."""
+    was_on = generators.initial_mw[g] > 0
+    least = generators.min_up_periods if was_on else generators.min_down_periods
+    owed = int(least[g] - generators.initial_periods[g])
+    low, high = np.zeros(n), np.ones(n)
+    (low if was_on else high)[: max(owed, 0)] = 1.0 if was_on else 0.0
+    return low, high
+
+
+def add_window(block: Block, event: Array, on: Array, length: int, sign: float, high: float) -> None:
+    """Sum of the last `length` events at most `on` (sign -1) or at most 1 - on (sign +1)."""
+    n = len(on)
+    rows = block.add_rows(-np.inf, high, (sign, on))
+    for back in range(min(length, n)):
+        block.add_entries(rows[back:], event[: n - back], 1.0)
+
+
+def add_ramp(
+    block: Block,
+    out: Array,
+    on: Array,
+    event: Array,
+    step: float,
+    jump: float,
+    upward: bool,
+    sign: float,
+    initial_mw: float,
+    was_on: bool,
+) -> None:
+    """sign*(out_t - out_{t-1}) <= step * on (before, if upward; after, if not) + jump * event_t."""
+    n = len(out)
+    high = np.zeros(n)
+    high[0] = sign * initial_mw + (step * was_on if upward else 0.0)
+    rows = block.add_rows(-np.inf, high, (sign, out), (-jump, event))
+    block.add_entries(rows[1:], out[:-1], -sign)
+    if upward:
+        block.add_entries(rows[1:], on[:-1], -step)
+    else:
+        block.add_entries(rows, on, -step)
+
+
+def add_allowance(block: Block, allowance: float, price: float) -> None:
+    """The emissions of the columns so far keep an allowance (t), or pay a price (USD/t) beyond it, inf: never."""
+    tonnes, priced = np.concatenate(block.emission), np.isfinite(price)
+    emitting = np.flatnonzero(tonnes)
+    most = float(np.maximum(tonnes * np.concatenate(block.high), 0.0).sum())
+    beyond = max(most - allowance, 0.0) if priced else 0.0
+    excess = block.add_columns("excess", 1, 0.0, beyond, price if priced else 0.0)
+    row = block.add_rows(-np.inf, allowance, (-1.0, excess))
+    block.add_entries(np.repeat(row, len(emitting)), emitting, tonnes[emitting])

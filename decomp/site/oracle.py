@@ -1,0 +1,205 @@
+"""The site oracle: one site's energy problem in HiGHS, built once and warm-started.
+
+Two questions are answered. `evaluate`: at prices on load and carbon, which load would this site take
+(linear relaxation, proven lower bound)? `evaluate_fixed`: at a given load, what is the cheapest dispatch
+with all integers integral?
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import highspy
+import numpy as np
+
+from decomp.lp.block import Block
+from decomp.lp.highs import Effort, safe_bound, solve_integral, to_highs
+from decomp.model.instance import Array, Generators, Instance, Sites
+from decomp.site.equations import add_allowance, add_site
+from decomp.site.relaxation import relaxed_site
+
+MOST_MISSED_MW = 1e6
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a site says to prices or to a load: a point of its relaxation, and a lower bound proved at prices.
+
+    `lower` <= min of cost + carbon_price * emissions - price . load, USD, at `price` (USD per GPU and period) and
+    `carbon_price` (USD/t). `load` (GPU, one per period), `cost` (USD, energy only) and `emissions` (t) belong
+    to one feasible point of the relaxation; `load` is None when the solver failed, and `lower` is then the value
+    of the last good dual vector at these prices.
+    """
+
+    lower: float
+    load: Array | None
+    cost: float
+    emissions: float
+    price: Array
+    carbon_price: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A dispatch of one site with all integers integral; `values` maps variable names to arrays."""
+
+    load: Array
+    cost: float
+    emissions: float
+    values: dict[str, Array]
+    seconds: float
+
+
+@dataclass(eq=False)
+class SiteRows:
+    """Site `i` by its rows, which may travel: its integral dispatch needs no more and remembers nothing.
+
+    Parameters
+    ----------
+    sites, generators : tables that contain the site.
+    i : its row.
+    period_h : length of a period, hours.
+    carbon_price : price that every tonne carries anyhow, USD/t.
+    """
+
+    sites: Sites
+    generators: Generators
+    i: int
+    period_h: float
+    carbon_price: float = 0.0
+
+    @classmethod
+    def of(cls, instance: Instance, i: int) -> SiteRows:
+        """The rows of one site of an instance and no others."""
+        first, end = np.searchsorted(instance.generators.site, [i, i + 1])
+        own = instance.generators.take(np.arange(first, end))
+        generators = replace(own, site=np.zeros(end - first, dtype=int))
+        carbon_price = instance.carbon_price_usd_per_t
+        return cls(instance.sites.take(np.array([i])), generators, 0, instance.period_h, carbon_price)
+
+    def evaluate_fixed(
+        self,
+        load: Array,
+        droppable: Array,
+        drop_price: Array,
+        carbon_price: float,
+        *,
+        effort: Effort,
+        allowance: float | None = None,
+    ) -> Plan | None:
+        """Cheapest integral dispatch that carries `load`, of which `droppable` may be left out at a price.
+
+        All (period,) arrays; load and droppable in GPU, drop_price in USD per GPU and period, carbon_price
+        in USD/t on top of the fleet's own; with an `allowance` (t) it is charged on the emissions beyond it only.
+        None when even dropping everything droppable does not help.
+        """
+        started = time.perf_counter()
+        block = Block()
+        add_site(block, self.sites, self.generators, self.i, self.period_h)
+        if allowance is not None:
+            add_allowance(block, allowance, carbon_price)
+            carbon_price = 0.0
+        model = block.finish()
+        columns = model.columns
+        low, high = model.low.copy(), model.high.copy()
+        if (load - droppable > high[columns["load"]] * (1.0 + 1e-9) + 1e-9).any():
+            return None
+        high[columns["load"]] = np.minimum(load, high[columns["load"]])
+        low[columns["load"]] = np.minimum(np.maximum(load - droppable, 0.0), high[columns["load"]])
+        cost = model.cost + (self.carbon_price + carbon_price) * model.emission
+        cost[columns["load"]] -= drop_price
+        priced = replace(model, low=low, high=high, cost=cost)
+        x = solve_integral(priced, effort)
+        if x is None:
+            return None
+        # Where buying is never cheaper than selling no ban is needed, but a tie may run both: cancel it.
+        both = np.minimum(x[columns["import"]], x[columns["export"]])
+        x[columns["import"]] -= both
+        x[columns["export"]] -= both
+        emissions = float(model.emission @ x)
+        energy = float(model.cost @ x) + self.carbon_price * emissions
+        if allowance is not None:
+            energy -= float(model.cost[columns["excess"]] @ x[columns["excess"]])
+        values = {name: x[where] for name, where in columns.items()}
+        return Plan(values["load"], energy, emissions, values, time.perf_counter() - started)
+
+
+class SiteOracle(SiteRows):
+    """The energy problem of a site behind prices on load and carbon; parameters as of `SiteRows`."""
+
+    def __init__(self, sites: Sites, generators: Generators, i: int, period_h: float, carbon_price: float = 0.0):
+        super().__init__(sites, generators, i, period_h, carbon_price)
+        self._weights = 1.0, carbon_price
+        self.model = relaxed_site(sites, generators, i, period_h)
+        self.load = np.stack([where for name, where in self.model.columns.items() if name.startswith("load")])
+        self.solver = to_highs(self.model)
+        self.solver.setOptionValue("presolve", "off")
+        self.solver.setOptionValue("solver", "simplex")
+        # Prices on load and carbon reach these columns only.
+        self._priced = np.union1d(self.load, np.flatnonzero(self.model.emission)).astype(np.int32)
+        self._duals = np.zeros(len(self.model.row_low))
+
+    def weigh(self, money: float, carbon: float) -> None:
+        """From now on `evaluate` weighs the site's cost by `money`, not 1, and prices a tonne at `carbon` (USD/t)."""
+        self._weights = money, carbon
+        every = np.arange(len(self.model.cost), dtype=np.int32)
+        self.solver.changeColsCost(len(every), every, money * self.model.cost)
+
+    def evaluate(self, load_price: Array, carbon_price: float) -> Answer:
+        """Cheapest point of the relaxation at prices on load (USD per GPU and period) and carbon (USD/t)."""
+        started = time.perf_counter()
+        model, cost = self.model, self._costs(load_price, carbon_price)
+        self.solver.changeColsCost(len(self._priced), self._priced, cost[self._priced])
+        point = self._run()
+        lower = safe_bound(model, cost, self._duals)
+        if point is None:
+            return Answer(lower, None, np.nan, np.nan, load_price, carbon_price, time.perf_counter() - started)
+        x = np.clip(point, model.low, model.high)
+        emissions = float(model.emission @ x)
+        money, carbon = self._weights
+        energy = money * float(model.cost @ x) + carbon * emissions
+        seconds = time.perf_counter() - started
+        return Answer(lower, x[self.load].sum(axis=0), energy, emissions, load_price, carbon_price, seconds)
+
+    def _costs(self, load_price: Array, carbon_price: float) -> Array:
+        money, carbon = self._weights
+        cost: Array = money * self.model.cost + (carbon + carbon_price) * self.model.emission
+        cost[self.load] -= load_price
+        return cost
+
+    def fallback(self, load_price: Array, carbon_price: float) -> Answer:
+        """What the last good dual vector proves at these prices, without a point; needs no solver."""
+        lower = safe_bound(self.model, self._costs(load_price, carbon_price), self._duals)
+        lower = lower if np.isfinite(lower) else -np.inf
+        return Answer(lower, None, np.nan, np.nan, load_price, carbon_price, 0.0)
+
+    def shortage(self) -> float:
+        """Proven least energy, MWh, by which the site misses its power balance at every load; 0 where it need not."""
+        block = Block()
+        add_site(block, self.sites, self.generators, self.i, self.period_h, relaxed=True)
+        n = self.load.shape[1]
+        balance = np.arange(block.n_rows - n, block.n_rows)
+        for name, sign in (("lacking", 1.0), ("surplus", -1.0)):
+            block.add_entries(balance, block.add_columns(name, n, 0.0, MOST_MISSED_MW), sign)
+        model = block.finish()
+        cost = np.zeros_like(model.cost)
+        cost[model.columns["lacking"]] = cost[model.columns["surplus"]] = self.period_h
+        solver = to_highs(replace(model, cost=cost))
+        solver.run()
+        return max(safe_bound(model, cost, np.array(solver.getSolution().row_dual)), 0.0)
+
+    def _run(self) -> Array | None:
+        """Primal point if HiGHS says optimal (a second try is cold); keeps the duals."""
+        for attempt in ("warm", "cold"):
+            if attempt == "cold":
+                self.solver.clearSolver()
+            self.solver.run()
+            if self.solver.getModelStatus() == highspy.HighsModelStatus.kOptimal:
+                solution = self.solver.getSolution()
+                point, duals = np.array(solution.col_value), np.array(solution.row_dual)
+                if np.isfinite(point).all() and np.isfinite(duals).all():
+                    self._duals = duals
+                    return point
+        return None

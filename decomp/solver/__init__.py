@@ -1,0 +1,4 @@
+"""The order of things.
+
+Read `solve`, the entry, then `phases`.
+"""

@@ -1,0 +1,261 @@
+"""Checkpoints: a result file that also holds where the search stands, so that a solve can go on from it.
+
+Commands that read results read a checkpoint too. Nothing in it depends on the number of ranks. What it claims is not
+believed: prices are asked of the sites again, the schedule is accounted again; a digest guards against damage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import h5py
+import numpy as np
+
+from decomp.bound.coupling import Coupling, Fixing
+from decomp.bound.lagrangian import LagrangianLoop
+from decomp.bound.master import RelaxedWork
+from decomp.files.hdf5 import (
+    PathLike,
+    create_dimension,
+    open_hdf5,
+    read_attribute,
+    read_sizes,
+    read_table,
+    write_attributes,
+    write_table,
+)
+from decomp.files.store import RESULT, instance_hash, read_result, write_result
+from decomp.model.accounts import account
+from decomp.model.instance import DIMENSIONS, Array, InputError, Instance, Table, var
+from decomp.model.options import Options
+from decomp.model.result import Iteration, Result
+from decomp.ranks.clock import process_seconds
+from decomp.ranks.workers import Crew
+from decomp.schedule.incumbent import Incumbent, fixing_of
+from decomp.search.by_prices import Neighbours, Search
+from decomp.state.solve_state import Run
+
+FREE_TO_CHANGE = {"method", "rel_gap", "time_limit_seconds"}
+LARGEST_SHARE = 0.05  # of the time that saving may take
+
+
+@dataclass(frozen=True, eq=False)
+class State(Table):
+    """Where a search stands; arcs and pool arcs in the master's order, prices per GPU and period."""
+
+    price: Array = var("site,period", "USD/GPU", "prices that the master last proposed")
+    weight: Array = var("site,period", "USD/GPU2", "scale of the proximal term")
+    centre_price: Array = var("site,period", "USD/GPU", "best prices for the present fixing of jobs")
+    proof_price: Array = var("site,period", "USD/GPU", "best prices with all jobs free")
+    column_site: Array = var("column", "1", "site of the column", kind="i8")
+    column_load: Array = var("column,period", "GPU", "load of the column")
+    column_cost: Array = var("column", "USD", "energy cost of the column")
+    column_emissions: Array = var("column", "t", "emissions of the column")
+    column_share: Array = var("column", "1", "weight of the column in its site's mixture")
+    column_idle: Array = var("column", "1", "iterations since the column was last in use", kind="i8")
+    routed: Array = var("arc,period", "GPU", "relaxed inference load")
+    pooled: Array = var("pool_arc,period", "GPU", "relaxed deferrable load")
+    atom_run: Array = var("job,atom", "1", "candidate of a job's relaxed run", kind="i8")
+    atom_start: Array = var("job,atom", "1", "first period of a job's relaxed run", kind="i8")
+    atom_share: Array = var("job,atom", "1", "share of a job's relaxed run")
+    fixed_run: Array = var("job", "1", "candidate to which the job is fixed", kind="i8")
+    fixed_start: Array = var("job", "1", "first period to which the job is fixed", kind="i8")
+    tried: Array = var("site", "1", "how often the site was the seed of a cluster")
+
+
+# ---------------------------------------------------------------- writing
+
+
+class Saver:
+    """Saves a run whenever its schedule improves, and when some time has passed; one of the run's listeners.
+
+    A checkpoint that cannot be written is a warning: the solve goes on.
+    """
+
+    def __init__(self, run: Run, path: PathLike, seconds: float):
+        self.run, self.path, self.seconds = run, path, seconds
+        self.due, self.cost = process_seconds() + seconds, run.cost
+
+    def row(self, it: Iteration) -> None:
+        if self.run.cost < self.cost or process_seconds() >= self.due:
+            self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint; the next is due when this one has taken at most a small share of the time."""
+        if self.run.loop is None:
+            return
+        began, self.cost = process_seconds(), self.run.cost
+        try:
+            write_checkpoint(self.path, self.run, self.run.loop)
+        except OSError as error:
+            print(f"warning: {self.path}: no checkpoint written, the solve goes on: {error.strerror}", file=sys.stderr)
+        now = process_seconds()
+        self.due = now + max(self.seconds, (now - began) / LARGEST_SHARE)
+
+
+def write_checkpoint(path: PathLike, run: Run, loop: LagrangianLoop) -> None:
+    """Write what `resume` needs; only at the root, between two iterations."""
+    result, state, facts = run.result(), _state(run, loop), _facts(run, loop)
+
+    def extend(file: h5py.File) -> None:
+        create_dimension(file, "column", len(state.column_site))
+        create_dimension(file, "atom", state.atom_run.shape[1])
+        write_table(file, "state", state)
+        write_attributes(file["state"], facts=facts, digest=_digest(result, state, facts))
+
+    write_result(path, result, run.instance, extend)
+
+
+def _state(run: Run, loop: LagrangianLoop) -> State:
+    assert run.proof is not None
+    work = loop.master.work()
+    return State(
+        price=loop.master.price,
+        weight=loop.master.weight,
+        **{f"column_{name}": rows for name, rows in loop.master.columns().items()},
+        routed=work.routed,
+        pooled=work.pooled,
+        atom_run=work.run,
+        atom_start=work.start,
+        atom_share=work.share,
+        fixed_run=loop.master.fixing.run,
+        fixed_start=loop.master.fixing.start,
+        centre_price=loop.centre.price,
+        proof_price=run.proof.price,
+        tried=run.search.neighbours.tried if run.search else np.zeros(len(loop.coupling.capacity)),
+    )
+
+
+def _facts(run: Run, loop: LagrangianLoop) -> str:
+    """The scalars of the state, as JSON."""
+    assert run.proof is not None
+    search = None
+    if run.search is not None:
+        random = run.search.rng.bit_generator.state
+        search = dict(level=run.search.level, stale=run.search.stale, rounds=run.search.rounds, random=random)
+    return json.dumps(
+        dict(
+            phase=run.phase,
+            seconds=run.clock(),
+            step=loop.master.step,
+            carbon_weight=loop.master.carbon_weight,
+            nulls=loop.nulls,
+            carbon_price=dict(
+                master=loop.master.carbon_price, centre=loop.centre.carbon_price, proof=run.proof.carbon_price
+            ),
+            stronger=run.stronger is not None and run.stronger[0] >= run.bound,
+            search=search,
+        )
+    )
+
+
+def _digest(result: Result, state: State, facts: str) -> str:
+    """SHA-256 over all that a resumed solve starts from."""
+    digest = hashlib.sha256(f"{facts}{result.bound!r}{result.incumbent!r}".encode())
+    for table in (state, result.schedule, result.dual, result.dual.tree if result.dual else None):
+        for f in table.columns() if table is not None else ():
+            digest.update(np.ascontiguousarray(getattr(table, f.name)).data)
+    return digest.hexdigest()
+
+
+# ---------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a solve starts from when it is resumed."""
+
+    result: Result
+    state: State
+    facts: dict[str, Any]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent before."""
+        return float(self.facts["seconds"])
+
+
+def read_checkpoint(path: PathLike, instance: Instance, options: Options) -> Checkpoint:
+    """Read a checkpoint of this instance, made with these options (limits, gap and method may differ)."""
+    if instance_hash(path) != instance.content_hash():
+        raise InputError(
+            f"{path}: the checkpoint is of another instance: content hash {instance_hash(path)[:12]}..., "
+            f"that of the instance is {instance.content_hash()[:12]}..."
+        )
+    with open_hdf5(path, RESULT) as file:
+        if "state" not in file:
+            raise InputError("a result, not a checkpoint: there is no state of a search to resume")
+        sizes = read_sizes(file, (*DIMENSIONS, "column", "atom"))
+        state: State = read_table(file, "state", State, sizes)
+        facts, digest = (read_attribute(file["state"], name, str) for name in ("facts", "digest"))
+    result = read_result(path)
+    if digest != _digest(result, state, facts):
+        raise InputError(f"{path}: damaged: the digest of its state does not match")
+    before = result.provenance.get("options", {})
+    changes = [
+        f"{key} was {old}, is {new}"
+        for key, old, new in _differences(before, options.to_dict())
+        if key not in FREE_TO_CHANGE
+    ]
+    if changes:
+        raise InputError(f"{path}: the checkpoint is of a solve with other options: {'; '.join(changes)}")
+    return Checkpoint(result, state, json.loads(facts))
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Options that differ, (key, old, new); an option that one side does not know counts."""
+    for key in dict.fromkeys([*old, *new]):
+        before, now = old.get(key, "unknown"), new.get(key, "unknown")
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            yield from _differences(before, now, f"{prefix}{key}.")
+        elif before != (list(now) if isinstance(now, tuple) else now):
+            yield prefix + key, before, now
+
+
+# ---------------------------------------------------------------- going on
+
+
+def resume(saved: Checkpoint, run: Run, coupling: Coupling, crew: Crew) -> LagrangianLoop:
+    """Put run and loop back to where they were; bound and schedule are established anew."""
+    facts, carbon = saved.facts, saved.facts["carbon_price"]
+    # copies: the kernels are compiled for writable arrays
+    state = {f.name: getattr(saved.state, f.name).copy() for f in State.columns()}
+    run.log, run.phase, run.seconds_before = list(saved.result.log), facts["phase"], saved.seconds
+    if run.phase != "bound" and facts["search"] is None:
+        run.phase = "dive"
+    fresh = replace(run.options.bundle, first_factors=())
+    loop = LagrangianLoop(coupling, crew, state["centre_price"], carbon["centre"], fresh)
+    run.prove(loop.centre)
+    if carbon["centre"] != carbon["proof"] or not np.array_equal(state["centre_price"], state["proof_price"]):
+        run.prove(LagrangianLoop(coupling, crew, state["proof_price"], carbon["proof"], fresh).centre)
+    loop.options, loop.nulls = run.options.bundle, facts["nulls"]
+    columns = {f.name[7:]: state[f.name] for f in State.columns() if f.name.startswith("column_")}
+    loop.master.set_columns(columns, state["weight"])
+    loop.master.set_work(RelaxedWork(*(state[n] for n in ("routed", "pooled", "atom_run", "atom_start", "atom_share"))))
+    loop.master.price = state["price"]
+    loop.master.carbon_price, loop.master.carbon_weight = carbon["master"], facts["carbon_weight"]
+    loop.master.step = facts["step"]
+    loop.refix(Fixing(state["fixed_run"], state["fixed_start"]))
+    if saved.result.schedule is not None:
+        schedule = saved.result.schedule
+        run.offer(Incumbent(schedule, account(run.instance, schedule).net_cost, fixing_of(coupling, schedule)))
+    if facts["stronger"]:
+        run.strengthen(saved.result.bound, saved.result.dual)
+    if facts["search"] is not None:
+        run.search = _search(facts["search"], state["tried"], coupling)
+        if run.phase == "improve" and run.search.stale >= run.options.improvement.stale_finishes:
+            run.search.stale = 0  # it had given up, and whoever resumes it wants more
+    run.loop = loop
+    return loop
+
+
+def _search(facts: dict[str, Any], tried: Array, coupling: Coupling) -> Search:
+    rng = np.random.default_rng()
+    rng.bit_generator.state = facts["random"]
+    neighbours = Neighbours(Neighbours.of(coupling).shared, tried)
+    return Search(neighbours, rng, facts["level"], facts["stale"], facts["rounds"])

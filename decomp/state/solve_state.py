@@ -1,0 +1,219 @@
+"""What the root knows of a solve: best prices, best schedule, log; and when to stop."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
+
+import numpy as np
+
+from decomp.bound.infeasible import Infeasible
+from decomp.bound.lagrangian import DualPoint, LagrangianLoop, Step
+from decomp.model.accounts import allot
+from decomp.model.instance import Instance
+from decomp.model.options import Options
+from decomp.model.result import Dual, Iteration, Result, Status
+from decomp.ranks.clock import process_seconds
+from decomp.ranks.clock_decisions import Stops
+from decomp.ranks.mpi import Team
+from decomp.ranks.team import Interrupted
+from decomp.schedule.incumbent import Incumbent
+from decomp.search.by_prices import Search
+
+Keep = Callable[[Result], None]
+
+
+class Listener(Protocol):
+    """Anything that wants to hear of progress: the screen, the JSON log, a checkpoint."""
+
+    def row(self, it: Iteration) -> None: ...
+
+
+class Run:
+    """The root's record of a solve: best prices, best schedule, log; and when to stop."""
+
+    def __init__(
+        self,
+        instance: Instance,
+        team: Team,
+        options: Options,
+        listeners: Iterable[Listener],
+        since: float = 0.0,
+        stops: Stops | None = None,
+    ):
+        """`since`: seconds of the process before this solve began; its time limit counts from there."""
+        self.instance, self.team, self.options, self.stops = instance, team, options, stops or Stops()
+        self.listeners = list(listeners)
+        self.log: list[Iteration] = []
+        self.proof: DualPoint | None = None
+        self.stronger: tuple[float, Dual | None] | None = None
+        self.incumbent: Incumbent | None = None
+        self.infeasible: Infeasible | None = None
+        self.phase = "bound"
+        self.loop: LagrangianLoop | None = None
+        self.search: Search | None = None
+        self.seconds_before = 0.0
+        self.finish_seconds = 0.0
+        self.waited_before = 0.0
+        self.since = since
+        self.deadline = since + options.time_limit_seconds * (1.0 - options.milp_bound.share)
+        self.rank_seconds: dict[str, list[float]] = {}
+
+    @property
+    def bound(self) -> float:
+        proven = -np.inf if self.proof is None else self.proof.bound
+        return proven if self.stronger is None else max(proven, self.stronger[0])
+
+    @property
+    def cost(self) -> float:
+        return np.inf if self.incumbent is None else self.incumbent.cost
+
+    @property
+    def gap(self) -> float:
+        """(incumbent - bound) / max(|incumbent|, 1 USD)."""
+        if not np.isfinite(self.cost):
+            return np.inf
+        return (self.cost - self.bound) / max(abs(self.cost), 1.0)
+
+    def prove(self, point: DualPoint) -> None:
+        """Keep the prices if they prove more, for the problem with all jobs free."""
+        if self.proof is None or point.bound > self.proof.bound:
+            self.proof = point
+        self._consistent()
+
+    def strengthen(self, bound: float, dual: Dual | None) -> None:
+        """Keep a bound that load prices do not prove; `dual` None: the whole fleet in one MILP does."""
+        if bound > self.bound:
+            self.stronger = bound, dual
+        self._consistent()
+
+    def offer(self, incumbent: Incumbent | None) -> bool:
+        """Keep the schedule if it is cheaper."""
+        better = incumbent is not None and incumbent.cost < self.cost
+        if better:
+            self.incumbent = incumbent
+        self._consistent()
+        return better
+
+    def _consistent(self) -> None:
+        slack = 1e-6 * max(abs(self.cost), 1.0) if np.isfinite(self.cost) else np.inf
+        if self.bound > self.cost + slack:
+            raise ArithmeticError(f"bound {self.bound:.6f} USD above a schedule of {self.cost:.6f} USD")
+
+    def record(self, step: Step | None, loop: LagrangianLoop) -> bool:
+        """Log the present state; whether the time for more iterations is over.
+
+        Raises
+        ------
+        Interrupted : a stop signal has been heard.
+        """
+        self.loop = loop
+        line = Iteration(
+            iteration=len(self.log),
+            phase=self.phase,
+            bound=self.bound,
+            incumbent=self.cost if np.isfinite(self.cost) else None,
+            wall_seconds=self.clock(),
+            model=step.model if step else None,
+            step=("serious" if step.serious else "null") if step else "",
+            residual_gpu=step.residual_gpu if step else 0.0,
+            carbon_price=loop.centre.carbon_price,
+            columns=loop.master.n_columns,
+            site_seconds=step.site_seconds if step else 0.0,
+            master_seconds=step.master_seconds if step else 0.0,
+            recovery_seconds=0.0 if step or not self.log else self.clock() - self.log[-1].wall_seconds,
+            idle_seconds=self.team.waited_seconds - self.waited_before,
+        )
+        self.waited_before = self.team.waited_seconds
+        self.log.append(line)
+        for listener in self.listeners:
+            listener.row(line)
+        if self.stops.ask(lambda: self.team.signalled):
+            raise Interrupted
+        return self.late()
+
+    def clock(self) -> float:
+        """Seconds spent on this solve, those before it was resumed included."""
+        return self.seconds_before + process_seconds() - self.since
+
+    def seconds_left(self) -> float:
+        """Until the deadline: of the search for schedules, and in the end of the whole solve; inf in a replay."""
+        return np.inf if self.stops.replayed else self.deadline - process_seconds()
+
+    def late(self, least: float = 0.0) -> bool:
+        """Whether no more than so many seconds are left."""
+        return bool(self.stops.ask(lambda: self.seconds_left() <= least))
+
+    def must_stop(self) -> bool:
+        """Gap reached, time over, or somebody asked to stop."""
+        if self.gap <= self.options.rel_gap:
+            return True
+        return bool(self.stops.ask(lambda: self.seconds_left() <= 0.0 or self.team.stop_requested()))
+
+    def result(self) -> Result:
+        """What is known now."""
+        facts = provenance(self.instance, self.options, self.team.size) | {"rank_seconds": self.rank_seconds}
+        if self.infeasible is not None:
+            facts, log = facts | {"reason": str(self.infeasible)}, tuple(self.log)
+            return Result(Status.INFEASIBLE, np.inf, np.inf, None, None, log, facts, self.infeasible.ray)
+        status = Status.GAP_REACHED if self.gap <= self.options.rel_gap else Status.LIMIT
+        dual = dual_of(self.instance, self.proof) if self.proof else None
+        if self.stronger and self.stronger[0] >= self.bound:
+            dual = self.stronger[1] or (replace(dual, form="whole") if dual else None)
+        schedule = self.incumbent.schedule if self.incumbent else None
+        return Result(
+            status=status,
+            bound=self.bound,
+            incumbent=self.cost,
+            schedule=schedule,
+            dual=dual,
+            log=tuple(self.log),
+            provenance=facts,
+            allowances=allot(self.instance, schedule, dual),
+        )
+
+
+def dual_of(instance: Instance, proof: DualPoint) -> Dual:
+    """The proof in the units of the result: prices per GPU-hour; work priced at its cheapest place."""
+    hours = instance.period_h
+    price = proof.price / hours
+    arcs = instance.arcs
+    stream = np.repeat(instance.streams.unserved_penalty[:, None], instance.n_periods, axis=1)
+    np.minimum.at(stream, arcs.stream, (arcs.cost - instance.streams.revenue[arcs.stream])[:, None] + price[arcs.site])
+    return Dual(
+        load_price=price,
+        stream_price=stream,
+        job_price=np.zeros(instance.n_jobs),
+        pool_price=np.zeros(instance.n_pools),
+        site_lower=proof.site_lower,
+        carbon_price=proof.carbon_price,
+        form="load",
+    )
+
+
+def provenance(instance: Instance, options: Options, ranks: int) -> dict[str, object]:
+    """Where a result comes from."""
+    packages = ("numpy", "scipy", "numba", "highspy", "mpi4py", "h5py")
+    return dict(
+        instance_hash=instance.content_hash(),
+        method=options.method,
+        options=options.to_dict(),
+        seed=options.seed,
+        ranks=ranks,
+        python=platform.python_version(),
+        machine=platform.machine(),
+        versions={name: _version(name) for name in packages},
+        decomp=_version("decomp-fleet"),
+    )
+
+
+@cache
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
