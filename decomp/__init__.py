@@ -30,7 +30,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """`decomp.solve` is the function, also after an import of the module of that name; likewise `explain`."""
+    """A function of the interface keeps its name, also after an import of a module of that name."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in _API:

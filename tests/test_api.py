@@ -16,7 +16,8 @@ from tiny import tiny
 def test_the_import_is_light_and_names_are_there() -> None:
     code = "import sys, decomp; print(sorted({'highspy', 'numba', 'pyomo', 'h5py', 'matplotlib'} & set(sys.modules)))"
     code += "; print(callable(decomp.solve), 'check' in dir(decomp))"
-    code += "; import decomp.solve, decomp.explain; print(decomp.solve is decomp.api.solve, callable(decomp.explain))"
+    code += "; import decomp.solver.solve, decomp.insight.explain"
+    code += "; print(decomp.solve is decomp.api.solve, callable(decomp.explain))"
     done = run_limited([sys.executable, "-c", code])
     assert done.stdout.split("\n")[:3] == ["[]", "True True", "True True"], done.stderr
     assert decomp.solve is not solve_on

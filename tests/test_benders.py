@@ -21,7 +21,7 @@ from decomp.model.options import Benders, Bundle, Options
 from decomp.ranks.mpi import Serial
 from decomp.schedule.dive import dive
 from decomp.site.oracle import SiteOracle
-from decomp.site.service import Given
+from decomp.site.service import Given, SiteService
 from decomp.solver.solve import solve
 from test_lagrangian import loop_of
 from tiny import tiny
@@ -36,7 +36,7 @@ def dived(instance: Instance) -> BendersLoop:
     for _ in range(10):
         loop.iterate()
     dive(loop, Options().recovery, lambda step: False)
-    return BendersLoop(loop, loop.crew)
+    return BendersLoop(loop, loop.workers)
 
 
 def recourse_of(instance: Instance, i: int) -> Recourse:
@@ -60,7 +60,7 @@ def test_no_cut_is_above_and_no_column_below_the_true_site(seed: int) -> None:
     benders = dived(instance)
     for _ in range(12):
         benders.iterate()
-    [part], oracles = benders.loop.crew.parts.values(), benders.crew.oracles
+    [part], oracles = benders.loop.master.parts.parts.values(), benders.workers.of(SiteService).oracles
     pool = part.pool
     rng = np.random.default_rng(seed)
     n, compared = POINTS // 4 // instance.n_sites + 1, 0
@@ -151,7 +151,7 @@ def test_a_hard_budget_is_kept_and_divided(seed: int) -> None:
     assert whole.allowances.allowance_t.sum() == pytest.approx(tight.carbon_budget_t)
     assert whole.allowances.abatement_usd_per_t == whole.dual.carbon_price > 0.0
     benders = dived(tight)
-    found = benders_finish(tight, benders.loop, benders.crew, Options(), lambda step: False)
+    found = benders_finish(tight, benders.loop, benders.workers, Options(), lambda step: False)
     assert found is not None
     assert emissions_t(tight, found.schedule).sum() <= tight.carbon_budget_t * (1.0 + 1e-9)
     relaxed(benders, Benders(), lambda step: False)
@@ -175,7 +175,7 @@ def test_textbook_benders_closes_in_on_the_same_value() -> None:
     relaxed(benders, TIGHT, lambda step: False)
     lower, best, steps = -np.inf, np.inf, 0
     for steps, (lower, best) in enumerate(
-        textbook_benders(benders.coupling, benders.crew, benders.loop.master.fixing, 1e5), start=1
+        textbook_benders(benders.coupling, benders.workers, benders.loop.master.fixing, 1e5), start=1
     ):
         if best - lower <= 1e-4 * abs(best) or steps == 150:
             break

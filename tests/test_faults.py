@@ -24,10 +24,11 @@ from decomp.model.result import Result
 from decomp.ranks.mpi import Serial
 from decomp.site.faults import objection
 from decomp.site.oracle import Answer, SiteOracle
+from decomp.site.service import SiteService
 from decomp.solver.solve import solve
 from drivers.common import run
 from drivers.solve import main
-from test_lagrangian import crew_of
+from test_lagrangian import workers_of
 
 PROGRAM = Path(__file__).with_name("fault_program.py")
 ILL = 1  # the site whose solver fails
@@ -93,10 +94,10 @@ def test_an_ill_site_is_named_once_and_bounded_by_its_last_duals(
 
 def test_the_fallback_is_a_bound_and_exact_where_the_duals_are_from() -> None:
     instance = generate("small", seed=4)
-    crew, c = crew_of(instance), Coupling.of(instance)
+    workers, c = workers_of(instance), Coupling.of(instance)
     price = first_prices(c, instance.sites, instance.carbon_price_usd_per_t)
     rng = np.random.default_rng(0)
-    for i, oracle in crew.oracles.items():
+    for i, oracle in workers.of(SiteService).oracles.items():
         start = oracle.evaluate(price[i], 3.0)
         assert oracle.fallback(price[i], 3.0).lower == pytest.approx(start.lower)
         for _ in range(10):
@@ -109,10 +110,10 @@ def test_the_fallback_is_a_bound_and_exact_where_the_duals_are_from() -> None:
 def test_sane_answers_meet_no_objection() -> None:
     for seed in range(12):
         instance = generate("small", seed=seed)
-        crew, c = crew_of(instance), Coupling.of(instance)
+        workers, c = workers_of(instance), Coupling.of(instance)
         price = first_prices(c, instance.sites, instance.carbon_price_usd_per_t)
         for factor in (-1.0, 0.0, 1.0, 30.0):
-            for i, oracle in crew.oracles.items():
+            for i, oracle in workers.of(SiteService).oracles.items():
                 answer = oracle.evaluate(factor * price[i], 10.0)
                 assert objection(answer, c.capacity[i], factor * price[i], 10.0) == ""
 

@@ -19,7 +19,8 @@ from decomp.model.instance import Instance
 from decomp.model.options import Bundle, Options
 from decomp.model.result import Ray, Result, Status
 from decomp.ranks.mpi import Serial
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
+from decomp.site.service import muster
 from decomp.solver.solve import solve
 from drivers.check import main as check_main
 from drivers.common import run
@@ -38,9 +39,7 @@ def minimum(seed: int) -> tuple[Instance, Minimum]:
 
 
 def minimum_of(instance: Instance) -> Minimum:
-    read = lambda own: (instance.sites, instance.generators)  # noqa: E731
-    crew = Crew(Serial(), read, instance.n_sites, instance.n_periods, instance.period_h)
-    return least_emissions(instance, crew, Bundle(), lambda: False)
+    return least_emissions(instance, muster(instance, Workers(Serial())), Bundle(), lambda: False)
 
 
 def with_budget(instance: Instance, budget: float) -> Instance:

@@ -138,7 +138,7 @@ def test_no_block_update_makes_the_augmented_lagrangian_worse(seed: int, lanes: 
     loop = loop_of(instance, Bundle(lane_size=max(instance.n_sites * instance.n_periods // lanes**2, 1)))
     for _ in range(2):
         loop.iterate()
-    [part], m, c = loop.crew.parts.values(), loop.master, loop.coupling
+    [part], m, c = loop.master.parts.parts.values(), loop.master, loop.coupling
     assert (part.layout.lanes > 1) == (lanes > 1)
     carbon_size = 10.0 * m.carbon_weight if c.carbon_cap > 0 else 0.0
     step = Step(10.0, 1.0 if carbon_size else 0.0, carbon_size, c.budget, c.carbon_cap, 0.0, 1)

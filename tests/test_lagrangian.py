@@ -12,22 +12,21 @@ from decomp.families import generate
 from decomp.model.instance import Instance
 from decomp.model.options import Bundle
 from decomp.ranks.mpi import Serial
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
+from decomp.site.service import muster
 
 SEEDS = range(20)
 REACHED: dict[int, bool] = {}
 
 
-def crew_of(instance: Instance) -> Crew:
-    carbon = instance.carbon_price_usd_per_t
-    read = lambda own: (instance.sites, instance.generators)  # noqa: E731
-    return Crew(Serial(), read, instance.n_sites, instance.n_periods, instance.period_h, carbon)
+def workers_of(instance: Instance) -> Workers:
+    return muster(instance, Workers(Serial()))
 
 
 def loop_of(instance: Instance, options: Bundle) -> LagrangianLoop:
     c = Coupling.of(instance)
     price = first_prices(c, instance.sites, instance.carbon_price_usd_per_t)
-    return LagrangianLoop(c, crew_of(instance), price, 0.0, options)
+    return LagrangianLoop(c, workers_of(instance), price, 0.0, options)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

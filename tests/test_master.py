@@ -9,6 +9,7 @@ from decomp.bound.coupling import Fixing
 from decomp.bound.master_part import COLUMNS, Layout
 from decomp.families import generate
 from decomp.model.options import Bundle
+from decomp.site.service import SiteService
 from test_lagrangian import loop_of
 
 
@@ -21,7 +22,7 @@ def test_model_is_never_below_the_dual_and_exact_where_it_was_asked(seed: int) -
     centre = loop.centre
     for factor in (1.0, 0.5, 2.0):
         price = factor * centre.price * rng.uniform(0.8, 1.2, centre.price.shape) if factor != 1.0 else centre.price
-        answers = loop.crew.evaluate(price, centre.carbon_price)
+        answers = loop.workers.of(SiteService).evaluate(price, centre.carbon_price)
         dual = loop._prove(price, centre.carbon_price, answers).bound
         model, sites = loop.master.model(price, centre.carbon_price)
         slack = 1e-6 * max(1.0, abs(dual), np.abs(answers.lower).sum())
@@ -34,7 +35,7 @@ def test_a_full_site_forgets_an_idle_column() -> None:
     loop = loop_of(generate("small", seed=4), Bundle())
     for _ in range(COLUMNS + 5):
         loop.iterate()
-    [part], master = loop.crew.parts.values(), loop.master
+    [part], master = loop.master.parts.parts.values(), loop.master
     assert (part.pool.count == COLUMNS).all() and master.n_columns == COLUMNS * len(part.theta)
     assert part.theta.sum(axis=1) == pytest.approx(np.ones(len(part.theta)))
     full = np.einsum("skt,st,sqt->skq", part.pool.loads, part.weight, part.pool.loads)

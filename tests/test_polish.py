@@ -16,9 +16,10 @@ from decomp.model.instance import Instance
 from decomp.model.options import Options
 from decomp.model.result import Result, Schedule
 from decomp.ranks.mpi import Serial
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 from decomp.schedule.group_lp import groups
 from decomp.schedule.redispatch import polish_all
+from decomp.site.service import muster
 from decomp.solver.solve import solve
 
 SEEDS = (1, 4, 7, 9, 13, 16)
@@ -30,11 +31,8 @@ def optimum(seed: int) -> tuple[Instance, Result]:
     return instance, solve_extensive(instance, rel_gap=1e-9, time_limit=30.0)
 
 
-def crew_of(instance: Instance) -> Crew:
-    def read(own: np.ndarray) -> tuple[object, object]:
-        return instance.sites.take(own), instance.generators.take(np.zeros(0, dtype=int))
-
-    return Crew(Serial(), read, instance.n_sites, instance.n_periods, instance.period_h)  # type: ignore[arg-type]
+def workers_of(instance: Instance) -> Workers:
+    return muster(instance, Workers(Serial()))
 
 
 def spoiled(schedule: Schedule) -> Schedule:
@@ -47,10 +45,10 @@ def test_an_optimum_stays_and_is_found_again_from_its_integers(seed: int) -> Non
     instance, result = optimum(seed)
     if result.schedule is None:
         pytest.skip("no schedule in the time given")
-    crew, scale = crew_of(instance), 1e-6 * (1.0 + abs(result.incumbent))
+    workers, scale = workers_of(instance), 1e-6 * (1.0 + abs(result.incumbent))
     exact = instance.sites.exact_power_curve.any()  # segments are held too, and other loads lie on others
     for start in (result.schedule, result.schedule if exact else spoiled(result.schedule)):
-        again = polish_all(instance, start, crew, instance.n_sites)
+        again = polish_all(instance, start, workers, instance.n_sites)
         cost = account(instance, again).net_cost
         assert result.bound - scale <= cost <= result.incumbent + scale
         assert check(instance, replace(result, schedule=again, incumbent=cost)).ok
@@ -63,7 +61,7 @@ def test_groups_at_the_same_time_make_one_schedule(seed: int, size: int) -> None
     instance, result = optimum(seed)
     if result.schedule is None:
         pytest.skip("no schedule in the time given")
-    worse = polish_all(instance, result.schedule, crew_of(instance), size)
+    worse = polish_all(instance, result.schedule, workers_of(instance), size)
     cost = account(instance, worse).net_cost
     assert cost == pytest.approx(result.incumbent, rel=1e-6, abs=1e-6)
     assert check(instance, replace(result, schedule=worse, incumbent=cost)).ok
@@ -82,5 +80,5 @@ def test_a_solve_ends_no_dearer_than_its_plans_alone() -> None:
     options = Options.from_dict(dict(method="lagrangian", improvement=dict(stale_finishes=1)))
     result = solve(instance, Serial(), options)
     assert result is not None and result.schedule is not None
-    once_more = account(instance, polish_all(instance, result.schedule, crew_of(instance), 6)).net_cost
+    once_more = account(instance, polish_all(instance, result.schedule, workers_of(instance), 6)).net_cost
     assert once_more == pytest.approx(result.incumbent, rel=1e-5)

@@ -24,7 +24,7 @@ from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent
 from decomp.schedule.place import place_work
 from decomp.site.oracle import SiteRows
-from decomp.site.service import Dispatch
+from decomp.site.service import Dispatch, SiteService
 from test_lagrangian import loop_of
 
 SEEDS = range(25)
@@ -47,19 +47,19 @@ def dived(seed: int) -> tuple[Instance, LagrangianLoop]:
 
 
 def found(instance: Instance, loop: LagrangianLoop) -> Incumbent:
-    incumbent = finish(instance, loop, loop.crew, OPTIONS)
+    incumbent = finish(instance, loop, loop.workers, OPTIONS)
     assert incumbent is not None
     return incumbent
 
 
 def test_a_finish_whose_time_is_over_begins_no_dispatch() -> None:
     instance, loop = dived(0)
-    loop.crew.until = -1.0
+    loop.workers.until = -1.0
     try:
         with pytest.raises(Interrupted):
-            finish(instance, loop, loop.crew, OPTIONS)
+            finish(instance, loop, loop.workers, OPTIONS)
     finally:
-        loop.crew.until = np.inf
+        loop.workers.until = np.inf
 
 
 def objections(instance: Instance, incumbent: Incumbent) -> list[str]:
@@ -112,7 +112,7 @@ def test_finish_keeps_a_hard_budget_unless_there_is_no_schedule(seed: int) -> No
     emitted = account(instance, found(instance, loop).schedule).emissions_t.sum()
     for factor in (1.01, 0.95, 0.5, 0.0):
         tight = replace(instance, carbon_budget_t=factor * abs(emitted), carbon_excess_usd_per_t=np.inf)
-        incumbent = finish(tight, loop, loop.crew, OPTIONS)
+        incumbent = finish(tight, loop, loop.workers, OPTIONS)
         if incumbent is None:
             assert solve_extensive(tight).status is Status.INFEASIBLE
         else:
@@ -128,5 +128,5 @@ def test_a_site_that_cannot_carry_its_load_fails_alone() -> None:
         Dispatch(i, SiteRows.of(instance, i), heavy[i] if i == 1 else none, none, none, 0.0, Effort())
         for i in range(n_sites)
     ]
-    plans = loop.crew.dispatch(requests)
+    plans = loop.workers.of(SiteService).dispatch(requests)
     assert [plan is None for plan in plans] == [i == 1 for i in range(n_sites)]

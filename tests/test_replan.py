@@ -18,7 +18,7 @@ from decomp.ranks.mpi import Serial
 from decomp.schedule.group_lp import PolishTask
 from decomp.search.by_resources import ReplanTask, claims, replan, replan_round
 from decomp.solver.solve import solve
-from test_polish import SEEDS, crew_of, optimum
+from test_polish import SEEDS, optimum, workers_of
 
 LONG = 1e12
 
@@ -54,9 +54,9 @@ def test_groups_at_the_same_time_gain_and_make_one_schedule(seed: int) -> None:
     instance = generate("fleet", sites=6, periods=24, period_h=1.0, seed=seed)
     rough = solved(instance, rel_gap=0.9)
     assert rough.schedule is not None
-    schedule, cost, crew = rough.schedule, rough.incumbent, crew_of(instance)
+    schedule, cost, workers = rough.schedule, rough.incumbent, workers_of(instance)
     for groups in ([np.array([5, 0]), np.array([1, 4]), np.array([2, 3])], [np.array([0, 1, 2]), np.array([3, 4, 5])]):
-        schedule = replan_round(instance, schedule, crew, groups, Replan(), LONG)
+        schedule = replan_round(instance, schedule, workers, groups, Replan(), LONG)
         before, cost = cost, account(instance, schedule).net_cost
         assert cost <= before + 1e-6 * abs(before)
         assert certified(instance, replace(rough, schedule=schedule, incumbent=cost))
@@ -77,8 +77,8 @@ def test_without_time_nothing_changes() -> None:
     instance = generate("fleet", sites=4, periods=12, period_h=1.0, seed=0)
     rough = solved(instance, rel_gap=0.9)
     assert rough.schedule is not None
-    crew = crew_of(instance)
-    assert replan_round(instance, rough.schedule, crew, [np.arange(4)], Replan(), 0.0) is rough.schedule
+    workers = workers_of(instance)
+    assert replan_round(instance, rough.schedule, workers, [np.arange(4)], Replan(), 0.0) is rough.schedule
     assert replan(ReplanTask(PolishTask(instance, rough.schedule), 3, Effort(), until=0.0)).late
 
 

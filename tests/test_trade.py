@@ -20,6 +20,7 @@ from decomp.model.instance import Instance
 from decomp.model.options import Options
 from decomp.model.result import Result, Schedule, Status
 from decomp.ranks.mpi import Serial
+from decomp.ranks.workers import Workers
 from decomp.schedule.group_lp import PolishTask
 from decomp.schedule.incumbent import fixing_of
 from decomp.schedule.redispatch import polish
@@ -58,8 +59,8 @@ def traded(seed: int, group_sites: int = 99, family: str = "small") -> tuple[Ins
     value = np.array([p.cost + p.price * p.tonnes for p in points if p is not None])
     asked = Asked(value, PRICES, ACCURACY * abs(result.incumbent))
     ends = 0.0, 200.0, float(PRICES[-1])
-    crew = muster(instance, Serial())
-    trade = trade_all(instance, schedule, coupling, runs, crew, group_sites, ends, asked)
+    workers = muster(instance, Workers(Serial()))
+    trade = trade_all(instance, schedule, coupling, runs, workers, group_sites, ends, asked)
     assert trade is not None
     return instance, schedule, trade
 

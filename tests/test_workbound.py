@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +24,27 @@ from decomp.families import generate
 from decomp.model.instance import Instance
 from decomp.model.options import Bundle, MilpBound, Options
 from decomp.ranks.mpi import Serial
-from decomp.ranks.workers import Crew
-from decomp.site.service import _rows
+from decomp.ranks.workers import Workers
+from decomp.site.service import muster
 from decomp.solver.solve import solve
 from decomp.studies.variants import within
 
 SEEDS, CHUNK = 60, 6
 
 
-def proved(instance: Instance, iterations: int = 60) -> tuple[Crew, Coupling, DualPoint]:
-    """A crew and the best prices on load after some iterations."""
-    rows = partial(_rows, (instance.sites, instance.generators))
-    shape = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t)
-    crew, coupling = Crew(Serial(), rows, *shape), Coupling.of(instance)
+def proved(instance: Instance, iterations: int = 60) -> tuple[Workers, Coupling, DualPoint]:
+    """Workers and the best prices on load after some iterations."""
+    workers, coupling = muster(instance, Workers(Serial())), Coupling.of(instance)
     price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
-    loop = LagrangianLoop(coupling, crew, price, 0.0, Bundle())
+    loop = LagrangianLoop(coupling, workers, price, 0.0, Bundle())
     for _ in range(iterations):
         if loop.iterate().converged(1e-5):
             break
-    return crew, coupling, loop.centre
+    return workers, coupling, loop.centre
 
 
 @cache
-def example() -> tuple[Instance, Crew, Coupling, DualPoint]:
+def example() -> tuple[Instance, Workers, Coupling, DualPoint]:
     """A few sites with jobs that their relaxation splits."""
     instance = generate("fleet", sites=3, periods=12, jobs=10, seed=2, pools=2, period_h=1.0)
     return instance, *proved(instance)
@@ -55,8 +53,8 @@ def example() -> tuple[Instance, Crew, Coupling, DualPoint]:
 @cache
 def full() -> WorkProof:
     """Its MILP bound."""
-    instance, crew, c, point = example()
-    return milp_bound(instance, c, crew, point, MilpBound(), np.inf)
+    instance, workers, c, point = example()
+    return milp_bound(instance, c, workers, point, MilpBound(), np.inf)
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
@@ -67,7 +65,7 @@ def test_random_instances(first: int) -> None:
 def faults_of(seed: int) -> list[str]:
     """Load bound = translated bound <= relaxations <= MILP bound <= optimum."""
     instance = generate("small", seed=seed)
-    crew, c, point = proved(instance)
+    workers, c, point = proved(instance)
     prices, lower = translate(c, point)
     scale = max(1.0, abs(point.bound), float(np.abs(lower).sum()))
     found = []
@@ -76,7 +74,7 @@ def faults_of(seed: int) -> list[str]:
     relaxed = np.array([relax(work)[0] for work in site_works(instance, c, prices)])
     if (relaxed < lower - 1e-6 * scale).any():
         found.append(f"seed {seed}: relaxations {relaxed} below {lower}")
-    proof = milp_bound(instance, c, crew, point, MilpBound(), np.inf)
+    proof = milp_bound(instance, c, workers, point, MilpBound(), np.inf)
     if not proof.bound >= point.bound - 1e-9 * scale:
         found.append(f"seed {seed}: bound {proof.bound} falls below {point.bound}")
     optimum = solve_extensive(instance, time_limit=5.0).incumbent
@@ -118,9 +116,9 @@ def test_sites_that_share_nothing_are_closed_by_their_own_milps() -> None:
 
 
 def test_what_the_milps_may_leave_open_is_not_claimed() -> None:
-    instance, crew, c, point = example()
+    instance, workers, c, point = example()
     spare = 0.2 * (full().bound - point.bound)
-    rough = milp_bound(instance, c, crew, point, MilpBound(), np.inf, spare)
+    rough = milp_bound(instance, c, workers, point, MilpBound(), np.inf, spare)
     assert full().bound - 3.0 * spare <= rough.bound <= full().bound
     assert (rough.site_lower <= full().site_lower + 1e-9 * np.abs(full().site_lower)).all()
 
@@ -142,9 +140,9 @@ def test_a_site_fifty_times_slower_than_the_rest_keeps_nobody_waiting(mpirun: Ca
 
 
 def test_failing_sites_count_with_what_they_proved_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    instance, crew, c, point = example()
+    instance, workers, c, point = example()
     alone = MilpBound().updated(block_sites=1)
-    every = milp_bound(instance, c, crew, point, alone, np.inf)
+    every = milp_bound(instance, c, workers, point, alone, np.inf)
     prices, lower = translate(c, point)
     relaxed = [relax(work)[0] for work in site_works(instance, c, prices)]
 
@@ -152,22 +150,22 @@ def test_failing_sites_count_with_what_they_proved_before(monkeypatch: pytest.Mo
         raise ArithmeticError
 
     monkeypatch.setattr("decomp.bound.milp_bound.solve_milp", lambda task: (-np.inf, False, None))
-    assert np.array_equal(milp_bound(instance, c, crew, point, alone, np.inf).site_lower, np.maximum(lower, relaxed))
+    assert np.array_equal(milp_bound(instance, c, workers, point, alone, np.inf).site_lower, np.maximum(lower, relaxed))
     monkeypatch.setattr(
         "decomp.bound.milp_bound.solve_milp", lambda task: fail() if len(task.work.job) % 2 else solve_milp(task)
     )
-    some = milp_bound(instance, c, crew, point, alone, np.inf)
+    some = milp_bound(instance, c, workers, point, alone, np.inf)
     assert (some.site_lower <= every.site_lower).all() and point.bound <= some.bound <= every.bound
     monkeypatch.setattr("decomp.bound.milp_bound.relax", fail)
-    none = milp_bound(instance, c, crew, point, alone, np.inf)
+    none = milp_bound(instance, c, workers, point, alone, np.inf)
     assert none.solved == 0 and none.bound == pytest.approx(point.bound, rel=1e-12)
 
 
 def test_a_block_sees_what_prices_cannot() -> None:
     """Two sites share a stream; blocks prove more than sites, the certificate as much, and no more than they prove."""
-    instance, crew, c, point = example()
+    instance, workers, c, point = example()
     assert [block.sites.tolist() for block in partition(c, 1)] == []
-    sites = milp_bound(instance, c, crew, point, MilpBound().updated(block_sites=1), np.inf)
+    sites = milp_bound(instance, c, workers, point, MilpBound().updated(block_sites=1), np.inf)
     assert len(np.unique(full().block)) < instance.n_sites == len(np.unique(sites.block))
     assert full().bound > sites.bound + 1e-4 * abs(sites.bound)
     dual, findings = dual_of_work(instance, point.price, full()), Findings(instance)
@@ -182,5 +180,5 @@ def test_a_block_sees_what_prices_cannot() -> None:
 
 
 def test_no_time_no_gain() -> None:
-    instance, crew, c, point = example()
-    assert milp_bound(instance, c, crew, point, MilpBound(), 0.0).bound == pytest.approx(point.bound, rel=1e-12)
+    instance, workers, c, point = example()
+    assert milp_bound(instance, c, workers, point, MilpBound(), 0.0).bound == pytest.approx(point.bound, rel=1e-12)

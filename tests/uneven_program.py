@@ -18,6 +18,7 @@ from decomp.bound.milp_bound import MilpTask, SiteWork
 from decomp.families import generate
 from decomp.model.options import MilpBound
 from decomp.ranks.timesheet import IDLE
+from decomp.ranks.workers import Workers
 from decomp.site.service import muster
 from drivers.common import make_team
 
@@ -42,16 +43,16 @@ if __name__ == "__main__":
     milp_bound.relax, milp_bound.solve_milp = relax, solve_milp
     instance = generate("fleet", sites=N_SITES, periods=4, period_h=1.0, jobs=0, seed=1)
     with make_team() as team:
-        crew = muster(instance if team.is_root else None, team)
+        workers = muster(instance if team.is_root else None, Workers(team))
         if team.is_root:
             coupling = Coupling.of(instance)
             price = first_prices(coupling, instance.sites, 0.0)
             point = DualPoint(price, 0.0, np.full(N_SITES, -np.inf), -np.inf)
-            before, started = crew.rank_seconds()[IDLE], time.monotonic()
-            milp_bound.milp_bound(instance, coupling, crew, point, MilpBound(), np.inf)
+            before, started = workers.rank_seconds()[IDLE], time.monotonic()
+            milp_bound.milp_bound(instance, coupling, workers, point, MilpBound(), np.inf)
             seconds = time.monotonic() - started
-            idle = np.subtract(crew.rank_seconds()[IDLE], before)
-            crew.dismiss()
+            idle = np.subtract(workers.rank_seconds()[IDLE], before)
+            workers.dismiss()
             print(json.dumps((idle / seconds).tolist()))
         else:
-            crew.serve()
+            workers.serve()

@@ -21,8 +21,9 @@ from decomp.lp.block import Block
 from decomp.lp.highs import safe_bound, to_highs
 from decomp.model.instance import Array, Instance
 from decomp.ranks.mpi import Serial
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 from decomp.site.equations import add_site
+from decomp.site.service import SiteService, muster
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,10 @@ class Dual:
 def on_load(instance: Instance) -> Dual:
     """Prices on load: rows are (site, period), USD per GPU and period."""
     c, n = Coupling.of(instance), instance.n_periods
-    crew = Crew(
-        Serial(),
-        lambda own: (instance.sites.take(own), instance.generators),
-        *(instance.n_sites, n, instance.period_h, instance.carbon_price_usd_per_t),
-    )
+    sites = muster(instance, Workers(Serial())).of(SiteService)
 
     def ask(price: Array, carbon: float) -> Taken:
-        a = crew.evaluate(price.reshape(-1, n), carbon)
+        a = sites.evaluate(price.reshape(-1, n), carbon)
         uses = csc_matrix(
             (np.nan_to_num(a.load).ravel(), np.arange(a.load.size), np.arange(0, a.load.size + 1, n)),
             shape=(a.load.size, len(a.load)),

@@ -14,20 +14,23 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from decomp.benders.recourse import Recourses
 from decomp.bound.master_part import power_of_two
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Options
 from decomp.model.result import Iteration
 from decomp.ranks.team import Answer as TaskAnswer
 from decomp.ranks.team import Serial
-from decomp.ranks.workers import Crew
-from decomp.site.service import Answers, Given, SiteReader
+from decomp.ranks.workers import Service, Workers
+from decomp.site.service import Answers, Evaluate, SiteReader, muster
 from decomp.solver.solve import lagrangian
 from decomp.state.solve_state import Run
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -113,11 +116,11 @@ class OneForAll(Serial):
         return found
 
 
-class Recorder(Crew):
-    """A crew that writes down its steps between the first and the last line of the log; also a `Listener`."""
+class Recorder(Workers):
+    """Workers that write down their steps between the first and the last line of the log; also a `Listener`."""
 
-    def __init__(self, team: OneForAll, lane_rows: float, *arguments: Any, **named: Any) -> None:
-        super().__init__(team, *arguments, **named)
+    def __init__(self, team: OneForAll, lane_rows: float) -> None:
+        super().__init__(team)
         self.one, self.lane_rows = team, lane_rows
         self.steps: list[Step] = []
         self._kept = 0
@@ -148,20 +151,17 @@ class Recorder(Crew):
             self._since = time.process_time()
         return value
 
-    def evaluate(self, price: Array, carbon_price: float) -> Answers:
-        return self._asked(lambda: super(Recorder, self).evaluate(price, carbon_price), 8.0 * price.shape[1])
-
-    def recourse(self, given: Given) -> Answers:
-        return self._asked(lambda: super(Recorder, self).recourse(given), size_of(given.rows()) / self.n_sites)
-
-    def _asked(self, call: Callable[[], Answers], out: float) -> Answers:
-        """A question to all sites."""
+    def ask(self, kind: type[Service], request: Any, own: Callable[[], T]) -> T:
+        numbers = {Evaluate: 1, Recourses: 3}.get(type(request))  # of each site and period that travel with it
+        if numbers is None:
+            return super().ask(kind, request, own)
 
         def describe(answers: Answers) -> Mapping[str, Any]:
-            seconds, site = np.nan_to_num(answers.seconds), np.arange(self.n_sites)
-            return dict(seconds=seconds, site=site, out=out, back=8.0 * (answers.load.shape[1] + 4))
+            n_sites, n_periods = answers.load.shape
+            seconds, site = np.nan_to_num(answers.seconds), np.arange(n_sites)
+            return dict(seconds=seconds, site=site, out=8.0 * numbers * n_periods, back=8.0 * (n_periods + 4))
 
-        return self._took(call, describe)
+        return self._took(lambda: super(Recorder, self).ask(kind, request, own), describe)
 
     def answers(
         self, work: Callable[[Any], Any], tasks: Sequence[Any], until: float = np.inf, what: str = ""
@@ -177,11 +177,11 @@ class Recorder(Crew):
 
 def record(instance: Instance, options: Options, read: SiteReader) -> list[Step]:
     """Solve an instance in this process and return the chain of its steps."""
-    shape = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t)
     rows = instance.n_sites * instance.n_periods / options.bundle.lane_size
-    crew = Recorder(OneForAll(), rows, read, *shape)
-    lagrangian(Run(instance, crew.team, options, [crew]), crew, lambda result: None, None)
-    return crew.chain()
+    workers = Recorder(OneForAll(), rows)
+    muster(instance, workers, read)
+    lagrangian(Run(instance, workers.team, options, [workers]), workers, lambda result: None, None)
+    return workers.chain()
 
 
 def size_of(value: Any) -> float:

@@ -12,19 +12,22 @@ import highspy
 import numpy as np
 from scipy.sparse import bmat, csc_matrix, csr_matrix, identity, kron
 
+from decomp.benders.recourse import RecourseService
 from decomp.bound.coupling import Coupling, Fixing
 from decomp.lp.block import Model
 from decomp.lp.highs import to_highs
 from decomp.model.instance import Array
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 from decomp.schedule.dive import fixed_load
 from decomp.site.oracle import Answer
-from decomp.site.service import Given
+from decomp.site.service import Given, SiteService
 
 FREE_T = 1e9  # bound of an allowance, t
 
 
-def textbook_benders(c: Coupling, crew: Crew, fixing: Fixing, excess_price: float) -> Iterator[tuple[float, float]]:
+def textbook_benders(
+    c: Coupling, workers: Workers, fixing: Fixing, excess_price: float
+) -> Iterator[tuple[float, float]]:
     """Lower bound and least cost so far (USD; inf until one keeps the budget) after each iteration.
 
     `excess_price` is what a tonne beyond a site's allowance costs its recourse, USD/t. Without pools only.
@@ -32,7 +35,7 @@ def textbook_benders(c: Coupling, crew: Crew, fixing: Fixing, excess_price: floa
     if len(c.pools.work):
         raise ValueError("instances with pools are not compared")
     n_sites, n = c.capacity.shape
-    model = _master(c, fixing, crew.evaluate(np.zeros_like(c.capacity), 0.0).lower)
+    model = _master(c, fixing, workers.of(SiteService).evaluate(np.zeros_like(c.capacity), 0.0).lower)
     solver, best = to_highs(model), np.inf
     jobs = float(np.append(c.jobs.cost, 0.0)[fixing.run].sum())
     while True:
@@ -42,7 +45,9 @@ def textbook_benders(c: Coupling, crew: Crew, fixing: Fixing, excess_price: floa
         load, allowance = x[model.columns["load"]].reshape(n_sites, n), x[model.columns["allowance"]]
         inference = np.maximum(load - fixed_load(c, fixing.run, fixing.start), 0.0)
         dear = np.full_like(load, float(c.streams.unserved.max() - min(c.streams.cost.min(), 0.0)))
-        answers = crew.recourse(Given(load, inference, dear, allowance, np.full(n_sites, excess_price)))
+        answers = workers.of(RecourseService).evaluate(
+            Given(load, inference, dear, allowance, np.full(n_sites, excess_price))
+        )
         cost = lower - float(x[model.columns["to_go"]].sum()) + float(answers.cost.sum())
         cost += float((dear * (load - answers.load)).sum())
         if answers.emissions.sum() <= c.budget * (1.0 + 1e-9):

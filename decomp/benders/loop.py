@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from decomp.benders.recourse import RecourseService
 from decomp.bound.lagrangian import LagrangianLoop, Step
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Benders, Options
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 from decomp.schedule.dive import Heard
 from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent
@@ -41,8 +42,8 @@ class Point:
 class BendersLoop:
     """Iterations of the master and the recourse around a Lagrangian loop whose jobs are all fixed."""
 
-    def __init__(self, loop: LagrangianLoop, crew: Crew):
-        self.loop, self.crew, self.coupling = loop, crew, loop.coupling
+    def __init__(self, loop: LagrangianLoop, workers: Workers):
+        self.loop, self.workers, self.coupling = loop, workers, loop.coupling
         self.best: Point | None = None
         self.firmness = FIRM
 
@@ -62,7 +63,7 @@ class BendersLoop:
         point = self._propose()
         cuts = self.loop.master.least_cost(point.given.load, point.given.allowance)
         if self._first_stage(point.work) + float(cuts.sum()) < self.cost:  # else it cannot be better
-            answers = self.crew.recourse(point.given)
+            answers = self.workers.of(RecourseService).evaluate(point.given)
             self.loop.master.add(list(answers))
             point = self._settled(point, answers)
             if point.cost < self.cost:
@@ -118,11 +119,11 @@ def relaxed(benders: BendersLoop, options: Benders, heard: Heard) -> None:
 def benders_finish(
     instance: Instance,
     loop: LagrangianLoop,
-    crew: Crew,
+    workers: Workers,
     options: Options,
     heard: Heard,
 ) -> Incumbent | None:
     """Settle routing and allowances for the fixed jobs, then every integer at every site; as recovery.finish."""
-    benders = BendersLoop(loop, crew)
+    benders = BendersLoop(loop, workers)
     relaxed(benders, options.benders, heard)
-    return finish(instance, loop, crew, options.recovery, work=benders.best.work if benders.best else None)
+    return finish(instance, loop, workers, options.recovery, work=benders.best.work if benders.best else None)

@@ -14,9 +14,10 @@ import numpy as np
 
 from decomp.lp.highs import safe_bound, to_highs
 from decomp.model.instance import Array, Generators, Sites
+from decomp.ranks.workers import Service, Workers
 from decomp.site.oracle import Answer
 from decomp.site.relaxation import relaxed_site
-from decomp.site.service import Given
+from decomp.site.service import Answers, Given, SiteService
 
 
 class Recourse:
@@ -78,3 +79,55 @@ class Recourse:
         price = duals[self.given_rows] + drop_price
         cost[self.pieces] -= price
         return safe_bound(model, cost, duals[: self.n_rows]), price, carbon_price
+
+
+class Recourses:
+    """All sites are asked what the load and the allowance cost that follow by rows."""
+
+
+class RecourseService(Service):
+    """The recourse of the own sites, on every rank; each is built when it is first needed."""
+
+    def __init__(self, workers: Workers) -> None:
+        super().__init__(workers)
+        self.sites = workers.of(SiteService)
+        self.recourses: dict[int, Recourse] = {}
+
+    def serve(self, request: Recourses) -> None:
+        self._evaluate(None)
+
+    def evaluate(self, given: Given) -> Answers:
+        """Ask every site what a load under a carbon allowance costs. Root only."""
+
+        def own() -> Answers:
+            table, n = self._evaluate(given.rows()), self.sites.n_periods
+            assert table is not None
+            lower, cost, emissions, carbon_price, seconds = table[:, :5].T
+            return Answers(lower, table[:, 5 + n :], cost, emissions, table[:, 5 : 5 + n], carbon_price, seconds)
+
+        return self.workers.ask(RecourseService, Recourses(), own)
+
+    def _evaluate(self, rows: Array | None) -> Array | None:
+        sites = self.sites
+        mine, n = self.team.scatter_rows(rows, sites.owner), sites.n_periods
+        table = np.full((len(sites.own), 2 * n + 5), np.nan)  # stays so where a site fails
+        with self.team.sheet.section("recourse"):
+            for k, i in enumerate(sites.own):
+                given = Given.of(mine[k])
+                try:
+                    answer = self._recourse(int(i)).evaluate(given)
+                except Exception as error:
+                    wrong = f"recourse: {type(error).__name__}: {error}"
+                    sites.faults.note(int(i), sites.oracles[int(i)], wrong, given.drop_price, 0.0)
+                    continue
+                table[k, :5] = answer.lower, answer.cost, answer.emissions, answer.carbon_price, answer.seconds
+                table[k, 5 : 5 + n] = answer.price
+                if answer.load is not None:
+                    table[k, 5 + n :] = answer.load
+        return self.team.gather_rows(table, sites.owner)
+
+    def _recourse(self, i: int) -> Recourse:
+        if i not in self.recourses:
+            o = self.sites.oracles[i]
+            self.recourses[i] = Recourse(o.sites, o.generators, o.i, o.period_h, o.carbon_price)
+        return self.recourses[i]

@@ -17,7 +17,8 @@ from decomp.bound.lagrangian import DualPoint, LagrangianLoop, first_prices
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Bundle
 from decomp.model.result import Ray
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
+from decomp.site.service import SiteService
 
 PER_TONNE = 100.0  # USD: puts tonnes on the scale of energy prices, for which the tolerances of the LPs are made
 MARGIN = 1e-5  # relative; what a proof must exceed to count, above all rounding of solver and certificate
@@ -41,18 +42,18 @@ class Minimum:
     ray: Ray
 
 
-def refuse(instance: Instance, crew: Crew, options: Bundle, stop: Callable[[], bool]) -> None:
+def refuse(instance: Instance, workers: Workers, options: Bundle, stop: Callable[[], bool]) -> None:
     """Raise Infeasible if it can be proved that there is no schedule. Root only."""
-    refuse_power_and_work(instance, crew, options, stop)
+    refuse_power_and_work(instance, workers, options, stop)
     if np.isfinite(instance.carbon_budget_t) and np.isinf(instance.carbon_excess_usd_per_t):
-        refuse_budget(instance, least_emissions(instance, crew, options, stop))
+        refuse_budget(instance, least_emissions(instance, workers, options, stop))
 
 
-def refuse_power_and_work(instance: Instance, crew: Crew, options: Bundle, stop: Callable[[], bool]) -> None:
+def refuse_power_and_work(instance: Instance, workers: Workers, options: Bundle, stop: Callable[[], bool]) -> None:
     """Raise Infeasible if it can be proved that there is no schedule at any budget. Root only."""
-    _refuse_power(instance, crew)
+    _refuse_power(instance, workers)
     if instance.jobs.mandatory.any() or np.isinf(instance.pools.shortfall_penalty).any():
-        _refuse_work(instance, crew, options, stop)
+        _refuse_work(instance, workers, options, stop)
 
 
 def refuse_budget(instance: Instance, minimum: Minimum) -> None:
@@ -64,18 +65,18 @@ def refuse_budget(instance: Instance, minimum: Minimum) -> None:
         )
 
 
-def least_emissions(instance: Instance, crew: Crew, options: Bundle, stop: Callable[[], bool]) -> Minimum:
+def least_emissions(instance: Instance, workers: Workers, options: Bundle, stop: Callable[[], bool]) -> Minimum:
     """Certified minimum emissions: optional work may be left, money counts for nothing. Root only."""
     coupling = replace(Coupling.of(without_money(instance)), budget=np.inf, carbon_cap=0.0)
     sites = replace(instance.sites, buy_price=np.zeros_like(instance.sites.buy_price))
-    with crew.weighing(0.0, PER_TONNE):
+    with workers.of(SiteService).weighing(0.0, PER_TONNE):
         price = first_prices(coupling, sites, PER_TONNE)
-        proof = _converged(coupling, crew, price, options, stop)
+        proof = _converged(coupling, workers, price, options, stop)
     return Minimum(proof.bound / PER_TONNE, _ray(instance, proof, PER_TONNE, 1.0))
 
 
-def _refuse_power(instance: Instance, crew: Crew) -> None:
-    missing = crew.shortages()
+def _refuse_power(instance: Instance, workers: Workers) -> None:
+    missing = workers.of(SiteService).shortages()
     worst = int(np.argmax(missing))
     if missing[worst] > MARGIN:
         name, zero = instance.sites.name[worst], np.zeros_like(instance.sites.capacity_gpu)
@@ -83,7 +84,7 @@ def _refuse_power(instance: Instance, crew: Crew) -> None:
         raise Infeasible(reason, Ray(zero, np.where(np.arange(len(missing)) == worst, missing, 0.0)))
 
 
-def _refuse_work(instance: Instance, crew: Crew, options: Bundle, stop: Callable[[], bool]) -> None:
+def _refuse_work(instance: Instance, workers: Workers, options: Bundle, stop: Callable[[], bool]) -> None:
     """The least mandatory work that must be left: as optional work that is worth its GPU-hours and no more."""
     bare = without_money(instance)
     jobs, pools = bare.jobs, bare.pools
@@ -96,8 +97,8 @@ def _refuse_work(instance: Instance, crew: Crew, options: Bundle, stop: Callable
     )
     coupling = replace(Coupling.of(bare), budget=np.inf, carbon_cap=0.0)
     price = np.full_like(coupling.capacity, 0.5 * instance.period_h)
-    with crew.weighing(0.0, 0.0):
-        proof = _converged(coupling, crew, price, options, stop)
+    with workers.of(SiteService).weighing(0.0, 0.0):
+        proof = _converged(coupling, workers, price, options, stop)
     left = proof.bound + float(value.sum())
     if left > MARGIN * max(1.0, float(value.sum() + pools.work_gpu_h[hard].sum())):
         reason = f"at least {left:,.4g} GPU h of mandatory work find no place"
@@ -118,9 +119,11 @@ def without_money(instance: Instance) -> Instance:
     )
 
 
-def _converged(coupling: Coupling, crew: Crew, price: Array, options: Bundle, stop: Callable[[], bool]) -> DualPoint:
+def _converged(
+    coupling: Coupling, workers: Workers, price: Array, options: Bundle, stop: Callable[[], bool]
+) -> DualPoint:
     """Without money much is a tie, and the master takes more passes to settle."""
-    loop = LagrangianLoop(coupling, crew, price, 0.0, replace(options, max_passes=PASSES))
+    loop = LagrangianLoop(coupling, workers, price, 0.0, replace(options, max_passes=PASSES))
     for _ in range(options.max_iterations):
         if loop.iterate().converged(CONVERGED) or stop():
             break

@@ -1,4 +1,4 @@
-"""The Lagrangian loop in load space: a disaggregate proximal bundle over the crew's site answers."""
+"""The Lagrangian loop in load space: a disaggregate proximal bundle over the workers's site answers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from decomp.bound.coupling import Coupling, Fixing
 from decomp.bound.master import Master
 from decomp.model.instance import Array, Sites
 from decomp.model.options import Bundle
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 from decomp.site.faults import SiteFailure
-from decomp.site.service import Answers
+from decomp.site.service import Answers, SiteService
 
 LONGEST_STEP = 1e5  # beyond it prices only run away, as they do when the fixed jobs leave no schedule
 
@@ -80,21 +80,21 @@ class LagrangianLoop:
     def __init__(
         self,
         coupling: Coupling,
-        crew: Crew,
+        workers: Workers,
         price: Array,
         carbon_price: float,
         options: Bundle,
         columns: Array | None = None,
     ):
         """`columns`: see `Start`; default: multiples of the first prices, as the options say."""
-        self.coupling, self.crew, self.options = coupling, crew, options
-        first = crew.evaluate(price, carbon_price)
+        self.coupling, self.workers, self.options = coupling, workers, options
+        first = workers.of(SiteService).evaluate(price, carbon_price)
         scale = float(np.nansum(first.emissions))
-        self.master = Master(coupling, crew, price, carbon_price, scale, options.lane_size)
+        self.master = Master(coupling, workers, price, carbon_price, scale, options.lane_size)
         self.master.add(list(first))
         self.centre = self._prove(price, carbon_price, first)
         for other in [factor * price for factor in options.first_factors] if columns is None else columns:
-            answers = crew.evaluate(other, carbon_price)
+            answers = workers.of(SiteService).evaluate(other, carbon_price)
             self.master.add(list(answers))
             trial = self._prove(other, carbon_price, answers)
             if columns is not None and trial.bound > self.centre.bound:
@@ -131,7 +131,7 @@ class LagrangianLoop:
             centre.price, centre.carbon_price, accuracy=options.accuracy, max_passes=options.max_passes
         )
         between = time.perf_counter()
-        answers = self.crew.evaluate(proposal.price, proposal.carbon_price)
+        answers = self.workers.of(SiteService).evaluate(proposal.price, proposal.carbon_price)
         asked = time.perf_counter()
         bound = float(answers.lower.sum()) + proposal.terms
         trial = DualPoint(proposal.price, proposal.carbon_price, answers.lower, bound)

@@ -19,8 +19,9 @@ import numpy as np
 
 from decomp.bound.coupling import Coupling, Fixing
 from decomp.bound.master_part import COLUMNS, Layout, Step, periods_alone
+from decomp.bound.part_service import PartService
 from decomp.model.instance import Array
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 from decomp.site.oracle import Answer
 
 NUMBERS = count()
@@ -55,13 +56,19 @@ class Master:
     """Column model of the sites, exact model of the work, and the proximal subproblem over both. Root only."""
 
     def __init__(
-        self, coupling: Coupling, crew: Crew, price: Array, carbon_price: float, carbon_scale: float, lane_size: int
+        self,
+        coupling: Coupling,
+        workers: Workers,
+        price: Array,
+        carbon_price: float,
+        carbon_scale: float,
+        lane_size: int,
     ):
         """price (S, T) in USD per GPU and period; carbon_scale: typical fleet emissions, t.
 
         `lane_size` : see `Layout.of`.
         """
-        self.coupling, self.crew = coupling, crew
+        self.coupling, self.parts = coupling, workers.of(PartService)
         self.price, self.carbon_price = price.copy(), carbon_price
         scale = float(np.mean(np.abs(price))) + 1e-9
         self.weight = scale / np.maximum(coupling.capacity, 1e-3 * coupling.capacity.max())
@@ -69,10 +76,10 @@ class Master:
         self.step = 1.0
         self.fixing = Fixing(*coupling.free_jobs())
         self.held = np.zeros(len(price), dtype=np.int64)  # columns of each site
-        self.layout = Layout.of(price.shape, lane_size, crew.team.size)
+        self.layout = Layout.of(price.shape, lane_size, workers.team.size)
         self._centre: Array | None = None  # of the last proposal
         self._number = next(NUMBERS)
-        weakref.finalize(self, crew.forgotten.append, self._number)
+        weakref.finalize(self, self.parts.forgotten.append, self._number)
         self._ask(
             "found",
             [
@@ -82,7 +89,7 @@ class Master:
         )
 
     def _ask(self, method: str, each: Sequence[tuple[Any, ...]]) -> list[Any]:
-        return self.crew.ask_parts(self._number, method, each)
+        return self.parts.call(self._number, method, each)
 
     def _all(self, method: str, *arguments: Any) -> list[Any]:
         """Ask all parts the same."""
@@ -146,7 +153,7 @@ class Master:
     def work(self) -> RelaxedWork:
         """Where the work is now."""
         routed = np.concatenate(self._all("own_routing"), axis=1)
-        own = self.crew.parts[self._number]
+        own = self.parts.parts[self._number]
         return RelaxedWork(routed, own.pooled.copy(), own.run.copy(), own.start.copy(), own.share.copy())
 
     def set_work(self, work: RelaxedWork) -> None:
@@ -171,17 +178,3 @@ class Master:
         """Fix jobs to runs (FREE leaves a job as it is); their relaxed starts move there at once."""
         self.fixing = Fixing(fixing.run.copy(), fixing.start.copy())
         self._all("fix_jobs", self.fixing.run, self.fixing.start)
-
-
-@dataclass(frozen=True)
-class PartOrder:
-    """A call of a method of a rank's part of a master.
-
-    `gone` : masters whose parts are not needed any more. `at` : how many exchanges there were before.
-    """
-
-    master: int
-    method: str
-    arguments: tuple[Any, ...]
-    gone: list[int]
-    at: int

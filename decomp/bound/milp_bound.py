@@ -21,7 +21,7 @@ from decomp.lp.highs import Effort, safe_bound, to_highs
 from decomp.model.instance import Array, Instance
 from decomp.model.options import MilpBound
 from decomp.model.result import Blocks, Dual
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 
 FRACTIONAL = 1e-6
 HUGE = 10.0  # times the median size of a site's relaxation, from which it is started first
@@ -110,7 +110,7 @@ class WorkProof:
 def milp_bound(
     instance: Instance,
     c: Coupling,
-    crew: Crew,
+    workers: Workers,
     point: DualPoint,
     options: MilpBound,
     seconds_left: float,
@@ -126,11 +126,11 @@ def milp_bound(
     was proved, by the MILPs' gap: another solver may end its own proof at that; and of the smallest gains that
     together stay within `spare` nothing, so that none of them has to be proved again.
     """
-    until = crew.team.clock() + seconds_left
-    end = crew.epoch(until)
+    until = workers.team.clock() + seconds_left
+    end = workers.epoch(until)
     prices, lower = translate(c, point)
     works = site_works(instance, c, prices)
-    relaxed = crew.farm(relax, works, until, "relaxations")
+    relaxed = workers.farm(relax, works, until, "relaxations")
     lower = np.maximum(lower, [-np.inf if r is None else r[0] for r in relaxed])
     money = np.array([0.0 if r is None else r[1] for r in relaxed])
     size = np.array([0.0 if r is None else r[2] for r in relaxed])
@@ -140,10 +140,10 @@ def milp_bound(
     order = order[money[order] > spare]
     effort = Effort(options.rel_gap, options.site_nodes, options.site_seconds, max(spare, ABS_GAP))
     blocks = partition(c, options.block_sites)
-    turns = max(-(-len(blocks) // crew.team.size), 1)
+    turns = max(-(-len(blocks) // workers.team.size), 1)
     longer = min(options.block_seconds, options.block_share * seconds_left / turns)
     tasks = block_tasks(site_works(instance, c, without_price(c, prices, blocks)), blocks, effort, longer, end)
-    found, runs = _solve(crew, tasks + [MilpTask(works[i], effort, end) for i in order], until)
+    found, runs = _solve(workers, tasks + [MilpTask(works[i], effort, end) for i in order], until)
     joint, found = np.split(found, [len(blocks)])
     gain = np.maximum(found - np.maximum(effort.rel_gap * np.abs(found), spare) - lower[order], 0.0)
     few = np.argsort(gain, kind="stable")
@@ -168,12 +168,12 @@ def block_tasks(
     return [MilpTask(first, effort, until, tuple(beside)) for first, *beside in members]
 
 
-def _solve(crew: Crew, tasks: list[MilpTask], until: float) -> tuple[Array, list[Array | None]]:
+def _solve(workers: Workers, tasks: list[MilpTask], until: float) -> tuple[Array, list[Array | None]]:
     """Lower bounds of MILPs, on all ranks, -inf where there is none, and the runs that they chose."""
-    proved = crew.farm(solve_milp, tasks, until, "site MILPs")
+    proved = workers.farm(solve_milp, tasks, until, "site MILPs")
     found = np.array([-np.inf if p is None else p[0] for p in proved])
     late = [(k, found[k] if np.isfinite(found[k]) else None) for k, p in enumerate(proved) if p is not None and p[1]]
-    for k, value in crew.stops.ask(lambda: late) or []:
+    for k, value in workers.stops.ask(lambda: late) or []:
         found[k] = -np.inf if value is None else value
     return found, [None if p is None else p[2] for p in proved]
 

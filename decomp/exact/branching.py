@@ -28,6 +28,7 @@ from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent, assemble
 from decomp.schedule.place import place_work, undone
 from decomp.site.oracle import Answer, Plan, SiteRows
+from decomp.site.service import SiteService
 from decomp.state.solve_state import Keep, Run, dual_of
 
 MARGIN = 0.98  # of the gap asked for, at which a node counts as done
@@ -75,7 +76,7 @@ class Search:
 
     def __init__(self, run: Run, loop: LagrangianLoop, keep: Keep):
         assert run.proof is not None
-        self.run, self.loop, self.crew, self.keep = run, loop, loop.crew, keep
+        self.run, self.loop, self.workers, self.keep = run, loop, loop.workers, keep
         self.c = loop.coupling
         self.runs = Runs.of(self.c)
         self.master = LinearMaster(self.c, self.runs, loop.master.columns())
@@ -190,10 +191,10 @@ class Search:
             Order(SiteRows.of(instance, i), load[i], float(allowance[i]), dearest, effort)
             for i in range(instance.n_sites)
         ]
-        plans = self.crew.farm(plan_within, orders, what="dispatch")
+        plans = self.workers.farm(plan_within, orders, what="dispatch")
         excess = sum(np.inf if plan is None else plan.emissions for plan in plans) - c.budget
         if None in plans or (np.isinf(c.carbon_cap) and excess > SLACK_T) or len(undone(c, work.pooled)):
-            return finish(instance, loop, self.crew, self.run.options.recovery, work=work)
+            return finish(instance, loop, self.workers, self.run.options.recovery, work=work)
         schedule = assemble(instance, loop, work, plans)
         return Incumbent(schedule, account(instance, schedule).net_cost, work.fixing)
 
@@ -242,10 +243,12 @@ class Search:
 
     def _ask(self, node: Node, price: Array, carbon_price: float, integral: bool) -> DualPoint:
         """What prices prove of a node; the sites' answers go to the master."""
-        answers = list(self.crew.evaluate(price, carbon_price))
+        answers = list(self.workers.of(SiteService).evaluate(price, carbon_price))
         if integral:
             works = [self._work(i, price, carbon_price) for i in self.integers]
-            for i, answer in zip(self.integers, self.crew.farm(answer_integral, works, what="site MILPs"), strict=True):
+            for i, answer in zip(
+                self.integers, self.workers.farm(answer_integral, works, what="site MILPs"), strict=True
+            ):
                 if answer is not None:
                     load, value, emissions, lower = answer
                     cost = value + float(price[i] @ load) - carbon_price * emissions

@@ -22,7 +22,7 @@ def close(run: Run, loop: LagrangianLoop, keep: Keep) -> None:
     run.phase = "whole"
     start = None if run.incumbent is None else run.incumbent.schedule
     seconds = min(options.seconds, run.seconds_left())
-    loop.crew.wait()
+    loop.workers.wait()
     answer = solve_extensive(
         instance, time_limit=seconds, rel_gap=run.options.rel_gap, start=start, stop=lambda: run.team.signalled
     )

@@ -19,7 +19,7 @@ from decomp.frontier.group_curve import AbatementTask, Asked, Curve, abate, mix
 from decomp.model.accounts import account, complete, emissions_t
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 from decomp.schedule.group_lp import groups, share_out
 from decomp.schedule.incumbent import Incumbent
 from decomp.schedule.subinstance import Part, merge_all, restrict
@@ -100,7 +100,7 @@ def trade_all(
     schedule: Schedule,
     coupling: Coupling,
     runs: Fixing,
-    crew: Crew,
+    workers: Workers,
     group_sites: int,
     prices: Sequence[float],
     asked: Asked,
@@ -121,7 +121,7 @@ def trade_all(
         jobs = part.rows["job"]
         site, start = np.searchsorted(part.rows["site"], place[jobs]), runs.start[jobs]
         tasks += [AbatementTask(group, site, start, pair, of_group) for pair in reversed(ends)]
-    found = crew.farm(abate, tasks, crew.until, "trade")
+    found = workers.farm(abate, tasks, workers.until, "trade")
     pieces = []
     for k, part in enumerate(parts):
         own_pieces = [curve for curve in found[k * len(ends) : (k + 1) * len(ends)] if curve is not None]

@@ -28,7 +28,7 @@ from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Team
 from decomp.ranks.team import Interrupted
 from decomp.ranks.timesheet import OTHER
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 from decomp.schedule.dive import dive, room_for_all
 from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent
@@ -71,35 +71,37 @@ def trace(
     ------
     Infeasible : there is no schedule at any budget.
     """
-    crew = muster(instance, team, read)
+    workers = muster(instance, Workers(team), read)
     if not team.is_root:
         with team.sheet.section(OTHER):
-            crew.serve()
+            workers.serve()
         return None
     assert instance is not None
     try:
         with team.sheet.section(OTHER):
-            return Sweep(instance, team, crew, options, listeners).trace(budgets)
+            return Sweep(instance, team, workers, options, listeners).trace(budgets)
     finally:
-        crew.dismiss()
+        workers.dismiss()
 
 
 class Sweep:
     """The loop that closes the envelope of the curves."""
 
-    def __init__(self, instance: Instance, team: Team, crew: Crew, options: Options, listeners: Iterable[Listener]):
-        self.instance, self.team, self.crew, self.options = instance, team, crew, options
+    def __init__(
+        self, instance: Instance, team: Team, workers: Workers, options: Options, listeners: Iterable[Listener]
+    ):
+        self.instance, self.team, self.workers, self.options = instance, team, workers, options
         self.listeners = list(listeners)
         self.unlimited = at_budget(instance, np.inf)
         self.envelope = Envelope(options.rel_gap)
         self.runs = self.envelope.runs
         self.steps: dict[float, float] = {}
         self.left = 1
-        refuse_power_and_work(instance, crew, options.bundle, team.stop_requested)
-        self.minimum = least_emissions(instance, crew, options.bundle, team.stop_requested)
+        refuse_power_and_work(instance, workers, options.bundle, team.stop_requested)
+        self.minimum = least_emissions(instance, workers, options.bundle, team.stop_requested)
         coupling = Coupling.of(self.unlimited)
         price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
-        self.loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
+        self.loop = LagrangianLoop(coupling, workers, price, 0.0, options.bundle)
 
     def trace(self, budgets: int | Sequence[float]) -> Frontier:
         most = MOST_BUDGETS * budgets if isinstance(budgets, int) else 0
@@ -189,7 +191,7 @@ class Sweep:
     def _converge(self, run: Run) -> None:
         """The prices of the loop's budget."""
         tolerance = ROUGH * self._rel_gap(self.loop.centre.bound)
-        raise_bound(run, self.loop, self.crew, hopeful=False, tolerance=tolerance)  # there is a schedule
+        raise_bound(run, self.loop, self.workers, hopeful=False, tolerance=tolerance)  # there is a schedule
 
     def _start(self, run: Run) -> None:
         """The loop at the run's budget and the prices that prove most there; this budget's share of the time."""
@@ -229,14 +231,14 @@ class Sweep:
         with self.team.sheet.section("recovery"):
             self._find(run)
             if run.incumbent is None:
-                settle(run, self.loop, self.crew, self._keep)
+                settle(run, self.loop, self.workers, self._keep)
 
     def _find(self, run: Run) -> None:
         """New integers at the loop's prices."""
         run.phase = "dive"
         dive(self.loop, run.options.recovery, lambda step: run.record(step, self.loop))
         self._reprice(run)
-        found = finish(self.unlimited, self.loop, self.crew, run.options.recovery, polish=False)
+        found = finish(self.unlimited, self.loop, self.workers, run.options.recovery, polish=False)
         if found is not None:
             self._land(run, found, self.loop.centre.carbon_price)
         run.record(None, self.loop)
@@ -250,7 +252,7 @@ class Sweep:
         self.loop.refix(before.fixing)
         with self.team.sheet.section("recovery"):
             self._reprice(run)
-            improve(run, self.loop, self.crew, self._keep)
+            improve(run, self.loop, self.workers, self._keep)
             if run.incumbent is not None and run.incumbent is not before:
                 self._land(run, run.incumbent, self.loop.centre.carbon_price)
 
@@ -275,7 +277,7 @@ class Sweep:
     def _trade(self, incumbent: Incumbent, prices: Sequence[float]) -> None:
         """One more curve, over a range of prices of a tonne, USD/t."""
         runs, asked = room_for_all(self.loop, incumbent.fixing), self.envelope.asked()
-        where = self.unlimited, incumbent.schedule, self.loop.coupling, runs, self.crew, GROUP_SITES
+        where = self.unlimited, incumbent.schedule, self.loop.coupling, runs, self.workers, GROUP_SITES
         trade = trade_all(*where, prices, asked)
         self.envelope.trades += [trade] if trade else []
 

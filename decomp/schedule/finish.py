@@ -18,14 +18,14 @@ from decomp.model.instance import Array, Instance
 from decomp.model.options import Recovery
 from decomp.model.result import Schedule
 from decomp.ranks.team import Interrupted
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 from decomp.schedule.carbon import settle_carbon
 from decomp.schedule.incumbent import Incumbent, assemble, fixing_of
 from decomp.schedule.place import Work, given, place_work, undone
 from decomp.schedule.redispatch import polish_all
 from decomp.schedule.subinstance import around, restrict
 from decomp.site.oracle import Plan, SiteRows
-from decomp.site.service import Dispatch
+from decomp.site.service import Dispatch, SiteService
 
 FEW_SITES = 8  # of a repair that is tried before anything is proved about the whole fleet
 BALANCED = 1e-9  # relative; what arithmetic may leave between emissions and budget
@@ -34,7 +34,7 @@ BALANCED = 1e-9  # relative; what arithmetic may leave between emissions and bud
 def finish(
     instance: Instance,
     loop: LagrangianLoop,
-    crew: Crew,
+    workers: Workers,
     options: Recovery,
     doubtful: Callable[[], None] | None = None,
     work: Work | None = None,
@@ -54,10 +54,10 @@ def finish(
     def ask(sites: Array, tonne: float) -> list[Plan | None]:
         g, rows = asked, [SiteRows.of(instance, i) for i in sites.tolist()]
         parts = zip(sites.tolist(), rows, g.load[sites], g.droppable[sites], g.drop_price[sites], strict=True)
-        return crew.dispatch([Dispatch(*part, tonne, effort) for part in parts])
+        return workers.of(SiteService).dispatch([Dispatch(*part, tonne, effort) for part in parts])
 
     def settled(schedule: Schedule) -> Schedule:
-        return polished(instance, schedule, crew, options.polish_sites) if polish else schedule
+        return polished(instance, schedule, workers, options.polish_sites) if polish else schedule
 
     plans, kept = ask(np.arange(len(asked.load)), loop.centre.carbon_price), True
     schedule, most = assemble(instance, loop, work, plans), budget * (1.0 + BALANCED)
@@ -72,16 +72,16 @@ def finish(
     if not len(wrong) and not kept:
         wrong = np.argsort(-emissions_t(instance, schedule), kind="stable")[:1]
     if len(wrong):
-        repaired = repair(instance, crew, schedule, wrong, options, doubtful)
+        repaired = repair(instance, workers, schedule, wrong, options, doubtful)
         if repaired is None:
             return None
         schedule = settled(repaired)
     return Incumbent(schedule, account(instance, schedule).net_cost, fixing_of(loop.coupling, schedule))
 
 
-def polished(instance: Instance, schedule: Schedule, crew: Crew, group_sites: int) -> Schedule:
+def polished(instance: Instance, schedule: Schedule, workers: Workers, group_sites: int) -> Schedule:
     """The schedule with its integers held and all else settled together, where that is cheaper or it is over budget."""
-    found = polish_all(instance, schedule, crew, group_sites)
+    found = polish_all(instance, schedule, workers, group_sites)
     over = emissions_t(instance, schedule).sum() > instance.carbon_budget_t
     cheaper = account(instance, found).net_cost < account(instance, schedule).net_cost
     return found if cheaper or (over and np.isinf(instance.carbon_excess_usd_per_t)) else schedule
@@ -89,7 +89,7 @@ def polished(instance: Instance, schedule: Schedule, crew: Crew, group_sites: in
 
 def repair(
     instance: Instance,
-    crew: Crew,
+    workers: Workers,
     schedule: Schedule,
     wrong: Array,
     options: Recovery,
@@ -103,20 +103,20 @@ def repair(
         if doubtful is not None and len(sites) >= min(few, instance.n_sites):
             doubtful()  # every site is asked for that, many times
             doubtful = None
-        crew.wait()
+        workers.wait()
         part = restrict(instance, schedule, sites)
-        left = max(crew.end - crew.team.clock(), 1.0)
+        left = max(workers.end - workers.team.clock(), 1.0)
         answer = solve_extensive(
             part.instance,
             time_limit=min(options.repair_seconds, left),
             rel_gap=options.repair_gap,
-            stop=lambda: crew.team.signalled,
+            stop=lambda: workers.team.signalled,
         )
-        if crew.stops.ask(lambda: crew.team.signalled):
+        if workers.stops.ask(lambda: workers.team.signalled):
             raise Interrupted
         if answer.schedule is not None:
             return part.merge(schedule, answer.schedule)
-        if crew.stops.ask(lambda: crew.team.clock() > crew.end):
+        if workers.stops.ask(lambda: workers.team.clock() > workers.end):
             raise Interrupted
         if len(sites) == instance.n_sites:
             return None

@@ -13,16 +13,16 @@ from decomp.lp.highs import keeping_bans, to_highs
 from decomp.model.accounts import complete, load_gpu
 from decomp.model.instance import Instance
 from decomp.model.result import Schedule
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 from decomp.schedule.group_lp import PolishTask, fixed_integers, groups, held, schedule_of, share_out, side_by_side
 from decomp.schedule.subinstance import merge_all, restrict
 
 
-def polish_all(instance: Instance, schedule: Schedule, crew: Crew, group_sites: int) -> Schedule:
+def polish_all(instance: Instance, schedule: Schedule, workers: Workers, group_sites: int) -> Schedule:
     """Polish disjoint groups of sites on all ranks; what work and tonnes are left over is shared out. Root only."""
     parts = [restrict(instance, schedule, sites) for sites in groups(instance, group_sites)]
     tasks = share_out(instance, schedule, parts)
-    found = zip(parts, crew.farm(polish, tasks, crew.until, "polish"), strict=True)
+    found = zip(parts, workers.farm(polish, tasks, workers.until, "polish"), strict=True)
     return complete(instance, merge_all(schedule, [(part, own) for part, own in found if own is not None]))
 
 

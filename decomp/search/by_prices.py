@@ -18,7 +18,7 @@ from decomp.bound.lagrangian import LagrangianLoop
 from decomp.lp.highs import Effort
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Improvement
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 from decomp.schedule.place import Work, place_work
 from decomp.search.cluster import ClusterTask, Move, improve_cluster
 from decomp.search.job_milp import JobChoice
@@ -204,7 +204,7 @@ def _inference_around(
 def improve_round(
     instance: Instance,
     loop: LagrangianLoop,
-    crew: Crew,
+    workers: Workers,
     neighbours: Neighbours,
     options: Improvement,
     rng: np.random.Generator,
@@ -220,7 +220,7 @@ def improve_round(
         neighbours.tried[members[0]] += 1
     load, pooled = work.load(loop.coupling), np.zeros_like(loop.coupling.capacity)
     stream_kernels.arc_load(pooled, loop.coupling.pools.site, work.pooled)
-    end = crew.epoch(until)
+    end = workers.epoch(until)
     tasks = [
         neighbourhood(instance, loop, work, load, pooled, members, claim, options, end)
         for members, claim in zip(chosen, claims(loop.coupling, chosen, rng), strict=True)
@@ -229,9 +229,9 @@ def improve_round(
     if len(tasks) == 1:  # the whole fleet: what is for several ranks to do are several tries
         seeds = rng.integers(2**31, size=options.attempts)
         tasks = [replace(tasks[0], windows=options.windows + k, seed=int(seed)) for k, seed in enumerate(seeds)]
-    answers = crew.farm(improve_cluster, tasks, until, "cluster moves")
+    answers = workers.farm(improve_cluster, tasks, until, "cluster moves")
     cut = [(k, m) for k, m in enumerate(answers) if m is not None and m.late]
-    for at, rows, gain in crew.stops.ask(lambda: [_plain(k, m) for k, m in cut]) or []:
+    for at, rows, gain in workers.stops.ask(lambda: [_plain(k, m) for k, m in cut]) or []:
         jobs, run, start = (np.array(row, dtype=int) for row in rows)
         answers[at] = Move(jobs, run, start, gain)
     moves = [m for m in answers if m is not None and m.gain > 0.0]

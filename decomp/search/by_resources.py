@@ -21,7 +21,7 @@ from decomp.model.accounts import complete
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Replan
 from decomp.model.result import Schedule
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 from decomp.schedule.group_lp import PolishTask, commitments, held, schedule_of, share_out, side_by_side
 from decomp.schedule.incumbent import fixing_of
 from decomp.schedule.subinstance import merge_all, restrict
@@ -77,17 +77,17 @@ def build(group: PolishTask, choices: tuple[JobChoice, ...]) -> tuple[Model, lis
 
 
 def replan_round(
-    instance: Instance, schedule: Schedule, crew: Crew, groups: list[Array], options: Replan, until: float
+    instance: Instance, schedule: Schedule, workers: Workers, groups: list[Array], options: Replan, until: float
 ) -> Schedule:
     """Disjoint groups of sites plan anew on all ranks; none begins after `until`, seconds by the root's clock."""
     owner = claims(instance, groups)
     parts = [restrict(instance, schedule, np.sort(sites), owner == k) for k, sites in enumerate(groups)]
-    end = crew.epoch(until)
+    end = workers.epoch(until)
     effort = Effort(options.rel_gap, options.nodes)
     shared = share_out(instance, schedule, parts)
     tasks = [ReplanTask(group, options.runs_kept, effort, end) for group in shared]
-    pieces = crew.farm(replan, tasks, until, "replanning")
-    late = crew.stops.ask(lambda: [k for k, piece in enumerate(pieces) if piece is not None and piece.late]) or []
+    pieces = workers.farm(replan, tasks, until, "replanning")
+    late = workers.stops.ask(lambda: [k for k, piece in enumerate(pieces) if piece is not None and piece.late]) or []
     found = [
         (part, piece.schedule)
         for k, (part, piece) in enumerate(zip(parts, pieces, strict=True))

@@ -1,8 +1,10 @@
-"""What ranks are asked about their sites."""
+"""What ranks are asked about the sites they own: their answers at prices, their integral dispatch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -11,10 +13,32 @@ import numpy as np
 
 from decomp.files.hdf5 import PathLike
 from decomp.lp.highs import Effort
-from decomp.model.instance import Array, Generators, Instance, Sites
-from decomp.ranks.mpi import Team
-from decomp.ranks.workers import Crew
-from decomp.site.oracle import Answer, Plan, SiteRows
+from decomp.model.instance import Array, Generators, InputError, Instance, Sites
+from decomp.ranks.team import NOT_STARTED, Interrupted
+from decomp.ranks.workers import Service, Workers
+from decomp.site.faults import FaultBook, objection
+from decomp.site.oracle import Answer, Plan, SiteOracle, SiteRows
+
+SiteReader = Callable[[Array], tuple[Sites, Generators]]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One answer per site, in site order: arrays (S,); load and price (S, T); load is NaN where a site failed."""
+
+    lower: Array
+    load: Array
+    cost: Array
+    emissions: Array
+    price: Array
+    carbon_price: Array
+    seconds: Array
+
+    def __iter__(self) -> Any:
+        for i in range(len(self.lower)):
+            load = None if np.isnan(self.load[i, 0]) else self.load[i]
+            price, carbon_price = self.price[i], float(self.carbon_price[i])
+            yield Answer(self.lower[i], load, self.cost[i], self.emissions[i], price, carbon_price, self.seconds[i])
 
 
 @dataclass(frozen=True)
@@ -43,30 +67,6 @@ class Given:
         return cls(load, droppable, drop_price, row[-2], row[-1])
 
 
-SiteReader = Callable[[Array], tuple[Sites, Generators]]
-
-
-
-@dataclass(frozen=True)
-class Answers:
-    """One answer per site, in site order: arrays (S,); load and price (S, T); load is NaN where a site failed."""
-
-    lower: Array
-    load: Array
-    cost: Array
-    emissions: Array
-    price: Array
-    carbon_price: Array
-    seconds: Array
-
-    def __iter__(self) -> Any:
-        for i in range(len(self.lower)):
-            load = None if np.isnan(self.load[i, 0]) else self.load[i]
-            price, carbon_price = self.price[i], float(self.carbon_price[i])
-            yield Answer(self.lower[i], load, self.cost[i], self.emissions[i], price, carbon_price, self.seconds[i])
-
-
-
 @dataclass(frozen=True)
 class Dispatch:
     """A request for the integral dispatch of a site at a given load (see SiteRows.evaluate_fixed); ready to travel."""
@@ -80,25 +80,193 @@ class Dispatch:
     effort: Effort
 
 
-
 def plan_of(r: Dispatch) -> Plan | None:
     """What is asked for; None where there is no such dispatch."""
     return r.rows.evaluate_fixed(r.load, r.droppable, r.drop_price, r.carbon_price, effort=r.effort)
 
 
+@dataclass(frozen=True)
+class Evaluate:
+    """All sites are asked at prices; the prices on load follow by rows, the carbon price (USD/t) is here."""
+
+    carbon_price: float
+
+
+@dataclass(frozen=True)
+class Weigh:
+    """From now on sites weigh costs by `money` and emissions by `carbon` (USD/t)."""
+
+    money: float
+    carbon: float
+
+
+class Shortages:
+    """All sites are asked for the energy they miss at every load."""
+
+
+class SiteService(Service):
+    """The oracles of the own sites, on every rank.
+
+    Parameters
+    ----------
+    workers : of the run.
+    read : returns the rows of given sites; each rank reads its own only.
+    n_sites, n_periods, period_h, carbon_price : of the fleet.
+    beside : files on sites that fail are named after this one; see `FaultBook`.
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        read: SiteReader,
+        n_sites: int,
+        n_periods: int,
+        period_h: float,
+        carbon_price: float = 0.0,
+        beside: PathLike | None = None,
+    ):
+        super().__init__(workers)
+        self.n_sites, self.n_periods, self.carbon_price = n_sites, n_periods, carbon_price
+        self.owner = np.arange(n_sites) % self.team.size
+        self.own = np.flatnonzero(self.owner == self.team.rank)
+        self.faults = FaultBook(beside)
+        sites, generators = self._read_own(read)
+        with self.team.sheet.section("sites"):
+            self.oracles = {
+                int(i): SiteOracle(sites, generators, k, period_h, carbon_price) for k, i in enumerate(self.own)
+            }
+        self.plan_seconds = np.zeros(n_sites)  # of each site's last dispatch
+
+    def _read_own(self, read: SiteReader) -> tuple[Sites, Generators]:
+        """This rank's rows; if one rank cannot read its own, all say so together."""
+        failure, tables = None, None
+        try:
+            tables = read(self.own)
+        except (InputError, OSError) as error:
+            failure = f"rank {self.team.rank} on {socket.gethostname()} cannot read its sites: {error}"
+        failures = [text for text in self.team.gather(failure, "reading the sites") or [] if text]
+
+        def refuse() -> None:
+            if failures:
+                raise InputError(failures[0])
+
+        self.team.at_root(refuse, "reading the sites")
+        assert tables is not None
+        return tables
+
+    def serve(self, request: Evaluate | Weigh | Shortages) -> None:
+        if isinstance(request, Evaluate):
+            self._evaluate(None, request.carbon_price)
+        elif isinstance(request, Weigh):
+            self._weigh(request)
+        else:
+            self._shortages()
+
+    def evaluate(self, price: Array, carbon_price: float) -> Answers:
+        """Ask every site at prices (S, T) USD per GPU and period, and USD/t. Root only."""
+
+        def own() -> Answers:
+            table = self._evaluate(price, carbon_price)
+            assert table is not None
+            same = np.full(self.n_sites, carbon_price)
+            return Answers(table[:, 0], table[:, 4:], table[:, 1], table[:, 2], price, same, table[:, 3])
+
+        return self.workers.ask(SiteService, Evaluate(carbon_price), own)
+
+    def _evaluate(self, price: Array | None, carbon_price: float) -> Array | None:
+        mine = self.team.scatter_rows(price, self.owner)
+        rows = np.full((len(self.own), self.n_periods + 4), np.nan)
+        with self.team.sheet.section("sites"):
+            for k, i in enumerate(self.own):
+                answer = self._ask(int(i), mine[k], carbon_price)
+                rows[k, :4] = answer.lower, answer.cost, answer.emissions, answer.seconds
+                if answer.load is not None:
+                    rows[k, 4:] = answer.load
+        return self.team.gather_rows(rows, self.owner)
+
+    def _ask(self, i: int, price: Array, carbon_price: float) -> Answer:
+        """The answer of an own site, or what its last duals prove if there is none that can be right."""
+        oracle = self.oracles[i]
+        try:
+            answer = oracle.evaluate(price, carbon_price)
+            wrong = objection(answer, oracle.sites.capacity_gpu[oracle.i], price, carbon_price)
+        except Exception as error:
+            wrong = f"{type(error).__name__}: {error}"
+        if not wrong:
+            return answer
+        self.faults.note(i, oracle, wrong, price, carbon_price)
+        return oracle.fallback(price, carbon_price)
+
+    @contextmanager
+    def weighing(self, money: float, carbon: float) -> Iterator[None]:
+        """Inside, `evaluate` weighs the sites' costs by `money` and their emissions by `carbon` (USD/t). Root only."""
+        self._order_weights(Weigh(money, carbon))
+        try:
+            yield
+        finally:
+            self._order_weights(Weigh(1.0, self.carbon_price))
+
+    def _order_weights(self, weights: Weigh) -> None:
+        self.workers.ask(SiteService, weights, partial(self._weigh, weights))
+
+    def _weigh(self, weights: Weigh) -> None:
+        for oracle in self.oracles.values():
+            oracle.weigh(weights.money, weights.carbon)
+
+    def shortages(self) -> Array:
+        """Proven least energy, MWh, by which each site (S,) misses its power balance at every load. Root only."""
+        found = self.workers.ask(SiteService, Shortages(), self._shortages)
+        assert found is not None
+        return found[:, 0]
+
+    def _shortages(self) -> Array | None:
+        rows = np.array([[self.oracles[int(i)].shortage()] for i in self.own]).reshape(len(self.own), 1)
+        return self.team.gather_rows(rows, self.owner)
+
+    def dispatch(self, requests: Sequence[Dispatch]) -> list[Plan | None]:
+        """Integral dispatch of sites, each by whoever is free, in the order asked; None where it fails. Root only.
+
+        Some sites take fifty times as long as others: those that took longest the last time start first.
+
+        Raises
+        ------
+        Interrupted : a stop signal came in between, or the time is over.
+        """
+        order = np.argsort([-self.plan_seconds[r.site] for r in requests], kind="stable")
+        answers = self.workers.answers(plan_of, [requests[k] for k in order], self.workers.until, "dispatch")
+        plans: list[Plan | None] = [None] * len(requests)
+        for k, answer in zip(order, answers, strict=True):
+            if answer.error == NOT_STARTED:
+                raise Interrupted
+            if answer.error:
+                self._note(requests[k], f"dispatch: {answer.error}")
+            plans[k], self.plan_seconds[requests[k].site] = answer.value, answer.seconds
+        return plans
+
+    def _note(self, r: Dispatch, what: str) -> None:
+        oracle = SiteOracle(r.rows.sites, r.rows.generators, r.rows.i, r.rows.period_h, r.rows.carbon_price)
+        self.faults.note(r.site, oracle, what, r.drop_price, r.carbon_price)
+
 
 def muster(
-    instance: Instance | None, team: Team, read: SiteReader | None = None, beside: PathLike | None = None
-) -> Crew:
-    """The crew of an instance, on all ranks; parameters as of `solve`."""
+    instance: Instance | None, workers: Workers, read: SiteReader | None = None, beside: PathLike | None = None
+) -> Workers:
+    """Give the workers of a run the sites of an instance, on all ranks.
+
+    Parameters
+    ----------
+    instance : at the root; other ranks may pass None.
+    read : returns (Sites, Generators) of given rows; default takes them from the root's instance.
+    beside : files on sites whose solver fails are named after this one (root only).
+    """
     shape: tuple[int, int, float, float, PathLike | None] | None = None
     tables: tuple[Sites, Generators] | None = None
-    if instance is not None and team.is_root:
+    if instance is not None and workers.team.is_root:
         shape = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t, beside)
         tables = (instance.sites, instance.generators) if read is None else None
-    shape, tables = team.bcast((shape, tables), "instance")
-    return Crew(team, read or partial(_rows, tables), *shape)
-
+    shape, tables = workers.team.bcast((shape, tables), "instance")
+    workers.add(SiteService(workers, read or partial(_rows, tables), *shape))
+    return workers
 
 
 def _rows(tables: tuple[Sites, Generators], own: Array) -> tuple[Sites, Generators]:

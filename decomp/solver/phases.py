@@ -13,7 +13,7 @@ from decomp.bound.lagrangian import LagrangianLoop
 from decomp.bound.milp_bound import dual_of_work, milp_bound
 from decomp.model.accounts import account
 from decomp.ranks.clock import process_seconds
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent, fixing_of
 from decomp.search.by_prices import Neighbours, Search, clusters, improve_round, job_loss
@@ -33,21 +33,18 @@ SAMPLE = 12  # groups that tell whether it pays to plan anew; in large fleets th
 RUNAWAY = 1e4  # USD/t; a carbon price beyond it asks whether the budget can be kept at all
 
 
-
 def apart(loop: LagrangianLoop) -> bool:
     """Whether sites share nothing but a budget that is slack: then their MILPs decide all there is."""
     return loop.centre.carbon_price == 0.0 and all((home >= 0).all() for home in loop.coupling.homes)
 
 
-
-def doubt(run: Run, crew: Crew) -> None:
+def doubt(run: Run, workers: Workers) -> None:
     """Raise Infeasible if it can be proved that there is no schedule."""
-    refuse(run.instance, crew, run.options.bundle, run.must_stop)
-
+    refuse(run.instance, workers, run.options.bundle, run.must_stop)
 
 
 def raise_bound(
-    run: Run, loop: LagrangianLoop, crew: Crew, hopeful: bool = True, tolerance: float | None = None
+    run: Run, loop: LagrangianLoop, workers: Workers, hopeful: bool = True, tolerance: float | None = None
 ) -> None:
     """Iterate with all jobs free until the model promises little (`tolerance`, relative), or it is time to stop.
 
@@ -65,25 +62,24 @@ def raise_bound(
             return
         if hopeful and loop.centre.carbon_price > RUNAWAY:
             hopeful = False
-            doubt(run, crew)
+            doubt(run, workers)
 
 
-
-def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> bool:
+def settle(run: Run, loop: LagrangianLoop, workers: Workers, keep: Keep) -> bool:
     """With all jobs fixed: settle the routing, by prices or by Benders, then the integral finish. True if cheaper."""
     started, phase = process_seconds(), run.phase
-    crew.until = np.inf if run.incumbent is None else crew.end
+    workers.until = np.inf if run.incumbent is None else workers.end
     if run.options.method == "benders":
         run.phase = "benders"
-        found = benders_finish(run.instance, loop, crew, run.options, lambda step: run.record(step, loop))
+        found = benders_finish(run.instance, loop, workers, run.options, lambda step: run.record(step, loop))
     else:
         run.phase = "finish"
         for _ in range(run.options.recovery.settle_iterations):
             step = loop.iterate()
             if run.record(step, loop) or step.converged(1e-5):
                 break
-        doubtful = partial(doubt, run, crew) if run.incumbent is None else None
-        found = finish(run.instance, loop, crew, run.options.recovery, doubtful)
+        doubtful = partial(doubt, run, workers) if run.incumbent is None else None
+        found = finish(run.instance, loop, workers, run.options.recovery, doubtful)
     better = run.offer(found)
     run.record(None, loop)
     if better:
@@ -92,8 +88,7 @@ def settle(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> bool:
     return better
 
 
-
-def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
+def improve(run: Run, loop: LagrangianLoop, workers: Workers, keep: Keep) -> None:
     """Rounds of cluster moves; a finish whenever they bring little, larger clusters when that did not help."""
     options = run.options.improvement
     if run.search is None:
@@ -104,7 +99,7 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
         until = run.deadline - 1.3 * run.finish_seconds
         started = process_seconds()
         present = search.effort(options)
-        gained = improve_round(run.instance, loop, crew, search.neighbours, present, search.rng, until)
+        gained = improve_round(run.instance, loop, workers, search.neighbours, present, search.rng, until)
         for _ in range(options.iterations):
             run.record(loop.iterate(), loop)
         search.rounds += 1
@@ -113,20 +108,21 @@ def improve(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
         if late or search.rounds >= present.rounds_per_finish or gained <= options.plateau * abs(run.cost):
             search.rounds = 0
             before = run.cost
-            settle(run, loop, crew, keep)
+            settle(run, loop, workers, keep)
             saved = before - run.cost if np.isfinite(run.cost) else 0.0
             if saved <= options.plateau * abs(run.cost):
                 search.stale, search.level = search.stale + 1, search.level + 1
                 if run.incumbent is not None:
                     if run.options.method == "hybrid":
-                        replan(run, loop, crew, keep, patience=1, most=SAMPLE)
+                        replan(run, loop, workers, keep, patience=1, most=SAMPLE)
                     loop.refix(run.incumbent.fixing)
             if late:
                 return
 
 
-
-def replan(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep, patience: int, most: int | None = None) -> None:
+def replan(
+    run: Run, loop: LagrangianLoop, workers: Workers, keep: Keep, patience: int, most: int | None = None
+) -> None:
     """Groups of sites plan anew with what they have, ever larger ones, until so many rounds have brought little.
 
     `most` : groups of a round, those first that lose most at the prices; default: as many as cover the fleet.
@@ -140,14 +136,13 @@ def replan(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep, patience: int
         size = round(options.replan.sites * options.improvement.growth**stale)
         groups = clusters(search.neighbours, job_loss(loop), size, search.rng)[:most]
         before = run.incumbent
-        schedule = replan_round(run.instance, before.schedule, crew, groups, options.replan, run.deadline)
+        schedule = replan_round(run.instance, before.schedule, workers, groups, options.replan, run.deadline)
         cost = account(run.instance, schedule).net_cost
         if run.offer(Incumbent(schedule, cost, fixing_of(loop.coupling, schedule))):
             keep(run.result())
         stale += before.cost - run.cost <= options.improvement.plateau * abs(run.cost)
         run.record(None, loop)
     run.phase = phase
-
 
 
 def sharpen(run: Run, loop: LagrangianLoop) -> None:
@@ -165,8 +160,7 @@ def sharpen(run: Run, loop: LagrangianLoop) -> None:
     loop.refix(fixing)
 
 
-
-def bound_integers(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> None:
+def bound_integers(run: Run, loop: LagrangianLoop, workers: Workers, keep: Keep) -> None:
     """Raise the bound by the sites' MILPs at the best prices; the log says what it proves, never less than before.
 
     Sites whose jobs can run nowhere else choose them so, and the schedule follows.
@@ -179,9 +173,9 @@ def bound_integers(run: Run, loop: LagrangianLoop, crew: Crew, keep: Keep) -> No
         return
     left = run.seconds_left() - 1.3 * run.finish_seconds * bool((loop.coupling.homes[1] >= 0).any())
     spare = SHARE * run.options.rel_gap * abs(run.bound)
-    proof = milp_bound(run.instance, loop.coupling, crew, run.proof, run.options.milp_bound, left, spare)
+    proof = milp_bound(run.instance, loop.coupling, workers, run.proof, run.options.milp_bound, left, spare)
     run.strengthen(proof.bound, dual_of_work(run.instance, run.proof.price, proof))
     run.record(None, loop)
     if proof.taken and not run.must_stop():
         loop.refix(proof.refixed(loop.master.fixing))
-        settle(run, loop, crew, keep)
+        settle(run, loop, workers, keep)

@@ -22,7 +22,7 @@ from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.mpi import Team
 from decomp.ranks.team import Interrupted
 from decomp.ranks.timesheet import OTHER
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 from decomp.schedule.dive import dive, keep_decided
 from decomp.site.faults import SiteFailure
 from decomp.site.service import SiteReader, muster
@@ -69,68 +69,68 @@ def solve(
     -------
     The result at the root, None on the others.
     """
-    crew = muster(instance, team, read, beside)
+    workers = muster(instance, Workers(team), read, beside)
     if not team.is_root:
         with team.sheet.section(OTHER):
-            crew.serve()
+            workers.serve()
         return None
     assert instance is not None
     run, keep = Run(instance, team, options, listeners, since, stops), keep or (lambda result: None)
-    crew.stops, crew.end = run.stops, since + options.time_limit_seconds
+    workers.stops, workers.end = run.stops, since + options.time_limit_seconds
     saver = Saver(run, *checkpoint) if checkpoint else None
     run.listeners += [saver] if saver else []
     try:
         with team.sheet.section(OTHER), suppress(Interrupted):
             try:
-                loop = lagrangian(run, crew, keep, saved, start)
+                loop = lagrangian(run, workers, keep, saved, start)
                 if options.method == "hybrid":
                     with team.sheet.section("branching"):
                         branch(run, loop, keep)
                     with team.sheet.section("extensive form"):
                         close(run, loop, keep)
                     with team.sheet.section("recovery"):
-                        replan(run, loop, crew, keep, options.improvement.stale_finishes)
+                        replan(run, loop, workers, keep, options.improvement.stale_finishes)
             except Infeasible as proof:
                 run.infeasible = proof
-        run.rank_seconds = crew.rank_seconds()
+        run.rank_seconds = workers.rank_seconds()
         if saver and run.infeasible is None:
             saver.save()
         if after is not None:
             after(run)
     finally:
-        crew.dismiss()
+        workers.dismiss()
     return run.result()
 
 
 def lagrangian(
-    run: Run, crew: Crew, keep: Keep, saved: Checkpoint | None, start: Start | None = None
+    run: Run, workers: Workers, keep: Keep, saved: Checkpoint | None, start: Start | None = None
 ) -> LagrangianLoop:
     """Bound, dive, finish; but for Benders alone, improvement while gap and time are open; then the sites' MILPs."""
     instance, options = run.instance, run.options
     coupling = Coupling.of(instance)
     if saved:
-        loop = resume(saved, run, coupling, crew)
+        loop = resume(saved, run, coupling, workers)
     else:
         price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
         try:
             if start is None:
-                loop = LagrangianLoop(coupling, crew, price, 0.0, options.bundle)
+                loop = LagrangianLoop(coupling, workers, price, 0.0, options.bundle)
             else:
                 bundle = replace(options.bundle, step=start.step)
-                loop = LagrangianLoop(coupling, crew, start.price, start.carbon_price, bundle, start.columns)
+                loop = LagrangianLoop(coupling, workers, start.price, start.carbon_price, bundle, start.columns)
         except SiteFailure:
-            doubt(run, crew)
+            doubt(run, workers)
             raise
     if run.phase == "bound":
-        raise_bound(run, loop, crew)
+        raise_bound(run, loop, workers)
         run.phase = "dive"
     with run.team.sheet.section("recovery"):
         if run.phase == "dive" or options.method == "benders":
             if start is not None and start.fixing is not None:
                 keep_decided(loop, start.fixing)
             dive(loop, options.recovery, lambda step: run.record(step, loop))
-            settle(run, loop, crew, keep)
+            settle(run, loop, workers, keep)
         if options.method != "benders" and not apart(loop):
-            improve(run, loop, crew, keep)
-    bound_integers(run, loop, crew, keep)
+            improve(run, loop, workers, keep)
+    bound_integers(run, loop, workers, keep)
     return loop

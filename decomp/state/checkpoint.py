@@ -35,7 +35,7 @@ from decomp.model.instance import DIMENSIONS, Array, InputError, Instance, Table
 from decomp.model.options import Options
 from decomp.model.result import Iteration, Result
 from decomp.ranks.clock import process_seconds
-from decomp.ranks.workers import Crew
+from decomp.ranks.workers import Workers
 from decomp.schedule.incumbent import Incumbent, fixing_of
 from decomp.search.by_prices import Neighbours, Search
 from decomp.state.solve_state import Run
@@ -220,7 +220,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "
 # ---------------------------------------------------------------- going on
 
 
-def resume(saved: Checkpoint, run: Run, coupling: Coupling, crew: Crew) -> LagrangianLoop:
+def resume(saved: Checkpoint, run: Run, coupling: Coupling, workers: Workers) -> LagrangianLoop:
     """Put run and loop back to where they were; bound and schedule are established anew."""
     facts, carbon = saved.facts, saved.facts["carbon_price"]
     # copies: the kernels are compiled for writable arrays
@@ -229,10 +229,10 @@ def resume(saved: Checkpoint, run: Run, coupling: Coupling, crew: Crew) -> Lagra
     if run.phase != "bound" and facts["search"] is None:
         run.phase = "dive"
     fresh = replace(run.options.bundle, first_factors=())
-    loop = LagrangianLoop(coupling, crew, state["centre_price"], carbon["centre"], fresh)
+    loop = LagrangianLoop(coupling, workers, state["centre_price"], carbon["centre"], fresh)
     run.prove(loop.centre)
     if carbon["centre"] != carbon["proof"] or not np.array_equal(state["centre_price"], state["proof_price"]):
-        run.prove(LagrangianLoop(coupling, crew, state["proof_price"], carbon["proof"], fresh).centre)
+        run.prove(LagrangianLoop(coupling, workers, state["proof_price"], carbon["proof"], fresh).centre)
     loop.options, loop.nulls = run.options.bundle, facts["nulls"]
     columns = {f.name[7:]: state[f.name] for f in State.columns() if f.name.startswith("column_")}
     loop.master.set_columns(columns, state["weight"])

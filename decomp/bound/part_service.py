@@ -1,0 +1,70 @@
+"""The parts of the masters on the first ranks, and how the root calls their methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from decomp.bound.master_part import Part
+from decomp.ranks.workers import Service, Workers
+
+
+@dataclass(frozen=True)
+class PartOrder:
+    """A call of a method of a rank's part of a master.
+
+    `gone` : masters whose parts are not needed any more. `at` : how many exchanges there were before.
+    """
+
+    master: int
+    method: str
+    arguments: tuple[Any, ...]
+    gone: list[int]
+    at: int
+
+
+class PartService(Service):
+    """This rank's parts of the masters there are; `forgotten`: masters that are no more, for the parts to follow."""
+
+    def __init__(self, workers: Workers) -> None:
+        super().__init__(workers)
+        self.parts: dict[int, Part] = {}
+        self.forgotten: list[int] = []
+
+    def call(self, master: int, method: str, each: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Call a method of the first ranks' parts of a master, with arguments for each; what they return. Root only.
+
+        Method "found" makes the parts. One part is the root's own, and no other rank hears of it.
+        """
+        if len(each) == 1:
+            for number in self.forgotten:
+                self.parts.pop(number, None)
+            return [self._own_part(PartOrder(master, method, each[0], [], 0))]
+        assert not self.workers.dismissed, "the other ranks have left, with their parts of the master"
+        gone, self.forgotten[:] = list(self.forgotten), []
+        orders = [PartOrder(master, method, arguments, gone, self.team.meet()) for arguments in each]
+        idle = [None] * (self.team.size - len(each))
+        found = self.workers.deal(PartService, [*orders, *idle], partial(self._serve, orders[0]), "master")
+        return (found or [])[: len(each)]
+
+    def serve(self, request: PartOrder | None) -> None:
+        self._serve(request)
+
+    def _serve(self, order: PartOrder | None) -> list[Any] | None:
+        value = None
+        if order is not None:
+            self.team.meet(order.at)
+            for number in order.gone:
+                self.parts.pop(number, None)
+            value = self._own_part(order)
+        with self.team.sheet.section("master"):
+            return self.team.gather(value, "master")
+
+    def _own_part(self, order: PartOrder) -> Any:
+        with self.team.sheet.section("master"):
+            if order.method == "found":
+                self.parts[order.master] = Part(self.team, *order.arguments)
+                return None
+            return getattr(self.parts[order.master], order.method)(*order.arguments)
