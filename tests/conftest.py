@@ -1,12 +1,7 @@
-"""Shared by all tests: how to run a program on several ranks, and a steady hypothesis."""
+"""Shared by all tests: a program on several ranks, markers by what a test needs, a steady hypothesis."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,40 +9,17 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-Finished = subprocess.CompletedProcess[str]
+from running import Finished, find_mpiexec, run_limited
 
 settings.register_profile("steady", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("steady")
 
 
-def run_limited(command: list[str], seconds: float = 120.0, cwd: Path | None = None, **environment: str) -> Finished:
-    """Run a command with the checkout importable; past its time, it and all it started are ended and the test fails."""
-    env = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", **environment}
-    with subprocess.Popen(
-        command,
-        cwd=cwd or CHECKOUT,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            out, err = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            out, err = process.communicate()
-            pytest.fail(f"{' '.join(command)}: not done in {seconds:g} s\n{out[-4000:]}\n{err[-4000:]}")
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
-
-
-def find_mpiexec() -> str | None:
-    """The mpiexec beside this Python (that of the MPI wheel), else the one on the PATH."""
-    beside = Path(sys.executable).parent / "mpiexec"
-    return str(beside) if beside.exists() else shutil.which("mpiexec")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start ranks are `mpi` by the fixture they use."""
+    for item in items:
+        if "mpirun" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.mpi)
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import decomp
-from conftest import run_limited
 from decomp.solver.solve import solve as solve_on
+from running import run_limited
 from tiny import tiny
 
 

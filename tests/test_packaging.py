@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import decomp
-from conftest import run_limited
+from running import run_limited
 from test_structure import CHECKOUT, SOURCES, imports
 
 SETUP = ConfigParser()

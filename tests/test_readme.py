@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import CHECKOUT, find_mpiexec, run_limited
 from decomp.families import FAMILIES
 from decomp.model.instance import TABLES
 from decomp.model.options import Options
 from decomp.model.result import Status
+from running import CHECKOUT, find_mpiexec, run_limited
 
 README = CHECKOUT / "README.md"
 PAGES = [README, CHECKOUT / "CONTRIBUTING.md", CHECKOUT / "CHANGELOG.md", CHECKOUT / "instances" / "README.md"]

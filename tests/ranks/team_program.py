@@ -1,0 +1,211 @@
+"""What the tests of the team run on several ranks: `team_program.py SCENE`; the root prints JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
+
+from decomp.model.instance import InputError
+from decomp.ranks.mpi import MPI, Team
+from drivers.common import make_team, run
+
+
+def numbers(team: Team) -> dict[str, Any]:
+    """The same floating-point sums on any number of ranks."""
+    n_sites = 5
+    owner = np.arange(n_sites) % team.size
+    rows = np.random.default_rng(1).standard_normal((n_sites, 3, 2)) if team.is_root else None
+    own = team.scatter_rows(rows, owner, "rows")
+    back = team.gather_rows(np.exp(own), owner, "answers")
+    kinds = team.gather_rows(np.flatnonzero(owner == team.rank), owner)
+    ranks = team.gather(team.rank)
+    word = team.bcast({"price": 1.5} if team.is_root else None)
+    team.barrier()
+    heard = team.gather(word == {"price": 1.5})
+    if not team.is_root:
+        assert back is None and kinds is None and ranks is None and heard is None
+        return {}
+    assert rows is not None and back is not None and kinds is not None
+    np.testing.assert_array_equal(back, np.exp(rows))
+    return dict(sum=float(back.sum()).hex(), sites=kinds.tolist(), dtype=str(kinds.dtype), ranks=ranks, heard=heard)
+
+
+def large(team: Team) -> dict[str, Any]:
+    """Messages far above what MPI sends without the receiver's consent."""
+    owner = np.arange(1000) % team.size
+    rows = np.arange(2e6).reshape(1000, 2000) if team.is_root else None
+    back = team.gather_rows(team.scatter_rows(rows, owner), owner)
+    return {} if back is None else dict(same=bool(np.array_equal(back, rows)))
+
+
+def some(team: Team) -> dict[str, Any]:
+    """Some ranks exchange messages, large ones too, while the others wait for the next call of all."""
+    heard: list[Any] = []
+    for k, taking_part in enumerate(min(n, team.size) for n in (2, 3, 1, 2)):
+        team.deal([team.meet()] * team.size) if team.is_root else team.meet(team.bcast(None))
+        if team.rank < taking_part:
+            said = []
+            for n in (200_000, 1, 0, 1_000):
+                rows = [np.array([float(team.rank)]), np.full((n, team.rank + 1), float(k))]
+                found = team.exchange(lambda rows=rows: rows, taking_part)
+                assert all(len(v) == 1 + n * (r + 1) and (v[1:] == k).all() for r, v in enumerate(found))
+                said.append([int(v[0]) for v in found])
+            heard.append((said, team.agree(team.rank, taking_part)))
+    return dict(heard=team.gather(heard)) if team.is_root else {"": team.gather(heard)}
+
+
+def square(task: int) -> int:
+    if task == 3:
+        raise ValueError("three is too many")
+    time.sleep(0.01)
+    return task * task
+
+
+def tasks(team: Team) -> dict[str, Any]:
+    """A failing task is an answer; answers are in task order; then the team goes on."""
+    answers = team.map_tasks(square, range(12), what="squares")
+    none = team.map_tasks(square, [])
+    late = team.map_tasks(square, [1, 2], until=0.0)
+    team.barrier()
+    if not team.is_root:
+        return {}
+    return dict(
+        values=[a.value for a in answers],
+        errors=[a.error for a in answers if a.error],
+        ranks=sorted({a.rank for a in answers}),
+        none=none,
+        late=[a.error for a in late],
+    )
+
+
+def uneven(team: Team) -> dict[str, Any]:
+    """While the root works on a long task, the others get all the short ones."""
+    naps = [1.0] + 8 * [0.05]
+    answers = team.map_tasks(time.sleep, naps)
+    return dict(ranks=[a.rank for a in answers], clock=team.clock())
+
+
+def refused(team: Team) -> dict[str, Any]:
+    """The root finds the input bad: every rank ends, the root alone says why."""
+
+    def read() -> None:
+        raise InputError("sites.pue: 0.5 at site 3, must be at least 1")
+
+    team.at_root(read)
+    return {}
+
+
+def agreed(team: Team) -> dict[str, Any]:
+    value = team.at_root(lambda: 42)
+    values = team.gather(value)
+    return dict(values=values)
+
+
+def raising(team: Team) -> dict[str, Any]:
+    """The last rank fails where the others wait for it."""
+    if team.rank == team.size - 1:
+        raise ArithmeticError("a number too many")
+    team.barrier("the others")
+    return {}
+
+
+def dying(team: Team) -> dict[str, Any]:
+    """The last rank is killed (out of memory, say)."""
+    if team.rank == team.size - 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    team.barrier()
+    return {}
+
+
+def stalling(team: Team) -> dict[str, Any]:
+    """The last rank never comes to the gather."""
+    if team.rank == team.size - 1:
+        time.sleep(60)
+    team.gather(1, "site answers")
+    return {}
+
+
+def stalling_root(team: Team) -> dict[str, Any]:
+    if team.is_root:
+        time.sleep(60)
+    team.bcast(None, "prices")
+    return {}
+
+
+def stalling_task(team: Team) -> dict[str, Any]:
+    """A worker gets stuck in a task, the root does not."""
+    team.map_tasks(lambda seconds: team.is_root or time.sleep(seconds), [60, 60, 60], what="clusters")
+    return {}
+
+
+def signalled(team: Team) -> dict[str, Any]:
+    """A signal on the last rank alone is known to all after the next gather and bcast, and stops the hand-out."""
+    before = team.stop_requested()
+    if team.rank == team.size - 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+    team.gather(None)
+    team.bcast(None)
+    answers = team.map_tasks(square, [1, 2])
+    stops = team.gather((before, team.stop_requested()))
+    return dict(stops=stops, errors=[a.error for a in answers])
+
+
+def listening(team: Team) -> dict[str, Any]:
+    """Loops until the root hears of a signal (sent to mpiexec by the test)."""
+    if team.is_root:
+        print("ready", flush=True)
+    while not team.stop_requested() and team.clock() < 60:
+        time.sleep(0.01)
+        team.gather(None)
+        team.bcast(None)
+    return dict(stopped=team.stop_requested())
+
+
+def waiting(team: Team) -> dict[str, Any]:
+    """The time that ranks wait for each other is counted."""
+    if team.rank == team.size - 1:
+        time.sleep(0.3)
+    team.barrier()
+    waits = team.gather(team.waited_seconds)
+    return {} if waits is None else dict(waits=waits, clock=team.clock())
+
+
+def toil(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+def path(team: Team) -> dict[str, Any]:
+    """On two ranks: the longer of two works at the same time, then tasks of 0.2 s on both; naps do not count."""
+    team.barrier()
+    start = team.path_seconds()
+    toil(0.1 if team.is_root else 0.3)
+    time.sleep(0.2)
+    team.barrier()
+    together = team.path_seconds()
+    team.map_tasks(toil, [0.2] * 4)
+    return dict(together=together - start, tasks=team.path_seconds() - together)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    scene, *patience = sys.argv[1:] if argv is None else argv
+    with make_team(*map(float, patience)) as team:
+        answer = globals()[scene](team)
+        if team.is_root:
+            print(json.dumps({"mpi": isinstance(team, MPI), **answer}), flush=True)
+    return 3 if scene == "agreed" else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

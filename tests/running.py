@@ -1,0 +1,45 @@
+"""How to run a program in a process of its own, or on several ranks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+Finished = subprocess.CompletedProcess[str]
+
+
+def run_limited(command: list[str], seconds: float = 120.0, cwd: Path | None = None, **environment: str) -> Finished:
+    """Run a command with the checkout importable; past its time, it and all it started are ended and the test fails."""
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", **environment}
+    with subprocess.Popen(
+        command,
+        cwd=cwd or CHECKOUT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            pytest.fail(f"{' '.join(command)}: not done in {seconds:g} s\n{out[-4000:]}\n{err[-4000:]}")
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def find_mpiexec() -> str | None:
+    """The mpiexec beside this Python (that of the MPI wheel), else the one on the PATH."""
+    beside = Path(sys.executable).parent / "mpiexec"
+    return str(beside) if beside.exists() else shutil.which("mpiexec")

@@ -1,0 +1,109 @@
+"""Replanning: with what it has been allotted a group finds what there is to find, and groups together a schedule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from decomp.certificate import check
+from decomp.families import generate
+from decomp.lp.highs import Effort
+from decomp.model.accounts import account, allot, complete
+from decomp.model.instance import Instance
+from decomp.model.options import Options, Replan
+from decomp.model.result import Result, Schedule
+from decomp.ranks.mpi import Serial
+from decomp.schedule.group_lp import PolishTask
+from decomp.search.by_resources import ReplanTask, claims, replan, replan_round
+from decomp.solver.solve import solve
+from loops import optimum, workers_of
+
+LONG = 1e12
+
+
+def idle(instance: Instance, schedule: Schedule) -> Schedule:
+    """The schedule with its optional jobs rejected; their load goes, and what was dispatched for it stays."""
+    runs = instance.jobs.mandatory & (schedule.job_site >= 0)
+    job_site, job_start = np.where(runs, schedule.job_site, -1), np.where(runs, schedule.job_start, -1)
+    return replace(schedule, job_site=job_site, job_start=job_start)
+
+
+SEEDS = (1, 4, 7, 9, 13, 16)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_group_of_all_sites_finds_the_optimum_from_its_commitments(seed: int) -> None:
+    instance, result = optimum(seed)
+    if result.schedule is None:
+        pytest.skip("no schedule in the time given")
+    start = idle(instance, result.schedule)
+    task = ReplanTask(PolishTask(instance, start), 10_000, Effort(0.0, 100_000), LONG)
+    found, late = replan(task)
+    assert not late
+    jobs_pay = (start.job_site != result.schedule.job_site).any()
+    if found is None:
+        assert not jobs_pay
+        return
+    again = complete(instance, found)
+    cost = account(instance, again).net_cost
+    assert cost == pytest.approx(result.incumbent, rel=1e-6, abs=1e-6)
+    assert certified(instance, replace(result, schedule=again, incumbent=cost))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_groups_at_the_same_time_gain_and_make_one_schedule(seed: int) -> None:
+    instance = generate("fleet", sites=6, periods=24, period_h=1.0, seed=seed)
+    rough = solved(instance, rel_gap=0.9)
+    assert rough.schedule is not None
+    schedule, cost, workers = rough.schedule, rough.incumbent, workers_of(instance)
+    for groups in ([np.array([5, 0]), np.array([1, 4]), np.array([2, 3])], [np.array([0, 1, 2]), np.array([3, 4, 5])]):
+        schedule = replan_round(instance, schedule, workers, groups, Replan(), LONG)
+        before, cost = cost, account(instance, schedule).net_cost
+        assert cost <= before + 1e-6 * abs(before)
+        assert certified(instance, replace(rough, schedule=schedule, incumbent=cost))
+    assert cost < rough.incumbent
+
+
+def test_a_rejected_job_is_one_group_s_to_take() -> None:
+    """Two groups that both have room for the only job: the one with more places for it may take it."""
+    instance = generate("fleet", sites=9, periods=12, period_h=1.0, seed=2)
+    groups = [np.array([0, 1, 2]), np.array([3, 4]), np.array([5, 6, 7])]
+    owner, table = claims(instance, groups), instance.candidates
+    for j in range(instance.n_jobs):
+        places = [int(np.isin(table.site[table.job == j], sites).sum()) for sites in groups]
+        assert places[owner[j]] == max(places)
+
+
+def test_without_time_nothing_changes() -> None:
+    instance = generate("fleet", sites=4, periods=12, period_h=1.0, seed=0)
+    rough = solved(instance, rel_gap=0.9)
+    assert rough.schedule is not None
+    workers = workers_of(instance)
+    assert replan_round(instance, rough.schedule, workers, [np.arange(4)], Replan(), 0.0) is rough.schedule
+    assert replan(ReplanTask(PolishTask(instance, rough.schedule), 3, Effort(), until=0.0)).late
+
+
+def test_hybrid_replans_in_the_time_that_prices_leave() -> None:
+    """On a fleet too large to branch on or to close, only hybrid goes on when the prices have nothing more to say."""
+    instance = generate("fleet", sites=9, periods=48, period_h=0.5, seed=1)
+    # what the MILPs of whole blocks claim can take minutes to prove again
+    options = dict(rel_gap=0.0, improvement=dict(stale_finishes=1), milp_bound=dict(block_sites=1))
+    costs = {}
+    for method in ("lagrangian", "hybrid"):
+        result = solved(instance, method=method, **options)
+        costs[method] = result.incumbent
+        assert ("replan" in {line.phase for line in result.log}) == (method == "hybrid")
+        assert certified(instance, result)
+    assert costs["hybrid"] <= costs["lagrangian"]
+
+
+def certified(instance: Instance, result: Result) -> bool:
+    return check(instance, replace(result, allowances=allot(instance, result.schedule, result.dual))).ok
+
+
+def solved(instance: Instance, **options: object) -> Result:
+    result = solve(instance, Serial(), Options.from_dict(options))
+    assert result is not None
+    return result

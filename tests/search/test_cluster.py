@@ -1,0 +1,150 @@
+"""Cluster moves: costs that are convex, answers that are never worse, the best one by brute force."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from decomp.bound import job_kernels
+from decomp.bound.coupling import REJECTED, Coupling, Fixing
+from decomp.families import generate
+from decomp.lp.highs import Effort, to_highs
+from decomp.model.instance import Array
+from decomp.model.options import Bundle, Options
+from decomp.ranks.mpi import Serial
+from decomp.search.by_prices import CLAIMANTS, Neighbours, claims, clusters, job_loss
+from decomp.search.cluster import ClusterTask, Move, build, cost_pieces, improve_cluster
+from decomp.solver.solve import solve
+from loops import loop_of
+
+SEEDS = (4, 7, 9, 10, 13, 16, 28, 32)
+OPTIONS = Options.from_dict(dict(rel_gap=0.0, improvement=dict(stale_finishes=1, cluster_sites=3)))
+TASKS: dict[int, list[ClusterTask]] = {}
+
+
+@pytest.fixture(params=SEEDS)
+def tasks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ClusterTask]]:
+    """Clusters that a real solve met."""
+    seed = request.param
+    if seed not in TASKS:
+        met: list[ClusterTask] = []
+
+        def noted(task: ClusterTask) -> Move:
+            met.append(task)
+            return improve_cluster(task)
+
+        monkeypatch.setattr("decomp.search.by_prices.improve_cluster", noted)
+        solve(generate("small", seed=seed), Serial(), OPTIONS)
+        TASKS[seed] = met[:12]
+    yield TASKS[seed]
+
+
+def value(task: ClusterTask, chosen: tuple[int, ...]) -> float:
+    """Value of the cluster's model with every job at a given one of its runs."""
+    model, runs = build(task)
+    low, high = model.low.copy(), model.high.copy()
+    for y, r in zip(runs, chosen, strict=True):
+        low[y] = high[y] = 0.0
+        low[y[r]] = high[y[r]] = 1.0
+    solver = to_highs(replace(model, low=low, high=high))
+    solver.run()
+    optimal = solver.modelStatusToString(solver.getModelStatus()) == "Optimal"
+    return solver.getInfo().objective_function_value if optimal else np.inf
+
+
+def position(task: ClusterTask, move: Move) -> tuple[int, ...]:
+    pairs = zip(task.choices, move.run, move.start, strict=True)
+    return tuple(int(np.flatnonzero((c.run == r) & (c.start == s))[0]) for c, r, s in pairs)
+
+
+def test_moves_are_never_worse_and_gain_what_they_say(tasks: list[ClusterTask]) -> None:
+    assert tasks
+    for task in tasks:
+        move = improve_cluster(task)
+        assert move.jobs.tolist() == [c.job for c in task.choices] and move.gain >= 0.0
+        stay = value(task, tuple(c.here for c in task.choices))
+        if np.isfinite(stay):
+            after = value(task, position(task, move))
+            assert after == pytest.approx(stay - move.gain, rel=1e-6, abs=1e-5)
+
+
+def test_the_best_move_is_found_when_all_runs_are_kept(tasks: list[ClusterTask]) -> None:
+    for task in tasks:
+        widths = [len(c.run) for c in task.choices]
+        stay = value(task, tuple(c.here for c in task.choices))
+        if not widths or np.prod(widths) > 120 or not np.isfinite(stay):
+            continue
+        best = min(value(task, chosen) for chosen in itertools.product(*map(range, widths)))
+        move = improve_cluster(replace(task, runs_kept=1000, effort=Effort(0.0, 100_000)))
+        assert stay - move.gain == pytest.approx(best, rel=1e-6, abs=1e-5)
+
+
+def test_cost_of_load_is_convex_where_energy_costs_and_ends_at_capacity(tasks: list[ClusterTask]) -> None:
+    for task in tasks:
+        price = task.sites.buy_price + task.carbon_price * task.sites.carbon_intensity
+        for k in range(len(task.load)):
+            width, slope = cost_pieces(task, k)
+            capacity = task.sites.capacity_gpu[k]
+            assert (width >= 0).all() and (width.sum(axis=1) <= capacity * (1 + 1e-9)).all()
+            for t in np.flatnonzero(price[k] >= 0):
+                rising = slope[t][width[t] > 1e-6 * max(capacity[t], 1.0)]
+                assert (np.diff(rising) >= -1e-6 * (1.0 + np.abs(rising[1:]))).all()
+
+
+def test_unserved_work_is_claimed_by_few_clusters_that_can_serve_it() -> None:
+    coupling = Coupling.of(generate("fleet", sites=24, periods=12, seed=0))
+    chosen = [np.arange(k, k + 2) for k in range(0, 24, 2)]
+    shared = claims(coupling, chosen, np.random.default_rng(0))
+    owner = np.repeat(np.arange(len(coupling.streams.unserved)), np.diff(coupling.streams.ptr))
+    for d in range(len(coupling.streams.unserved)):
+        able = [bool(np.isin(coupling.streams.site[owner == d], members).any()) for members in chosen]
+        claimed = [bool(claim.unserved[d]) for claim in shared]
+        assert not any(c and not a for c, a in zip(claimed, able, strict=True))
+        assert sum(claimed) == min(CLAIMANTS, sum(able))
+
+
+def test_clusters_are_disjoint_and_cover_the_fleet() -> None:
+    rng = np.random.default_rng(0)
+    shared = rng.integers(0, 3, (9, 9)).astype(float)
+    shared = shared + shared.T
+    np.fill_diagonal(shared, 0.0)
+    neighbours = Neighbours(csr_array(shared), np.zeros(9))
+    for size in (1, 3, 20):
+        chosen = clusters(neighbours, np.ones(9), size, rng)
+        assert sorted(np.concatenate(chosen).tolist()) == list(range(9))
+        assert max(map(len, chosen)) <= size
+    lonely = Neighbours(csr_array((4, 4)), np.zeros(4))
+    assert sorted(map(len, clusters(lonely, np.ones(4), 3, rng))) == [1, 1, 1, 1]
+
+
+def test_loss_of_jobs_lies_where_they_run_or_could() -> None:
+    for seed in range(6):
+        loop = loop_of(generate("small", seed=seed), Bundle())
+        c, rng = loop.coupling, np.random.default_rng(seed)
+        loop.refix(fixing := Fixing(*random_runs(c, rng)))
+        price, loss = loop.centre.price, np.full(len(c.capacity), 1e-6)
+        for j in range(c.n_jobs):
+            k = int(fixing.run[j])
+            best = job_kernels.best_start(price, c.jobs, j)[0]
+            best = min(best, 0.0) if c.jobs.optional[j] else best
+            places = c.jobs.site[c.jobs.ptr[j] : c.jobs.ptr[j + 1]] if k < 0 else c.jobs.site[k : k + 1]
+            for i in places:
+                loss[i] += (job_kernels.run_value(price, c.jobs, j, k, int(fixing.start[j])) - best) / len(places)
+        assert job_loss(loop) == pytest.approx(loss, rel=1e-9, abs=1e-6)
+
+
+def random_runs(c: Coupling, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Every job at a random allowed run, or rejected if it may be."""
+    run, start = np.full(c.n_jobs, REJECTED), np.full(c.n_jobs, -1)
+    for j in range(c.n_jobs):
+        own = range(c.jobs.ptr[j], c.jobs.ptr[j + 1])
+        runs = [(k, c.jobs.release[j] + q) for k in own for q in range(c.jobs.n_starts[j])
+                if c.jobs.allowed[c.jobs.first[k] + q]]  # fmt: skip
+        if runs and not (c.jobs.optional[j] and rng.random() < 0.4):
+            run[j], start[j] = runs[rng.integers(len(runs))]
+    return run, start
