@@ -38,10 +38,11 @@ def importers(module: str) -> list[str]:
     return [name(p) for p in SOURCES if any(f"{i}.".startswith(f"{module}.") for i in imports(p))]
 
 
-def test_one_file_knows_mpi_one_knows_pyomo_and_only_messages_are_pickled() -> None:
+def test_one_file_knows_mpi_one_pyomo_one_numba_and_only_messages_and_machine_code_are_pickled() -> None:
     assert importers("mpi4py") == ["decomp/ranks/mpi.py"]
     assert importers("pyomo") == ["decomp/extensive/pyomo_model.py"]
-    assert importers("pickle") == ["decomp/ranks/mpi.py"]
+    assert importers("pickle") == ["decomp/compiled.py", "decomp/ranks/mpi.py"]
+    assert importers("numba") == ["decomp/compiled.py"]
 
 
 def test_the_global_communicator_is_touched_only_by_drivers() -> None:
@@ -58,7 +59,7 @@ def test_the_package_does_not_import_the_drivers() -> None:
 
 # The order of packages: each imports only what stands before it. Those of one line do not import each other.
 FLOORS = (
-    ("model",),
+    ("model", "compiled"),
     ("files", "lp", "families"),
     ("ranks", "ingest", "certificate"),
     ("site", "extensive"),

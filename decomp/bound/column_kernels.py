@@ -7,12 +7,13 @@ load into a column of site i lowers price[i, t] by curve[i, t] * dL. `theta` (S,
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from decomp.compiled import compiled
 
 TINY = 1e-12
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def dot(x, y):
     """Inner product; the order of the sum is the compiler's."""
     s = 0.0
@@ -21,7 +22,7 @@ def dot(x, y):
     return s
 
 
-@njit(cache=True)
+@compiled
 def gainful_move(gain, bend, tonnes, uncut, steep, cap):
     """Weight to move until it gains no more: each unit costs `bend` more than the last, and its tonnes by price.
 
@@ -42,7 +43,7 @@ def gainful_move(gain, bend, tonnes, uncut, steep, cap):
     return leave + gain / bend if bend > 0.0 else np.inf
 
 
-@njit(cache=True)
+@compiled
 def site_pass(price, curve, step, loads, cost, emission, theta, count, gram, n_lanes, carbon, tonnes, n_inner):
     """Move each site's convex weights `theta` (S, K) by pairwise steps between its best and worst column.
 
@@ -91,7 +92,7 @@ def site_pass(price, curve, step, loads, cost, emission, theta, count, gram, n_l
                             price[i, t] -= d * curve[i, t] * loads[i, k, t]
 
 
-@njit(cache=True)
+@compiled
 def site_values(price, carbon_price, loads, cost, emission, count):
     """Value of the column model of each site: min over columns of cost + carbon - price . load."""
     values = np.empty(len(loads))
@@ -102,7 +103,7 @@ def site_values(price, carbon_price, loads, cost, emission, count):
     return values
 
 
-@njit(cache=True)
+@compiled
 def site_load(theta, loads, count):
     """Load that the weighted columns of each site carry, (S, T)."""
     load = np.zeros((loads.shape[0], loads.shape[2]))
@@ -114,7 +115,7 @@ def site_load(theta, loads, count):
     return load
 
 
-@njit(cache=True)
+@compiled
 def add_gram(loads, weight, gram, i, k, m):
     """Refresh row and column k of site i's weighted Gram matrix over its first m columns."""
     n = loads.shape[2]

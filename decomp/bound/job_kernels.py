@@ -7,12 +7,12 @@ and a start; -1 is rejection, which is worth nothing. Weights `share` (J, M) are
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from decomp.bound.column_kernels import TINY
+from decomp.compiled import compiled
 
 
-@njit(cache=True)
+@compiled
 def mark_allowed_starts(capacity, gpus, length, release, n_starts, ptr, site, first, allowed):
     """Which starts keep the job below the site's capacity throughout."""
     for j in range(len(gpus)):
@@ -26,7 +26,7 @@ def mark_allowed_starts(capacity, gpus, length, release, n_starts, ptr, site, fi
                     allowed[first[k] + n] = t + length[j] <= clear_since
 
 
-@njit(cache=True)
+@compiled
 def sums_before(values):
     """Running sums of each row: column t holds the sum of the entries before t, (S, T + 1)."""
     total = np.zeros((values.shape[0], values.shape[1] + 1))
@@ -36,7 +36,7 @@ def sums_before(values):
     return total
 
 
-@njit(cache=True)
+@compiled
 def best_start(price, rows, j):
     """Cheapest candidate and start of job j at the prices: (value, candidate, start)."""
     best, candidate, start = np.inf, -1, -1
@@ -56,7 +56,7 @@ def best_start(price, rows, j):
     return best, candidate, start
 
 
-@njit(cache=True)
+@compiled
 def run_value(price, rows, j, k, start):
     """Value of job j at candidate k and start (k < 0: rejected, worth nothing)."""
     if k < 0:
@@ -67,7 +67,7 @@ def run_value(price, rows, j, k, start):
     return rows.cost[k] + rows.gpus[j] * s
 
 
-@njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})
+@compiled(fastmath={"nnan", "nsz", "reassoc"})
 def window_minimum(late, early, allowed, values):
     """Least of late - early where allowed (inf if nowhere); the differences go to `values`."""
     low = np.inf
@@ -78,7 +78,7 @@ def window_minimum(late, early, allowed, values):
     return low
 
 
-@njit(cache=True)
+@compiled
 def cheapest_run(total, rows, j, values):
     """As best_start, from the running sums of the prices; `values` (T + 1,) is scratch."""
     best, candidate, start = np.inf, -1, -1
@@ -96,7 +96,7 @@ def cheapest_run(total, rows, j, values):
     return best, candidate, start
 
 
-@njit(cache=True)
+@compiled
 def run_sum(total, site, cost, gpus, length, k, start):
     """Value of a job's run at candidate k and start (k < 0: rejected, worth nothing), from running sums.
 
@@ -107,7 +107,7 @@ def run_sum(total, site, cost, gpus, length, k, start):
     return cost[k] + gpus * (total[site[k], start + length] - total[site[k], start])
 
 
-@njit(cache=True)
+@compiled
 def overlap_sum(total, i, start, i2, start2, length):
     """Sum over the periods that two runs of a length share at one site (i < 0: none), from running sums."""
     if i < 0 or i != i2:
@@ -116,7 +116,7 @@ def overlap_sum(total, i, start, i2, start2, length):
     return total[i, last] - total[i, first] if first < last else 0.0
 
 
-@njit(cache=True)
+@compiled
 def put_load(price, total, curve, amount, i, start, end):
     """Raise the prices, and their running sums, as `amount` more load at site i (< 0: none) from start to end does."""
     if i < 0:
@@ -130,7 +130,7 @@ def put_load(price, total, curve, amount, i, start, end):
         total[i, t] += rise
 
 
-@njit(cache=True)
+@compiled
 def job_pass(price, curve, rows, fixed, run, start, share):
     """Move each free job's weights, one job after the other, from its worst to its best run; prices follow."""
     total, bends = sums_before(price), sums_before(curve)
@@ -179,7 +179,7 @@ def job_pass(price, curve, rows, fixed, run, start, share):
         put_load(price, total, curve, -move * gpus, iw, sw, sw + length)
 
 
-@njit(cache=True)
+@compiled
 def job_wishes(price, rows, fixed, run, start, share, first, step):
     """Where the free jobs first, first + step, ... would move weight: from their worst to their best run.
 
@@ -218,7 +218,7 @@ def job_wishes(price, rows, fixed, run, start, share, first, step):
     return wishes[:n]
 
 
-@njit(cache=True)
+@compiled
 def grant_wishes(price, curve, rows, run, start, share, wishes):
     """All jobs move weight at once, each as far as it gains where the prices bend as many times as moves meet.
 
@@ -281,7 +281,7 @@ def grant_wishes(price, curve, rows, run, start, share, wishes):
             price[i, t] += curve[i, t] * here
 
 
-@njit(cache=True)
+@compiled
 def cheapest_runs(price, rows):
     """Every job's best run at the prices: values (inf where none is allowed), candidates, starts, (J,) each."""
     total, scratch = sums_before(price), np.empty(price.shape[1] + 1)
@@ -292,7 +292,7 @@ def cheapest_runs(price, rows):
     return value, run, start
 
 
-@njit(cache=True)
+@compiled
 def run_values(price, rows, run, start):
     """Value of every job at a run each (run < 0: rejected), (J,)."""
     total = sums_before(price)
@@ -302,7 +302,7 @@ def run_values(price, rows, run, start):
     return value
 
 
-@njit(cache=True)
+@compiled
 def job_values(price, rows, fixed, fixed_start, first, step):
     """Value of the jobs first, first + step, ...: of their best run, rejection, or the run they are fixed to."""
     total, scratch = sums_before(price), np.empty(price.shape[1] + 1)
@@ -317,7 +317,7 @@ def job_values(price, rows, fixed, fixed_start, first, step):
     return values
 
 
-@njit(cache=True)
+@compiled
 def job_load(load, rows, run, start, share):
     """Add the jobs' load to `load` (S, T)."""
     for j in range(len(rows.gpus)):
@@ -328,7 +328,7 @@ def job_load(load, rows, run, start, share):
                     load[rows.site[k], t] += share[j, q] * rows.gpus[j]
 
 
-@njit(cache=True)
+@compiled
 def run_cost(jobs, run, share):
     """Net cost of the weighted runs, without the load they bring, USD."""
     cost = 0.0

@@ -11,10 +11,11 @@ vector instructions.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from decomp.compiled import compiled
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def stream_pass(price, curve, rows, routed):
     """Fill each stream and period into its allowed sites until their prices level, or the penalty is cheaper.
 
@@ -66,7 +67,7 @@ def stream_pass(price, curve, rows, routed):
                 routed[a0 + k, t] = x
 
 
-@njit(cache=True)
+@compiled
 def pool_pass(price, curve, rows, rate):
     """Spread each pool's work over its sites and window until prices level (bisection on the level)."""
     for p in range(len(rows.work)):
@@ -96,7 +97,7 @@ def pool_pass(price, curve, rows, rate):
                 rate[a, t] = v
 
 
-@njit(cache=True)
+@compiled
 def pool_fill(price, curve, rows, rate, p, level):
     """Work done by pool p if every place is filled up to the price level, GPU-periods."""
     s = 0.0
@@ -108,7 +109,7 @@ def pool_fill(price, curve, rows, rate, p, level):
     return s
 
 
-@njit(cache=True)
+@compiled
 def stream_values(price, rows):
     """Sum over streams of demand times the cheapest of allowed sites and penalty, in each period (T,)."""
     total, cheapest = np.zeros(price.shape[1]), np.empty(price.shape[1])
@@ -124,7 +125,7 @@ def stream_values(price, rows):
     return total
 
 
-@njit(cache=True)
+@compiled
 def pool_value(price, rows):
     """Sum over pools of their cheapest fill."""
     total = 0.0
@@ -151,7 +152,7 @@ def pool_value(price, rows):
     return total
 
 
-@njit(cache=True)
+@compiled
 def arc_load(load, site, flow):
     """Add flows (arcs, T) to the load of their sites."""
     for a in range(len(site)):
@@ -159,7 +160,7 @@ def arc_load(load, site, flow):
             load[site[a], t] += flow[a, t]
 
 
-@njit(cache=True)
+@compiled
 def stream_costs(rows, routed):
     """Net cost of routing in each period (T,), with what is not served at its penalty, USD."""
     cost, left = np.zeros(routed.shape[1]), np.empty(routed.shape[1])
@@ -174,7 +175,7 @@ def stream_costs(rows, routed):
     return cost
 
 
-@njit(cache=True)
+@compiled
 def pool_cost(rows, pooled):
     """What pools leave undone, at its penalty if that is finite, USD."""
     cost = 0.0

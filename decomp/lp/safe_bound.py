@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from decomp.compiled import compiled
 
 
-@njit(cache=True)
+@compiled
 def safe_bound(indptr, indices, data, cost, low, high, row_low, row_high, duals):
     """Lower bound that a dual vector proves for a column-wise LP; duals of the wrong sign count as zero."""
     y = duals.copy()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from decomp.bound.job_kernels import run_value
+from decomp.compiled import compiled
 
 
-@njit(cache=True)
+@compiled
 def runs_fit(room, rows, j, k, start):
     """Whether a run of job j fits into the room left (S, T)."""
     return room[rows.site[k], start : start + rows.length[j]].min() >= rows.gpus[j] * (1.0 - 1e-9)
 
 
-@njit(cache=True)
+@compiled
 def best_fitting_start(price, room, rows, j):
     """As best_start, among runs that fit into the room left: (value, candidate, start)."""
     best, candidate, start = np.inf, -1, -1
@@ -28,7 +28,7 @@ def best_fitting_start(price, room, rows, j):
     return best, candidate, start
 
 
-@njit(cache=True)
+@compiled
 def fit_pools(price, room, rows, rate):
     """Make pool rates fit into the room, and do missing work at the cheapest places that have some."""
     n = price.shape[1]
@@ -58,7 +58,7 @@ def fit_pools(price, room, rows, rate):
             left -= more
 
 
-@njit(cache=True)
+@compiled
 def fit_streams(price, room, rows, routed):
     """Make routing fit into the room and the demand, and serve what is left wherever that pays."""
     n = price.shape[1]
