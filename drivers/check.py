@@ -21,7 +21,7 @@ from rich.table import Table
 from decomp.certificate import Certificate, Finding, check
 from decomp.certificate.mixture import check_mixture
 from decomp.files.store import is_frontier, read_frontier, read_instance, read_result
-from decomp.model.frontier import Step, at_budget
+from decomp.model.frontier import CurveStep, at_budget
 from decomp.model.instance import InputError, Instance
 from decomp.model.result import Result, Status
 
@@ -80,7 +80,7 @@ def check_frontier(args: argparse.Namespace) -> int:
     return 0 if good else REJECTED
 
 
-def check_chain(instance: Instance, chain: Sequence[Step]) -> bool:
+def check_chain(instance: Instance, chain: Sequence[CurveStep]) -> bool:
     """Every step is a schedule that keeps what it emits, and its mixtures with the one before are schedules too."""
     good = True
     for k, step in enumerate(chain):

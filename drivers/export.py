@@ -13,7 +13,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from decomp.extensive.matrices import ExtensiveForm, polish, start_vector
+from decomp.extensive.matrices import ExtensiveForm, start_vector, with_integers_fixed
 from decomp.extensive.pyomo_model import build
 from decomp.files.store import read_instance
 from decomp.model.instance import Array, InputError, Instance
@@ -42,7 +42,7 @@ def start_of(form: ExtensiveForm, schedule: Schedule) -> Array:
     x = start_vector(form, schedule)
     amount, place = form.violation(x)
     if amount > ACCEPTED:
-        mended = polish(form, x)[0] if amount <= REPAIRED else None
+        mended = with_integers_fixed(form, x)[0] if amount <= REPAIRED else None
         if mended is None:
             raise InputError(f"result.schedule: infeasible, {place} is missed by {amount:g}")
         x = start_vector(form, mended)

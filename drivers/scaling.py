@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from decomp.bench.measure import cores
-from decomp.bench.replay import Cluster, Step, grow, record, replay
+from decomp.bench.replay import Cluster, ReplayStep, grow, record, replay
 from decomp.bench.scaling import Row, plot_study, read_study, study_table
 from decomp.bench.tables import Columns, table
 from decomp.files.store import read_instance, read_sites
@@ -138,7 +138,7 @@ def options_of(args: argparse.Namespace) -> Options:
     return options.updated(rel_gap=args.rel_gap, time_limit_seconds=args.time_limit)
 
 
-def checked(rows: Sequence[Row], steps: Sequence[Step], cluster: Cluster) -> list[Row]:
+def checked(rows: Sequence[Row], steps: Sequence[ReplayStep], cluster: Cluster) -> list[Row]:
     """Measured and replayed seconds on the ranks that were measured: processors', and by the wall on the cores here."""
     found = []
     for row in rows:
@@ -148,7 +148,7 @@ def checked(rows: Sequence[Row], steps: Sequence[Step], cluster: Cluster) -> lis
     return found
 
 
-def predicted(steps: Sequence[Step], cluster: Cluster, sites: Sequence[int], on: Sequence[int]) -> list[Row]:
+def predicted(steps: Sequence[ReplayStep], cluster: Cluster, sites: Sequence[int], on: Sequence[int]) -> list[Row]:
     """What the replay says for more sites and ranks than there are here; and of what would lift its limits."""
     rows = []
     for count in sites:

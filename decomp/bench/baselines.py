@@ -60,7 +60,7 @@ class Work:
 
 
 @dataclass(frozen=True, eq=False)
-class Dual:
+class DualFunction:
     """A Lagrangian dual: `price` (R,) to start from, `weight` (R,) a price's scale over its row's.
 
     No row's price is worth going beyond its `limit` (R,). `ask` gives the sites' answers at prices and a carbon
@@ -80,7 +80,7 @@ class Dual:
         return float(taken.lower.sum()) + work_value - (carbon * self.budget if carbon > 0 else 0.0)
 
 
-def on_load(instance: Instance) -> Dual:
+def on_load(instance: Instance) -> DualFunction:
     """Prices on load: rows are (site, period), USD per GPU and period."""
     c, n = Coupling.of(instance), instance.n_periods
     sites = muster(instance, Workers(Serial())).of(SiteService)
@@ -95,10 +95,12 @@ def on_load(instance: Instance) -> Dual:
 
     price = first_prices(c, instance.sites, instance.carbon_price_usd_per_t).ravel()
     weight = np.abs(price).mean() / np.maximum(c.capacity, 1e-3 * c.capacity.max()).ravel()
-    return Dual(_placed_work(c), ask, price, weight, np.full(len(price), _dearest(c, price)), c.budget, c.carbon_cap)
+    return DualFunction(
+        _placed_work(c), ask, price, weight, np.full(len(price), _dearest(c, price)), c.budget, c.carbon_cap
+    )
 
 
-def on_work(instance: Instance) -> Dual:
+def on_work(instance: Instance) -> DualFunction:
     """The textbook form: rows are (stream, period), then jobs, then pools; sites decide which to take."""
     c = Coupling.of(instance)
     need = np.concatenate([c.streams.demand.ravel(), np.ones(c.n_jobs), c.pools.work])
@@ -127,7 +129,7 @@ def on_work(instance: Instance) -> Dual:
     scale[job_rows] = c.jobs.gpus * c.jobs.length
     start = _first_work_prices(c, load_price)
     limit = _dearest(c, load_price.ravel()) * scale
-    return Dual(work, ask, start, typical * scale / np.maximum(need, 1e-3), limit, c.budget, c.carbon_cap)
+    return DualFunction(work, ask, start, typical * scale / np.maximum(need, 1e-3), limit, c.budget, c.carbon_cap)
 
 
 def _first_work_prices(c: Coupling, load_price: Array) -> Array:
@@ -268,7 +270,7 @@ class _WorkingSite:
         return safe_bound(model, cost, np.array(solution.row_dual)), energy, emissions, uses.tocsc()
 
 
-def subgradient(dual: Dual, level: float = 0.1, patience: int = 5) -> Iterator[float]:
+def subgradient(dual: DualFunction, level: float = 0.1, patience: int = 5) -> Iterator[float]:
     """Bounds of a subgradient method, without end: Polyak's step towards the best bound + a level that shrinks.
 
     `level` starts as a share of the first bound and is halved after `patience` steps without a better bound, with
@@ -300,7 +302,7 @@ def subgradient(dual: Dual, level: float = 0.1, patience: int = 5) -> Iterator[f
         carbon = float(np.clip(carbon + step * carbon_weight * excess, 0.0, dual.carbon_cap))
 
 
-def cutting_planes(dual: Dual) -> Iterator[float]:
+def cutting_planes(dual: DualFunction) -> Iterator[float]:
     """Bounds of Kelley's method: next prices where the model of all answers so far is highest (a linear program).
 
     Not stabilised. Ends when the model promises nothing more.
@@ -321,7 +323,7 @@ def cutting_planes(dual: Dual) -> Iterator[float]:
 class _Master:
     """The Dantzig-Wolfe master: convex combinations of each site's answers, work exact, prices as duals."""
 
-    def __init__(self, dual: Dual):
+    def __init__(self, dual: DualFunction):
         work, self.dual = dual.work, dual
         rows, n_sites = work.uses.shape[0], dual.ask(dual.price, 0.0).uses.shape[1]
         blocks = csc_matrix((np.ones(len(work.block)), (work.block, np.arange(len(work.block)))))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from decomp.bench.replay import Cluster, Step, Times, replay
+from decomp.bench.replay import Cluster, ReplayStep, Times, replay
 from decomp.bound.coupling import Coupling
 from decomp.bound.lagrangian import first_prices
 from decomp.bound.master import COLUMNS
@@ -101,17 +101,17 @@ def resident_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def chain(instance: Instance, calibration: Calibration, m: Measured = MEASURED) -> list[Step]:
+def chain(instance: Instance, calibration: Calibration, m: Measured = MEASURED) -> list[ReplayStep]:
     """The steps that a solve of this instance is expected to take."""
     n, bytes_of_site = instance.n_sites, 8.0 * instance.n_periods
     site = np.arange(n)
     seconds = np.random.default_rng(0).choice(calibration.seconds, n)
     root = m.root_seconds * n * instance.n_periods
-    iteration = Step(root, seconds, site, bytes_of_site, bytes_of_site)
+    iteration = ReplayStep(root, seconds, site, bytes_of_site, bytes_of_site)
     plans = np.sort(m.dispatch_sites * seconds)[::-1]
-    dispatch = Step(root, plans, None, 15 * bytes_of_site, 10 * bytes_of_site)
+    dispatch = ReplayStep(root, plans, None, 15 * bytes_of_site, 10 * bytes_of_site)
     moves = np.sort(m.move_sites * seconds[: n // m.cluster_sites])[::-1]
-    farm = Step(root, moves, None, 40 * bytes_of_site, bytes_of_site)
+    farm = ReplayStep(root, moves, None, 40 * bytes_of_site, bytes_of_site)
     return [iteration] * m.iterations + [dispatch] * m.dispatches + [farm] * (m.rounds if instance.n_jobs else 0)
 
 

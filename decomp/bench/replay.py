@@ -23,10 +23,9 @@ from decomp.bound.master_part import power_of_two
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Options
 from decomp.model.result import Iteration
-from decomp.ranks.team import Answer as TaskAnswer
-from decomp.ranks.team import Serial
+from decomp.ranks.team import Serial, TaskAnswer
 from decomp.ranks.workers import Service, Workers
-from decomp.site.service import Answers, Evaluate, SiteReader, muster
+from decomp.site.service import Evaluate, SiteAnswers, SiteReader, muster
 from decomp.solver.solve import lagrangian
 from decomp.state.solve_state import Run
 
@@ -34,15 +33,15 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Step:
+class ReplayStep:
     """Work of all ranks, and of the root alone before it.
 
     Attributes
     ----------
     root_seconds : the root's work since the last step, while the others wait; but
-    lane_seconds : so much of it is done by the ranks that have lanes of the master (`decomp.part`), each its part,
+    block_seconds : so much of it is shared by the ranks that have a part of the master (`decomp.bound.master_part`),
     exchanges, exchanged : telling each other so often so many bytes in all.
-    lane_rows : the fleet's sites times periods by those that the square of its number of lanes asks for.
+    block_rows : the fleet's sites times periods by those that the square of its number of blocks asks for.
     seconds : (n,) of each item.
     site : (n,) the site of each item, worked on by its owner; None: tasks for whoever is free.
     out, back : bytes sent with each item, and with each answer.
@@ -53,10 +52,10 @@ class Step:
     site: Array | None
     out: float
     back: float
-    lane_seconds: float = 0.0
+    block_seconds: float = 0.0
     exchanges: int = 0
     exchanged: float = 0.0
-    lane_rows: float = 1.0
+    block_rows: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -119,10 +118,10 @@ class OneForAll(Serial):
 class Recorder(Workers):
     """Workers that write down their steps between the first and the last line of the log; also a `Listener`."""
 
-    def __init__(self, team: OneForAll, lane_rows: float) -> None:
+    def __init__(self, team: OneForAll, block_rows: float) -> None:
         super().__init__(team)
-        self.one, self.lane_rows = team, lane_rows
-        self.steps: list[Step] = []
+        self.one, self.block_rows = team, block_rows
+        self.steps: list[ReplayStep] = []
         self._kept = 0
         self._since: float | None = None
 
@@ -132,19 +131,19 @@ class Recorder(Workers):
             self._since = time.process_time()
         self._kept = len(self.steps)
 
-    def chain(self) -> list[Step]:
+    def chain(self) -> list[ReplayStep]:
         """The steps between the first and the last line of the log."""
         return self.steps[: self._kept]
 
     def _took(self, call: Callable[[], Any], describe: Callable[[Any], Mapping[str, Any]]) -> Any:
         """Do a step and write it down, if the log has begun."""
         before, wall = time.process_time(), time.perf_counter()
-        (lane_seconds, exchanges, exchanged), self.one.shared = self.one.shared, np.zeros(3)
+        (block_seconds, exchanges, exchanged), self.one.shared = self.one.shared, np.zeros(3)
         value = call()
         if self._since is not None:
-            step = Step(
-                root_seconds=before - self._since, lane_seconds=lane_seconds, exchanges=int(exchanges),
-                exchanged=exchanged, lane_rows=self.lane_rows, **describe(value),
+            step = ReplayStep(
+                root_seconds=before - self._since, block_seconds=block_seconds, exchanges=int(exchanges),
+                exchanged=exchanged, block_rows=self.block_rows, **describe(value),
             )  # fmt: skip
             used = (time.process_time() - before) / max(time.perf_counter() - wall, 1e-9)
             self.steps.append(replace(step, seconds=min(used, 1.0) * step.seconds))
@@ -156,7 +155,7 @@ class Recorder(Workers):
         if numbers is None:
             return super().ask(kind, request, own)
 
-        def describe(answers: Answers) -> Mapping[str, Any]:
+        def describe(answers: SiteAnswers) -> Mapping[str, Any]:
             n_sites, n_periods = answers.load.shape
             seconds, site = np.nan_to_num(answers.seconds), np.arange(n_sites)
             return dict(seconds=seconds, site=site, out=8.0 * numbers * n_periods, back=8.0 * (n_periods + 4))
@@ -175,7 +174,7 @@ class Recorder(Workers):
         )  # fmt: skip
 
 
-def record(instance: Instance, options: Options, read: SiteReader) -> list[Step]:
+def record(instance: Instance, options: Options, read: SiteReader) -> list[ReplayStep]:
     """Solve an instance in this process and return the chain of its steps."""
     rows = instance.n_sites * instance.n_periods / options.bundle.lane_size
     workers = Recorder(OneForAll(), rows)
@@ -195,7 +194,7 @@ def size_of(value: Any) -> float:
     return sum(size_of(part) for part in value) if isinstance(value, list | tuple) else 8.0
 
 
-def grow(steps: Sequence[Step], sites: int, rng: np.random.Generator) -> list[Step]:
+def grow(steps: Sequence[ReplayStep], sites: int, rng: np.random.Generator) -> list[ReplayStep]:
     """The same chain for another number of sites: seconds drawn from those measured, the root's work in proportion.
 
     A site drawn keeps its seconds through all steps, so that slow sites stay slow.
@@ -206,8 +205,8 @@ def grow(steps: Sequence[Step], sites: int, rng: np.random.Generator) -> list[St
     grown = []
     for step in steps:
         part = replace(
-            step, root_seconds=factor * step.root_seconds, lane_seconds=factor * step.lane_seconds,
-            exchanged=factor * step.exchanged, lane_rows=factor * step.lane_rows,
+            step, root_seconds=factor * step.root_seconds, block_seconds=factor * step.block_seconds,
+            exchanged=factor * step.exchanged, block_rows=factor * step.block_rows,
         )  # fmt: skip
         if step.site is None:
             count = round(factor * len(step.seconds))
@@ -221,7 +220,7 @@ def grow(steps: Sequence[Step], sites: int, rng: np.random.Generator) -> list[St
     return grown
 
 
-def replay(steps: Sequence[Step], cluster: Cluster) -> Times:
+def replay(steps: Sequence[ReplayStep], cluster: Cluster) -> Times:
     """Run the chain on a cluster."""
     ranks = cluster.ranks
     now = root = work = messages = busy = 0.0
@@ -234,15 +233,15 @@ def replay(steps: Sequence[Step], cluster: Cluster) -> Times:
     return Times(now, root, work, messages, busy, ranks)
 
 
-def _master(step: Step, cluster: Cluster) -> tuple[float, float]:
-    """Seconds before a step: of work, some of it shared by the ranks that have lanes; of what these tell each other."""
-    ranks = min(power_of_two(math.sqrt(step.lane_rows)), power_of_two(cluster.ranks))
-    work = step.root_seconds - step.lane_seconds * (1.0 - 1.0 / min(ranks, cluster.cores))
+def _master(step: ReplayStep, cluster: Cluster) -> tuple[float, float]:
+    """Seconds before a step: of work, some of it shared by the ranks that have blocks; of their exchanges."""
+    ranks = min(power_of_two(math.sqrt(step.block_rows)), power_of_two(cluster.ranks))
+    work = step.root_seconds - step.block_seconds * (1.0 - 1.0 / min(ranks, cluster.cores))
     each = cluster.message_seconds * (ranks - 1) + (cluster.latency_seconds if ranks > 1 else 0.0)
     return work, step.exchanges * each + cluster.byte_seconds * step.exchanged * (1.0 - 1.0 / ranks)
 
 
-def _owned(step: Step, cluster: Cluster, begin: float) -> tuple[float, float]:
+def _owned(step: ReplayStep, cluster: Cluster, begin: float) -> tuple[float, float]:
     """Every rank works on its own sites: when the root has all answers, and the longest work of a rank."""
     assert step.site is not None
     ranks = cluster.ranks
@@ -259,7 +258,7 @@ def _owned(step: Step, cluster: Cluster, begin: float) -> tuple[float, float]:
     return one_at_a_time(arrived[turn], service, free), float(work.max())
 
 
-def _farmed(step: Step, cluster: Cluster, begin: float) -> tuple[float, float]:
+def _farmed(step: ReplayStep, cluster: Cluster, begin: float) -> tuple[float, float]:
     """Tasks in their order to whoever is free: when the root has all answers, and the longest work of a rank."""
     hands = int(min(cluster.ranks, cluster.cores))
     handling = 2 * cluster.message_seconds * _direct(cluster) + cluster.byte_seconds * (step.out + step.back)

@@ -19,7 +19,7 @@ from decomp.lp.highs import to_highs
 from decomp.model.instance import Array
 from decomp.ranks.workers import Workers
 from decomp.schedule.dive import fixed_load
-from decomp.site.oracle import Answer
+from decomp.site.oracle import SiteAnswer
 from decomp.site.service import Given, SiteService
 
 FREE_T = 1e9  # bound of an allowance, t
@@ -91,7 +91,7 @@ def _master(c: Coupling, fixing: Fixing, least: Array) -> Model:
     )
 
 
-def _add_cut(solver: highspy.Highs, model: Model, i: int, n: int, answer: Answer) -> None:
+def _add_cut(solver: highspy.Highs, model: Model, i: int, n: int, answer: SiteAnswer) -> None:
     """to_go - price . load + carbon_price * allowance >= lower, for site i."""
     at = [model.columns["load"][i * n : (i + 1) * n], model.columns["allowance"][i : i + 1]]
     index = np.concatenate([*at, model.columns["to_go"][i : i + 1]]).astype(np.int32)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decomp.benders.recourse import RecourseService
-from decomp.bound.lagrangian import LagrangianLoop, Step
+from decomp.bound.lagrangian import BundleStep, LagrangianLoop
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Benders, Options
 from decomp.ranks.workers import Workers
@@ -21,13 +21,13 @@ from decomp.schedule.dive import Heard
 from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent
 from decomp.schedule.place import Work, given, place_work, undone
-from decomp.site.service import Answers, Given
+from decomp.site.service import Given, SiteAnswers
 
 FIRM = 10.0  # price of emissions beyond an allowance, relative to what a tonne is worth
 
 
 @dataclass(frozen=True)
-class Point:
+class BendersPoint:
     """A first-stage decision, its relaxed net cost (USD; inf if it is not feasible) and what a tonne is worth.
 
     `abatement` (S,) is the cost of one tonne less at each site, USD/t.
@@ -44,7 +44,7 @@ class BendersLoop:
 
     def __init__(self, loop: LagrangianLoop, workers: Workers):
         self.loop, self.workers, self.coupling = loop, workers, loop.coupling
-        self.best: Point | None = None
+        self.best: BendersPoint | None = None
         self.firmness = FIRM
 
     @property
@@ -57,7 +57,7 @@ class BendersLoop:
         """(cost - bound) / max(|cost|, 1 USD), both with the jobs fixed and the sites relaxed."""
         return (self.cost - self.loop.centre.bound) / max(abs(self.cost), 1.0) if self.best else np.inf
 
-    def iterate(self) -> Step:
+    def iterate(self) -> BundleStep:
         """One proposal, asked at its prices for the bound and at its loads and allowances for the cost."""
         step = self.loop.iterate()
         point = self._propose()
@@ -71,12 +71,12 @@ class BendersLoop:
             step = replace(step, site_seconds=step.site_seconds + float(answers.seconds.sum()))
         return replace(step, model=min(step.model, self.cost))
 
-    def _propose(self) -> Point:
+    def _propose(self) -> BendersPoint:
         """The master's work made to fit, and its emissions as allowances, with an equal share of what is left."""
         work = place_work(self.loop)
         allowance, price = self._allowances()
         asked = replace(given(self.loop, work), allowance=allowance, excess_price=np.full(len(allowance), price))
-        return Point(work, asked, np.zeros(len(allowance)), np.inf)
+        return BendersPoint(work, asked, np.zeros(len(allowance)), np.inf)
 
     def _allowances(self) -> tuple[Array, float]:
         """Allowances that sum to the budget (t), and the price of a tonne beyond (USD/t)."""
@@ -94,7 +94,7 @@ class BendersLoop:
         jobs = np.append(c.jobs.cost, 0.0)[work.fixing.run]
         return c.flow_cost(work.routed, work.pooled) + float(jobs.sum())
 
-    def _settled(self, point: Point, answers: Answers) -> Point:
+    def _settled(self, point: BendersPoint, answers: SiteAnswers) -> BendersPoint:
         """The point with what the sites made of it; costs too much if it breaks what must be kept."""
         c, given = self.coupling, point.given
         cost = self._first_stage(point.work) + float(answers.cost.sum())

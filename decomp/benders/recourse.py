@@ -15,9 +15,9 @@ import numpy as np
 from decomp.lp.highs import safe_bound, to_highs
 from decomp.model.instance import Array, Generators, Sites
 from decomp.ranks.workers import Service, Workers
-from decomp.site.oracle import Answer
+from decomp.site.oracle import SiteAnswer
 from decomp.site.relaxation import relaxed_site
-from decomp.site.service import Answers, Given, SiteService
+from decomp.site.service import Given, SiteAnswers, SiteService
 
 
 class Recourse:
@@ -44,7 +44,7 @@ class Recourse:
         emitting = np.append(np.flatnonzero(model.emission), n).astype(np.int32)
         self.solver.addRow(-inf, inf, len(emitting), emitting, np.append(model.emission, -1.0)[emitting])
 
-    def evaluate(self, given: Given) -> Answer:
+    def evaluate(self, given: Given) -> SiteAnswer:
         """Cheapest relaxed dispatch of what is given."""
         started = time.perf_counter()
         solver, model = self.solver, self.model
@@ -65,12 +65,12 @@ class Recourse:
         duals = np.array(solution.row_dual) if solution.dual_valid else np.zeros(n_duals)
         lower, price, carbon_price = self._cut(duals, given.drop_price)
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            return Answer(lower, None, np.nan, np.nan, price, carbon_price, time.perf_counter() - started)
+            return SiteAnswer(lower, None, np.nan, np.nan, price, carbon_price, time.perf_counter() - started)
         x = np.clip(np.array(solution.col_value)[: len(model.cost)], model.low, model.high)
         emissions = float(model.emission @ x)
         cost = float(model.cost @ x) + self.carbon_price * emissions
         load = x[self.pieces].sum(axis=0)
-        return Answer(lower, load, cost, emissions, price, carbon_price, time.perf_counter() - started)
+        return SiteAnswer(lower, load, cost, emissions, price, carbon_price, time.perf_counter() - started)
 
     def _cut(self, duals: Array, drop_price: Array) -> tuple[float, Array, float]:
         """The cut that any duals prove; what the rows of load and emissions are worth are its slopes."""
@@ -96,14 +96,14 @@ class RecourseService(Service):
     def serve(self, request: Recourses) -> None:
         self._evaluate(None)
 
-    def evaluate(self, given: Given) -> Answers:
+    def evaluate(self, given: Given) -> SiteAnswers:
         """Ask every site what a load under a carbon allowance costs. Root only."""
 
-        def own() -> Answers:
+        def own() -> SiteAnswers:
             table, n = self._evaluate(given.rows()), self.sites.n_periods
             assert table is not None
             lower, cost, emissions, carbon_price, seconds = table[:, :5].T
-            return Answers(lower, table[:, 5 + n :], cost, emissions, table[:, 5 : 5 + n], carbon_price, seconds)
+            return SiteAnswers(lower, table[:, 5 + n :], cost, emissions, table[:, 5 : 5 + n], carbon_price, seconds)
 
         return self.workers.ask(RecourseService, Recourses(), own)
 

@@ -44,19 +44,19 @@ def gainful_move(gain, bend, tonnes, uncut, steep, cap):
 
 
 @compiled
-def site_pass(price, curve, step, loads, cost, emission, theta, count, gram, n_lanes, carbon, tonnes, n_inner):
+def site_pass(price, curve, step, loads, cost, emission, theta, count, gram, n_blocks, carbon, tonnes, n_inner):
     """Move each site's convex weights `theta` (S, K) by pairwise steps between its best and worst column.
 
-    Sites k, k + n_lanes, ... are a lane: one after the other, while lanes move at once. carbon = [price before it is
-    cut off, step, cap, lanes there are in all]: each reckons with a price that moves as many times as fast.
+    Sites k, k + n_blocks, ... are a block: one after the other, while blocks move at once. carbon = [price before it is
+    cut off, step, cap, blocks there are in all]: each reckons with a price that moves as many times as fast.
     `tonnes` (S,): what each site emits more than before.
     """
     n_sites, n_slots, n = loads.shape
     value, before = np.empty(n_slots), np.empty(n_slots)
     steep, cap = carbon[1] * carbon[3], carbon[2]
-    for lane in range(n_lanes):
+    for block in range(n_blocks):
         uncut = carbon[0]
-        for i in range(lane, n_sites, n_lanes):
+        for i in range(block, n_sites, n_blocks):
             m = count[i]
             paid = min(max(uncut, 0.0), cap)
             for k in range(m):

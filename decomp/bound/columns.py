@@ -14,10 +14,10 @@ import numpy as np
 
 from decomp.bound import column_kernels
 from decomp.model.instance import Array
-from decomp.site.oracle import Answer
+from decomp.site.oracle import SiteAnswer
 
 
-class Pool:
+class ColumnBundle:
     """At most `size` answers a site.
 
     Attributes
@@ -42,7 +42,7 @@ class Pool:
         k = int(np.argmax(np.where(weight > column_kernels.TINY, -1, self.idle[i])))
         return int(np.argmin(weight)) if weight[k] > column_kernels.TINY else k
 
-    def put(self, i: int, k: int, answer: Answer) -> None:
+    def put(self, i: int, k: int, answer: SiteAnswer) -> None:
         """Hold an answer with a load in place k of site i."""
         self.loads[i, k], self.cost[i, k], self.emission[i, k] = answer.load, answer.cost, answer.emissions
         self.price[i, k], self.carbon_price[i, k] = answer.price, answer.carbon_price

@@ -180,14 +180,14 @@ def job_pass(price, curve, rows, fixed, run, start, share):
 
 
 @compiled
-def job_wishes(price, rows, fixed, run, start, share, first, step):
+def propose_job_steps(price, rows, fixed, run, start, share, first, step):
     """Where the free jobs first, first + step, ... would move weight: from their worst to their best run.
 
-    Columns of the wishes (n, 6): job, candidate and start moved to, slot it has among the job's runs (-1: all are
-    taken, and the smallest would give way), slot moved from, and what a unit of weight gains, USD.
+    Columns of the proposed steps (n, 6): job, candidate and start moved to, slot it has among the job's runs (-1: all
+    are taken, and the smallest would give way), slot moved from, and what a unit of weight gains, USD.
     """
     total, scratch = sums_before(price), np.empty(price.shape[1] + 1)
-    wishes, n = np.empty((len(rows.gpus) // step + 1, 6)), 0
+    proposed, n = np.empty((len(rows.gpus) // step + 1, 6)), 0
     site, cost, values = rows.site, rows.cost, np.empty(share.shape[1])
     for j in range(first, len(rows.gpus), step):
         if fixed[j] != -2:
@@ -212,14 +212,14 @@ def job_wishes(price, rows, fixed, run, start, share, first, step):
             worst = np.argmin(share[j])
         if worst < 0 or values[worst] - value <= 1e-10 * (1.0 + abs(value)):
             continue
-        wishes[n, 0], wishes[n, 1], wishes[n, 2], wishes[n, 3], wishes[n, 4] = j, k, s, slot, worst
-        wishes[n, 5] = values[worst] - value
+        proposed[n, 0], proposed[n, 1], proposed[n, 2], proposed[n, 3], proposed[n, 4] = j, k, s, slot, worst
+        proposed[n, 5] = values[worst] - value
         n += 1
-    return wishes[:n]
+    return proposed[:n]
 
 
 @compiled
-def grant_wishes(price, curve, rows, run, start, share, wishes):
+def take_job_steps(price, curve, rows, run, start, share, proposed):
     """All jobs move weight at once, each as far as it gains where the prices bend as many times as moves meet.
 
     By convexity the moves together then never make the master worse, whoever else moves. Moves are written down where
@@ -228,8 +228,8 @@ def grant_wishes(price, curve, rows, run, start, share, wishes):
     n_sites, n = price.shape
     meet, load, bends = np.zeros((n_sites, n + 1)), np.zeros((n_sites, n + 1)), np.zeros((n_sites, n + 1))
     place, length, gpus = rows.site, rows.length, rows.gpus  # a call that takes all rows is dearer than what it does
-    for w in range(len(wishes)):
-        j, k, s, worst = int(wishes[w, 0]), int(wishes[w, 1]), int(wishes[w, 2]), int(wishes[w, 4])
+    for w in range(len(proposed)):
+        j, k, s, worst = int(proposed[w, 0]), int(proposed[w, 1]), int(proposed[w, 2]), int(proposed[w, 4])
         kw, sw = run[j, worst], start[j, worst]
         i, iw = place[k] if k >= 0 else -1, place[kw] if kw >= 0 else -2
         end, end_w = s + length[j], sw + length[j]
@@ -246,9 +246,9 @@ def grant_wishes(price, curve, rows, run, start, share, wishes):
         for t in range(n):
             here += meet[i, t]
             bends[i, t + 1] = bends[i, t] + curve[i, t] * here
-    for w in range(len(wishes)):
-        j, k, s, worst = int(wishes[w, 0]), int(wishes[w, 1]), int(wishes[w, 2]), int(wishes[w, 4])
-        slot, gain = int(wishes[w, 3]), wishes[w, 5]
+    for w in range(len(proposed)):
+        j, k, s, worst = int(proposed[w, 0]), int(proposed[w, 1]), int(proposed[w, 2]), int(proposed[w, 4])
+        slot, gain = int(proposed[w, 3]), proposed[w, 5]
         kw, sw, move = run[j, worst], start[j, worst], share[j, worst]
         i, iw = place[k] if k >= 0 else -1, place[kw] if kw >= 0 else -2
         end, end_w = s + length[j], sw + length[j]

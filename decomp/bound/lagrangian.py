@@ -13,7 +13,7 @@ from decomp.model.instance import Array, Sites
 from decomp.model.options import Bundle
 from decomp.ranks.workers import Workers
 from decomp.site.faults import SiteFailure
-from decomp.site.service import Answers, SiteService
+from decomp.site.service import SiteAnswers, SiteService
 
 LONGEST_STEP = 1e5  # beyond it prices only run away, as they do when the fixed jobs leave no schedule
 
@@ -29,7 +29,7 @@ class DualPoint:
 
 
 @dataclass(frozen=True)
-class Step:
+class BundleStep:
     """What one iteration did, for the log and the stopping rules. USD, seconds."""
 
     bound: float
@@ -105,7 +105,7 @@ class LagrangianLoop:
         self.master.step = options.step
         self.nulls = 0
 
-    def _prove(self, price: Array, carbon_price: float, answers: Answers) -> DualPoint:
+    def _prove(self, price: Array, carbon_price: float, answers: SiteAnswers) -> DualPoint:
         fixing = self.master.fixing
         terms = self.coupling.dual_terms(price, carbon_price, (fixing.run, fixing.start))
         return DualPoint(price, carbon_price, answers.lower, float(answers.lower.sum()) + terms)
@@ -123,7 +123,7 @@ class LagrangianLoop:
         self.coupling = self.master.coupling = replace(self.coupling, budget=budget, carbon_cap=cap)
         self.refix(self.master.fixing)
 
-    def iterate(self) -> Step:
+    def iterate(self) -> BundleStep:
         """One proximal step."""
         master, centre, options = self.master, self.centre, self.options
         started = time.perf_counter()
@@ -143,7 +143,7 @@ class LagrangianLoop:
         if trial.bound > centre.bound:
             self.centre = trial
         master.add(list(answers))
-        return Step(
+        return BundleStep(
             bound=self.centre.bound,
             model=proposal.model,
             serious=serious,

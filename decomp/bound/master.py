@@ -4,7 +4,8 @@ Around a centre (price, carbon price) it maximises the model of the dual minus a
 primal of that problem is what the kernels solve, and its residual (load put on a site minus load its
 columns carry) moves the price: price = centre + step * weight * residual.
 
-Columns and work live in parts (`decomp.part`), one on each of the first ranks; here is what the root knows of them.
+Columns and work live in parts (`decomp.bound.master_part`), one on each of the first ranks; here is what the root
+knows of them.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from decomp.bound.coupling import Coupling, Fixing
-from decomp.bound.master_part import COLUMNS, Layout, Step, periods_alone
+from decomp.bound.master_part import COLUMNS, Layout, ProximalStep, periods_alone
 from decomp.bound.part_service import PartService
 from decomp.model.instance import Array
 from decomp.ranks.workers import Workers
-from decomp.site.oracle import Answer
+from decomp.site.oracle import SiteAnswer
 
 NUMBERS = count()
 
@@ -108,7 +109,7 @@ class Master:
     def n_columns(self) -> int:
         return int(self.held.sum())
 
-    def add(self, answers: Sequence[Answer]) -> None:
+    def add(self, answers: Sequence[SiteAnswer]) -> None:
         """Take one answer per site into the pool."""
         heard = [None if answer.load is None else answer for answer in answers]
         self.held = np.minimum(self.held + [answer is not None for answer in heard], COLUMNS)
@@ -137,7 +138,7 @@ class Master:
         """Solve the proximal subproblem around a centre until its own gap is `accuracy` of the promised rise."""
         c = self.coupling
         carbon_size = self.step * self.carbon_weight if c.carbon_cap > 0 else 0.0
-        step = Step(self.step, centre_carbon, carbon_size, c.budget, c.carbon_cap, accuracy, max_passes)
+        step = ProximalStep(self.step, centre_carbon, carbon_size, c.budget, c.carbon_cap, accuracy, max_passes)
         reached = centre is self.price
         new = None if reached or centre is self._centre else centre
         price, carbon_price, value, terms, passes = self._all("propose_together", new, reached, step)[0]

@@ -1,11 +1,12 @@
-"""A rank's part of the master: the columns of some sites, the routing of some periods, the wishes of some jobs.
+"""A rank's part of the master: the columns of some sites, the routing of some periods, the steps of some jobs.
 
-Sites are dealt to lanes, as many as the fleet's size asks for. With one lane sites and jobs move one after the other.
-With more, lanes move at once, each reckoning with a carbon price that bends as many times as there are lanes, and jobs
-too, reckoning with load prices that bend as many times as jobs meet there: by convexity the moves together then never
-make the master worse. Periods are routed without regard to each other. So it does not matter which rank works on what,
-and the numbers are the same on any number of ranks. Every rank holds the whole price, which is as large as the rows
-that couple the sites, and tells the others what its part has become.
+The proximal subproblem is solved by block-coordinate steps. A small fleet is one block: sites and jobs are updated in
+turn, each at the prices that the last update left (Gauss-Seidel). A large fleet is split into several blocks, updated
+in parallel (Jacobi): each block assumes a carbon price that reacts as many times as strongly as there are blocks, and
+each job load prices that react as many times as strongly as jobs meet there; by convexity the joint step never worsens
+the master's objective. Periods are routed independently. The blocks depend on the fleet alone, not on the ranks that
+hold them, so the numbers are the same on any number of ranks. Every rank of the master holds all prices, and tells the
+others what its part has become.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from decomp.bound import column_kernels, job_kernels, stream_kernels
-from decomp.bound.columns import Pool
+from decomp.bound.columns import ColumnBundle
 from decomp.bound.coupling import FREE, REJECTED, Coupling
 from decomp.model.instance import Array
 from decomp.ranks.team import Team
-from decomp.site.oracle import Answer
+from decomp.site.oracle import SiteAnswer
 
 PASSES_PER_CHECK = 6
 ATOMS = 16  # runs a job's relaxed start may be spread over
@@ -30,7 +31,7 @@ COLUMNS = 40  # answers kept per site
 
 
 @dataclass(frozen=True)
-class Step:
+class ProximalStep:
     """A proximal step: how far around which carbon price (USD/t), and when it is solved well enough.
 
     size : factor on the proximal weights. carbon_size : USD/t by which a tonne moves the carbon price; 0: no budget.
@@ -56,24 +57,24 @@ class Step:
 
 @dataclass(frozen=True)
 class Layout:
-    """Who has what. lanes, ranks : powers of two, ranks the smaller; sites are dealt to lanes, jobs to ranks in turn.
+    """Who has what. blocks, ranks : powers of two, ranks the smaller; sites are dealt to blocks, jobs to ranks in turn.
 
     periods : slices of the periods begin at these, (ranks + 1,).
     """
 
-    lanes: int
+    blocks: int
     ranks: int
     periods: Array
 
     @classmethod
     def of(cls, shape: tuple[int, int], lane_size: int, size: int) -> Layout:
-        """For (sites, periods) and so many ranks: n lanes from n^2 times `lane_size` sites times periods.
+        """For (sites, periods) and so many ranks: n blocks from n^2 times `lane_size` sites times periods.
 
-        For twice as many lanes halve the work and double the messages.
+        For twice as many blocks halve the work and double the messages.
         """
-        lanes = power_of_two(math.sqrt(shape[0] * shape[1] / lane_size))
-        ranks = min(lanes, power_of_two(size))
-        return cls(lanes, ranks, shape[1] * np.arange(ranks + 1) // ranks)
+        blocks = power_of_two(math.sqrt(shape[0] * shape[1] / lane_size))
+        ranks = min(blocks, power_of_two(size))
+        return cls(blocks, ranks, shape[1] * np.arange(ranks + 1) // ranks)
 
     def rows_of(self, rank: int) -> slice:
         """Its sites among sites, its jobs among jobs."""
@@ -89,7 +90,7 @@ def power_of_two(most: float) -> int:
     return 1 << max(int(most).bit_length() - 1, 0)
 
 
-class Part:
+class MasterPart:
     """One rank's part. Methods that end in `together` are called by all ranks of the layout at the same time."""
 
     def __init__(self, team: Team, layout: Layout, coupling: Coupling, weight: Array, price: Array):
@@ -100,7 +101,7 @@ class Part:
         self.team, self.layout, self.coupling, self.weight = team, layout, coupling, weight
         self.sites, self.periods, n = layout.rows_of(team.rank), layout.periods_of(team.rank), price.shape[1]
         self.own_weight = np.ascontiguousarray(weight[self.sites])
-        self.pool = Pool(len(self.own_weight), n, COLUMNS)
+        self.pool = ColumnBundle(len(self.own_weight), n, COLUMNS)
         self.theta = np.zeros((len(self.own_weight), COLUMNS))
         self.gram = np.zeros((len(self.own_weight), COLUMNS, COLUMNS))
         self.routed = np.zeros((len(coupling.streams.site), price[self.periods].shape[1]))
@@ -121,13 +122,13 @@ class Part:
 
     # ------------------------------------------------------------ columns
 
-    def add(self, answers: Sequence[Answer | None]) -> None:
+    def add(self, answers: Sequence[SiteAnswer | None]) -> None:
         """Take one answer per own site into the pool; a full site forgets the one idle for longest."""
         for i, answer in enumerate(answers):
             if answer is not None:
                 self._add_column(i, answer)
 
-    def _add_column(self, i: int, answer: Answer) -> None:
+    def _add_column(self, i: int, answer: SiteAnswer) -> None:
         theta = self.theta[i]
         first = self.pool.count[i] == 0
         k = self.pool.slot(i, theta)
@@ -138,11 +139,11 @@ class Part:
         column_kernels.add_gram(self.pool.loads, self.own_weight, self.gram, i, k, int(self.pool.count[i]))
 
     def least_value(self, price: Array, carbon_price: float) -> Array:
-        """Least value of the columns of each own site at prices (own, T), (own,) USD; see `Pool`."""
+        """Least value of the columns of each own site at prices (own, T), (own,) USD; see `ColumnBundle`."""
         return self.pool.least_value(price, carbon_price)
 
     def least_cost(self, load: Array, allowance: Array) -> Array:
-        """Proven least cost (own,) of loads (own, T) under carbon allowances (own,); see `Pool`."""
+        """Proven least cost (own,) of loads (own, T) under carbon allowances (own,); see `ColumnBundle`."""
         return self.pool.least_cost(load, allowance)
 
     def means(self) -> Array:
@@ -200,7 +201,7 @@ class Part:
     # ------------------------------------------------------------ a proximal step
 
     def propose_together(
-        self, centre: Array | None, reached: bool, step: Step
+        self, centre: Array | None, reached: bool, step: ProximalStep
     ) -> tuple[Array, float, float, float, int] | None:
         """Solve the proximal subproblem until its own gap is small enough.
 
@@ -217,7 +218,7 @@ class Part:
         while True:
             for _ in range(PASSES_PER_CHECK):
                 self._move_sites(tonnes, step)
-                if self.layout.lanes == 1:
+                if self.layout.blocks == 1:
                     self._move_streams()
                     if passes % 2 == 0:  # scanning all starts is dear, and routing moves more than jobs do
                         self._move_jobs_in_turn()
@@ -262,17 +263,17 @@ class Part:
                 part = array[place(rank)]
                 part[...], numbers = numbers[: part.size].reshape(part.shape), numbers[part.size :]
 
-    def _move_sites(self, tonnes: Array, step: Step) -> None:
+    def _move_sites(self, tonnes: Array, step: ProximalStep) -> None:
         """Move the weights of all columns; `tonnes` (S,) are brought up to date."""
         layout = self.layout
         uncut = step.carbon_centre + step.carbon_size * (tonnes.sum() - step.budget) if step.carbon_size > 0 else 0.0
-        carbon, more = np.array([uncut, step.carbon_size, step.carbon_cap, layout.lanes]), np.empty(len(tonnes))
+        carbon, more = np.array([uncut, step.carbon_size, step.carbon_cap, layout.blocks]), np.empty(len(tonnes))
 
         def own() -> Sequence[Array]:
             pool, price, emitted = self.pool, np.ascontiguousarray(self.price[self.sites]), np.zeros(len(self.theta))
             column_kernels.site_pass(
                 price, self.own_curve, step.size, pool.loads, pool.cost, pool.emission, self.theta, pool.count,
-                self.gram, layout.lanes // layout.ranks, carbon, emitted, 2 * COLUMNS,
+                self.gram, layout.blocks // layout.ranks, carbon, emitted, 2 * COLUMNS,
             )  # fmt: skip
             return price, emitted
 
@@ -300,13 +301,15 @@ class Part:
         jobs, state, layout = self.coupling.jobs, (self.run, self.start, self.share), self.layout
 
         def own() -> Sequence[Array]:
-            return [job_kernels.job_wishes(self.price, jobs, self.fixed[0], *state, self.team.rank, layout.ranks)]
+            return [
+                job_kernels.propose_job_steps(self.price, jobs, self.fixed[0], *state, self.team.rank, layout.ranks)
+            ]
 
-        wishes = np.concatenate(self.team.exchange(own, layout.ranks, "master")).reshape(-1, 6)
-        wishes = wishes[np.argsort(wishes[:, 0], kind="stable")]
-        job_kernels.grant_wishes(self.price, self.curve, jobs, *state, wishes)
+        proposed = np.concatenate(self.team.exchange(own, layout.ranks, "master")).reshape(-1, 6)
+        proposed = proposed[np.argsort(proposed[:, 0], kind="stable")]
+        job_kernels.take_job_steps(self.price, self.curve, jobs, *state, proposed)
 
-    def _model(self, price: Array, carbon_price: float, step: Step) -> tuple[float, float]:
+    def _model(self, price: Array, carbon_price: float, step: ProximalStep) -> tuple[float, float]:
         """The model at a price: least values of all columns, and the exact part, USD."""
         c, layout, rank = self.coupling, self.layout, self.team.rank
         columns, streams, jobs = np.empty(len(price)), np.empty(price.shape[1]), np.empty(len(self.fixed[0]))
@@ -322,7 +325,7 @@ class Part:
         terms = float(streams.sum()) + float(jobs.sum()) + stream_kernels.pool_value(price, c.pools)
         return float(columns.sum()), terms - step.paid(carbon_price)
 
-    def _primal(self, carbon_price: float, tonnes: Array, step: Step) -> tuple[float, float]:
+    def _primal(self, carbon_price: float, tonnes: Array, step: ProximalStep) -> tuple[float, float]:
         """The proximal term, and the augmented Lagrangian at the weights: an upper bound of the subproblem. USD."""
         c, layout = self.coupling, self.layout
         table, streams = np.empty((len(tonnes), 3)), np.empty(self.price.shape[1])

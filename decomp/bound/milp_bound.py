@@ -16,7 +16,7 @@ import numpy as np
 from decomp.bound.coupling import REJECTED, Coupling, Fixing
 from decomp.bound.lagrangian import DualPoint
 from decomp.bound.stream_blocks import SiteBlock, join, partition, without_price
-from decomp.bound.work_prices import SiteWork, WorkPrices, build, site_works, translate
+from decomp.bound.work_prices import SiteWork, WorkPrices, site_with_work, site_works, translate
 from decomp.lp.highs import Effort, safe_bound, to_highs
 from decomp.model.instance import Array, Instance
 from decomp.model.options import MilpBound
@@ -33,7 +33,7 @@ def relax(work: SiteWork) -> tuple[float, float, float]:
 
     The size is pivots times rows: about the time it took, but the same in every run.
     """
-    model = build(work)
+    model = site_with_work(work)
     solver = to_highs(model)
     solver.run()
     solution = solver.getSolution()
@@ -60,7 +60,7 @@ def solve_milp(task: MilpTask) -> tuple[float, bool, Array | None]:
 
     If it did not, and the site is alone: the runs of its best point as well, if there is one.
     """
-    model = build(task.work, *task.beside)
+    model = site_with_work(task.work, *task.beside)
     solver = to_highs(model, integer=model.integer)
     task.effort.until(task.until).apply(solver)
     if task.beside:

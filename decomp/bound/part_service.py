@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from decomp.bound.master_part import Part
+from decomp.bound.master_part import MasterPart
 from decomp.ranks.workers import Service, Workers
 
 
@@ -30,7 +30,7 @@ class PartService(Service):
 
     def __init__(self, workers: Workers) -> None:
         super().__init__(workers)
-        self.parts: dict[int, Part] = {}
+        self.parts: dict[int, MasterPart] = {}
         self.forgotten: list[int] = []
 
     def call(self, master: int, method: str, each: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -65,6 +65,6 @@ class PartService(Service):
     def _own_part(self, order: PartOrder) -> Any:
         with self.team.sheet.section("master"):
             if order.method == "found":
-                self.parts[order.master] = Part(self.team, *order.arguments)
+                self.parts[order.master] = MasterPart(self.team, *order.arguments)
                 return None
             return getattr(self.parts[order.master], order.method)(*order.arguments)

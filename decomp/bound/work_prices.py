@@ -156,7 +156,7 @@ def _by_site(site: Array, n_sites: int) -> list[Array]:
     return np.split(order, np.searchsorted(site[order], np.arange(1, n_sites)))
 
 
-def build(work: SiteWork, *beside: SiteWork) -> Model:
+def site_with_work(work: SiteWork, *beside: SiteWork) -> Model:
     """The problem of a site, or of a block of sites, with its work inside; costs include the price of carbon.
 
     The bans (5) and (6) stay relaxed: they would bring hardly anything and double the time.

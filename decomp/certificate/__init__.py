@@ -39,7 +39,7 @@ from decomp.certificate.bound import UNPROVED, BoundProof, prove_bound
 from decomp.certificate.findings import TOLERANCE, Finding, Findings
 from decomp.certificate.fleet import prove_whole
 from decomp.certificate.ray import prove_ray
-from decomp.certificate.schedule import Settlement, check_allowances, check_schedule
+from decomp.certificate.schedule import Account, check_allowances, check_schedule
 from decomp.model.instance import Instance
 from decomp.model.result import Result, Status
 
@@ -108,14 +108,14 @@ def check(
         findings.add("instance hash", "", str(stored), own)
     if result.status is Status.INFEASIBLE and result.ray is not None:
         return _check_ray(instance, result, findings, jobs, seconds)
-    settlement = None
+    account = None
     if result.schedule is None:
         findings.add("schedule", "", "none in the result", "there")
     else:
-        settlement = check_schedule(instance, result.schedule, findings)
-        _check_cost(result, settlement, findings)
+        account = check_schedule(instance, result.schedule, findings)
+        _check_cost(result, account, findings)
     if result.allowances is not None:
-        check_allowances(instance, result.allowances, result.dual, settlement, findings)
+        check_allowances(instance, result.allowances, result.dual, account, findings)
     schedule_findings = len(findings.items)
     proof = UNPROVED
     if bound:
@@ -125,14 +125,14 @@ def check(
         else:
             proof = prove_whole(instance, result.bound, findings, seconds=seconds)
         if proof is not UNPROVED:
-            _check_bound(result, proof, settlement, findings)
+            _check_bound(result, proof, account, findings)
     return Certificate(
         schedule_ok=schedule_findings == 0,
         bound_ok=len(findings.items) == schedule_findings if bound else None,
         findings=tuple(findings.items),
-        cost=settlement.cost if settlement else np.nan,
-        emissions_t=settlement.emissions_t if settlement else np.nan,
-        components=settlement.components if settlement else {},
+        cost=account.cost if account else np.nan,
+        emissions_t=account.emissions_t if account else np.nan,
+        components=account.components if account else {},
         claimed_bound=float(result.bound),
         incumbent=float(result.incumbent),
         certified_bound=proof.bound,
@@ -170,10 +170,10 @@ def _by_site(instance: Instance, proof: BoundProof) -> dict[str, Any]:
     )
 
 
-def _check_cost(result: Result, settlement: Settlement | None, findings: Findings) -> None:
+def _check_cost(result: Result, account: Account | None, findings: Findings) -> None:
     """The incumbent is the schedule's true net cost."""
-    if settlement is not None and not abs(settlement.cost - result.incumbent) <= TOLERANCE * settlement.scale:
-        findings.add("net cost", "incumbent", float(result.incumbent), f"{settlement.cost:.9g} USD")
+    if account is not None and not abs(account.cost - result.incumbent) <= TOLERANCE * account.scale:
+        findings.add("net cost", "incumbent", float(result.incumbent), f"{account.cost:.9g} USD")
 
 
 def _check_claims(result: Result, findings: Findings) -> None:
@@ -204,11 +204,11 @@ def _stated(result: Result) -> dict[str, Any]:
     return result.provenance if isinstance(result.provenance, dict) else {}
 
 
-def _check_bound(result: Result, proof: BoundProof, settlement: Settlement | None, findings: Findings) -> None:
+def _check_bound(result: Result, proof: BoundProof, account: Account | None, findings: Findings) -> None:
     """The claimed bound is covered by the certified one, and that one by the schedule."""
     slack = TOLERANCE * proof.scale
     if not result.bound <= proof.bound + slack:
         findings.add("bound", "claimed", float(result.bound), f"at most {proof.bound:.9g} USD, what its prices prove")
-    if settlement is not None and proof.bound > settlement.cost + slack:
+    if account is not None and proof.bound > account.cost + slack:
         right = f"at least the certified bound {proof.bound:.9g} USD: schedule or prices are wrong"
-        findings.add("net cost", "schedule", settlement.cost, right)
+        findings.add("net cost", "schedule", account.cost, right)

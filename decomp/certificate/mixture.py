@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from decomp.certificate.findings import TOLERANCE, Finding, Findings
-from decomp.certificate.schedule import Settlement, check_schedule
+from decomp.certificate.schedule import Account, check_schedule
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
 
@@ -56,7 +56,7 @@ def _half(columns: dict[str, tuple[Array, Array]]) -> Schedule:
     return Schedule(**values | {name: values[name] - both for name in ("import_mw", "export_mw")})
 
 
-def _at_most_mixed(middle: Settlement, ends: list[Settlement], findings: Findings) -> None:
+def _at_most_mixed(middle: Account, ends: list[Account], findings: Findings) -> None:
     scale = max(end.scale for end in ends)
     for name, unit, size in (("cost", "USD", scale), ("emissions_t", "t", max(1.0, middle.emissions_t))):
         mixed = 0.5 * sum(getattr(end, name) for end in ends)

@@ -16,7 +16,7 @@ from decomp.model.result import Allowances, Dual, Schedule
 
 
 @dataclass(frozen=True)
-class Settlement:
+class Account:
     """What a schedule comes to: net cost in USD by component, emissions per site in t CO2."""
 
     components: dict[str, float]
@@ -36,7 +36,7 @@ class Settlement:
         return max(1.0, abs(self.cost), 1e-3 * sum(abs(v) for v in self.components.values()))
 
 
-def check_schedule(instance: Instance, schedule: Schedule, findings: Findings) -> Settlement | None:
+def check_schedule(instance: Instance, schedule: Schedule, findings: Findings) -> Account | None:
     """Check (1)-(9) and (C1)-(C4); None if the arrays do not even fit the instance."""
     sizes = {**instance.sizes, "instant": instance.n_periods + 1}
     if not findings.well_formed("schedule", schedule, sizes):
@@ -57,18 +57,18 @@ def check_schedule(instance: Instance, schedule: Schedule, findings: Findings) -
 
 
 def check_allowances(
-    instance: Instance, allowances: Allowances, dual: Dual | None, settlement: Settlement | None, findings: Findings
+    instance: Instance, allowances: Allowances, dual: Dual | None, account: Account | None, findings: Findings
 ) -> None:
     """Who may emit how much of the budget (C3): every site keeps its own part, together they keep the budget."""
     if not findings.well_formed("allowances", allowances, instance.sizes):
         return
     allowed, price = allowances.allowance_t, allowances.abatement_usd_per_t
-    if settlement is None or np.isinf(instance.carbon_budget_t):
+    if account is None or np.isinf(instance.carbon_budget_t):
         findings.add("allowances", "", "in the result", "absent without schedule or budget")
         return
-    emitted = settlement.site_emissions_t
+    emitted = account.site_emissions_t
     findings.at_least("(C3) allowance", "site", allowed, emitted, np.maximum(1.0, np.abs(emitted)), "t")
-    most = max(instance.carbon_budget_t, settlement.emissions_t)  # (C3) has judged the emissions themselves
+    most = max(instance.carbon_budget_t, account.emissions_t)  # (C3) has judged the emissions themselves
     if not allowed.sum() <= most + TOLERANCE * max(1.0, np.abs(allowed).sum()):
         findings.add("(C3) allowances", "fleet", float(allowed.sum()), f"at most {most:.9g} t")
     worth = np.nan if dual is None else dual.carbon_price
@@ -244,7 +244,7 @@ def _generators(instance: Instance, schedule: Schedule, findings: Findings) -> A
     return start
 
 
-def _settle(instance: Instance, schedule: Schedule, findings: Findings, placed: Array, starts: Array) -> Settlement:
+def _settle(instance: Instance, schedule: Schedule, findings: Findings, placed: Array, starts: Array) -> Account:
     """(8), (9), (C3) and the net cost, as the model states it."""
     s, g, step = instance.sites, instance.generators, instance.period_h
     bought, sold, output = schedule.import_mw, schedule.export_mw, schedule.generation_mw
@@ -275,4 +275,4 @@ def _settle(instance: Instance, schedule: Schedule, findings: Findings, placed: 
         carbon_price=instance.carbon_price_usd_per_t * emitted.sum(),
         carbon_excess=excess_price * excess,
     )
-    return Settlement({name: float(value) for name, value in components.items()}, emitted)
+    return Account({name: float(value) for name, value in components.items()}, emitted)

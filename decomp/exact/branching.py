@@ -17,7 +17,7 @@ import numpy as np
 from decomp.bound import stream_kernels
 from decomp.bound.coupling import REJECTED, Fixing
 from decomp.bound.lagrangian import DualPoint, LagrangianLoop
-from decomp.bound.work_prices import SiteWork, build
+from decomp.bound.work_prices import SiteWork, site_with_work
 from decomp.exact.column_lp import DEAREST_CARBON, LinearMaster, Optimum, Runs
 from decomp.lp.highs import Effort, to_highs
 from decomp.model.accounts import account
@@ -27,7 +27,7 @@ from decomp.ranks.clock import process_seconds
 from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent, assemble
 from decomp.schedule.place import place_work, undone
-from decomp.site.oracle import Answer, Plan, SiteRows
+from decomp.site.oracle import Plan, SiteAnswer, SiteRows
 from decomp.site.service import SiteService
 from decomp.state.solve_state import Keep, Run, dual_of
 
@@ -65,13 +65,13 @@ def branch(run: Run, loop: LagrangianLoop, keep: Keep) -> None:
         return
     run.phase = "branch"
     loop.refix(Fixing(*loop.coupling.free_jobs()))
-    search = Search(run, loop, keep)
+    search = TreeSearch(run, loop, keep)
     search.grow(options.nodes, process_seconds() + min(options.seconds, TIME_SHARE * run.seconds_left()))
     search.report()
     keep(run.result())
 
 
-class Search:
+class TreeSearch:
     """The tree, best bound first."""
 
     def __init__(self, run: Run, loop: LagrangianLoop, keep: Keep):
@@ -82,7 +82,7 @@ class Search:
         self.master = LinearMaster(self.c, self.runs, loop.master.columns())
         self.tried: set[bytes] = set()
         works = [self._work(i, run.proof.price, 0.0) for i in range(run.instance.n_sites)]
-        self.integers = [i for i, work in enumerate(works) if build(work).integer.any()]
+        self.integers = [i for i, work in enumerate(works) if site_with_work(work).integer.any()]
         everything = np.ones(len(self.runs.job), dtype=bool)
         self.nodes = [Node(everything, np.array(self.c.jobs.optional), run.proof)]
 
@@ -253,7 +253,7 @@ class Search:
                     load, value, emissions, lower = answer
                     cost = value + float(price[i] @ load) - carbon_price * emissions
                     lower = max(lower, answers[i].lower)
-                    answers[i] = Answer(lower, load, cost, emissions, price[i], carbon_price, 0.0)
+                    answers[i] = SiteAnswer(lower, load, cost, emissions, price[i], carbon_price, 0.0)
         for i, answer in enumerate(answers):
             self.master.add(i, answer, integral and i in self.integers)
         return self._prove(node, price, carbon_price, np.array([answer.lower for answer in answers]))
@@ -317,7 +317,7 @@ def plan_within(order: Order) -> Plan | None:
 
 def answer_integral(work: SiteWork) -> tuple[Array, float, float, float] | None:
     """Load, value, emissions (t) of a site's best integral dispatch, and the proven bound of that value, USD."""
-    model = build(work)
+    model = site_with_work(work)
     solver = to_highs(model, integer=model.integer)
     EFFORT.apply(solver)
     solver.run()

@@ -14,7 +14,7 @@ import numpy as np
 
 from decomp.bound.coupling import Coupling
 from decomp.model.instance import Array
-from decomp.site.oracle import Answer
+from decomp.site.oracle import SiteAnswer
 
 DEAREST_CARBON = 1e5  # USD/t; prices of carbon end here where the budget is hard
 IMPROVING = 1e-9  # reduced cost of an answer, relative to its cost, from which it is worth a column
@@ -159,7 +159,7 @@ class LinearMaster:
         column = self._column(cost, np.inf, at, np.concatenate([-load, [1.0, emissions]]))
         self._held.append((column, i, emissions, integral))
 
-    def add(self, i: int, answer: Answer, integral: bool) -> None:
+    def add(self, i: int, answer: SiteAnswer, integral: bool) -> None:
         """Hold a site's answer if the last optimum would be cheaper with it."""
         if answer.load is None:
             return

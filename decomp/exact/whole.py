@@ -12,7 +12,7 @@ from decomp.schedule.incumbent import Incumbent, fixing_of
 from decomp.state.solve_state import Keep, Run
 
 
-def close(run: Run, loop: LagrangianLoop, keep: Keep) -> None:
+def finish_whole(run: Run, loop: LagrangianLoop, keep: Keep) -> None:
     """Hand incumbent and goal to HiGHS if the gap is open and the fleet small enough."""
     instance, options = run.instance, run.options.closing
     if run.must_stop() or instance.n_sites * instance.n_periods > options.site_periods:

@@ -327,7 +327,7 @@ def _conclude(form: ExtensiveForm, highs: highspy.Highs, rel_gap: float, facts: 
         bound = lp_dual(form, np.array(highs.getSolution().row_dual))[1]
     if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
         return Result(Status.LIMIT, bound, np.inf, None, None, provenance=facts)
-    schedule, incumbent = polish(form, np.array(highs.getSolution().col_value))
+    schedule, incumbent = with_integers_fixed(form, np.array(highs.getSolution().col_value))
     if schedule is None:
         return _failed(facts, "with its integers rounded, HiGHS's solution is infeasible")
     slack = ROUNDING * max(1.0, abs(incumbent))
@@ -383,7 +383,7 @@ def _owners(form: ExtensiveForm) -> tuple[Array, Array]:
     return row_site, column_site
 
 
-def polish(form: ExtensiveForm, x: Array) -> tuple[Schedule | None, float]:
+def with_integers_fixed(form: ExtensiveForm, x: Array) -> tuple[Schedule | None, float]:
     """Fix the rounded integers of a point, solve the rest exactly; the schedule and its net cost, USD."""
     fixed = form.fixed(x)
     highs = fixed.highs()

@@ -32,7 +32,7 @@ from decomp.files.hdf5 import (
     write_attributes,
     write_table,
 )
-from decomp.model.frontier import Frontier, Step, Steps
+from decomp.model.frontier import CurveStep, CurveSteps, Frontier
 from decomp.model.instance import (
     DIMENSIONS,
     TABLES,
@@ -147,11 +147,11 @@ def write_frontier(path: PathLike, frontier: Frontier, instance: Instance) -> No
             _write_steps(file, frontier.steps)
 
 
-def _write_steps(file: h5py.File, steps: tuple[Step, ...]) -> None:
+def _write_steps(file: h5py.File, steps: tuple[CurveStep, ...]) -> None:
     """All steps in two tables: thousands of small datasets would take seconds."""
     create_dimension(file, "step", len(steps))
-    columns = {f.name: np.array([getattr(step, f.name) for step in steps]) for f in Steps.columns()}
-    write_table(file, "steps", Steps(**columns))
+    columns = {f.name: np.array([getattr(step, f.name) for step in steps]) for f in CurveSteps.columns()}
+    write_table(file, "steps", CurveSteps(**columns))
     write_table(file, "step_schedules", *(step.schedule for step in steps), along="step")
 
 
@@ -326,12 +326,12 @@ def read_frontier(path: PathLike) -> Frontier:
         )
 
 
-def _read_steps(file: h5py.File, sizes: dict[str, int]) -> tuple[Step, ...]:
+def _read_steps(file: h5py.File, sizes: dict[str, int]) -> tuple[CurveStep, ...]:
     sizes = sizes | read_sizes(file, ("step",))
-    heads = read_table(file, "steps", Steps, sizes)
+    heads = read_table(file, "steps", CurveSteps, sizes)
     schedules = read_tables(file, "step_schedules", Schedule, sizes, along="step")
     rows = zip(schedules, heads.tonnes.tolist(), heads.cost.tolist(), heads.mixes.tolist(), strict=True)
-    return tuple(Step(*row) for row in rows)
+    return tuple(CurveStep(*row) for row in rows)
 
 
 def is_frontier(path: PathLike) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from decomp.frontier.fleet_curve import Trade
 from decomp.frontier.group_curve import Asked
 from decomp.model.accounts import emissions_t
-from decomp.model.frontier import Frontier, Step, chords
+from decomp.model.frontier import CurveStep, Frontier, chords
 from decomp.model.instance import Array
 from decomp.schedule.incumbent import Incumbent
 from decomp.state.solve_state import Run
@@ -146,12 +146,12 @@ class Envelope:
         at, bound, price = self.lines().T
         return Asked(bound + price * at, price, CURVE * self.rel_gap * self.scale)
 
-    def steps(self, frontier: Frontier) -> tuple[Step, ...]:
+    def steps(self, frontier: Frontier) -> tuple[CurveStep, ...]:
         """Chains of schedules along the cheapest curves; mixtures of two neighbours are hardly dearer."""
         grid = np.linspace(frontier.budgets[-1], frontier.budgets[0], GRID)
         costs = np.array([frontier.upper(grid), *(trade.cost_at(grid) for trade in self.trades)])
         chains = np.array([np.zeros(GRID), *(trade.chain(grid) for trade in self.trades)])
-        cheapest, found = costs.argmin(axis=0), list[Step]()
+        cheapest, found = costs.argmin(axis=0), list[CurveStep]()
         own = np.column_stack([cheapest, chains[cheapest, np.arange(GRID)]])
         for part in np.split(np.arange(GRID), np.flatnonzero(np.diff(own, axis=0).any(axis=1)) + 1):
             if (k := cheapest[part[0]]) > 0:
@@ -160,12 +160,12 @@ class Envelope:
         return tuple(found)
 
 
-def _chain(trade: Trade, budgets: Array) -> list[Step]:
+def _chain(trade: Trade, budgets: Array) -> list[CurveStep]:
     """Schedules of a curve at falling budgets (n,), as steps."""
-    steps: list[Step] = []
+    steps: list[CurveStep] = []
     for budget in budgets.tolist():
         if (incumbent := trade.at(budget)) is not None:
             tonnes = float(emissions_t(trade.instance, incumbent.schedule).sum())
             if not steps or tonnes < steps[-1].tonnes:
-                steps.append(Step(incumbent.schedule, tonnes, incumbent.cost, mixes=bool(steps)))
+                steps.append(CurveStep(incumbent.schedule, tonnes, incumbent.cost, mixes=bool(steps)))
     return steps

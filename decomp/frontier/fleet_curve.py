@@ -22,7 +22,7 @@ from decomp.model.result import Schedule
 from decomp.ranks.workers import Workers
 from decomp.schedule.group_lp import groups, share_out
 from decomp.schedule.incumbent import Incumbent
-from decomp.schedule.subinstance import Part, merge_all, restrict
+from decomp.schedule.subinstance import SubInstance, merge_all, restrict
 
 
 class Trade:
@@ -34,7 +34,7 @@ class Trade:
     mixes : (n - 1,) whether costs between a point and the next are linear; otherwise those of the cleaner point.
     """
 
-    def __init__(self, instance: Instance, schedule: Schedule, runs: Fixing, pieces: list[tuple[Part, Curve]]):
+    def __init__(self, instance: Instance, schedule: Schedule, runs: Fixing, pieces: list[tuple[SubInstance, Curve]]):
         self.instance, self.base, self.runs, self.pieces = instance, schedule, runs, pieces
         rows = [(g, k) for g, (_, curve) in enumerate(pieces) for k in range(len(curve.tonnes) - 1)]
         more = np.concatenate([np.diff(curve.tonnes) for _, curve in pieces])

@@ -21,7 +21,7 @@ from decomp.lp.highs import keeping_bans, to_highs
 from decomp.lp.presolve import presolve
 from decomp.model.instance import Array
 from decomp.model.result import Schedule
-from decomp.schedule.group_lp import PolishTask, fixed_integers, held, schedule_of, side_by_side
+from decomp.schedule.group_lp import GroupTask, fixed_integers, held, schedule_of, side_by_side
 from decomp.schedule.incumbent import fixing_of
 
 SAME_TONNES = 1e-6
@@ -56,14 +56,14 @@ class Asked:
         """The lower curve at (n,) t, USD."""
         return np.asarray((self.value[:, None] - np.outer(self.price, tonnes)).max(axis=0))
 
-    def hole(self, clean: Point, cheap: Point) -> float:
+    def hole(self, clean: CurvePoint, cheap: CurvePoint) -> float:
         """How much above its lower curve the fleet may be between two neighbouring points of this group, USD."""
         lower = self.lower(clean.tonnes + CHECKED * (cheap.tonnes - clean.tonnes))
         if (clean.jobs == cheap.jobs).all():
             return float(self.groups * (clean.cost + CHECKED * (cheap.cost - clean.cost) - lower).max())
         return float(self.groups * (clean.cost - lower[0]) + lower[0] - lower[-1])
 
-    def exhausted(self, point: Point) -> bool:
+    def exhausted(self, point: CurvePoint) -> bool:
         """Whether little is left of the gap asked for."""
         return self.hole(point, point) > EXHAUSTED * self.gap
 
@@ -78,7 +78,7 @@ class AbatementTask:
     prices : of a tonne at the ends of the piece, USD/t; modes of grid and battery are chosen at the first one.
     """
 
-    group: PolishTask
+    group: GroupTask
     site: Array
     start: Array
     prices: tuple[float, float]
@@ -126,7 +126,7 @@ class Curve:
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
+class CurvePoint:
     """An optimum at a price, USD/t; `jobs` (j,) : which run; `reduced` (j,) : what one more costs, USD."""
 
     x: Array
@@ -149,7 +149,7 @@ class Family:
         self.solver = to_highs(self.rest.model)
         self.every = np.arange(len(self.rest.columns), dtype=np.int32)
 
-    def at(self, price: float, jobs: Array | None = None) -> Point | None:
+    def at(self, price: float, jobs: Array | None = None) -> CurvePoint | None:
         """The optimum at a price, of the jobs (default: those worth running); None if the solver finds none.
 
         Modes stay as they are first met, so that all points with the same jobs may be mixed.
@@ -165,7 +165,7 @@ class Family:
         share = np.array(solver.getSolution().col_value)[self.columns]
         return self._of(share > KEPT, price) or self._of(share > ALL, price)
 
-    def _of(self, jobs: Array, price: float) -> Point | None:
+    def _of(self, jobs: Array, price: float) -> CurvePoint | None:
         """The optimum with the jobs, at the solver's costs."""
         self._hold(jobs, jobs)
         found = keeping_bans(self.rest.model, self.solver, for_good=True)
@@ -173,12 +173,12 @@ class Family:
             return None
         x = self.rest.whole(found)
         reduced = np.array(self.solver.getSolution().col_dual)[self.columns]
-        return Point(x, float(self.model.emission @ x), float(self.model.cost @ x), price, jobs, reduced)
+        return CurvePoint(x, float(self.model.emission @ x), float(self.model.cost @ x), price, jobs, reduced)
 
     def _hold(self, low: Array, high: Array) -> None:
         self.solver.changeColsBounds(len(self.columns), self.columns, low.astype(float), high.astype(float))
 
-    def schedule(self, point: Point) -> Schedule:
+    def schedule(self, point: CurvePoint) -> Schedule:
         """The point as a schedule of the group."""
         runs, task = point.jobs, self.task
         site, start = np.where(runs, task.site, -1), np.where(runs, task.start, -1)
@@ -224,7 +224,7 @@ def abate(task: AbatementTask) -> Curve | None:
     return reduce(Curve.then, [_path(family, [points[k] for k in path]) for path in paths])
 
 
-def _path(family: Family, points: list[Point]) -> Curve:
+def _path(family: Family, points: list[CurvePoint]) -> Curve:
     """The curve of points with the same jobs."""
     rising = points[:1]
     for point in points[1:]:
@@ -234,7 +234,7 @@ def _path(family: Family, points: list[Point]) -> Curve:
     return Curve([family.schedule(p) for p in rising], tonnes, cost, np.ones(len(rising) - 1, dtype=bool))
 
 
-def _of_its_own(family: Family, clean: Point, cheap: Point, asked: Asked) -> Asked:
+def _of_its_own(family: Family, clean: CurvePoint, cheap: CurvePoint, asked: Asked) -> Asked:
     """A part of the gap for the group's own curve: what the fleet's lower one leaves to a group, nobody can tell."""
     prices = np.geomspace(max(cheap.price, 1e-3 * clean.price), clean.price, SAMPLED + 2)[1:-1]
     found = [clean, *(family.at(float(price)) for price in prices), cheap]
@@ -242,7 +242,7 @@ def _of_its_own(family: Family, clean: Point, cheap: Point, asked: Asked) -> Ask
     return replace(asked, value=lines[:, 0], price=lines[:, 1], gap=OWN_GAP * asked.gap)
 
 
-def _between(family: Family, clean: Point, cheap: Point, asked: Asked) -> Iterator[Point]:
+def _between(family: Family, clean: CurvePoint, cheap: CurvePoint, asked: Asked) -> Iterator[CurvePoint]:
     """Points between two, where they are needed: at the slope of their chord as price (Aneja, Nair 1979).
 
     If several jobs make the difference and that price does not say which, then with those half of them that are best
@@ -273,13 +273,13 @@ def _between(family: Family, clean: Point, cheap: Point, asked: Asked) -> Iterat
         yield from _meet(family, clean, cheap, asked)
 
 
-def _below(point: Point, clean: Point, cheap: Point) -> float:
+def _below(point: CurvePoint, clean: CurvePoint, cheap: CurvePoint) -> float:
     """How far a point is below the chord of two others, USD."""
     share = (point.tonnes - clean.tonnes) / (cheap.tonnes - clean.tonnes)
     return clean.cost + share * (cheap.cost - clean.cost) - point.cost
 
 
-def _meet(family: Family, clean: Point, cheap: Point, asked: Asked) -> Iterator[Point]:
+def _meet(family: Family, clean: CurvePoint, cheap: CurvePoint, asked: Asked) -> Iterator[CurvePoint]:
     """Points with the jobs of the clean end, and from where that is cheaper, with those of the other."""
     upward, downward = family.at(cheap.price / BEYOND, clean.jobs), family.at(BEYOND * clean.price, cheap.jobs)
     if upward is None or downward is None:
@@ -296,7 +296,7 @@ def _meet(family: Family, clean: Point, cheap: Point, asked: Asked) -> Iterator[
     yield from [p for p in right[:-1] if p.tonnes > change + SAME_TONNES]
 
 
-def _on(path: list[Point], tonnes: float) -> Iterator[Point]:
+def _on(path: list[CurvePoint], tonnes: float) -> Iterator[CurvePoint]:
     """The mixture of two neighbours on a path that emits so much, if there is one."""
     for a, b in pairwise(path):
         if a.tonnes < tonnes < b.tonnes:

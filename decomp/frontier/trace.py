@@ -238,7 +238,7 @@ class Sweep:
         run.phase = "dive"
         dive(self.loop, run.options.recovery, lambda step: run.record(step, self.loop))
         self._reprice(run)
-        found = finish(self.unlimited, self.loop, self.workers, run.options.recovery, polish=False)
+        found = finish(self.unlimited, self.loop, self.workers, run.options.recovery, joint=False)
         if found is not None:
             self._land(run, found, self.loop.centre.carbon_price)
         run.record(None, self.loop)

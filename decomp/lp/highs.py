@@ -16,7 +16,6 @@ from decomp.model.instance import Array
 SIMULTANEOUS_MW = 1e-6
 
 
-
 @dataclass(frozen=True)
 class Effort:
     """How hard a MIP is tried. Nodes, not seconds, so that every run does the same; seconds only as a safeguard.
@@ -43,7 +42,6 @@ class Effort:
             solver.setOptionValue(name, False)
 
 
-
 def to_highs(model: Model, *, integer: Array | None = None) -> highspy.Highs:
     """A silent single-thread HiGHS that holds the model (all continuous unless `integer` says otherwise)."""
     lp = highspy.HighsLp()
@@ -64,7 +62,6 @@ def to_highs(model: Model, *, integer: Array | None = None) -> highspy.Highs:
     return solver
 
 
-
 def safe_bound(model: Model, cost: Array, duals: Array) -> float:
     """Lower bound proved by any dual vector: y'b + sum of min over [low, high] of the reduced cost.
 
@@ -72,11 +69,8 @@ def safe_bound(model: Model, cost: Array, duals: Array) -> float:
     """
     a = model.matrix
     return float(
-        bound_of_duals(
-            a.indptr, a.indices, a.data, cost, model.low, model.high, model.row_low, model.row_high, duals
-        )
+        bound_of_duals(a.indptr, a.indices, a.data, cost, model.low, model.high, model.row_low, model.row_high, duals)
     )
-
 
 
 def solve_integral(model: Model, effort: Effort) -> Array | None:
@@ -97,7 +91,6 @@ def solve_integral(model: Model, effort: Effort) -> Array | None:
         integer[broken] = True
 
 
-
 def _mip(model: Model, integer: Array, effort: Effort) -> Array | None:
     """Solve, fix the integers at their rounded values, and solve the rest again as an LP."""
     solver = to_highs(model, integer=integer if integer.any() else None)
@@ -109,12 +102,11 @@ def _mip(model: Model, integer: Array, effort: Effort) -> Array | None:
         return None
     x = np.array(solver.getSolution().col_value)
     if integer.any():
-        x = _polish(model, integer, x)
+        x = _with_integers_fixed(model, integer, x)
     return np.clip(x, model.low, model.high)
 
 
-
-def _polish(model: Model, integer: Array, x: Array) -> Array:
+def _with_integers_fixed(model: Model, integer: Array, x: Array) -> Array:
     """The best continuous part for the rounded integers (x itself where that LP fails)."""
     fixed = np.round(x[integer])
     low, high = model.low.copy(), model.high.copy()
@@ -126,13 +118,11 @@ def _polish(model: Model, integer: Array, x: Array) -> Array:
     return np.array(solver.getSolution().col_value)
 
 
-
 def set_start(solver: highspy.Highs, start: Array) -> None:
     """Give a MIP a solution to start from (HiGHS does not reuse the last one by itself)."""
     solution: Any = highspy.HighsSolution()
     solution.col_value = start
     solver.setSolution(solution)
-
 
 
 def keeping_bans(model: Model, solver: highspy.Highs, for_good: bool = False) -> Array | None:

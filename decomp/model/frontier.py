@@ -11,7 +11,7 @@ from decomp.model.result import Ray, Result, Schedule
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class CurveStep:
     """A schedule between two budgets: what it emits, t CO2, and its net cost, USD.
 
     `mixes` : with the step before it, which emits more, in any shares; see `decomp.certificate.mixture`.
@@ -24,7 +24,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Steps(Table):
+class CurveSteps(Table):
     """Steps without their schedules, as a table."""
 
     tonnes: Array = var("step", "t", "emissions of the step's schedule", low=0)
@@ -50,7 +50,7 @@ class Frontier:
     budgets: Array
     results: tuple[Result, ...]
     emissions: Array
-    steps: tuple[Step, ...] = ()
+    steps: tuple[CurveStep, ...] = ()
 
     def lower(self, budget: Array) -> Array:
         """Certified lower bound of the net cost at any budgets (n,), USD: a maximum of lines, so convex and falling.
@@ -77,9 +77,9 @@ class Frontier:
             curves.append(np.interp(most, tonnes, cost, left=np.inf))
         return np.asarray(np.min(curves, axis=0))
 
-    def chains(self) -> list[list[Step]]:
+    def chains(self) -> list[list[CurveStep]]:
         """The steps, those that mix together; a step that does not emit less than the one before begins a chain."""
-        chains: list[list[Step]] = []
+        chains: list[list[CurveStep]] = []
         for step in self.steps:
             if step.mixes and chains and step.tonnes < chains[-1][-1].tonnes:
                 chains[-1].append(step)

@@ -26,13 +26,13 @@ import numpy as np
 
 from decomp.model.instance import Array, InputError
 from decomp.ranks.clock import process_seconds
-from decomp.ranks.team import HEAD, ROOT, Answer, AtRoot, Call, NextTask, Serial, Team, attempt
+from decomp.ranks.team import HEAD, ROOT, AtRoot, Call, NextTask, Serial, TaskAnswer, Team, attempt
 from decomp.ranks.timesheet import IDLE, TALK
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm, Request
 
-__all__ = ["MPI", "Answer", "AtRoot", "Serial", "Team", "exit_code", "load_mpi"]
+__all__ = ["MPI", "AtRoot", "Serial", "TaskAnswer", "Team", "exit_code", "load_mpi"]
 
 GIVEN_UP = 5  # exit code
 START_SECONDS = 300.0  # least patience with ranks that are still loading their modules
@@ -121,7 +121,7 @@ class MPI(Team):
 
         self._wait(waiting, poll, call)
 
-    def _dispatch(self, next_task: NextTask, answers: list[Answer], call: Call) -> float:
+    def _dispatch(self, next_task: NextTask, answers: list[TaskAnswer], call: Call) -> float:
         """Give each free worker a task, or word that there are no more; in a thread beside the root's own work."""
         inbox = _Inbox(self._comm, self._mpi, call.tag)
         posted: dict[int, Request] = {}

@@ -37,7 +37,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SIGUSR1 is wha
 
 
 @dataclass(frozen=True)
-class Answer:
+class TaskAnswer:
     """What became of a task: its value, or one line on why there is none; on which rank, in how many seconds."""
 
     value: Any
@@ -231,7 +231,7 @@ class Team:
 
     def map_tasks(
         self, function: Callable[[Any], Any], tasks: Sequence[Any] = (), *, until: float = np.inf, what: str = ""
-    ) -> list[Answer]:
+    ) -> list[TaskAnswer]:
         """Run independent tasks on whoever is free, the root too; their answers in task order (elsewhere: none).
 
         A task that raises is answered with an error, and so is one that was not started because of
@@ -252,7 +252,7 @@ class Team:
         if not self.is_root:
             self._work(timed, call)
             return []
-        answers = [Answer(None, NOT_STARTED, ROOT, 0.0)] * len(tasks)
+        answers = [TaskAnswer(None, NOT_STARTED, ROOT, 0.0)] * len(tasks)
         queue = deque(enumerate(tasks))
 
         def next_task() -> tuple[int, Any] | None:
@@ -311,7 +311,7 @@ class Team:
         """Send a vector to some ranks and receive theirs."""
         raise NotImplementedError
 
-    def _dispatch(self, next_task: NextTask, answers: list[Answer], call: Call) -> float:
+    def _dispatch(self, next_task: NextTask, answers: list[TaskAnswer], call: Call) -> float:
         """Hand out tasks and take in answers; the path to the last of them."""
         return 0.0
 
@@ -354,7 +354,7 @@ class Serial(Team):
     """A team of one."""
 
 
-def attempt(function: Callable[[Any], Any], task: Any, rank: int) -> Answer:
+def attempt(function: Callable[[Any], Any], task: Any, rank: int) -> TaskAnswer:
     """Do a task; a failure becomes a line of text."""
     started = time.monotonic()
     value, failure = None, None
@@ -363,4 +363,4 @@ def attempt(function: Callable[[Any], Any], task: Any, rank: int) -> Answer:
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         failure = f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"
-    return Answer(value, failure, rank, time.monotonic() - started)
+    return TaskAnswer(value, failure, rank, time.monotonic() - started)

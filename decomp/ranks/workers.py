@@ -19,7 +19,7 @@ import numpy as np
 
 from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.mpi import Team
-from decomp.ranks.team import NOT_STARTED, Answer
+from decomp.ranks.team import NOT_STARTED, TaskAnswer
 from decomp.ranks.timesheet import by_rank
 
 
@@ -116,7 +116,7 @@ class Workers:
 
     def answers(
         self, work: Callable[[Any], Any], tasks: Sequence[Any], until: float = np.inf, what: str = ""
-    ) -> list[Answer]:
+    ) -> list[TaskAnswer]:
         """As `farm`, with what became of every task."""
         self._tell(Tasks(work, what))
         if not self.stops.replayed:
@@ -125,7 +125,7 @@ class Workers:
             return answers
         missed = self.stops.ask(list) or []
         started = np.setdiff1d(np.arange(len(tasks)), missed)
-        answers = [Answer(None, NOT_STARTED, self.team.rank, 0.0)] * len(tasks)
+        answers = [TaskAnswer(None, NOT_STARTED, self.team.rank, 0.0)] * len(tasks)
         for k, answer in zip(started, self.team.map_tasks(work, [tasks[k] for k in started], what=what), strict=True):
             answers[k] = answer
         return answers

@@ -19,13 +19,13 @@ DEARER = (1.03, 1.1, 1.25, 1.6, 2.5, 6.0, 20.0, 100.0)  # prices of a tonne unti
 FURTHER = 40.0  # USD/t, the same for a price of zero
 
 
-def settle_carbon(
+def repair_carbon(
     plans: Sequence[Plan], ask: Callable[[Array, float], list[Plan | None]], given: Given, price: float, budget: float
 ) -> tuple[list[Plan], bool]:
     """A plan of every site, and whether their emissions keep the budget (t).
 
     From plans at the given price (USD/t) on, sites plan at higher ones, the largest emitters first, until the budget is
-    kept. What is then left of it is for `polish` to use.
+    kept. What is then left of it is for `redispatch` to use.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ import numpy as np
 
 from decomp.bound import job_kernels
 from decomp.bound.coupling import FREE, REJECTED, Coupling, Fixing
-from decomp.bound.lagrangian import LagrangianLoop, Step
+from decomp.bound.lagrangian import BundleStep, LagrangianLoop
 from decomp.model.instance import Array
 from decomp.model.options import Recovery
 from decomp.schedule import placing
@@ -17,8 +17,7 @@ from decomp.schedule import placing
 NEAR = 0.01  # share of what its load costs, that a job decided before may lose against its best run
 
 
-Heard = Callable[[Step], bool]  # told of every iteration; answers whether the time for more of them is over
-
+Heard = Callable[[BundleStep], bool]  # told of every iteration; answers whether the time for more of them is over
 
 
 def dive(loop: LagrangianLoop, options: Recovery, heard: Heard) -> Fixing:
@@ -35,7 +34,6 @@ def dive(loop: LagrangianLoop, options: Recovery, heard: Heard) -> Fixing:
     return loop.master.fixing
 
 
-
 def keep_decided(loop: LagrangianLoop, before: Fixing) -> None:
     """Fix jobs as they were before, as far as their runs are near the best at the prices."""
     jobs, price = loop.coupling.jobs, loop.centre.price
@@ -46,7 +44,6 @@ def keep_decided(loop: LagrangianLoop, before: Fixing) -> None:
     best = np.where(jobs.optional, np.minimum(best, 0.0), best)
     near = job_kernels.run_values(price, jobs, run, start) - best <= NEAR * np.abs(cost)
     loop.refix(Fixing(np.where(known & near, run, FREE), np.where(known & near, start, -1)))
-
 
 
 def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
@@ -75,7 +72,6 @@ def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
     return Fixing(run, start)
 
 
-
 def room_for_all(loop: LagrangianLoop, fixing: Fixing) -> Fixing:
     """All jobs where they are fixed to run, and rejected ones where it is best for them, beside others if they can.
 
@@ -92,7 +88,6 @@ def room_for_all(loop: LagrangianLoop, fixing: Fixing) -> Fixing:
             continue
         room[c.jobs.site[run[j]], start[j] : start[j] + c.jobs.length[j]] -= c.jobs.gpus[j]
     return Fixing(run, start)
-
 
 
 def fixed_load(c: Coupling, run: Array, start: Array) -> Array:

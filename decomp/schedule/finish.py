@@ -19,10 +19,10 @@ from decomp.model.options import Recovery
 from decomp.model.result import Schedule
 from decomp.ranks.team import Interrupted
 from decomp.ranks.workers import Workers
-from decomp.schedule.carbon import settle_carbon
+from decomp.schedule.carbon import repair_carbon
 from decomp.schedule.incumbent import Incumbent, assemble, fixing_of
 from decomp.schedule.place import Work, given, place_work, undone
-from decomp.schedule.redispatch import polish_all
+from decomp.schedule.redispatch import redispatch
 from decomp.schedule.subinstance import around, restrict
 from decomp.site.oracle import Plan, SiteRows
 from decomp.site.service import Dispatch, SiteService
@@ -38,13 +38,13 @@ def finish(
     options: Recovery,
     doubtful: Callable[[], None] | None = None,
     work: Work | None = None,
-    polish: bool = True,
+    joint: bool = True,
 ) -> Incumbent | None:
     """Settle the dispatch of every site for the work (default: the master's, placed), within the carbon budget.
 
     Where that fails, because a site cannot power what it was given, work that must be done found no room, or
     the budget cannot be kept, some sites are planned anew as one small model. None if that does not help either.
-    `doubtful` is called when that takes more than a few sites: there may be no schedule at all. `polish`: what is not
+    `doubtful` is called when that takes more than a few sites: there may be no schedule at all. `joint`: what is not
     integral is settled once more, for groups of sites together.
     """
     work = work or place_work(loop)
@@ -57,7 +57,7 @@ def finish(
         return workers.of(SiteService).dispatch([Dispatch(*part, tonne, effort) for part in parts])
 
     def settled(schedule: Schedule) -> Schedule:
-        return polished(instance, schedule, workers, options.polish_sites) if polish else schedule
+        return redispatched(instance, schedule, workers, options.polish_sites) if joint else schedule
 
     plans, kept = ask(np.arange(len(asked.load)), loop.centre.carbon_price), True
     schedule, most = assemble(instance, loop, work, plans), budget * (1.0 + BALANCED)
@@ -65,7 +65,7 @@ def finish(
     if len(ready) == len(plans):
         schedule = settled(schedule)
         if emissions_t(instance, schedule).sum() > most:
-            ready, kept = settle_carbon(ready, ask, asked, loop.centre.carbon_price, budget)
+            ready, kept = repair_carbon(ready, ask, asked, loop.centre.carbon_price, budget)
             schedule = settled(assemble(instance, loop, work, ready))
     wrong = np.flatnonzero([plan is None for plan in plans])
     wrong = np.union1d(wrong, undone(loop.coupling, work.pooled)).astype(int)
@@ -79,9 +79,9 @@ def finish(
     return Incumbent(schedule, account(instance, schedule).net_cost, fixing_of(loop.coupling, schedule))
 
 
-def polished(instance: Instance, schedule: Schedule, workers: Workers, group_sites: int) -> Schedule:
+def redispatched(instance: Instance, schedule: Schedule, workers: Workers, group_sites: int) -> Schedule:
     """The schedule with its integers held and all else settled together, where that is cheaper or it is over budget."""
-    found = polish_all(instance, schedule, workers, group_sites)
+    found = redispatch(instance, schedule, workers, group_sites)
     over = emissions_t(instance, schedule).sum() > instance.carbon_budget_t
     cheaper = account(instance, found).net_cost < account(instance, schedule).net_cost
     return found if cheaper or (over and np.isinf(instance.carbon_excess_usd_per_t)) else schedule

@@ -11,17 +11,16 @@ from decomp.lp.block import Block, Model
 from decomp.model.accounts import emissions_t, load_gpu
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
-from decomp.schedule.subinstance import Part, around
+from decomp.schedule.subinstance import SubInstance, around
 from decomp.site.equations import add_allowance, add_site
 
 
 @dataclass(frozen=True, eq=False)
-class PolishTask:
+class GroupTask:
     """A part of a fleet with its piece of the schedule, ready to travel."""
 
     instance: Instance
     schedule: Schedule
-
 
 
 def groups(instance: Instance, size: int) -> list[Array]:
@@ -34,8 +33,7 @@ def groups(instance: Instance, size: int) -> list[Array]:
     return found
 
 
-
-def share_out(instance: Instance, schedule: Schedule, parts: list[Part]) -> list[PolishTask]:
+def share_out(instance: Instance, schedule: Schedule, parts: list[SubInstance]) -> list[GroupTask]:
     """Tasks that may be done at the same time: each unserved stream and short pool is one part's.
 
     What is left of the budget, or overshoots it, is shared by all parts alike.
@@ -56,9 +54,8 @@ def share_out(instance: Instance, schedule: Schedule, parts: list[Part]) -> list
             pools=replace(pools, work_gpu_h=np.maximum(pools.work_gpu_h - short, 0.0)),
             carbon_budget_t=part.instance.carbon_budget_t - kept,
         )
-        tasks.append(PolishTask(mine, own))
+        tasks.append(GroupTask(mine, own))
     return tasks
-
 
 
 def side_by_side(instance: Instance, jobs: Array) -> tuple[Block, list[Array]]:
@@ -74,14 +71,12 @@ def side_by_side(instance: Instance, jobs: Array) -> tuple[Block, list[Array]]:
     return block, links
 
 
-
 def held(instance: Instance, model: Model, values: Iterable[tuple[str, Array]]) -> Model:
     """The model at the price of carbon, with variables held, by name."""
     low, high = model.low.copy(), model.high.copy()
     for name, value in values:
         low[model.columns[name]] = high[model.columns[name]] = value
     return replace(model, cost=model.cost + instance.carbon_price_usd_per_t * model.emission, low=low, high=high)
-
 
 
 def _add_streams(block: Block, instance: Instance, links: list[Array]) -> None:
@@ -95,7 +90,6 @@ def _add_streams(block: Block, instance: Instance, links: list[Array]) -> None:
         routed = block.add_columns(f"routed{a}", n, 0.0, demand[d], dt * (arcs.cost[a] - streams.revenue[d]))
         block.add_entries(rows[d], routed, 1.0)
         block.add_entries(links[i], routed, -1.0)
-
 
 
 def _add_pools(block: Block, instance: Instance, links: list[Array]) -> None:
@@ -113,12 +107,10 @@ def _add_pools(block: Block, instance: Instance, links: list[Array]) -> None:
         block.add_entries(links[i], load, -1.0)
 
 
-
 def fixed_integers(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
     """Names of all integer variables but for jobs, and where the schedule has them."""
     yield from commitments(instance, schedule)
     yield from _segments(instance, schedule)
-
 
 
 def commitments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
@@ -131,7 +123,6 @@ def commitments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, A
         yield f"s{i}_g{g}_stop", np.maximum(-change, 0.0)
 
 
-
 def _segments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
     """The same for the segments of exact power curves."""
     sites, load = instance.sites, load_gpu(instance, schedule)
@@ -141,8 +132,7 @@ def _segments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Arr
             yield f"s{i}_segment{m}", chosen.astype(float)
 
 
-
-def schedule_of(task: PolishTask, model: Model, x: Array) -> Schedule:
+def schedule_of(task: GroupTask, model: Model, x: Array) -> Schedule:
     """The point as a schedule; buying and selling at once, where it costs nothing, cancels."""
     instance, now = task.instance, task.schedule
     n = instance.n_periods

@@ -14,26 +14,26 @@ from decomp.model.accounts import complete, load_gpu
 from decomp.model.instance import Instance
 from decomp.model.result import Schedule
 from decomp.ranks.workers import Workers
-from decomp.schedule.group_lp import PolishTask, fixed_integers, groups, held, schedule_of, share_out, side_by_side
+from decomp.schedule.group_lp import GroupTask, fixed_integers, groups, held, schedule_of, share_out, side_by_side
 from decomp.schedule.subinstance import merge_all, restrict
 
 
-def polish_all(instance: Instance, schedule: Schedule, workers: Workers, group_sites: int) -> Schedule:
+def redispatch(instance: Instance, schedule: Schedule, workers: Workers, group_sites: int) -> Schedule:
     """Polish disjoint groups of sites on all ranks; what work and tonnes are left over is shared out. Root only."""
     parts = [restrict(instance, schedule, sites) for sites in groups(instance, group_sites)]
     tasks = share_out(instance, schedule, parts)
-    found = zip(parts, workers.farm(polish, tasks, workers.until, "polish"), strict=True)
+    found = zip(parts, workers.farm(redispatch_group, tasks, workers.until, "redispatch"), strict=True)
     return complete(instance, merge_all(schedule, [(part, own) for part, own in found if own is not None]))
 
 
-def polish(task: PolishTask) -> Schedule | None:
+def redispatch_group(task: GroupTask) -> Schedule | None:
     """The cheapest schedule with the same jobs and commitments; None if the solver finds none."""
-    model = build(task)
+    model = redispatch_model(task)
     point = keeping_bans(model, to_highs(model))
     return None if point is None else schedule_of(task, model, point)
 
 
-def build(task: PolishTask) -> Model:
+def redispatch_model(task: GroupTask) -> Model:
     """All sites side by side with routing, pools and the budget, every integer held; costs include the carbon price."""
     instance, schedule = task.instance, task.schedule
     jobs = load_gpu(instance, replace(schedule, routed_gpu=0 * schedule.routed_gpu, pool_gpu=0 * schedule.pool_gpu))

@@ -20,7 +20,7 @@ from decomp.model.result import Schedule
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class SubInstance:
     """A sub-instance, and the rows of the whole that its rows are: one array per dimension."""
 
     instance: Instance
@@ -37,7 +37,7 @@ class Part:
         return merge_all(whole, [(self, own)])
 
 
-def merge_all(whole: Schedule, pieces: Iterable[tuple[Part, Schedule]]) -> Schedule:
+def merge_all(whole: Schedule, pieces: Iterable[tuple[SubInstance, Schedule]]) -> Schedule:
     """A schedule of the whole with the pieces of several parts put in."""
     values = {f.name: np.array(getattr(whole, f.name)) for f in whole.columns()}
     for part, own in pieces:
@@ -48,7 +48,7 @@ def merge_all(whole: Schedule, pieces: Iterable[tuple[Part, Schedule]]) -> Sched
     return Schedule(**values)
 
 
-def restrict(instance: Instance, schedule: Schedule, sites: Array, claimed: Array | None = None) -> Part:
+def restrict(instance: Instance, schedule: Schedule, sites: Array, claimed: Array | None = None) -> SubInstance:
     """The part of the given sites (rows, ascending), with rejected jobs that could run there.
 
     `claimed` (J,) : which rejected jobs may be the part's; default: all.
@@ -85,7 +85,7 @@ def restrict(instance: Instance, schedule: Schedule, sites: Array, claimed: Arra
         pool_arcs=_renumbered(instance.pool_arcs.take(pool_arcs), site=inside, pool=pools),
         carbon_budget_t=instance.carbon_budget_t - emitted,
     )
-    return Part(part, {name: np.flatnonzero(mask) for name, mask in rows.items()})
+    return SubInstance(part, {name: np.flatnonzero(mask) for name, mask in rows.items()})
 
 
 def around(instance: Instance, sites: Array, size: int, among: Array | None = None) -> Array:

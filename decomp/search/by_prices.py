@@ -49,7 +49,7 @@ class Claim(NamedTuple):
 
 
 @dataclass
-class Search:
+class SearchState:
     """Where the search stands: how hard it tries, finishes in a row that brought little, rounds since the last one."""
 
     neighbours: Neighbours

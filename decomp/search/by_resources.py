@@ -22,7 +22,7 @@ from decomp.model.instance import Array, Instance
 from decomp.model.options import Replan
 from decomp.model.result import Schedule
 from decomp.ranks.workers import Workers
-from decomp.schedule.group_lp import PolishTask, commitments, held, schedule_of, share_out, side_by_side
+from decomp.schedule.group_lp import GroupTask, commitments, held, schedule_of, share_out, side_by_side
 from decomp.schedule.incumbent import fixing_of
 from decomp.schedule.subinstance import merge_all, restrict
 from decomp.search.by_prices import job_choice
@@ -33,7 +33,7 @@ from decomp.search.job_milp import JobChoice, JobSearch, add_job, choose_runs
 class ReplanTask:
     """A group with its piece of the schedule, how hard to try, and until when, seconds of the epoch."""
 
-    group: PolishTask
+    group: GroupTask
     runs_kept: int
     effort: Effort
     until: float
@@ -52,7 +52,7 @@ def replan(task: ReplanTask) -> Piece:
     coupling = Coupling.of(instance)
     fixing, everywhere = fixing_of(coupling, schedule), np.arange(instance.n_sites)
     choices = tuple(job_choice(coupling, fixing, j, everywhere) for j in range(instance.n_jobs))
-    model, runs = build(task.group, choices)
+    model, runs = planning_model(task.group, choices)
     search = JobSearch(choices, task.runs_kept, task.effort, task.until, windows=1, seed=0)
     here, gain, point = choose_runs(model, runs, search)
     late = time.time() > task.until
@@ -68,7 +68,7 @@ def replan(task: ReplanTask) -> Piece:
     return Piece(replace(schedule_of(task.group, model, x), job_site=site, job_start=start), late)
 
 
-def build(group: PolishTask, choices: tuple[JobChoice, ...]) -> tuple[Model, list[Array]]:
+def planning_model(group: GroupTask, choices: tuple[JobChoice, ...]) -> tuple[Model, list[Array]]:
     """The group's MILP, commitments held, and the columns of each job's runs."""
     instance, schedule = group.instance, group.schedule
     block, links = side_by_side(instance, np.zeros_like(instance.sites.capacity_gpu))

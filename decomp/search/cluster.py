@@ -132,7 +132,7 @@ def _present_supply(task: ClusterTask, k: int) -> tuple[Array, float]:
     return supply, max(float(task.sites.peak_so_far_mw[k]), float(x[columns["import"]].max()))
 
 
-def build(task: ClusterTask) -> tuple[Model, list[Array]]:
+def cluster_model(task: ClusterTask) -> tuple[Model, list[Array]]:
     """The cluster's MILP, and the columns of each job's runs."""
     block = Block()
     n = task.load.shape[1]
@@ -157,7 +157,7 @@ def build(task: ClusterTask) -> tuple[Model, list[Array]]:
 
 def improve_cluster(task: ClusterTask) -> Move:
     """Solve the cluster's MILP from where its jobs are now; the answer is never worse than that."""
-    model, runs = build(task)
+    model, runs = cluster_model(task)
     here, gain, _ = choose_runs(model, runs, task)
     jobs = np.array([c.job for c in task.choices], dtype=int)
     run = np.array([c.run[h] for c, h in zip(task.choices, here, strict=True)], dtype=int)

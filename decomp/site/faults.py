@@ -16,7 +16,7 @@ from decomp.files.hdf5 import PathLike, new_file, write_attributes
 from decomp.model.instance import Array
 
 if TYPE_CHECKING:  # loads HiGHS, which a process that runs OR-Tools must not
-    from decomp.site.oracle import Answer, SiteOracle
+    from decomp.site.oracle import SiteAnswer, SiteOracle
 
 TOLERANCE = 1e-5  # relative; a solver's feasibility tolerance may bring a point's cost below its proven bound
 
@@ -25,7 +25,7 @@ class SiteFailure(RuntimeError):
     """A site without which the run cannot go on."""
 
 
-def objection(answer: Answer, capacity: Array, load_price: Array, carbon_price: float) -> str:
+def objection(answer: SiteAnswer, capacity: Array, load_price: Array, carbon_price: float) -> str:
     """What is impossible about an answer; empty if nothing is."""
     if answer.load is None:
         return "the solver found no optimum"

@@ -23,7 +23,7 @@ MOST_MISSED_MW = 1e6
 
 
 @dataclass(frozen=True)
-class Answer:
+class SiteAnswer:
     """What a site says to prices or to a load: a point of its relaxation, and a lower bound proved at prices.
 
     `lower` <= min of cost + carbon_price * emissions - price . load, USD, at `price` (USD per GPU and period) and
@@ -147,7 +147,7 @@ class SiteOracle(SiteRows):
         every = np.arange(len(self.model.cost), dtype=np.int32)
         self.solver.changeColsCost(len(every), every, money * self.model.cost)
 
-    def evaluate(self, load_price: Array, carbon_price: float) -> Answer:
+    def evaluate(self, load_price: Array, carbon_price: float) -> SiteAnswer:
         """Cheapest point of the relaxation at prices on load (USD per GPU and period) and carbon (USD/t)."""
         started = time.perf_counter()
         model, cost = self.model, self._costs(load_price, carbon_price)
@@ -155,13 +155,13 @@ class SiteOracle(SiteRows):
         point = self._run()
         lower = safe_bound(model, cost, self._duals)
         if point is None:
-            return Answer(lower, None, np.nan, np.nan, load_price, carbon_price, time.perf_counter() - started)
+            return SiteAnswer(lower, None, np.nan, np.nan, load_price, carbon_price, time.perf_counter() - started)
         x = np.clip(point, model.low, model.high)
         emissions = float(model.emission @ x)
         money, carbon = self._weights
         energy = money * float(model.cost @ x) + carbon * emissions
         seconds = time.perf_counter() - started
-        return Answer(lower, x[self.load].sum(axis=0), energy, emissions, load_price, carbon_price, seconds)
+        return SiteAnswer(lower, x[self.load].sum(axis=0), energy, emissions, load_price, carbon_price, seconds)
 
     def _costs(self, load_price: Array, carbon_price: float) -> Array:
         money, carbon = self._weights
@@ -169,11 +169,11 @@ class SiteOracle(SiteRows):
         cost[self.load] -= load_price
         return cost
 
-    def fallback(self, load_price: Array, carbon_price: float) -> Answer:
+    def fallback(self, load_price: Array, carbon_price: float) -> SiteAnswer:
         """What the last good dual vector proves at these prices, without a point; needs no solver."""
         lower = safe_bound(self.model, self._costs(load_price, carbon_price), self._duals)
         lower = lower if np.isfinite(lower) else -np.inf
-        return Answer(lower, None, np.nan, np.nan, load_price, carbon_price, 0.0)
+        return SiteAnswer(lower, None, np.nan, np.nan, load_price, carbon_price, 0.0)
 
     def shortage(self) -> float:
         """Proven least energy, MWh, by which the site misses its power balance at every load; 0 where it need not."""

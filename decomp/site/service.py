@@ -17,13 +17,13 @@ from decomp.model.instance import Array, Generators, InputError, Instance, Sites
 from decomp.ranks.team import NOT_STARTED, Interrupted
 from decomp.ranks.workers import Service, Workers
 from decomp.site.faults import FaultBook, objection
-from decomp.site.oracle import Answer, Plan, SiteOracle, SiteRows
+from decomp.site.oracle import Plan, SiteAnswer, SiteOracle, SiteRows
 
 SiteReader = Callable[[Array], tuple[Sites, Generators]]
 
 
 @dataclass(frozen=True)
-class Answers:
+class SiteAnswers:
     """One answer per site, in site order: arrays (S,); load and price (S, T); load is NaN where a site failed."""
 
     lower: Array
@@ -38,7 +38,7 @@ class Answers:
         for i in range(len(self.lower)):
             load = None if np.isnan(self.load[i, 0]) else self.load[i]
             price, carbon_price = self.price[i], float(self.carbon_price[i])
-            yield Answer(self.lower[i], load, self.cost[i], self.emissions[i], price, carbon_price, self.seconds[i])
+            yield SiteAnswer(self.lower[i], load, self.cost[i], self.emissions[i], price, carbon_price, self.seconds[i])
 
 
 @dataclass(frozen=True)
@@ -162,14 +162,14 @@ class SiteService(Service):
         else:
             self._shortages()
 
-    def evaluate(self, price: Array, carbon_price: float) -> Answers:
+    def evaluate(self, price: Array, carbon_price: float) -> SiteAnswers:
         """Ask every site at prices (S, T) USD per GPU and period, and USD/t. Root only."""
 
-        def own() -> Answers:
+        def own() -> SiteAnswers:
             table = self._evaluate(price, carbon_price)
             assert table is not None
             same = np.full(self.n_sites, carbon_price)
-            return Answers(table[:, 0], table[:, 4:], table[:, 1], table[:, 2], price, same, table[:, 3])
+            return SiteAnswers(table[:, 0], table[:, 4:], table[:, 1], table[:, 2], price, same, table[:, 3])
 
         return self.workers.ask(SiteService, Evaluate(carbon_price), own)
 
@@ -184,7 +184,7 @@ class SiteService(Service):
                     rows[k, 4:] = answer.load
         return self.team.gather_rows(rows, self.owner)
 
-    def _ask(self, i: int, price: Array, carbon_price: float) -> Answer:
+    def _ask(self, i: int, price: Array, carbon_price: float) -> SiteAnswer:
         """The answer of an own site, or what its last duals prove if there is none that can be right."""
         oracle = self.oracles[i]
         try:

@@ -16,7 +16,7 @@ from decomp.ranks.clock import process_seconds
 from decomp.ranks.workers import Workers
 from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent, fixing_of
-from decomp.search.by_prices import Neighbours, Search, clusters, improve_round, job_loss
+from decomp.search.by_prices import Neighbours, SearchState, clusters, improve_round, job_loss
 from decomp.search.by_resources import replan_round
 from decomp.state.solve_state import Keep, Run
 
@@ -93,7 +93,7 @@ def improve(run: Run, loop: LagrangianLoop, workers: Workers, keep: Keep) -> Non
     options = run.options.improvement
     if run.search is None:
         rng = np.random.default_rng(run.options.seed)
-        run.search = Search(Neighbours.of(loop.coupling), rng)
+        run.search = SearchState(Neighbours.of(loop.coupling), rng)
     search, run.phase = run.search, "improve"
     while loop.coupling.n_jobs and not run.must_stop() and search.stale < options.stale_finishes:
         until = run.deadline - 1.3 * run.finish_seconds

@@ -13,7 +13,7 @@ from decomp.bound.coupling import Coupling
 from decomp.bound.infeasible import Infeasible
 from decomp.bound.lagrangian import LagrangianLoop, Start, first_prices
 from decomp.exact.branching import branch
-from decomp.exact.whole import close
+from decomp.exact.whole import finish_whole
 from decomp.files.hdf5 import PathLike
 from decomp.model.instance import Instance
 from decomp.model.options import Options
@@ -87,7 +87,7 @@ def solve(
                     with team.sheet.section("branching"):
                         branch(run, loop, keep)
                     with team.sheet.section("extensive form"):
-                        close(run, loop, keep)
+                        finish_whole(run, loop, keep)
                     with team.sheet.section("recovery"):
                         replan(run, loop, workers, keep, options.improvement.stale_finishes)
             except Infeasible as proof:

@@ -37,7 +37,7 @@ from decomp.model.result import Iteration, Result
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.workers import Workers
 from decomp.schedule.incumbent import Incumbent, fixing_of
-from decomp.search.by_prices import Neighbours, Search
+from decomp.search.by_prices import Neighbours, SearchState
 from decomp.state.solve_state import Run
 
 FREE_TO_CHANGE = {"method", "rel_gap", "time_limit_seconds"}
@@ -254,8 +254,8 @@ def resume(saved: Checkpoint, run: Run, coupling: Coupling, workers: Workers) ->
     return loop
 
 
-def _search(facts: dict[str, Any], tried: Array, coupling: Coupling) -> Search:
+def _search(facts: dict[str, Any], tried: Array, coupling: Coupling) -> SearchState:
     rng = np.random.default_rng()
     rng.bit_generator.state = facts["random"]
     neighbours = Neighbours(Neighbours.of(coupling).shared, tried)
-    return Search(neighbours, rng, facts["level"], facts["stale"], facts["rounds"])
+    return SearchState(neighbours, rng, facts["level"], facts["stale"], facts["rounds"])

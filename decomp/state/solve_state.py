@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from decomp.bound.infeasible import Infeasible
-from decomp.bound.lagrangian import DualPoint, LagrangianLoop, Step
+from decomp.bound.lagrangian import BundleStep, DualPoint, LagrangianLoop
 from decomp.model.accounts import allot
 from decomp.model.instance import Instance
 from decomp.model.options import Options
@@ -22,7 +22,7 @@ from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.mpi import Team
 from decomp.ranks.team import Interrupted
 from decomp.schedule.incumbent import Incumbent
-from decomp.search.by_prices import Search
+from decomp.search.by_prices import SearchState
 
 Keep = Callable[[Result], None]
 
@@ -55,7 +55,7 @@ class Run:
         self.infeasible: Infeasible | None = None
         self.phase = "bound"
         self.loop: LagrangianLoop | None = None
-        self.search: Search | None = None
+        self.search: SearchState | None = None
         self.seconds_before = 0.0
         self.finish_seconds = 0.0
         self.waited_before = 0.0
@@ -104,7 +104,7 @@ class Run:
         if self.bound > self.cost + slack:
             raise ArithmeticError(f"bound {self.bound:.6f} USD above a schedule of {self.cost:.6f} USD")
 
-    def record(self, step: Step | None, loop: LagrangianLoop) -> bool:
+    def record(self, step: BundleStep | None, loop: LagrangianLoop) -> bool:
         """Log the present state; whether the time for more iterations is over.
 
         Raises

@@ -8,17 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from decomp.bench.replay import Cluster, Step, grow, one_at_a_time, record, replay, shared
+from decomp.bench.replay import Cluster, ReplayStep, grow, one_at_a_time, record, replay, shared
 from decomp.families import generate
 from decomp.model.options import Improvement, Options
 
 
-def owned(seconds: list[float], root: float = 0.0, out: float = 0.0, back: float = 0.0) -> Step:
-    return Step(root, np.array(seconds), np.arange(len(seconds)), out, back)
+def owned(seconds: list[float], root: float = 0.0, out: float = 0.0, back: float = 0.0) -> ReplayStep:
+    return ReplayStep(root, np.array(seconds), np.arange(len(seconds)), out, back)
 
 
-def farmed(seconds: list[float]) -> Step:
-    return Step(0.0, np.array(seconds), None, 0.0, 0.0)
+def farmed(seconds: list[float]) -> ReplayStep:
+    return ReplayStep(0.0, np.array(seconds), None, 0.0, 0.0)
 
 
 def test_one_rank_takes_what_was_measured() -> None:
@@ -82,8 +82,8 @@ def test_messages_in_a_tree() -> None:
 
 
 def test_ranks_share_the_lanes_of_the_master() -> None:
-    """Four lanes: 8 of 10 seconds are theirs, in 5 exchanges of 40 bytes in all."""
-    step = replace(owned([0.0], root=10.0), lane_seconds=8.0, exchanges=5, exchanged=40.0, lane_rows=17.0)
+    """Four blocks: 8 of 10 seconds are theirs, in 5 exchanges of 40 bytes in all."""
+    step = replace(owned([0.0], root=10.0), block_seconds=8.0, exchanges=5, exchanged=40.0, block_rows=17.0)
     free, dear = Cluster(1), Cluster(1, message_seconds=1.0, byte_seconds=0.1)
     assert [replay([step], replace(free, ranks=n)).root for n in (1, 2, 3, 4, 64)] == [10.0, 6.0, 6.0, 4.0, 4.0]
     assert replay([step], replace(free, ranks=4, cores=2)).root == 6.0
@@ -110,7 +110,7 @@ def test_a_recorded_solve_has_every_kind_of_step() -> None:
     evaluated = [s for s in steps if s.site is not None]
     assert evaluated and any(s.site is None and len(s.seconds) == 3 for s in steps)
     assert all(len(s.seconds) == 3 and s.out >= 8 * 12 for s in evaluated)
-    assert all((s.seconds >= 0).all() and 0 <= s.lane_seconds <= s.root_seconds for s in steps)
-    assert any(s.exchanges > 3 and s.exchanged > 8 * 3 * 12 and s.lane_seconds > 0 for s in steps)
+    assert all((s.seconds >= 0).all() and 0 <= s.block_seconds <= s.root_seconds for s in steps)
+    assert any(s.exchanges > 3 and s.exchanged > 8 * 3 * 12 and s.block_seconds > 0 for s in steps)
     assert replay(steps, Cluster(1)).total == pytest.approx(sum(s.seconds.sum() + s.root_seconds for s in steps))
     assert replay(steps, Cluster(3)).total <= replay(steps, Cluster(1)).total

@@ -11,7 +11,7 @@ from scipy.optimize import linprog, minimize
 from decomp.bound import job_kernels, stream_kernels
 from decomp.bound.coupling import FREE, REJECTED, Coupling
 from decomp.bound.lagrangian import first_prices
-from decomp.bound.master_part import ATOMS, Step
+from decomp.bound.master_part import ATOMS, ProximalStep
 from decomp.extensive.reductions import start_allowed
 from decomp.families import generate
 from decomp.model.instance import Array, Instance
@@ -131,17 +131,17 @@ def test_stream_pass_minimises_cost_and_proximal_term(seed: int) -> None:
             assert cost(routed[:, t]) <= best.fun + 1e-6 * (1.0 + abs(best.fun))
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 4])
+@pytest.mark.parametrize("blocks", [1, 2, 4])
 @pytest.mark.parametrize("seed", range(15))
-def test_no_block_update_makes_the_augmented_lagrangian_worse(seed: int, lanes: int) -> None:
+def test_no_block_update_makes_the_augmented_lagrangian_worse(seed: int, blocks: int) -> None:
     instance = generate("small", seed=seed, jobs=6)
-    loop = loop_of(instance, Bundle(lane_size=max(instance.n_sites * instance.n_periods // lanes**2, 1)))
+    loop = loop_of(instance, Bundle(lane_size=max(instance.n_sites * instance.n_periods // blocks**2, 1)))
     for _ in range(2):
         loop.iterate()
     [part], m, c = loop.master.parts.parts.values(), loop.master, loop.coupling
-    assert (part.layout.lanes > 1) == (lanes > 1)
+    assert (part.layout.blocks > 1) == (blocks > 1)
     carbon_size = 10.0 * m.carbon_weight if c.carbon_cap > 0 else 0.0
-    step = Step(10.0, 1.0 if carbon_size else 0.0, carbon_size, c.budget, c.carbon_cap, 0.0, 1)
+    step = ProximalStep(10.0, 1.0 if carbon_size else 0.0, carbon_size, c.budget, c.carbon_cap, 0.0, 1)
     part.centre, part.curve, part.own_curve = first_prices(c, instance.sites, 0.0), *([step.size * m.weight] * 2)
     part.curve_then = part.own_curve
     part.routed[:], part.pooled[:] = 0.0, 0.0
@@ -151,7 +151,7 @@ def test_no_block_update_makes_the_augmented_lagrangian_worse(seed: int, lanes: 
         excess = tonnes.sum() - c.budget if carbon_size else 0.0
         return part._primal(step.carbon_price(excess) if carbon_size else 0.0, tonnes, step)[1]
 
-    jobs = (part._move_jobs_in_turn, part._move_jobs_at_once)[min(lanes, 2) - 1]
+    jobs = (part._move_jobs_in_turn, part._move_jobs_at_once)[min(blocks, 2) - 1]
     moves = (lambda: part._move_sites(tonnes, step), jobs, part._move_pools, part._move_streams)
     part._move_pools()
     before = augmented()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from decomp.bound.lagrangian import Step
+from decomp.bound.lagrangian import BundleStep
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 from decomp.model.options import Bundle
@@ -55,6 +55,6 @@ def test_bound_is_the_same_every_time() -> None:
     "model, imbalance, converged", [(0.0, 0.0, True), (0.11, 0.0, False), (0.09, 2.9, True), (0.09, 3.1, False)]
 )
 def test_convergence_is_a_function_of_the_step(model: float, imbalance: float, converged: bool) -> None:
-    step = Step(bound=-100.0, model=-100.0 + model, serious=True, residual_gpu=0.0, passes=1, imbalance=imbalance,
+    step = BundleStep(bound=-100.0, model=-100.0 + model, serious=True, residual_gpu=0.0, passes=1, imbalance=imbalance,
                 site_seconds=0.0, master_seconds=0.0)  # fmt: skip
     assert step.converged(1e-3) == converged

@@ -12,7 +12,7 @@ from decomp.certificate import check
 from decomp.certificate.mixture import check_mixture
 from decomp.families import generate
 from decomp.frontier.trace import trace
-from decomp.model.frontier import Step, at_budget, chords
+from decomp.model.frontier import CurveStep, at_budget, chords
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result, Schedule, Status
@@ -22,7 +22,7 @@ OPTIONS = Options.from_dict(dict(rel_gap=0.01, improvement=dict(stale_finishes=1
 
 
 @cache
-def pairs(seed: int) -> tuple[Instance, list[tuple[Step, Step]]]:
+def pairs(seed: int) -> tuple[Instance, list[tuple[CurveStep, CurveStep]]]:
     """Neighbours of the chains of a frontier."""
     instance = generate("small", seed=seed)
     frontier = trace(instance, Serial(), OPTIONS, 4)

@@ -21,9 +21,9 @@ from decomp.model.options import Options
 from decomp.model.result import Result, Schedule, Status
 from decomp.ranks.mpi import Serial
 from decomp.ranks.workers import Workers
-from decomp.schedule.group_lp import PolishTask
+from decomp.schedule.group_lp import GroupTask
 from decomp.schedule.incumbent import fixing_of
-from decomp.schedule.redispatch import polish
+from decomp.schedule.redispatch import redispatch_group
 from decomp.schedule.subinstance import restrict
 from decomp.site.service import muster
 from decomp.solver.solve import solve
@@ -52,7 +52,7 @@ def traded(seed: int, group_sites: int = 99, family: str = "small") -> tuple[Ins
     coupling = Coupling.of(instance)
     runs = anywhere(coupling, fixing_of(coupling, schedule))
     task = AbatementTask(
-        PolishTask(instance, schedule), coupling.jobs.site[runs.run], runs.start, (0.0, 0.0), Asked(PRICES, PRICES, 0.0)
+        GroupTask(instance, schedule), coupling.jobs.site[runs.run], runs.start, (0.0, 0.0), Asked(PRICES, PRICES, 0.0)
     )
     family = Family(task)
     points = [family.at(price) for price in PRICES]
@@ -92,7 +92,7 @@ def test_between_points_that_mix_a_curve_is_the_linear_program_but_for_modes(see
         found = trade.at(tonnes)
         assert found is not None
         part = restrict(at_budget(instance, tonnes), found.schedule, whole)
-        best = polish(PolishTask(part.instance, found.schedule))
+        best = redispatch_group(GroupTask(part.instance, found.schedule))
         assert best is not None
         least = account(instance, best).net_cost
         assert -1e-6 * abs(least) <= found.cost - least <= MODES * abs(least)

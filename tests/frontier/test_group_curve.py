@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from decomp.frontier.group_curve import CLOSE, EXHAUSTED, Asked, Family, Point, _between
+from decomp.frontier.group_curve import CLOSE, EXHAUSTED, Asked, CurvePoint, Family, _between
 from decomp.model.instance import Array
 
 BEND = 0.5  # USD/t2
@@ -21,20 +21,20 @@ class Parabolas:
         self.ends = ends
         self.asked: list[float] = []
 
-    def at(self, price: float, jobs: Array | None = None) -> Point:
+    def at(self, price: float, jobs: Array | None = None) -> CurvePoint:
         self.asked.append(price)
         if jobs is not None:
             return self._of(int(jobs[0]), price)
         return min((self._of(k, price) for k in self.ends), key=lambda p: p.cost + price * p.tonnes)
 
-    def _of(self, jobs: int, price: float) -> Point:
+    def _of(self, jobs: int, price: float) -> CurvePoint:
         most, least = self.ends[jobs]
         tonnes = most - price / (2.0 * BEND)
         cost = least + BEND * (most - tonnes) ** 2
-        return Point(np.array([tonnes]), tonnes, cost, price, np.array([jobs]), np.array([-1.0]))
+        return CurvePoint(np.array([tonnes]), tonnes, cost, price, np.array([jobs]), np.array([-1.0]))
 
 
-def found(family: Parabolas, clean: Point, cheap: Point, asked: Asked) -> list[Point]:
+def found(family: Parabolas, clean: CurvePoint, cheap: CurvePoint, asked: Asked) -> list[CurvePoint]:
     points = [clean, *_between(cast(Family, family), clean, cheap, asked), cheap]
     assert all(a.tonnes < b.tonnes for a, b in pairwise(points))
     return points
@@ -86,11 +86,11 @@ def test_no_point_between_ends_that_differ_by_several_jobs_bridges_them_the_same
     asked = lower(60.0, *family.ends.values())
 
     class Two(Parabolas):
-        def _of(self, jobs: int, price: float) -> Point:
+        def _of(self, jobs: int, price: float) -> CurvePoint:
             point = super()._of(jobs, price)
-            return Point(point.x, point.tonnes, point.cost, price, np.array([jobs, jobs]), np.array([-1.0, -2.0]))
+            return CurvePoint(point.x, point.tonnes, point.cost, price, np.array([jobs, jobs]), np.array([-1.0, -2.0]))
 
-        def at(self, price: float, jobs: Array | None = None) -> Point:
+        def at(self, price: float, jobs: Array | None = None) -> CurvePoint:
             if jobs is not None and jobs[0] != jobs[1]:
                 return super().at(2.0 * price, np.array([0, 0]))
             return super().at(price, jobs)

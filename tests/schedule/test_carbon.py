@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from decomp.model.instance import Array
-from decomp.schedule.carbon import choose, settle_carbon
+from decomp.schedule.carbon import choose, repair_carbon
 from decomp.site.oracle import Plan
 from decomp.site.service import Given
 
@@ -43,7 +43,7 @@ def fleet(least_t: float = 0.0) -> Ask:
 
 def settled(ask: Ask, price: float, budget: float) -> tuple[list[Plan], bool]:
     plans = [plan for plan in ask(np.arange(SITES), price) if plan is not None]
-    return settle_carbon(plans, ask, nothing(SITES), price, budget)
+    return repair_carbon(plans, ask, nothing(SITES), price, budget)
 
 
 def test_choice_within_the_budget() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from decomp.bound.coupling import FREE
-from decomp.bound.lagrangian import LagrangianLoop, Step
+from decomp.bound.lagrangian import BundleStep, LagrangianLoop
 from decomp.certificate import check
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
@@ -31,7 +31,7 @@ SEEDS = range(25)
 OPTIONS = Recovery()
 
 
-def deaf(step: Step) -> bool:
+def deaf(step: BundleStep) -> bool:
     return False
 
 

@@ -14,7 +14,7 @@ from decomp.model.options import Options
 from decomp.model.result import Schedule
 from decomp.ranks.mpi import Serial
 from decomp.schedule.group_lp import groups
-from decomp.schedule.redispatch import polish_all
+from decomp.schedule.redispatch import redispatch
 from decomp.solver.solve import solve
 from loops import optimum, workers_of
 
@@ -34,7 +34,7 @@ def test_an_optimum_stays_and_is_found_again_from_its_integers(seed: int) -> Non
     workers, scale = workers_of(instance), 1e-6 * (1.0 + abs(result.incumbent))
     exact = instance.sites.exact_power_curve.any()  # segments are held too, and other loads lie on others
     for start in (result.schedule, result.schedule if exact else spoiled(result.schedule)):
-        again = polish_all(instance, start, workers, instance.n_sites)
+        again = redispatch(instance, start, workers, instance.n_sites)
         cost = account(instance, again).net_cost
         assert result.bound - scale <= cost <= result.incumbent + scale
         assert check(instance, replace(result, schedule=again, incumbent=cost)).ok
@@ -47,7 +47,7 @@ def test_groups_at_the_same_time_make_one_schedule(seed: int, size: int) -> None
     instance, result = optimum(seed)
     if result.schedule is None:
         pytest.skip("no schedule in the time given")
-    worse = polish_all(instance, result.schedule, workers_of(instance), size)
+    worse = redispatch(instance, result.schedule, workers_of(instance), size)
     cost = account(instance, worse).net_cost
     assert cost == pytest.approx(result.incumbent, rel=1e-6, abs=1e-6)
     assert check(instance, replace(result, schedule=worse, incumbent=cost)).ok
@@ -66,5 +66,5 @@ def test_a_solve_ends_no_dearer_than_its_plans_alone() -> None:
     options = Options.from_dict(dict(method="lagrangian", improvement=dict(stale_finishes=1)))
     result = solve(instance, Serial(), options)
     assert result is not None and result.schedule is not None
-    once_more = account(instance, polish_all(instance, result.schedule, workers_of(instance), 6)).net_cost
+    once_more = account(instance, redispatch(instance, result.schedule, workers_of(instance), 6)).net_cost
     assert once_more == pytest.approx(result.incumbent, rel=1e-5)

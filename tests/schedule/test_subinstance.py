@@ -15,7 +15,7 @@ from decomp.model.accounts import account
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Result, Schedule, Status
 from decomp.model.validate import validate
-from decomp.schedule.subinstance import Part, around, restrict
+from decomp.schedule.subinstance import SubInstance, around, restrict
 
 SEEDS = (0, 3, 5, 7, 8, 11, 12, 21)
 
@@ -30,7 +30,7 @@ def scheduled(seed: int) -> tuple[Instance, Schedule]:
     return instance, schedule
 
 
-def cut(part: Part, schedule: Schedule) -> Schedule:
+def cut(part: SubInstance, schedule: Schedule) -> Schedule:
     """The part's own piece of a schedule of the whole."""
     values = {f.name: getattr(schedule, f.name)[part.rows[f.metadata["dims"][0]]] for f in schedule.columns()}
     position = np.full(int(part.rows["site"].max(initial=-1)) + 2, -1)

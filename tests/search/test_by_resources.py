@@ -15,7 +15,7 @@ from decomp.model.instance import Instance
 from decomp.model.options import Options, Replan
 from decomp.model.result import Result, Schedule
 from decomp.ranks.mpi import Serial
-from decomp.schedule.group_lp import PolishTask
+from decomp.schedule.group_lp import GroupTask
 from decomp.search.by_resources import ReplanTask, claims, replan, replan_round
 from decomp.solver.solve import solve
 from loops import optimum, workers_of
@@ -39,7 +39,7 @@ def test_a_group_of_all_sites_finds_the_optimum_from_its_commitments(seed: int) 
     if result.schedule is None:
         pytest.skip("no schedule in the time given")
     start = idle(instance, result.schedule)
-    task = ReplanTask(PolishTask(instance, start), 10_000, Effort(0.0, 100_000), LONG)
+    task = ReplanTask(GroupTask(instance, start), 10_000, Effort(0.0, 100_000), LONG)
     found, late = replan(task)
     assert not late
     jobs_pay = (start.job_site != result.schedule.job_site).any()
@@ -82,7 +82,7 @@ def test_without_time_nothing_changes() -> None:
     assert rough.schedule is not None
     workers = workers_of(instance)
     assert replan_round(instance, rough.schedule, workers, [np.arange(4)], Replan(), 0.0) is rough.schedule
-    assert replan(ReplanTask(PolishTask(instance, rough.schedule), 3, Effort(), until=0.0)).late
+    assert replan(ReplanTask(GroupTask(instance, rough.schedule), 3, Effort(), until=0.0)).late
 
 
 def test_hybrid_replans_in_the_time_that_prices_leave() -> None:

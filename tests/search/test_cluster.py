@@ -18,7 +18,7 @@ from decomp.model.instance import Array
 from decomp.model.options import Bundle, Options
 from decomp.ranks.mpi import Serial
 from decomp.search.by_prices import CLAIMANTS, Neighbours, claims, clusters, job_loss
-from decomp.search.cluster import ClusterTask, Move, build, cost_pieces, improve_cluster
+from decomp.search.cluster import ClusterTask, Move, cluster_model, cost_pieces, improve_cluster
 from decomp.solver.solve import solve
 from loops import loop_of
 
@@ -46,7 +46,7 @@ def tasks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 def value(task: ClusterTask, chosen: tuple[int, ...]) -> float:
     """Value of the cluster's model with every job at a given one of its runs."""
-    model, runs = build(task)
+    model, runs = cluster_model(task)
     low, high = model.low.copy(), model.high.copy()
     for y, r in zip(runs, chosen, strict=True):
         low[y] = high[y] = 0.0

@@ -23,7 +23,7 @@ from decomp.model.options import Options
 from decomp.model.result import Result
 from decomp.ranks.mpi import Serial
 from decomp.site.faults import objection
-from decomp.site.oracle import Answer, SiteOracle
+from decomp.site.oracle import SiteAnswer, SiteOracle
 from decomp.site.service import SiteService
 from decomp.solver.solve import solve
 from drivers.common import run
@@ -34,7 +34,7 @@ PROGRAM = Path(__file__).with_name("fault_program.py")
 ILL = 1  # the site whose solver fails
 
 # What an ill solver does with a good answer.
-ILLNESSES: dict[str, Callable[[Answer], Answer]] = dict(
+ILLNESSES: dict[str, Callable[[SiteAnswer], SiteAnswer]] = dict(
     crash=lambda answer: [][1],
     not_a_number=lambda answer: replace(answer, cost=np.nan),
     no_bound=lambda answer: replace(answer, lower=np.nan),
@@ -51,7 +51,7 @@ def ill_site(illness: str, first: int = 5) -> Iterator[None]:
     """Site `ILL` answers wrongly from its `first`-th question on."""
     sane, asked = SiteOracle.evaluate, 0
 
-    def evaluate(self: SiteOracle, *arguments: Any) -> Answer:
+    def evaluate(self: SiteOracle, *arguments: Any) -> SiteAnswer:
         nonlocal asked
         answer = sane(self, *arguments)
         if self.i != ILL:
