@@ -12,11 +12,12 @@ from pathlib import Path
 from .common import BAD_INPUT, run
 
 FOLDER = Path(__file__).parent
+SHARED = ("__init__", "__main__", "arguments", "common", "window")  # modules that are no commands
 
 
 def verbs() -> dict[str, str]:
     """Every command with the first line of its module's docstring; nothing is imported for this."""
-    modules = sorted(path for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "__main__", "common"))
+    modules = sorted(path for path in FOLDER.glob("*.py") if path.stem not in SHARED)
     return {path.stem: _summary(path) for path in modules}
 
 
@@ -35,6 +36,11 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    return run(dispatch, argv)
+
+
+def dispatch(argv: Sequence[str] | None) -> int:
+    """Run the command that is named first; what is no command is answered here."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
@@ -52,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: no command {verb!r}{hint}", file=sys.stderr)
         return BAD_INPUT
     sys.argv[0] = f"decomp {verb}"  # what argparse calls the program
-    return run(importlib.import_module(f".{verb}", __package__).main, rest)
+    return int(importlib.import_module(f".{verb}", __package__).main(rest))
 
 
 if __name__ == "__main__":

@@ -39,25 +39,25 @@ from decomp.model.instance import InputError
 from decomp.model.text import gap_rel
 from decomp.state.progress import plain
 
+from .arguments import Arguments, whole
 from .cases import FULL_SEEDS, OURS, USUAL_SEEDS, Case, add_arguments, left_out, plan
 from .common import run
 from .rivals import RIVALS
 
 HERE = __package__ or "drivers"
 ROOT = Path(__file__).resolve().parents[len(HERE.split("."))]  # where the children find this package
+PLOTS = ("*.svg", "*.png")
 GRACE_SECONDS = 15.0  # past its time limit, a process is ended
 PREPARE_SECONDS = 900.0  # for generating, exporting, checking
 PACKAGES = ("highspy", "numba", "numpy", "scipy", "mpi4py", "ortools", "pyscipopt")
 OWN_VERSIONS = {"decomp": __version__, "python": platform.python_version()}
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("-o", "--output", type=Path, default=Path("bench"), metavar="DIR", help="folder (default bench)")
-    p.add_argument("--ranks", type=int, default=2, metavar="N", help="MPI ranks of solve (default 2)")
-    p.add_argument(
-        "--show", type=Path, nargs="+", metavar="JSONL", help="tables and plots from rows measured before; no new ones"
-    )
+def parser() -> Arguments:
+    p = Arguments(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.fills("-o", "--output", files=PLOTS, default=Path("bench"), metavar="DIR", help="folder (default bench)")
+    p.add_argument("--ranks", type=whole(1), default=2, metavar="N", help="MPI ranks of solve (default 2)")
+    p.reads("--show", nargs="+", metavar="JSONL", help="tables and plots from rows measured before; no new ones")
     add_arguments(p)
     return p
 
@@ -278,7 +278,9 @@ def show(rows: list[dict[str, Any]], folder: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(argv)
+    p = parser()
+    args = p.parse_args(argv)
+    p.keep_apart(args)
     if args.show:
         args.output.mkdir(parents=True, exist_ok=True)
         show(read_rows(args.show), args.output)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from decomp.families import FAMILIES
 from decomp.model.instance import InputError
 
+from .arguments import POSITIVE, SHARE, several, whole
 from .rivals import RIVALS
 
 OURS = "decomp"
@@ -62,12 +63,12 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--rows", type=row_names, metavar="NAME,...", help=f"of {', '.join(ROWS)}\n(default {','.join(USUAL)})"
     )
-    p.add_argument("--sites", type=integers, metavar="N,...", help="other sizes instead of the rows")
-    p.add_argument("--seeds", type=integers, metavar="K,...", help="seeds of the instances (default 101)")
+    p.add_argument("--sites", type=several(1), metavar="N,...", help="other sizes instead of the rows")
+    p.add_argument("--seeds", type=several(0), metavar="K,...", help="seeds of the instances (default 101)")
     p.add_argument("--family", choices=FAMILIES, help="family of the instances (default: the row's, else fleet)")
-    p.add_argument("--periods", type=int, metavar="N", help="periods (default: the family's)")
-    p.add_argument("--time-limit", type=float, metavar="SECONDS", help="of every row (default: by size)")
-    p.add_argument("--rel-gap", type=float, metavar="G", help="gap at which a row ends (default: by size)")
+    p.add_argument("--periods", type=whole(1), metavar="N", help="periods (default: the family's)")
+    p.add_argument("--time-limit", type=POSITIVE, metavar="SECONDS", help="of every row (default: by size)")
+    p.add_argument("--rel-gap", type=SHARE, metavar="G", help="gap at which a row ends (default: by size)")
     p.add_argument(
         "--rivals",
         type=rival_names,
@@ -75,13 +76,6 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         help=f"of {', '.join(RIVALS)}; or none\n(default: those worth a try at the size)",
     )
     p.add_argument("--skip", type=kinds, default=(), metavar="KIND,...", help=f"leave out: {', '.join(KINDS)}")
-
-
-def integers(text: str) -> tuple[int, ...]:
-    numbers = tuple(int(word) for word in text.split(","))
-    if min(numbers) < 0:
-        raise ValueError(text)
-    return numbers
 
 
 def _listed(text: str, known: tuple[str, ...], what: str) -> tuple[str, ...]:

@@ -22,22 +22,23 @@ from decomp.certificate import Certificate, Finding, check
 from decomp.certificate.mixture import check_mixture
 from decomp.files.store import is_frontier, read_frontier, read_instance, read_result
 from decomp.model.frontier import CurveStep, at_budget
-from decomp.model.instance import InputError, Instance
+from decomp.model.instance import Instance
 from decomp.model.result import Result, Status
 
+from .arguments import PATIENCE, Arguments, whole
 from .common import run
 
 REJECTED = 1
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="check", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("instance", help="instance file (HDF5)")
-    p.add_argument("result", help="result file (HDF5)")
+def parser() -> Arguments:
+    p = Arguments(prog="check", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.reads("instance", help="instance file (HDF5)")
+    p.reads("result", help="result file (HDF5)")
     p.add_argument("--no-bound", action="store_true", help="check the schedule only")
-    p.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the sites (default 1)")
+    p.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="processes that share the sites (default 1)")
     p.add_argument(
-        "--seconds", type=float, default=60.0, metavar="S", help="time limit of one site's proof (default 60)"
+        "--seconds", type=PATIENCE, default=60.0, metavar="S", help="time limit of one site's proof (default 60)"
     )
     p.add_argument("--json", action="store_true", help="print the certificate as one JSON object")
     return p
@@ -45,10 +46,6 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    if args.jobs < 1:
-        raise InputError(f"--jobs: {args.jobs}, must be at least 1")
-    if not args.seconds > 0:
-        raise InputError(f"--seconds: {args.seconds:g}, must be above 0")
     if is_frontier(args.result):
         return check_frontier(args)
     instance, result = read_instance(args.instance), read_result(args.result)

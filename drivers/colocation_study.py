@@ -14,22 +14,26 @@ from decomp.studies.laws import laws, truth
 from decomp.studies.market import DAY, FARMS, ZONES, Month, read_market
 from decomp.studies.pages import summary, write_csv, write_figures, write_files, write_text
 
+from .arguments import AMOUNT, SEED, SHARE, Arguments, Named, real, whole
 from .common import run
 
+WIND = real(0.0, 1e4)
+WRITTEN = ("*.csv", "*.png", "*.h5", "*.json", "summary.md")
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="colocation_study", description=__doc__)
-    p.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+
+def parser() -> Arguments:
+    p = Arguments(prog="colocation_study", description=__doc__)
+    p.fills("-o", "--output", files=WRITTEN, required=True, metavar="DIR", help="folder to write")
     p.add_argument("--data", type=Path, metavar="DIR", help="folder of the real series (default: synthetic ones)")
     p.add_argument("--month", default=Month.month, help=f"month (default {Month.month})")
-    p.add_argument("--days", type=int, metavar="N", help="only the first N days of it")
+    p.add_argument("--days", type=whole(1), metavar="N", help="only the first N days of it")
     p.add_argument("--zone", choices=ZONES, default=Month.zone, help=f"price zone (default {Month.zone})")
     p.add_argument("--farm", choices=FARMS, default=Month.farm, help=f"wind farm (default {Month.farm})")
-    p.add_argument("--seed", type=int, default=0, help="seed of all that is synthetic (default 0)")
-    p.add_argument("--wind", type=float, default=Setting.wind_mw, metavar="MW", help="wind power (default 150)")
-    p.add_argument("--deferrable", type=float, default=Setting.deferrable, metavar="SHARE", help="(default 0.4)")
-    p.add_argument("--demand-charge", type=float, default=Setting.demand_charge, help="retail, USD/kW (default 10)")
-    p.add_argument("--replan", type=float, default=6.0, metavar="H", help="hours between plans (default 6)")
+    p.add_argument("--seed", type=SEED, default=0, help="seed of all that is synthetic (default 0)")
+    p.add_argument("--wind", type=WIND, default=Setting.wind_mw, metavar="MW", help="wind power (default 150)")
+    p.add_argument("--deferrable", type=SHARE, default=Setting.deferrable, metavar="SHARE", help="(default 0.4)")
+    p.add_argument("--demand-charge", type=AMOUNT, default=Setting.demand_charge, help="retail, USD/kW (default 10)")
+    p.add_argument("--replan", type=real(0.25, 24.0), default=6.0, metavar="H", help="hours between plans (default 6)")
     return p
 
 
@@ -43,13 +47,8 @@ def setting_of(args: argparse.Namespace) -> Setting:
     every = round(4 * args.replan)
     if every < 1 or abs(every - 4 * args.replan) > 1e-9 or DAY % every:
         raise InputError(f"replan {args.replan:g} h: must be quarter hours that divide a day")
-    for name, value, high in (("wind", args.wind, 1e4), ("deferrable", args.deferrable, 1.0)):
-        if not 0.0 <= value <= high:
-            raise InputError(f"{name} {value:g}: must be between 0 and {high:g}")
-    if not args.demand_charge >= 0.0:
-        raise InputError(f"demand charge {args.demand_charge:g}: must be 0 or more")
-    if args.output.exists() and not args.output.is_dir():
-        raise InputError(f"{args.output}: is not a folder")
+    data = args.data.iterdir() if args.data and args.data.is_dir() else ()
+    parser().keep_apart(args, (Named("--data", path) for path in data))
     month = Month(args.month, args.days, args.zone, args.farm, args.seed)
     return Setting(month, every, DAY, args.wind, args.deferrable, args.demand_charge)
 

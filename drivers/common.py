@@ -14,6 +14,8 @@ from decomp.model.result import Result
 from decomp.ranks.mpi import MPI, AtRoot, Serial, Team, exit_code, load_mpi
 from decomp.site.faults import SiteFailure
 
+from .window import windows
+
 BAD_INPUT = 2
 INTERNAL_FAILURE = 5
 
@@ -25,24 +27,25 @@ Command = Callable[[Sequence[str] | None], int]
 
 
 def run(command: Command, argv: Sequence[str] | None = None) -> int:
-    """Run a command's main; whatever goes wrong ends as one line on stderr and an exit code.
+    """Run a command's main; whatever goes wrong ends as one line on stderr and an exit code, its own in any case.
 
     Only a failure that is nobody's fault but ours shows a traceback.
     """
-    try:
-        return command(argv)
-    except BrokenPipeError:
-        return 0
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return exit_code(130)
-    except AtRoot as elsewhere:  # the root has said why
-        return exit_code(_code(elsewhere.__cause__))
-    except Exception as error:
-        if _code(error) == INTERNAL_FAILURE and not isinstance(error, OSError | SiteFailure):
-            traceback.print_exc()
-        print(f"error: {_reason(error)}", file=sys.stderr)
-        return exit_code(_code(error))
+    with windows():
+        try:
+            return command(argv)
+        except SystemExit as end:  # of a parser: help has been given, or said what is wrong
+            return exit_code(int(end.code or 0))
+        except KeyboardInterrupt:
+            print("error: interrupted", file=sys.stderr)
+            return exit_code(130)
+        except AtRoot as elsewhere:  # the root has said why
+            return exit_code(_code(elsewhere.__cause__))
+        except Exception as error:
+            if _code(error) == INTERNAL_FAILURE and not isinstance(error, OSError | SiteFailure):
+                traceback.print_exc()
+            print(f"error: {_reason(error)}", file=sys.stderr)
+            return exit_code(_code(error))
 
 
 def read_result_of(path: Path, instance: Instance, instance_path: Path) -> Result:

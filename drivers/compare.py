@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -16,16 +15,17 @@ from decomp.model.instance import InputError, Instance
 from decomp.model.result import Result
 from decomp.model.text import gap_rel
 
+from .arguments import Arguments
 from .common import run
 
 HEADER = ("file", "method", "status", "bound", "incumbent", "gap", "seconds", "ranks", "served", "jobs", "emissions")
 UNITS = ("", "", "", "USD", "USD", "", "s", "", "", "", "t CO2")
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="compare", description=__doc__)
-    p.add_argument("results", type=Path, nargs="+", help="result files")
-    p.add_argument("--instance", type=Path, help="their instance file: fills in emissions where a result lacks them")
+def parser() -> Arguments:
+    p = Arguments(prog="compare", description=__doc__)
+    p.reads("results", nargs="+", help="result files")
+    p.reads("--instance", help="their instance file: fills in emissions where a result lacks them")
     return p
 
 

@@ -5,12 +5,10 @@ python -m drivers.explain fleet.h5 result.h5 [--job NAME] [--site NAME] [--json]
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,13 +22,14 @@ from decomp.model.instance import Instance
 from decomp.report.tables import Sheet
 from decomp.report.why import job_sheet, site_sheet, why_sheets
 
+from .arguments import Arguments
 from .common import read_result_of, run
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="explain", description="Say why a plan is as it is, by the prices of its bound.")
-    p.add_argument("instance", type=Path, help="instance file")
-    p.add_argument("result", type=Path, help="result file")
+def parser() -> Arguments:
+    p = Arguments(prog="explain", description="Say why a plan is as it is, by the prices of its bound.")
+    p.reads("instance", help="instance file")
+    p.reads("result", help="result file")
     p.add_argument("--job", metavar="NAME", help="everything that this job could do")
     p.add_argument("--site", metavar="NAME", help="this site, period by period")
     p.add_argument("--json", action="store_true", help="everything, for programs")

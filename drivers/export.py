@@ -18,22 +18,23 @@ from decomp.extensive.pyomo_model import build
 from decomp.files.store import read_instance
 from decomp.model.instance import Array, InputError, Instance
 from decomp.model.result import Result, Schedule
-from decomp.report.timetable import write_timetables
+from decomp.report.timetable import TIMETABLES, write_timetables
 
+from .arguments import Arguments
 from .common import read_result_of, run
 
 ACCEPTED = 1e-6  # absolute; rows missed by less are feasible to solvers
 REPAIRED = 1e-3  # absolute; rows missed by less are mended by a linear program with all integers kept
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="drivers.export", description="Write model, start or schedule for others.")
-    p.add_argument("instance", help="instance file (HDF5)")
-    p.add_argument("--mps", metavar="FILE", help="where to write the model")
-    p.add_argument("--result", metavar="FILE", help="result file to export as a start solution or as CSV")
-    p.add_argument("--sol", metavar="FILE", help="where to write the start in HiGHS's format")
-    p.add_argument("--plain", metavar="FILE", help="where to write the start as lines of name and value (SCIP, Gurobi)")
-    p.add_argument("--csv", metavar="FOLDER", help="where to write the schedule: a file a site, jobs, routing")
+def parser() -> Arguments:
+    p = Arguments(prog="drivers.export", description="Write model, start or schedule for others.")
+    p.reads("instance", help="instance file (HDF5)")
+    p.writes("--mps", metavar="FILE", help="where to write the model")
+    p.reads("--result", metavar="FILE", help="result file to export as a start solution or as CSV")
+    p.writes("--sol", metavar="FILE", help="where to write the start in HiGHS's format")
+    p.writes("--plain", metavar="FILE", help="where to write the start as lines of name and value (SCIP, Gurobi)")
+    p.fills("--csv", files=TIMETABLES, metavar="FOLDER", help="where to write the schedule: sites, jobs, routing")
     return p
 
 
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         p.error("--sol and --plain are for the model of --mps")
     if (args.result is not None) != (starts or args.csv is not None):
         p.error("--result and one of --sol, --plain, --csv go together")
+    p.keep_apart(args)
     instance = read_instance(args.instance)
     result = read_result_of(args.result, instance, args.instance) if args.result else None
     if result is not None and result.schedule is None:

@@ -9,7 +9,6 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -23,22 +22,23 @@ from decomp.model.text import number
 from decomp.ranks.mpi import Team
 from decomp.state.progress import Progress
 
+from .arguments import Arguments
 from .common import make_team, run
 
 INFEASIBLE = 4
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="frontier", description="Net cost against carbon budget, with certified bounds.")
-    p.add_argument("instance", type=Path, help="instance file; its own budget does not matter")
-    p.add_argument("-o", "--output", type=Path, required=True, help="frontier file")
+def parser() -> Arguments:
+    p = Arguments(prog="frontier", description="Net cost against carbon budget, with certified bounds.")
+    p.reads("instance", help="instance file; its own budget does not matter")
+    p.writes("-o", "--output", required=True, help="frontier file")
     p.add_argument(
         "--budgets", default="10", metavar="N|T,T,...", help="least number of budgets (default 10), or which, t"
     )
     p.add_argument("--rel-gap", type=float, default=0.01, help="gap asked for, relative to the largest net cost (0.01)")
     p.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop after so many seconds, all budgets")
-    p.add_argument("--options", type=Path, metavar="TOML", help="further options, as of solve")
-    p.add_argument("--plot", type=Path, metavar="SVG", help="draw both curves")
+    p.reads("--options", metavar="TOML", help="further options, as of solve")
+    p.writes("--plot", metavar="SVG", help="draw both curves")
     p.add_argument("--quiet", action="store_true", help="the table of the frontier alone")
     return p
 
@@ -66,14 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         found: list[Instance] = []
 
         def look() -> tuple[Options, int | list[float]]:
+            parser().keep_apart(args)
             options = (
                 Options.from_toml(args.options)
                 if args.options
                 else Options.from_dict(dict(improvement=dict(stale_finishes=1)))
             )
-            for path in (args.output, args.plot):
-                if path is not None and not path.resolve().parent.is_dir():
-                    raise InputError(f"{path}: its folder does not exist")
             found.append(read_instance(args.instance))
             updated: Options = options.updated(rel_gap=args.rel_gap, time_limit_seconds=args.time_limit)
             return updated, read_budgets(args.budgets)

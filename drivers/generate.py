@@ -13,18 +13,19 @@ from decomp.families import FAMILIES, generate
 from decomp.files.store import write_instance
 from decomp.model.instance import InputError, Instance
 
+from .arguments import SEED, Arguments, whole
 from .common import run
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+def parser() -> Arguments:
+    p = Arguments(
         prog="generate", description=__doc__, epilog=described(), formatter_class=argparse.RawTextHelpFormatter
     )
     p.add_argument("family", metavar="FAMILY", help=", ".join(FAMILIES))
-    p.add_argument("-o", "--output", required=True, metavar="FILE", help="instance file to write (HDF5)")
+    p.writes("-o", "--output", required=True, metavar="FILE", help="instance file to write (HDF5)")
     for size in ("sites", "periods", "jobs", "streams"):
-        p.add_argument(f"--{size}", type=int, metavar="N", help=f"number of {size} (default: the family's)")
-    p.add_argument("--seed", type=int, default=0, metavar="K", help="seed of all random numbers (default 0)")
+        p.add_argument(f"--{size}", type=whole(0), metavar="N", help=f"number of {size} (default: the family's)")
+    p.add_argument("--seed", type=SEED, default=0, metavar="K", help="seed of all random numbers (default 0)")
     p.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the family, see below"
     )
@@ -70,7 +71,9 @@ def summary(instance: Instance) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(argv)
+    p = parser()
+    args = p.parse_args(argv)
+    p.keep_apart(args)
     sizes = dict(sites=args.sites, periods=args.periods, jobs=args.jobs, streams=args.streams)
     given = settings(args.set)
     for name in given.keys() & {"family", "seed", *sizes}:

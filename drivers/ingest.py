@@ -8,29 +8,31 @@ where public series come from.
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from decomp.files.store import write_instance
 from decomp.ingest import ingest
 from decomp.ingest.budget import requested_gpu
-from decomp.ingest.keys import key_reference
+from decomp.ingest.keys import key_reference, override, read_toml
 from decomp.ingest.series import QUANTITIES
 from decomp.ingest.spec import Spec
 from decomp.model.instance import Instance
 from decomp.model.validate import validate
 
+from .arguments import Arguments, Named
 from .common import run
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="ingest", description="Build an instance from real data.")
-    p.add_argument("spec", nargs="?", type=Path, help="TOML spec, such as instances/world16.toml")
-    p.add_argument("-o", "--output", type=Path, help="instance file to write (HDF5)")
+def parser() -> Arguments:
+    p = Arguments(prog="ingest", description="Build an instance from real data.")
+    p.reads("spec", nargs="?", help="TOML spec, such as instances/world16.toml")
+    p.writes("-o", "--output", help="instance file to write (HDF5)")
     p.add_argument("--data", type=Path, help="directory of the data files (default: the spec's)")
     p.add_argument(
         "--set",
@@ -57,6 +59,20 @@ def summary(instance: Instance) -> str:
     )
 
 
+def files_of(spec: Path, data: Path | None, settings: Sequence[str]) -> Iterator[Path]:
+    """The data files: whatever text in the spec is the name of a file."""
+
+    def texts(value: Any) -> Iterator[str]:
+        members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        yield from [value] if isinstance(value, str) else (text for member in members for text in texts(member))
+
+    tree = read_toml(spec)
+    for setting in settings:
+        override(tree, setting)
+    folder = data if data is not None else spec.parent
+    yield from (folder / text for text in texts(tree) if os.path.isfile(folder / text))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     p = parser()
     args = p.parse_args(argv)
@@ -66,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if args.spec is None or args.output is None:
         p.error("a spec and -o OUTPUT are required")
+    p.keep_apart(args, (Named("the spec's data", path) for path in files_of(args.spec, args.data, args.set)))
     instance, notes = ingest(args.spec, args.data, args.set)
     validate(instance)
     write_instance(args.output, instance)

@@ -7,7 +7,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from decomp.studies.joint_pages import summary, write_figures
 from decomp.studies.pages import write_csv, write_text
 from decomp.studies.variants import SWEEPS, VARIANTS
 
+from .arguments import PATIENCE, SEED, Arguments, whole
 from .common import make_team, run
 from .generate import settings
 
@@ -28,19 +28,19 @@ SIZES = ("sites", "periods", "jobs", "streams")
 COARSE = 1e-2  # relative gap of a fleet that is too large to be solved to optimality
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="joint_study", description=__doc__)
-    p.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+def parser() -> Arguments:
+    p = Arguments(prog="joint_study", description=__doc__)
+    p.fills("-o", "--output", files=("*",), required=True, metavar="DIR", help="folder to write")
     p.add_argument("--family", choices=tuple(FAMILIES), default="paper", help="(default paper)")
     for size in SIZES:
-        p.add_argument(f"--{size}", type=int, metavar="N", help=f"number of {size} (default: the family's)")
-    p.add_argument("--seed", type=int, default=0, metavar="K", help="seed of the fleet (default 0)")
+        p.add_argument(f"--{size}", type=whole(1), metavar="N", help=f"number of {size} (default: the family's)")
+    p.add_argument("--seed", type=SEED, default=0, metavar="K", help="seed of the fleet (default 0)")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the family")
     names = tuple(VARIANTS)
     p.add_argument("--variants", nargs="+", choices=names, default=names, metavar="NAME", help="(default all)")
     p.add_argument("--sweeps", nargs="*", choices=tuple(SWEEPS), metavar="NAME", help="(default: paper all, else none)")
     p.add_argument("--rel-gap", type=float, help="relative gap of a solve (default 1e-6 on small fleets, else 1e-2)")
-    p.add_argument("--seconds", type=float, default=np.inf, metavar="S", help="time limit of a solve (default none)")
+    p.add_argument("--seconds", type=PATIENCE, default=np.inf, metavar="S", help="time limit of a solve (default none)")
     return p
 
 
@@ -51,10 +51,7 @@ def open_input(args: argparse.Namespace) -> tuple[Instance, Options]:
     ------
     InputError : something asked for cannot be.
     """
-    if args.output.exists() and not args.output.is_dir():
-        raise InputError(f"{args.output}: is not a folder")
-    if not args.seconds > 0:
-        raise InputError(f"seconds {args.seconds:g}: must be above 0")
+    parser().keep_apart(args)
     if "joint" not in args.variants:
         raise InputError("variants: joint must be one of them, what the others are measured by")
     sizes = {size: getattr(args, size) for size in SIZES}

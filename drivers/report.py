@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,20 +10,23 @@ from decomp.certificate import check
 from decomp.files.store import read_instance
 from decomp.report import write_report
 
+from .arguments import Arguments
 from .common import read_result_of, run
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="report", description=__doc__)
-    p.add_argument("instance", type=Path, help="instance file")
-    p.add_argument("result", type=Path, help="result file")
-    p.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="page to write (report.html)")
+def parser() -> Arguments:
+    p = Arguments(prog="report", description=__doc__)
+    p.reads("instance", help="instance file")
+    p.reads("result", help="result file")
+    p.writes("-o", "--output", default=Path("report.html"), help="page to write (report.html)")
     p.add_argument("--check", action="store_true", help="re-prove schedule and bound first and show the outcome")
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(argv)
+    p = parser()
+    args = p.parse_args(argv)
+    p.keep_apart(args)
     instance = read_instance(args.instance)
     result = read_result_of(args.result, instance, args.instance)
     certificate = check(instance, result) if args.check else None

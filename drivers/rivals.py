@@ -25,6 +25,7 @@ from decomp.model.instance import InputError
 from decomp.ranks.clock import process_seconds
 from decomp.state.progress import plain
 
+from .arguments import SECONDS, SHARE, Arguments, whole
 from .common import run
 
 PDLP_ACCURACY = 1e-4  # relative; primal and dual residual and gap
@@ -191,13 +192,13 @@ RIVALS = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="rivals", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def parser() -> Arguments:
+    p = Arguments(prog="rivals", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("rival", choices=RIVALS, help="the solver: " + ", ".join(RIVALS))
     p.add_argument("model", metavar="FILE", help="model file, as `export --mps` writes it; baselines: the instance")
-    p.add_argument("--time-limit", type=float, default=60.0, metavar="SECONDS", help="from process start (default 60)")
-    p.add_argument("--rel-gap", type=float, default=1e-4, metavar="G", help="gap at which MILPs end (default 1e-4)")
-    p.add_argument("--threads", type=int, default=cores(), metavar="N", help="default: all cores")
+    p.add_argument("--time-limit", type=SECONDS, default=60.0, metavar="S", help="from process start (default 60)")
+    p.add_argument("--rel-gap", type=SHARE, default=1e-4, metavar="G", help="gap at which MILPs end (default 1e-4)")
+    p.add_argument("--threads", type=whole(1), default=cores(), metavar="N", help="default: all cores")
     return p
 
 

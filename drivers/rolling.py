@@ -8,9 +8,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-
-import numpy as np
 
 from decomp.files.store import read_instance, write_instance, write_result
 from decomp.model.instance import InputError, Instance
@@ -23,31 +20,33 @@ from decomp.rolling.windows import Past, Window
 from decomp.rolling.write import result_of, write_plan, write_windows
 from decomp.state.progress import Progress
 
+from .arguments import AMOUNT, POSITIVE, Arguments
 from .common import make_team, run
 
 NO_PLAN = 3
+WRITTEN = ("fleet.h5", "windows.csv", "schedule.h5", "plans/*")
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="rolling", description="Run a fleet window after window.")
-    p.add_argument("instance", type=Path, help="instance file that spans the whole run")
-    p.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder to write")
-    p.add_argument("--window", type=float, default=36.0, metavar="H", help="hours planned at once (default 36)")
-    p.add_argument("--step", type=float, default=24.0, metavar="H", help="hours done of each plan (default 24)")
-    p.add_argument("--days", type=float, metavar="N", help="only the first N days, as an instance of their own")
+def parser() -> Arguments:
+    p = Arguments(prog="rolling", description="Run a fleet window after window.")
+    p.reads("instance", help="instance file that spans the whole run")
+    p.fills("-o", "--output", files=WRITTEN, required=True, metavar="FOLDER", help="folder to write")
+    p.add_argument("--window", type=POSITIVE, default=36.0, metavar="H", help="hours planned at once (default 36)")
+    p.add_argument("--step", type=POSITIVE, default=24.0, metavar="H", help="hours done of each plan (default 24)")
+    p.add_argument("--days", type=POSITIVE, metavar="N", help="only the first N days, as an instance of their own")
     p.add_argument("--foresight", action="store_true", help="plans know the jobs and pools that have yet to arrive")
-    p.add_argument("--switch-usd", type=float, default=100.0, help="for planning a job at another site (default 100)")
+    p.add_argument("--switch-usd", type=AMOUNT, default=100.0, help="for planning a job at another site (default 100)")
     p.add_argument("--cold", action="store_true", help="do not start solves from the last one's prices")
     p.add_argument("--rel-gap", type=float, default=0.01, help="gap asked for in each window (default 0.01)")
     p.add_argument("--time-limit", type=float, metavar="SECONDS", help="for each window")
-    p.add_argument("--options", type=Path, metavar="TOML", help="further options, as of solve")
+    p.reads("--options", metavar="TOML", help="further options, as of solve")
     p.add_argument("--quiet", action="store_true", help="the table of windows alone")
     return p
 
 
 def periods(name: str, hours: float, period_h: float) -> int:
     """Hours as a whole number of periods."""
-    count = round(hours / period_h) if np.isfinite(hours) else 0
+    count = round(hours / period_h)
     if count < 1 or abs(count * period_h - hours) > 1e-9 * hours:
         raise InputError(f"--{name}: {hours:g} h, must be a multiple of the instance's period of {period_h:g} h")
     return count
@@ -55,15 +54,12 @@ def periods(name: str, hours: float, period_h: float) -> int:
 
 def open_input(args: argparse.Namespace) -> tuple[Options, Rolling, Instance]:
     """Everything that can be wrong with the input is wrong here, before any work."""
+    parser().keep_apart(args)
     brief = Options.from_dict({"improvement": {"stale_finishes": 1}})
     given = Options.from_toml(args.options) if args.options else brief
     options: Options = given.updated(rel_gap=args.rel_gap, time_limit_seconds=args.time_limit)
     if options.method == "extensive":
         raise InputError("method: 'extensive', windows are solved by decomposition: lagrangian, benders or hybrid")
-    if args.output.exists() and not args.output.is_dir():
-        raise InputError(f"{args.output}: is not a folder")
-    if not 0.0 <= args.switch_usd < np.inf:
-        raise InputError(f"--switch-usd: {args.switch_usd:g}, must be a number of at least 0")
     instance = read_instance(args.instance)
     hours = instance.period_h
     rolling = Rolling(

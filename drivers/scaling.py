@@ -33,12 +33,14 @@ from decomp.model.options import Options
 from decomp.model.text import number, percent
 from decomp.ranks.mpi import Team
 
+from .arguments import AMOUNT, SECONDS, SHARE, Arguments, Named, several
 from .bench import mpiexec
-from .cases import integers
 from .common import make_team, run
 
 PING_BYTES = 1 << 20
 PINGS = 300
+SHOWN = ("table.json", "scaling.png")
+WRITTEN = ("[0-9]*.h5", "[0-9]*.jsonl", "replay.jsonl", *SHOWN)
 
 CHECK_COLUMNS: Columns = (
     ("ranks", "ranks", str),
@@ -63,22 +65,22 @@ PREDICTION_COLUMNS: Columns = (
 )
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+def parser() -> Arguments:
+    p = Arguments(
         prog="scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("instance", nargs="?", help="instance file; @ stands for the number of ranks")
-    p.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="folder for results, logs, table and plot")
-    p.add_argument("--ranks", type=integers, default=(1, 2), metavar="N,...", help="numbers of ranks (default 1,2)")
-    p.add_argument("--rel-gap", type=float, help="gap at which solve stops; its default otherwise")
-    p.add_argument("--time-limit", type=float, metavar="SECONDS", help="of each run; then iterations are compared")
-    p.add_argument("--options", type=Path, metavar="TOML", help="further options of solve")
-    p.add_argument("--collect", type=Path, metavar="FOLDER", help="show what is there, run nothing")
+    p.reads("instance", nargs="?", help="instance file; @ stands for the number of ranks")
+    p.fills("-o", "--output", files=WRITTEN, metavar="FOLDER", help="folder for results, logs, table and plot")
+    p.add_argument("--ranks", type=several(1), default=(1, 2), metavar="N,...", help="numbers of ranks (default 1,2)")
+    p.add_argument("--rel-gap", type=SHARE, help="gap at which solve stops; its default otherwise")
+    p.add_argument("--time-limit", type=SECONDS, metavar="SECONDS", help="of each run; then iterations are compared")
+    p.reads("--options", metavar="TOML", help="further options of solve")
+    p.fills("--collect", files=SHOWN, metavar="FOLDER", help="show what is there, run nothing")
     p.add_argument("--replay", action="store_true", help="record a solve and replay it; runs already in FOLDER stay")
-    p.add_argument("--sites", type=integers, default=(1000, 10_000), metavar="N,...", help="sites of the predictions")
-    p.add_argument("--on", type=integers, default=(256, 1024, 4096), metavar="N,...", help="ranks of the predictions")
-    p.add_argument("--message-seconds", type=float, help="of the root's time for a message (default: measured here)")
-    p.add_argument("--byte-seconds", type=float, help="of the root's time for a byte (default: measured here)")
+    p.add_argument("--sites", type=several(1), default=(1000, 10_000), metavar="N,...", help="sites of the predictions")
+    p.add_argument("--on", type=several(1), default=(256, 1024, 4096), metavar="N,...", help="ranks of the predictions")
+    p.add_argument("--message-seconds", type=AMOUNT, help="of the root's time for a message (default: measured here)")
+    p.add_argument("--byte-seconds", type=AMOUNT, help="of the root's time for a byte (default: measured here)")
     p.add_argument("--ping", action="store_true", help=argparse.SUPPRESS)
     return p
 
@@ -89,6 +91,11 @@ def launch(ranks: int, module: str, *words: object) -> subprocess.CompletedProce
     return subprocess.run([mpiexec(), "-n", str(ranks), *program], capture_output=True, text=True, check=False)
 
 
+def fleet_of(args: argparse.Namespace, ranks: int) -> Path:
+    """The instance for so many ranks."""
+    return Path(str(args.instance).replace("@", str(ranks)))
+
+
 def measure(args: argparse.Namespace) -> None:
     """One solve for each number of ranks that has no log yet."""
     given = {"--rel-gap": args.rel_gap, "--time-limit": args.time_limit, "--options": args.options}
@@ -97,8 +104,7 @@ def measure(args: argparse.Namespace) -> None:
         result, log = (args.output / f"{ranks}{ending}" for ending in (".h5", ".jsonl"))
         if args.replay and result.exists():
             continue
-        fleet = args.instance.replace("@", str(ranks))
-        done = launch(ranks, "solve", fleet, "-o", result, "--log", log, *words)
+        done = launch(ranks, "solve", fleet_of(args, ranks), "-o", result, "--log", log, *words)
         if done.returncode not in (0, 3):
             raise InputError(f"{ranks} ranks: {(done.stderr.splitlines() or ['ended without a word'])[-1]}")
         print(f"{ranks} ranks: {done.stdout.splitlines()[-1]}", file=sys.stderr)
@@ -173,7 +179,7 @@ def predicted(steps: Sequence[ReplayStep], cluster: Cluster, sites: Sequence[int
 
 def show_replay(args: argparse.Namespace, rows: Sequence[Row]) -> None:
     """Record, check, predict."""
-    if "@" in args.instance:
+    if "@" in str(args.instance):
         raise InputError("--replay: takes one instance, without @")
     instance = read_instance(args.instance)
     steps = record(instance, options_of(args), lambda own: read_sites(args.instance, own))
@@ -195,7 +201,8 @@ def save(path: Path, rows: Sequence[Any]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(argv)
+    p = parser()
+    args = p.parse_args(argv)
     if args.ping:
         with make_team() as team:
             times = ping(team)
@@ -205,8 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = args.collect or args.output
     if folder is None or (args.instance is None) != (args.collect is not None):
         raise InputError("say FLEET -o FOLDER to measure, or --collect FOLDER")
-    if min(*args.ranks, *args.on, *args.sites) < 1:
-        raise InputError("--ranks, --on, --sites: numbers of at least 1")
+    p.keep_apart(args, (Named("instance", fleet_of(args, ranks)) for ranks in args.ranks if args.instance))
     if args.collect is None:
         folder.mkdir(parents=True, exist_ok=True)
         measure(args)

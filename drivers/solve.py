@@ -28,27 +28,28 @@ from decomp.state.checkpoint import Checkpoint, read_checkpoint
 from decomp.state.progress import JsonLog, Progress
 from decomp.state.solve_state import Listener, provenance
 
+from .arguments import PATIENCE, SECONDS, Arguments
 from .common import make_team, run
 
 METHODS = ("lagrangian", "benders", "hybrid", "extensive")
-PATIENCE = "give up when a rank keeps the others waiting for so long (default 600)"
+LATE = "give up when a rank keeps the others waiting for so long (default 600)"
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="solve", description="Schedule a fleet to a proven gap.")
-    p.add_argument("instance", type=Path, help="instance file")
-    p.add_argument("-o", "--output", type=Path, required=True, help="result file")
+def parser() -> Arguments:
+    p = Arguments(prog="solve", description="Schedule a fleet to a proven gap.")
+    p.reads("instance", help="instance file")
+    p.writes("-o", "--output", required=True, help="result file")
     p.add_argument("--method", choices=METHODS, help="default: hybrid")
     p.add_argument("--rel-gap", type=float, help="stop at (incumbent - bound) / |incumbent| (default 1e-3)")
     p.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop after so many seconds")
-    p.add_argument("--options", type=Path, metavar="TOML", help="further options")
-    p.add_argument("--log", type=Path, metavar="JSONL", help="write one JSON line per iteration")
+    p.reads("--options", metavar="TOML", help="further options")
+    p.writes("--log", metavar="JSONL", help="write one JSON line per iteration")
     p.add_argument("--seed", type=int, help="seed of every random choice")
-    p.add_argument("--checkpoint", type=Path, metavar="FILE", help="save here what --resume needs, now and then")
-    p.add_argument("--checkpoint-seconds", type=float, default=30.0, metavar="SECONDS", help="between two (default 30)")
-    p.add_argument("--resume", type=Path, metavar="FILE", help="go on from a checkpoint")
-    p.add_argument("--replay", type=Path, metavar="JSONL", help="repeat the run of this log, its cuts by the clock too")
-    p.add_argument("--patience", type=float, default=600.0, metavar="SECONDS", help=PATIENCE)
+    p.writes("--checkpoint", metavar="FILE", renews="resume", help="save here what --resume needs, now and then")
+    p.add_argument("--checkpoint-seconds", type=SECONDS, default=30.0, metavar="S", help="between two (default 30)")
+    p.reads("--resume", metavar="FILE", help="go on from a checkpoint")
+    p.reads("--replay", metavar="JSONL", help="repeat the run of this log, its cuts by the clock too")
+    p.add_argument("--patience", type=PATIENCE, default=600.0, metavar="SECONDS", help=LATE)
     return p
 
 
@@ -62,14 +63,12 @@ def open_input(
     args: argparse.Namespace,
 ) -> tuple[Options, Instance, Checkpoint | None, dict[int, Any] | None]:
     """Everything that can be wrong with the input is wrong here, before any work."""
+    parser().keep_apart(args)
     options = read_options(args)
     if options.method == "extensive" and (args.checkpoint or args.resume or args.replay):
         raise InputError(
             "--checkpoint, --resume, --replay: the extensive form leaves no state to save, and starts from none"
         )
-    for path in (args.output, args.log, args.checkpoint):
-        if path is not None and not path.resolve().parent.is_dir():
-            raise InputError(f"{path}: its folder does not exist")
     instance = read_instance(args.instance)
     saved = read_checkpoint(args.resume, instance, options) if args.resume else None
     return options, instance, saved, recorded(args.replay) if args.replay else None

@@ -26,7 +26,9 @@ from decomp.files.store import read_instance
 from decomp.model.instance import InputError, Instance
 from decomp.model.text import number
 
+from .arguments import SHARE, Arguments, whole
 from .common import run
+from .solve import METHODS
 
 SOLVE = Path(__file__).resolve().parents[len((__package__ or "drivers").split("."))] / "slurm" / "solve.sbatch"
 START_SECONDS = 60.0  # loading modules on all ranks at once, from a shared disk
@@ -64,20 +66,20 @@ class Request:
     reasons: tuple[str, ...]
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+def parser() -> Arguments:
+    p = Arguments(
         prog="submit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("instance", type=Path, help="instance file")
-    p.add_argument("-o", "--output", type=Path, metavar="SCRIPT", help="batch script (default: beside the instance)")
-    p.add_argument("--result", type=Path, help="result file of the job (default: beside the instance)")
+    p.reads("instance", help="instance file")
+    p.writes("-o", "--output", metavar="SCRIPT", help="batch script (default: beside the instance)")
+    p.writes("--result", help="result file of the job (default: beside the instance)")
     p.add_argument("--dry-run", action="store_true", help="write the script, submit nothing")
-    p.add_argument("--ranks", type=int, metavar="N", help="ranks, instead of the estimate")
-    p.add_argument("--minutes", type=int, metavar="N", help="time limit, instead of the estimate")
-    p.add_argument("--cores-per-node", type=int, metavar="N", help="default: as sinfo says, else 32")
-    p.add_argument("--rel-gap", type=float, help="handed to solve")
-    p.add_argument("--method", help="handed to solve")
-    p.add_argument("--options", type=Path, metavar="TOML", help="handed to solve")
+    p.add_argument("--ranks", type=whole(1), metavar="N", help="ranks, instead of the estimate")
+    p.add_argument("--minutes", type=whole(1), metavar="N", help="time limit, instead of the estimate")
+    p.add_argument("--cores-per-node", type=whole(1), metavar="N", help="default: as sinfo says, else 32")
+    p.add_argument("--rel-gap", type=SHARE, help="handed to solve")
+    p.add_argument("--method", choices=METHODS, help="handed to solve")
+    p.reads("--options", metavar="TOML", help="handed to solve")
     return p
 
 
@@ -123,7 +125,7 @@ def plan(args: argparse.Namespace, instance: Instance, c: Calibration, e: Estima
     return Request(nodes, e.ranks, per_node, memory, minutes, warning, reasons)
 
 
-def script(args: argparse.Namespace, request: Request, result: Path) -> str:
+def script(args: argparse.Namespace, request: Request) -> str:
     asked = {name: value for name, value in vars(request).items() if name != "reasons"}
     options = args.options and args.options.resolve()
     given = {"--rel-gap": args.rel_gap, "--method": args.method, "--options": options}
@@ -133,33 +135,32 @@ def script(args: argparse.Namespace, request: Request, result: Path) -> str:
         reasons="\n".join(f"# {line}" for line in request.reasons),
         name=args.instance.stem,
         checkout=shlex.quote(str(SOLVE.parents[1])),
-        words=shlex.join([str(args.instance.resolve()), str(result.resolve()), *words]),
+        words=shlex.join([str(args.instance.resolve()), str(args.result.resolve()), *words]),
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(argv)
+    p = parser()
+    args = p.parse_args(argv)
+    args.output = args.output or args.instance.with_suffix(".sbatch")
+    args.result = args.result or args.instance.with_name(f"{args.instance.stem}-result.h5")
+    p.keep_apart(args)
     if not SOLVE.exists():
         raise InputError("submit needs a checkout: the batch scripts in its folder slurm are not installed")
-    for name in ("ranks", "minutes", "cores_per_node"):
-        if (getattr(args, name) or 1) < 1:
-            raise InputError(f"--{name.replace('_', '-')}: at least 1")
     if not args.dry_run and shutil.which("sbatch") is None:
         raise InputError("sbatch: not found; --dry-run writes the script all the same")
     instance = read_instance(args.instance)
     calibration = calibrate(args.instance, instance)
     request = plan(args, instance, calibration, estimate(instance, calibration, args.ranks))
-    output = args.output or args.instance.with_suffix(".sbatch")
-    result = args.result or args.instance.with_name(f"{args.instance.stem}-result.h5")
-    output.write_text(script(args, request, result), encoding="utf-8")
+    args.output.write_text(script(args, request), encoding="utf-8")
     print("\n".join(request.reasons))
     if args.dry_run:
-        print(f"script: {output}, not submitted")
+        print(f"script: {args.output}, not submitted")
         return 0
-    sent = subprocess.run(["sbatch", "--parsable", str(output)], capture_output=True, text=True, check=False)
+    sent = subprocess.run(["sbatch", "--parsable", str(args.output)], capture_output=True, text=True, check=False)
     if sent.returncode:
         raise InputError(f"sbatch: {sent.stderr.strip()}")
-    print(f"script: {output}, submitted as job {sent.stdout.strip()}")
+    print(f"script: {args.output}, submitted as job {sent.stdout.strip()}")
     return 0
 
 

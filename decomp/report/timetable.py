@@ -18,6 +18,8 @@ from decomp.model.result import Result, Schedule
 from decomp.model.validate import parse_utc
 from decomp.report.flows import flows
 
+TIMETABLES = ("site-*.csv", "jobs.csv", "routing.csv", "carbon.csv")  # patterns of what is written
+
 
 def write_timetables(folder: PathLike, instance: Instance, result: Result) -> list[Path]:
     """Write `site-N-NAME.csv` for every site, `jobs.csv` and `routing.csv` into a folder; returns their paths.

@@ -1,0 +1,165 @@
+"""Arguments: no command writes over what it reads, or twice over one file; numbers that make no sense are refused."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+
+from drivers import common
+from drivers.__main__ import verbs
+from drivers.arguments import Arguments, same_file
+
+MODULES = {verb: importlib.import_module(f"drivers.{verb}") for verb in verbs()}
+PARSERS: dict[str, Arguments] = {verb: module.parser() for verb, module in MODULES.items() if hasattr(module, "parser")}
+
+# Every output beside every input and every other output of its command: x and y are one file, D/ is its folder.
+ONE_FILE = """
+solve x -o y
+solve in -o y --options x
+solve in -o y --resume x
+solve in -o y --replay x
+solve x -o out --log y
+solve in -o out --options x --log y
+solve in -o out --resume x --log y
+solve in -o out --replay x --log y
+solve in -o x --log y
+solve x -o out --checkpoint y
+solve in -o out --options x --checkpoint y
+solve in -o out --replay x --checkpoint y
+solve in -o x --checkpoint y
+solve in -o out --log x --checkpoint y
+frontier x -o y
+frontier in -o y --options x
+frontier x -o out --plot y
+frontier in -o out --options x --plot y
+frontier in -o x --plot y
+rolling x -o D/windows.csv
+rolling in -o D/plans/0000.h5 --options x
+report x r -o y
+report in x -o y
+export x --mps y
+export in --mps y --result x --sol s
+export x --mps m --result r --sol y
+export in --mps m --result x --sol y
+export in --mps x --result r --sol y
+export x --mps m --result r --plain y
+export in --mps m --result x --plain y
+export in --mps x --result r --plain y
+export in --mps m --result r --sol x --plain y
+export x --result r --csv D/jobs.csv
+export in --result x --csv D/site-1-A.csv
+export in --mps x --result r --csv D/jobs.csv
+export in --mps m --result r --sol x --csv D/jobs.csv
+export in --mps m --result r --plain x --csv D/jobs.csv
+ingest x -o y
+submit x -o y --dry-run
+submit in -o y --options x --dry-run
+submit x --result y --dry-run
+submit in --options x --result y --dry-run
+submit in -o x --result y --dry-run
+scaling x -o D/2.h5
+scaling in -o D/2.jsonl --options x
+bench --show x -o D/growth.svg
+""".strip().splitlines()
+PRECIOUS = b"precious = 1\n"
+LINKS = ("same path", "symbolic link", "hard link", "folder's link")
+
+
+def command_line(line: str, how: str, folder: Path) -> tuple[str, list[str], Path, list[str]]:
+    """Verb, words, the file that must not be touched, and the flags whose files are the same."""
+    verb, *words = line.split()
+    inside = next((word[2:] for word in words if word.startswith("D/")), "precious")
+    (folder / "real").mkdir()
+    (folder / "other").symlink_to("real")
+    target = folder / "real" / inside
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(PRECIOUS)
+    for name in ("in", "r"):
+        (folder / name).write_bytes(b"other")
+    if how == "symbolic link":
+        (folder / "x").symlink_to(target)
+    elif how == "hard link":
+        os.link(target, folder / "x")
+    x = {"same path": target, "folder's link": folder / "other" / inside}.get(how, folder / "x")
+    places = {"x": x, "y": target, f"D/{inside}": folder / "real"}
+    flags = [before for before, word in zip(["", *words], words, strict=False) if word in places and before[:1] == "-"]
+    return verb, [str(places.get(word, word)) for word in words], target, flags
+
+
+@pytest.mark.parametrize("how", LINKS)
+def test_what_is_read_is_not_written(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for k, line in enumerate(ONE_FILE):
+        folder = tmp_path / str(k)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        verb, words, target, flags = command_line(line, how, folder)
+        before = sorted(folder.rglob("*"))
+        assert common.run(MODULES[verb].main, words) == common.BAD_INPUT, line
+        [told] = capsys.readouterr().err.splitlines()
+        assert told.startswith("error: ") and "nothing is overwritten" in told, (line, told)
+        full = {"-o": "--output"}
+        assert all(full.get(flag, flag) in told for flag in flags), (line, told)
+        assert target.read_bytes() == PRECIOUS and sorted(folder.rglob("*")) == before, line
+
+
+def test_every_output_stands_beside_every_input() -> None:
+    tried = set()
+    for line in ONE_FILE:
+        verb, *words = line.split()
+        words = [word.split("/")[0] if word.startswith("D/") else word for word in words]
+        args = PARSERS[verb].parse_args(words)
+        lists = {name: value if isinstance(value, list) else [value] for name, value in vars(args).items()}
+        same = [name for name, values in lists.items() if {"x", "y", "D"} & set(map(str, values))]
+        assert len(same) == 2, line
+        tried.add((verb, frozenset(same)))
+    for verb, p in PARSERS.items():
+        inputs, outputs = [a.dest for a in p.inputs], [o for o in p.outputs if o.action.dest != "collect"]
+        for k, output in enumerate(outputs):
+            for other in [*(i for i in inputs if i != output.renews), *(o.action.dest for o in outputs[:k])]:
+                assert (verb, frozenset((output.action.dest, other))) in tried
+
+
+def test_a_checkpoint_may_go_on_in_its_own_file(tmp_path: Path) -> None:
+    for name in ("in", "c"):
+        (tmp_path / name).write_bytes(b"")
+    p = PARSERS["solve"]
+    words = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), *("--resume", str(tmp_path / "c")) * 1]
+    p.keep_apart(p.parse_args([*words, "--checkpoint", str(tmp_path / "c")]))
+
+
+def test_data_of_a_spec_are_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "spec.toml").write_text('[files.prices]\npath = "prices.csv"\ntime_column = "time"\n')
+    (tmp_path / "prices.csv").write_text("time,price\n")
+    words = [str(tmp_path / "spec.toml"), "-o", str(tmp_path / "prices.csv")]
+    assert common.run(MODULES["ingest"].main, words) == common.BAD_INPUT
+    assert "the spec's data" in capsys.readouterr().err
+    assert (tmp_path / "prices.csv").read_text() == "time,price\n"
+
+
+def test_what_is_no_file_is_never_the_same(tmp_path: Path) -> None:
+    assert not same_file(Path(os.devnull), Path(os.devnull))
+    assert same_file(tmp_path / "new", tmp_path / "no" / ".." / "new")
+    assert not same_file(tmp_path / "new", tmp_path / "newer")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("export in --mps no/m", "--mps: no/m: its folder does not exist"),
+        ("generate fleet -o .", "--output: . is a folder"),
+        ("rolling in -o in", "--output: in is not a folder"),
+    ],
+)
+def test_outputs_that_cannot_be(
+    line: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").write_bytes(b"")
+    verb, *rest = line.split()
+    assert common.run(MODULES[verb].main, rest) == common.BAD_INPUT
+    assert words in capsys.readouterr().err
