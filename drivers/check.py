@@ -20,7 +20,8 @@ from rich.table import Table
 
 from decomp.certificate import Certificate, Finding, check
 from decomp.certificate.mixture import check_mixture
-from decomp.files.store import is_frontier, read_frontier, read_instance, read_result
+from decomp.files.frontiers import is_frontier, read_frontier
+from decomp.files.store import read_instance, read_result
 from decomp.model.frontier import CurveStep, at_budget
 from decomp.model.instance import Instance
 from decomp.model.result import Result, Status

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from decomp.bound.infeasible import Infeasible
-from decomp.files.store import read_instance, read_sites, write_frontier
+from decomp.files.frontiers import write_frontier
+from decomp.files.store import read_instance, read_sites
 from decomp.frontier.trace import trace
 from decomp.model.frontier import Frontier
 from decomp.model.instance import InputError, Instance

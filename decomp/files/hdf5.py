@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from decomp.model.instance import Array, InputError, Table
+from decomp.model.instance import OPTIONAL, SECOND_STAGE, Array, InputError, Table
 
 SCHEMA_VERSION = 1
 CHUNK_BYTES = 1 << 16  # of a (row, period) dataset: some 85 sites at 96 periods
@@ -101,19 +101,31 @@ def create_dataset(group: h5py.Group, name: str, array: Array, kind: str, unit: 
     return dataset
 
 
-def write_table(file: h5py.Group, name: str, *tables: Table, along: str = "") -> None:
-    """A group with a table's arrays, on the dimensions at the root; those of several `along` one more dimension."""
+def write_table(file: h5py.Group, name: str, *tables: Table, along: str = "", scenarios: int = 0) -> None:
+    """A group with a table's arrays, on the dimensions at the root; those of several `along` one more dimension.
+
+    `scenarios` : what answers each of so many has the scenario as a dimension of its own.
+    """
     group = file.create_group(name, track_order=True)
     write_attributes(group, long_name=(type(tables[0]).__doc__ or "").split("\n")[0])
     for f in tables[0].columns():
         meta, arrays = f.metadata, [getattr(table, f.name) for table in tables]
         array, dims = (np.stack(arrays), (along, *meta["dims"])) if along else (arrays[0], meta["dims"])
+        if scenarios:
+            flat = tuple(file.file[dim].shape[0] * (scenarios if dim in SECOND_STAGE else 1) for dim in dims)
+            dims = by_scenario(dims)
+            array = array.reshape([file.file[dim].shape[0] for dim in dims]) if array.shape == flat else array
         shape = tuple(file.file[dim].shape[0] for dim in dims)
         if array.shape != shape:
             raise ValueError(f"{name}.{f.name}: shape {array.shape}, must be ({', '.join(dims)}) = {shape}")
         dataset = create_dataset(group, f.name, array, meta["kind"], meta["unit"], meta["long_name"])
         for axis, dim in enumerate(dims):
             dataset.dims[axis].attach_scale(file.file[dim])
+
+
+def by_scenario(dims: tuple[str, ...]) -> tuple[str, ...]:
+    """The dimensions of an array with the scenario before the one whose rows answer each scenario."""
+    return tuple(d for dim in dims for d in (("scenario", dim) if dim in SECOND_STAGE else (dim,)))
 
 
 # ---------------------------------------------------------------- reading
@@ -167,10 +179,13 @@ def _get_attribute(target: h5py.Group | h5py.Dataset, name: str) -> Any:
 
 
 def read_sizes(file: h5py.File, dims: Sequence[str]) -> dict[str, int]:
-    """Length of every dimension, from the scales at the root."""
+    """Length of every dimension, from the scales at the root; 0 for those that a file may lack."""
     sizes = {}
     for dim in dims:
         scale = file.get(dim)
+        if scale is None and dim in OPTIONAL.values():
+            sizes[dim] = 0
+            continue
         if not isinstance(scale, h5py.Dataset) or scale.ndim != 1:
             raise InputError(f"dimension {dim} is missing")
         sizes[dim] = int(scale.shape[0])
@@ -178,11 +193,23 @@ def read_sizes(file: h5py.File, dims: Sequence[str]) -> dict[str, int]:
 
 
 def read_table(
-    file: h5py.Group, name: str, cls: type[Table], sizes: Mapping[str, int], rows: Array | None = None, **scalars: Any
+    file: h5py.Group,
+    name: str,
+    cls: type[Table],
+    sizes: Mapping[str, int],
+    rows: Array | None = None,
+    scenarios: int = 0,
+    **scalars: Any,
 ) -> Any:
-    """A table, or some rows of it; a dataset too few or too many is refused."""
+    """A table, or some rows of it; a dataset too few or too many is refused. Without scenarios there is no group.
+
+    `scenarios` : as for `write_table`.
+    """
+    if name in OPTIONAL and name not in file and not sizes[OPTIONAL[name]]:
+        return cls(*(np.zeros([sizes[dim] for dim in f.metadata["dims"]]) for f in cls.columns()))
     known = _known_columns(file, name, cls)
-    return cls(**{key: read_column(file, name, cls, key, sizes, rows) for key in known}, **scalars)
+    columns = {key: read_column(file, name, cls, key, sizes, rows, scenarios=scenarios) for key in known}
+    return cls(**columns, **scalars)
 
 
 def read_tables(file: h5py.Group, name: str, cls: type[Table], sizes: Mapping[str, int], along: str) -> list[Any]:
@@ -211,19 +238,26 @@ def read_column(
     sizes: Mapping[str, int],
     rows: Array | None = None,
     along: str = "",
+    scenarios: int = 0,
 ) -> Array:
     """One array of a table, some rows of it, or that of several, after checking that it is what is declared."""
     meta = next(f.metadata for f in cls.columns() if f.name == key)
-    dataset = find_dataset(file, f"{table}/{key}")
     dims = (along, *meta["dims"]) if along else meta["dims"]
+    flat = [sizes[dim] * (scenarios if dim in SECOND_STAGE else 1) for dim in dims]
+    if scenarios:
+        dims = by_scenario(dims)
     shape = tuple(sizes[dim] for dim in dims)
+    if meta["later"] and file.get(f"{table}/{key}", getlink=True) is None:
+        return np.full(shape if rows is None else (len(rows), *shape[1:]), meta["default"])
+    dataset = find_dataset(file, f"{table}/{key}")
     if dataset.shape != shape:
         raise InputError(f"{table}.{key}: shape {dataset.shape}, must be ({', '.join(dims)}) = {shape}")
     unit = _get_attribute(dataset, "units")
     if not isinstance(unit, str) or unit != meta["unit"]:
         given = "no units attribute" if unit is None else f"units {unit!r}"
         raise InputError(f"{table}.{key}: {given}, must be {meta['unit']!r}")
-    return read_values(dataset, f"{table}.{key}", meta["kind"], rows)
+    values = read_values(dataset, f"{table}.{key}", meta["kind"], rows)
+    return values.reshape(flat) if scenarios else values
 
 
 def find_dataset(file: h5py.Group, key: str) -> h5py.Dataset:

@@ -27,14 +27,13 @@ from decomp.files.hdf5 import (
     read_column,
     read_sizes,
     read_table,
-    read_tables,
     read_values,
     write_attributes,
     write_table,
 )
-from decomp.model.frontier import CurveStep, CurveSteps, Frontier
 from decomp.model.instance import (
     DIMENSIONS,
+    RISK,
     TABLES,
     Arcs,
     Array,
@@ -43,19 +42,23 @@ from decomp.model.instance import (
     InputError,
     Instance,
     Jobs,
+    Overrides,
     PoolArcs,
     Pools,
+    Scenarios,
     Sites,
     Streams,
 )
 from decomp.model.result import Allowances, Blocks, Dual, Iteration, Ray, Result, Schedule, Status, Tree
-from decomp.model.validate import parse_utc, validate, validate_coupling, validate_scalars, validate_sites
+from decomp.model.scenarios import site_rows
+from decomp.model.validate import COUPLING, parse_utc, validate, validate_coupling, validate_scalars, validate_sites
+from decomp.model.validate_scenarios import validate_overrides
 
 INSTANCE = "decomp instance"
 RESULT = "decomp result"
 FRONTIER = "decomp frontier"
 KINDS: dict[str, type] = {"float": float, "int": int, "str": str}
-SCALARS = {f.name: KINDS[str(f.type)] for f in fields(Instance) if f.name not in TABLES}
+SCALARS = {f.name: (KINDS[str(f.type)], f.default) for f in fields(Instance) if f.name not in TABLES}
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +85,8 @@ class FleetTables:
     candidates: Candidates
     pools: Pools
     pool_arcs: PoolArcs
+    scenarios: Scenarios
+    overrides: Overrides
 
     @property
     def period_h(self) -> float:
@@ -105,7 +110,7 @@ def write_instance(path: PathLike, instance: Instance, *, check: bool = True) ->
     if check:
         validate(instance)
     with new_file(path) as file:
-        _write_header(file, INSTANCE, instance)
+        write_header(file, INSTANCE, instance)
         write_attributes(file, **instance.scalars)
         for name, table in instance.tables():
             write_table(file, name, table)
@@ -119,59 +124,29 @@ def write_result(
 ) -> None:
     """Write a result, labelled with the names and times of the instance it belongs to; `extend` may add to the file."""
     with new_file(path) as file:
-        _write_header(file, RESULT, instance)
-        _write_body(file, result)
+        write_header(file, RESULT, instance)
+        write_body(file, result)
         extend(file)
 
 
-def write_frontier(path: PathLike, frontier: Frontier, instance: Instance) -> None:
-    """Write a frontier: the certified minimum, a group with the result of each budget, and one with the steps."""
-    with new_file(path) as file:
-        _write_header(file, FRONTIER, instance)
-        write_attributes(file, minimum_t=frontier.minimum_t, points=len(frontier.budgets))
-        write_table(file, "ray", frontier.ray)
-        write_attributes(file["ray"], carbon_weight=float(frontier.ray.carbon_weight))
-        curves = dict(lower=frontier.lower(frontier.budgets), upper=frontier.upper(frontier.budgets))
-        columns = dict(budget=frontier.budgets, emissions=frontier.emissions, **curves)
-        for name, values in columns.items():
-            unit = "USD" if name in curves else "t"
-            create_dataset(file, name, values, "f8", unit, f"{name} of the frontier")
-        file["budget"].make_scale("budget")
-        for name in list(columns)[1:]:
-            file[name].dims[0].attach_scale(file["budget"])
-        for k, (budget, result) in enumerate(zip(frontier.budgets, frontier.results, strict=True)):
-            group = file.create_group(f"point{k:03d}", track_order=True)
-            write_attributes(group, carbon_budget_t=float(budget))
-            _write_body(group, result)
-        if frontier.steps:
-            _write_steps(file, frontier.steps)
-
-
-def _write_steps(file: h5py.File, steps: tuple[CurveStep, ...]) -> None:
-    """All steps in two tables: thousands of small datasets would take seconds."""
-    create_dimension(file, "step", len(steps))
-    columns = {f.name: np.array([getattr(step, f.name) for step in steps]) for f in CurveSteps.columns()}
-    write_table(file, "steps", CurveSteps(**columns))
-    write_table(file, "step_schedules", *(step.schedule for step in steps), along="step")
-
-
-def _write_body(group: h5py.Group, result: Result) -> None:
+def write_body(group: h5py.Group, result: Result) -> None:
     """A result's numbers, tables and log, in the file or in a group of it."""
+    n = group.file["scenario"].shape[0]
     numbers = {name: float(getattr(result, name)) for name in ("bound", "incumbent", "gap_abs", "gap_rel")}
     provenance = json.dumps(result.provenance, sort_keys=True, default=_plain)
     write_attributes(group, status=result.status.value, **numbers, provenance=provenance)
     for name in ("schedule", "dual", "ray", "allowances"):
         if (table := getattr(result, name)) is not None:
-            write_table(group, name, table)
+            write_table(group, name, table, scenarios=n)
     if result.dual is not None:
         write_attributes(group["dual"], carbon_price=float(result.dual.carbon_price), form=result.dual.form)
     if result.dual is not None and result.dual.tree is not None:
         tree = result.dual.tree
         create_dimension(group.file, "node", len(tree.job))
         create_dimension(group.file, "leaf", len(tree.carbon_price))
-        write_table(group, "tree", tree)
+        write_table(group, "tree", tree, scenarios=n)
     if result.dual is not None and result.dual.blocks is not None:
-        write_table(group, "blocks", result.dual.blocks)
+        write_table(group, "blocks", result.dual.blocks, scenarios=n)
     if result.ray is not None:
         write_attributes(group["ray"], carbon_weight=float(result.ray.carbon_weight))
     if result.allowances is not None:
@@ -179,12 +154,13 @@ def _write_body(group: h5py.Group, result: Result) -> None:
     _write_log(group.create_group("log", track_order=True), result.log)
 
 
-def _write_header(file: h5py.File, kind: str, instance: Instance | FleetTables) -> None:
+def write_header(file: h5py.File, kind: str, instance: Instance | FleetTables) -> None:
     """Root attributes and dimension scales: names and times as coordinates, bare lengths for the rest."""
     header = dict(format=kind, schema_version=SCHEMA_VERSION, Conventions="CF-1.10")
     write_attributes(file, **header, content_hash=instance.content_hash())
     site_name = instance.sites.name if isinstance(instance, Instance) else instance.site_name
     names = dict(site=site_name, stream=instance.streams.name, job=instance.jobs.name, pool=instance.pools.name)
+    names["scenario"] = instance.scenarios.name
     sizes = {**instance.sizes, **({"instant": instance.sizes["period"] + 1} if kind != INSTANCE else {})}
     since = f"seconds since {parse_utc(instance.scalars['start_utc']):%Y-%m-%d %H:%M:%S}"
     for dim, size in sizes.items():
@@ -249,7 +225,7 @@ def read_sites(path: PathLike, ids: Sequence[int] | Array) -> tuple[Sites, Gener
 
     Parameters
     ----------
-    ids : (n,) distinct indexes of sites, in any order.
+    ids : (n,) distinct indexes of sites, in any order; with scenarios, of rows of the expanded instance.
 
     Returns
     -------
@@ -258,30 +234,56 @@ def read_sites(path: PathLike, ids: Sequence[int] | Array) -> tuple[Sites, Gener
     wanted = np.asarray(ids, dtype=np.int64).reshape(-1)
     with open_hdf5(path, INSTANCE) as file:
         sizes = read_sizes(file, DIMENSIONS)
-        n_sites = sizes["site"]
-        if len(np.unique(wanted)) < len(wanted) or np.any((wanted < 0) | (wanted >= n_sites)):
-            raise InputError(f"sites {wanted.tolist()[:10]}: must be distinct indexes below {n_sites}")
-        sites: Sites = read_table(file, "sites", Sites, sizes, wanted)
-        owner = read_column(file, "generators", Generators, "site", sizes)
-        if np.any((owner < 0) | (owner >= n_sites)):
-            raise InputError(f"generators.site: must be indexes below {n_sites}, the number of sites")
-        position = np.full(n_sites, -1)
-        position[wanted] = np.arange(len(wanted))
-        rows = np.flatnonzero(position[owner] >= 0)
-        rows = rows[np.argsort(position[owner[rows]], kind="stable")]
-        generators: Generators = read_table(file, "generators", Generators, sizes, rows)
-        generators = replace(generators, site=position[owner[rows]])
+        n_sites, n = sizes["site"], sizes["scenario"]
+        if len(np.unique(wanted)) < len(wanted) or np.any((wanted < 0) | (wanted >= n_sites * max(n, 1))):
+            raise InputError(f"sites {wanted.tolist()[:10]}: must be distinct indexes below {n_sites * max(n, 1)}")
+        places = np.unique(wanted % n_sites) if n else wanted
+        sites, generators = _read_places(file, places, sizes)
+        if n:
+            sites, generators = _read_scenarios(file, sites, generators, wanted, places, sizes)
         scalars = _scalars(file)
         validate_scalars(scalars)
         validate_sites(sites, generators, scalars["period_h"])
     return sites, generators
 
 
+def _read_places(file: h5py.File, wanted: Array, sizes: dict[str, int]) -> tuple[Sites, Generators]:
+    """The tables' rows of some sites, and of their generators."""
+    sites: Sites = read_table(file, "sites", Sites, sizes, wanted)
+    owner = read_column(file, "generators", Generators, "site", sizes)
+    if np.any((owner < 0) | (owner >= sizes["site"])):
+        raise InputError(f"generators.site: must be indexes below {sizes['site']}, the number of sites")
+    position = np.full(sizes["site"], -1)
+    position[wanted] = np.arange(len(wanted))
+    rows = np.flatnonzero(position[owner] >= 0)
+    rows = rows[np.argsort(position[owner[rows]], kind="stable")]
+    generators: Generators = read_table(file, "generators", Generators, sizes, rows)
+    return sites, replace(generators, site=position[owner[rows]])
+
+
+def _read_scenarios(
+    file: h5py.File, sites: Sites, generators: Generators, wanted: Array, places: Array, sizes: dict[str, int]
+) -> tuple[Sites, Generators]:
+    """Rows of the expanded instance at some sites, `places`, reading no other overrides."""
+    scenarios: Scenarios = read_table(file, "scenarios", Scenarios, sizes)
+    heads = {key: read_column(file, "overrides", Overrides, key, sizes) for key in ("series", "scenario", "row")}
+    key = np.where(heads["series"] == "demand_rps", -1, heads["scenario"] * sizes["site"] + heads["row"])
+    mine = np.flatnonzero(np.isin(key, wanted))
+    overrides: Overrides = read_table(file, "overrides", Overrides, sizes, mine)
+    names = dict(sites=sites.name, streams=np.zeros(0, dtype=str))
+    position = np.searchsorted(places, np.arange(sizes["site"]))
+    overrides = replace(overrides, row=position[overrides.row])
+    here = {**sizes, "override": len(mine)}
+    validate_overrides(scenarios, overrides, names, here)
+    s, i = wanted // sizes["site"], position[wanted % sizes["site"]]
+    return site_rows(sites, generators, scenarios, overrides, s * len(places) + i)
+
+
 def read_fleet_tables(path: PathLike) -> FleetTables:
     """Read and validate all that couples the sites, without the sites' microgrids."""
     with open_hdf5(path, INSTANCE) as file:
         sizes, scalars = read_sizes(file, DIMENSIONS), _scalars(file)
-        light = {n: read_table(file, n, c, sizes) for n, c in TABLES.items() if n not in ("sites", "generators")}
+        tables = {n: read_table(file, n, c, sizes) for n, c in TABLES.items() if n not in ("sites", "generators")}
         fleet = FleetTables(
             sizes=sizes,
             scalars=scalars,
@@ -289,10 +291,10 @@ def read_fleet_tables(path: PathLike) -> FleetTables:
             site_name=read_column(file, "sites", Sites, "name", sizes),
             capacity_gpu=read_column(file, "sites", Sites, "capacity_gpu", sizes),
             generator_site=read_column(file, "generators", Generators, "site", sizes),
-            **light,
+            **tables,
         )
         validate_scalars(scalars)
-        validate_coupling(light, fleet.site_name, fleet.capacity_gpu, fleet.period_h)
+        validate_coupling({n: tables[n] for n in COUPLING}, fleet.site_name, fleet.capacity_gpu, fleet.period_h)
     return fleet
 
 
@@ -306,64 +308,33 @@ def read_result(path: PathLike) -> Result:
     """Read a result; what it claims is for the certificate to judge."""
     with open_hdf5(path, RESULT) as file:
         sizes = read_sizes(file, (*DIMENSIONS, "instant"))
-        return _read_body(file, sizes)
+        return read_body(file, sizes)
 
 
-def read_frontier(path: PathLike) -> Frontier:
-    """Read a frontier; what it claims is for the certificate to judge."""
-    with open_hdf5(path, FRONTIER) as file:
-        sizes = read_sizes(file, (*DIMENSIONS, "instant"))
-        groups = [file[name] for name in sorted(file) if name.startswith("point")]
-        if len(groups) != read_attribute(file, "points", int) or not groups:
-            raise InputError(f"has {len(groups)} points, must be as many as the attribute points says, at least 1")
-        return Frontier(
-            minimum_t=read_attribute(file, "minimum_t", float),
-            ray=_read_ray(file, sizes),
-            budgets=np.array([read_attribute(group, "carbon_budget_t", float) for group in groups]),
-            results=tuple(_read_body(group, sizes) for group in groups),
-            emissions=read_values(find_dataset(file, "emissions"), "emissions", "f8"),
-            steps=_read_steps(file, sizes) if "step" in file else (),
-        )
-
-
-def _read_steps(file: h5py.File, sizes: dict[str, int]) -> tuple[CurveStep, ...]:
-    sizes = sizes | read_sizes(file, ("step",))
-    heads = read_table(file, "steps", CurveSteps, sizes)
-    schedules = read_tables(file, "step_schedules", Schedule, sizes, along="step")
-    rows = zip(schedules, heads.tonnes.tolist(), heads.cost.tolist(), heads.mixes.tolist(), strict=True)
-    return tuple(CurveStep(*row) for row in rows)
-
-
-def is_frontier(path: PathLike) -> bool:
-    """Whether a file holds a frontier; a result otherwise."""
-    with open_hdf5(path, FRONTIER, RESULT) as file:
-        return bool(read_attribute(file, "format", str) == FRONTIER)
-
-
-def _read_ray(group: h5py.Group, sizes: dict[str, int]) -> Ray:
+def read_ray(group: h5py.Group, sizes: dict[str, int]) -> Ray:
     weight = read_attribute(group["ray"], "carbon_weight", float)
-    ray: Ray = read_table(group, "ray", Ray, sizes, carbon_weight=weight)
+    ray: Ray = read_table(group, "ray", Ray, sizes, scenarios=sizes["scenario"], carbon_weight=weight)
     return ray
 
 
-def _read_body(group: h5py.Group, sizes: dict[str, int]) -> Result:
-    """What `_write_body` wrote."""
+def read_body(group: h5py.Group, sizes: dict[str, int]) -> Result:
+    """What `write_body` wrote."""
     status = read_attribute(group, "status", str)
     if status not in {s.value for s in Status}:
         raise InputError(f"attribute status is {status!r}, must be one of {', '.join(s.value for s in Status)}")
-    dual = None
+    dual, n = None, sizes["scenario"]
     if "dual" in group:
         scalars = {n: read_attribute(group["dual"], n, t) for n, t in (("carbon_price", float), ("form", str))}
         tree = None
         if "tree" in group:
-            tree = read_table(group, "tree", Tree, {**sizes, **read_sizes(group.file, ("node", "leaf"))})
-        blocks = read_table(group, "blocks", Blocks, sizes) if "blocks" in group else None
-        dual = read_table(group, "dual", Dual, sizes, tree=tree, blocks=blocks, **scalars)
-    ray = _read_ray(group, sizes) if "ray" in group else None
+            tree = read_table(group, "tree", Tree, {**sizes, **read_sizes(group.file, ("node", "leaf"))}, scenarios=n)
+        blocks = read_table(group, "blocks", Blocks, sizes, scenarios=n) if "blocks" in group else None
+        dual = read_table(group, "dual", Dual, sizes, scenarios=n, tree=tree, blocks=blocks, **scalars)
+    ray = read_ray(group, sizes) if "ray" in group else None
     allowances = None
     if "allowances" in group:
         price = read_attribute(group["allowances"], "abatement_usd_per_t", float)
-        allowances = read_table(group, "allowances", Allowances, sizes, abatement_usd_per_t=price)
+        allowances = read_table(group, "allowances", Allowances, sizes, scenarios=n, abatement_usd_per_t=price)
     try:
         provenance = json.loads(read_attribute(group, "provenance", str))
     except ValueError as error:
@@ -372,7 +343,7 @@ def _read_body(group: h5py.Group, sizes: dict[str, int]) -> Result:
         status=Status(status),
         bound=read_attribute(group, "bound", float),
         incumbent=read_attribute(group, "incumbent", float),
-        schedule=read_table(group, "schedule", Schedule, sizes) if "schedule" in group else None,
+        schedule=read_table(group, "schedule", Schedule, sizes, scenarios=n) if "schedule" in group else None,
         dual=dual,
         log=_read_log(group),
         provenance=provenance,
@@ -382,7 +353,10 @@ def _read_body(group: h5py.Group, sizes: dict[str, int]) -> Result:
 
 
 def _scalars(file: h5py.File) -> dict[str, Any]:
-    return {name: read_attribute(file, name, kind) for name, kind in SCALARS.items()}
+    return {
+        name: default if name in RISK and name not in file.attrs else read_attribute(file, name, kind)
+        for name, (kind, default) in SCALARS.items()
+    }
 
 
 def _read_log(file: h5py.Group) -> tuple[Iteration, ...]:

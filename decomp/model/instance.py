@@ -72,6 +72,9 @@ class Generators(Table):
     emission_t_per_mwh: Array = var("generator", "t/MWh", "emissions of output", low=0, default=0.0)
     initial_mw: Array = var("generator", "MW", "output before the first period (0: off)", low=0, default=0.0)
     initial_periods: Array = var("generator", "1", "periods already on or off", kind="i8", low=1, default=10_000)
+    day_ahead: Array = var(
+        "generator", "1", "committed once for all scenarios", kind="?", default=False, later=True
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +146,29 @@ class PoolArcs(Table):
     rate_gpu: Array = var("pool_arc", "GPU", "largest load of the pool at the site", low=0)
 
 
+@dataclass(frozen=True, eq=False)
+class Scenarios(Table):
+    """Futures of which one will come; none means that the tables themselves are what comes."""
+
+    name: Array = var("scenario", "1", "name of the scenario", kind="U")
+    probability: Array = var("scenario", "1", "probability of the scenario", low=0, high=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Overrides(Table):
+    """Time series that are different in a scenario: a row is a scenario, a series and the site or stream it is of."""
+
+    series: Array = var("override", "1", "name of the time series among sites or streams", kind="U")
+    scenario: Array = var("override", "1", "index of the scenario", kind="i8", low=0)
+    row: Array = var("override", "1", "index of the site, or of the stream for demand_rps", kind="i8", low=0)
+    value: Array = var("override,period", "as the series", "what the series is in the scenario")
+
+
+SERIES: dict[str, str] = {  # time series that a scenario may override, and their tables
+    **dict.fromkeys(("buy_price", "sell_price", "carbon_intensity", "wind_mw", "solar_mw", "pue"), "sites"),
+    **dict.fromkeys(("capacity_gpu", "import_limit_mw"), "sites"),
+    "demand_rps": "streams",
+}
 TABLES: dict[str, type[Table]] = dict(
     sites=Sites,
     generators=Generators,
@@ -152,8 +178,16 @@ TABLES: dict[str, type[Table]] = dict(
     candidates=Candidates,
     pools=Pools,
     pool_arcs=PoolArcs,
+    scenarios=Scenarios,
+    overrides=Overrides,
 )
-DIMENSIONS = ("site", "period", "segment", "generator", "stream", "arc", "job", "candidate", "pool", "pool_arc")
+OPTIONAL = dict(scenarios="scenario", overrides="override")  # tables that the first files lack, and their dimensions
+RISK = ("risk_weight", "risk_level", "carbon_scope")  # scalars that count only where there are scenarios
+SECOND_STAGE = ("site", "generator", "stream", "arc", "pool", "pool_arc")  # what answers each scenario anew
+DIMENSIONS = (
+    *("site", "period", "segment", "generator", "stream", "arc", "job", "candidate", "pool", "pool_arc"),
+    *OPTIONAL.values(),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +200,9 @@ class Instance:
     carbon_budget_t : fleet budget B, t CO2; inf means none (C3).
     carbon_excess_usd_per_t : price of exceeding the budget; inf makes it hard.
     carbon_price_usd_per_t : price on every tonne emitted.
+    risk_weight, risk_level : what is minimised is (1 - weight) times the expected net cost plus weight times its CVaR,
+        the mean of the worst (1 - level) of the scenarios.
+    carbon_scope : the budget is kept by the emissions "expected", or in "every" scenario.
     start_utc, family, seed, source : where it comes from; they do not enter the optimisation.
     """
 
@@ -178,9 +215,14 @@ class Instance:
     candidates: Candidates
     pools: Pools
     pool_arcs: PoolArcs
+    scenarios: Scenarios
+    overrides: Overrides
     carbon_budget_t: float = np.inf
     carbon_excess_usd_per_t: float = np.inf
     carbon_price_usd_per_t: float = 0.0
+    risk_weight: float = 0.0
+    risk_level: float = 0.95
+    carbon_scope: str = "expected"
     start_utc: str = "2022-01-01T00:00Z"
     family: str = "user"
     seed: int = 0
@@ -207,6 +249,10 @@ class Instance:
         return len(self.pools.name)
 
     @property
+    def n_scenarios(self) -> int:
+        return len(self.scenarios.name)
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Length of every dimension."""
         return dict(
@@ -220,12 +266,14 @@ class Instance:
             candidate=len(self.candidates.site),
             pool=self.n_pools,
             pool_arc=len(self.pool_arcs.site),
+            scenario=self.n_scenarios,
+            override=len(self.overrides.row),
         )
 
     @property
     def scalars(self) -> dict[str, Any]:
         """The fields that are not tables."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in TABLES}
+        return {f.name: getattr(self, f.name) for f in fields(Instance) if f.name not in TABLES}
 
     @property
     def demand_gpu(self) -> Array:
@@ -243,12 +291,16 @@ class Instance:
     def content_hash(self) -> str:
         """SHA-256 over every number and name that enters the optimisation."""
         digest = hashlib.sha256()
-        skip = ("start_utc", "family", "seed", "source")
-        scalars = {k: repr(float(v)) for k, v in self.scalars.items() if k not in skip}
+        skip = ("start_utc", "family", "seed", "source", *(RISK if not self.n_scenarios else ()))
+        scalars = {k: v if isinstance(v, str) else repr(float(v)) for k, v in self.scalars.items() if k not in skip}
         digest.update(json.dumps(scalars, sort_keys=True).encode())
         for name, table in self.tables():
             for f in table.columns():
                 array = getattr(table, f.name)
+                if (name in OPTIONAL and not len(array)) or (
+                    f.metadata["later"] and (array == f.metadata["default"]).all()
+                ):
+                    continue
                 digest.update(f"{name}.{f.name}{array.shape}".encode())
                 digest.update("\0".join(array.ravel()).encode() if array.dtype.kind == "U" else array.tobytes())
         return digest.hexdigest()
@@ -267,6 +319,8 @@ def build_instance(
     candidates: dict[str, Any] | None = None,
     pools: dict[str, Any] | None = None,
     pool_arcs: dict[str, Any] | None = None,
+    scenarios: dict[str, Any] | None = None,
+    overrides: dict[str, Any] | None = None,
     **scalars: Any,
 ) -> Instance:
     """Build an instance from dicts of arrays; scalars broadcast, absent tables are empty.
@@ -282,6 +336,8 @@ def build_instance(
         candidates=candidates,
         pools=pools,
         pool_arcs=pool_arcs,
+        scenarios=scenarios,
+        overrides=overrides,
     )
     sizes = dict(site=n_sites, period=n_periods)
     sizes["segment"] = int(np.shape(sites["power_slope_mw_per_gpu"])[-1])

@@ -29,13 +29,15 @@ def var(
     kind: str = "f8",
     infinite: bool = False,
     missing: bool = False,
+    later: bool = False,
 ) -> Any:
     """Declare an array field: dimensions (comma separated), unit, meaning, legal range, default.
 
-    `infinite` admits +inf ("no limit"), `missing` admits NaN ("not known").
+    `infinite` admits +inf ("no limit"), `missing` admits NaN ("not known"). `later`: the first files did not have it,
+    so a file may lack it, and as long as it keeps its default it has no part in the content hash.
     """
     meta = dict(dims=tuple(dims.split(",")), unit=unit, long_name=long_name, low=low, high=high)
-    meta |= dict(default=default, kind=kind, infinite=infinite, missing=missing)
+    meta |= dict(default=default, kind=kind, infinite=infinite, missing=missing, later=later)
     return field(metadata=meta)
 
 

@@ -33,6 +33,8 @@ INTENSITY_LIMIT = 10.0  # t/MWh; coal emits 1
 NUMBER_LIMIT = 1e12  # of anything
 TOLERANCE = 1e-9
 
+COUPLING = ("streams", "arcs", "jobs", "candidates", "pools", "pool_arcs")
+
 Label = Callable[[int], str]
 
 
@@ -44,8 +46,12 @@ def validate(instance: Instance) -> None:
     for name, table in instance.tables():
         _check_shapes(name, table, instance.sizes)
     validate_sites(instance.sites, instance.generators, instance.period_h)
-    coupling = {name: table for name, table in instance.tables() if name not in ("sites", "generators")}
+    coupling = {name: getattr(instance, name) for name in COUPLING}
     validate_coupling(coupling, instance.sites.name, instance.sites.capacity_gpu, instance.period_h)
+    if instance.n_scenarios or len(instance.overrides.row):
+        from decomp.model.validate_scenarios import validate_scenarios  # made of the checks below
+
+        validate_scenarios(instance)
 
 
 def validate_scalars(scalars: Mapping[str, Any]) -> None:
@@ -55,6 +61,8 @@ def validate_scalars(scalars: Mapping[str, Any]) -> None:
         carbon_budget_t=(0.0, np.inf, "t"),
         carbon_excess_usd_per_t=(0.0, np.inf, "USD/t"),
         carbon_price_usd_per_t=(0.0, PRICE_LIMIT, "USD/t"),
+        risk_weight=(0.0, 1.0, ""),
+        risk_level=(0.0, 0.999, ""),
     )
     for name, (low, high, unit) in ranges.items():
         value = scalars[name]
@@ -62,6 +70,8 @@ def validate_scalars(scalars: Mapping[str, Any]) -> None:
             raise InputError(f"{name}: {value!r}, must be a number")
         if not low * (1 - TOLERANCE) <= value <= high * (1 + TOLERANCE):
             raise InputError(f"{name}: {value:g} {unit}, must be between {low:g} and {high:g} {unit}")
+    if scalars["carbon_scope"] not in ("expected", "every"):
+        raise InputError(f"carbon_scope: {scalars['carbon_scope']!r}, must be 'expected' or 'every'")
     if not isinstance(scalars["seed"], int | np.integer):
         raise InputError(f"seed: {scalars['seed']!r}, must be an integer")
     for name in ("start_utc", "family", "source"):
@@ -165,22 +175,25 @@ def _check_shapes(name: str, table: Table, sizes: Mapping[str, int]) -> None:
 def _check_columns(name: str, table: Table, label: Label) -> None:
     """Every number of a table is finite and in its declared range, every text printable."""
     for f in table.columns():
-        meta, array = f.metadata, getattr(table, f.name)
-        if meta["kind"] == "U":
-            if not "".join(array.tolist()).isprintable():
-                bad = np.array([not text.isprintable() for text in array.tolist()])
-                _refuse(bad, f"{name}.{f.name}", label, "must be printable text")
-            continue
-        unit = "" if meta["unit"] == "1" else f" {meta['unit']}"
-        limit = PRICE_LIMIT if "USD/" in unit else INTENSITY_LIMIT if unit == " t/MWh" else NUMBER_LIMIT
-        low, high = max(meta["low"], -limit), min(meta["high"], limit)
-        if array.size == 0 or (array.min() >= low and array.max() <= high):
-            continue
-        bad = ~((array >= low) & (array <= high))
-        bad &= ~(meta["missing"] & np.isnan(array)) & ~(meta["infinite"] & (array == np.inf))
-        legal = f"at least {low:g}" if meta["kind"] == "i8" else f"between {low:g} and {high:g}"
-        legal += unit + " or inf" * meta["infinite"]
-        _refuse(bad, f"{name}.{f.name}", label, f"{{value:g}}{unit}, must be {legal}", meta["dims"][-1], value=array)
+        _check_column(f"{name}.{f.name}", f.metadata, getattr(table, f.name), label)
+
+
+def _check_column(where: str, meta: Mapping[str, Any], array: Array, label: Label) -> None:
+    if meta["kind"] == "U":
+        if not "".join(array.tolist()).isprintable():
+            bad = np.array([not text.isprintable() for text in array.tolist()])
+            _refuse(bad, where, label, "must be printable text")
+        return
+    unit = "" if meta["unit"] == "1" else f" {meta['unit']}"
+    limit = PRICE_LIMIT if "USD/" in unit else INTENSITY_LIMIT if unit == " t/MWh" else NUMBER_LIMIT
+    low, high = max(meta["low"], -limit), min(meta["high"], limit)
+    if array.size == 0 or (array.min() >= low and array.max() <= high):
+        return
+    bad = ~((array >= low) & (array <= high))
+    bad &= ~(meta["missing"] & np.isnan(array)) & ~(meta["infinite"] & (array == np.inf))
+    legal = f"at least {low:g}" if meta["kind"] == "i8" else f"between {low:g} and {high:g}"
+    legal += unit + " or inf" * meta["infinite"]
+    _refuse(bad, where, label, f"{{value:g}}{unit}, must be {legal}", meta["dims"][-1], value=array)
 
 
 def _check_names(table: str, kind: str, names: Array) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
-from decomp.files.store import read_frontier, write_frontier, write_instance
+from decomp.files.frontiers import read_frontier, write_frontier
+from decomp.files.store import write_instance
 from decomp.frontier.trace import trace
 from decomp.model.frontier import Frontier, at_budget
 from decomp.model.instance import InputError, Instance

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from decomp.families import generate
-from decomp.files.store import read_frontier, write_instance
+from decomp.files.frontiers import read_frontier
+from decomp.files.store import write_instance
 from drivers.check import main as check_main
 from drivers.common import run
 

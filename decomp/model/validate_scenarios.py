@@ -1,0 +1,83 @@
+"""Refusal of scenarios that cannot be: probabilities, overrides, and fleets that do not work in one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from decomp.model.instance import SERIES, TABLES, Array, InputError, Instance, Overrides, Scenarios
+from decomp.model.scenarios import expand, series_of
+from decomp.model.validate import (
+    TOLERANCE,
+    Label,
+    _check_column,
+    _check_columns,
+    _check_index,
+    _check_jobs,
+    _check_names,
+    _check_pools,
+    _check_shapes,
+    _named,
+    _refuse,
+    _repeated,
+    validate_sites,
+)
+
+
+def validate_scenarios(instance: Instance) -> None:
+    """Check scenarios and overrides, and that sites, mandatory jobs and pools can do with each of them.
+
+    The instance without its scenarios is valid.
+    """
+    names = dict(sites=instance.sites.name, streams=instance.streams.name)
+    validate_overrides(instance.scenarios, instance.overrides, names, instance.sizes)
+    if not instance.n_scenarios:
+        return
+    fleet = expand(instance)
+    validate_sites(fleet.sites, fleet.generators, instance.period_h)
+    capacity = series_of(instance, "capacity_gpu")
+    _check_jobs(instance.jobs, instance.candidates, capacity.min(axis=0))
+    for there in capacity if (instance.overrides.series == "capacity_gpu").any() else ():
+        _check_pools(instance.pools, instance.pool_arcs, there, instance.period_h)
+
+
+def validate_overrides(
+    scenarios: Scenarios, overrides: Overrides, names: Mapping[str, Array], sizes: Mapping[str, int]
+) -> None:
+    """Check the two tables by themselves; `names` of sites and streams, `sizes` of all dimensions."""
+    _check_shapes("scenarios", scenarios, sizes)
+    _check_shapes("overrides", overrides, sizes)
+    scenario = _named("scenario", scenarios.name)
+    _check_columns("scenarios", scenarios, scenario)
+    _check_names("scenarios", "scenario", scenarios.name)
+    p = scenarios.probability
+    _refuse(p <= 0, "scenarios.probability", scenario, "0, must be above 0; leave the scenario out")
+    if len(p) and abs(float(p.sum()) - 1.0) > TOLERANCE:
+        raise InputError(f"scenarios.probability: the probabilities sum to {p.sum():.9g}, must be 1")
+    at: Label = lambda k: f"override {k}"  # noqa: E731
+    known = ", ".join(SERIES)
+    unknown = ~np.isin(overrides.series, list(SERIES))
+    text = f"{{name!r}}: no such time series; known are {known}"
+    _refuse(unknown, "overrides.series", at, text, name=overrides.series.astype(object))
+    _check_index("overrides", overrides, "override", "scenario", len(p))
+    number = np.zeros(len(overrides.row), dtype=int)
+    for k, (series, table) in enumerate(SERIES.items()):
+        mine = np.flatnonzero(overrides.series == series)
+        number[mine] = k
+        if len(mine):
+            _check_series(series, table, overrides.take(mine), scenario, names[table])
+    key = (number * max(len(p), 1) + overrides.scenario) * (max(map(len, names.values())) + 1) + overrides.row
+    _refuse(_repeated(key), "overrides", at, "this series is overridden twice in its scenario")
+
+
+def _check_series(series: str, table: str, overrides: Overrides, scenario: Label, names: Array) -> None:
+    """Rows and values of the overrides of one series: in the range of the series itself."""
+    kind = table.rstrip("s")
+    bad = overrides.row >= len(names)
+    label: Label = lambda k: f"{series} in {scenario(overrides.scenario[k])}"  # noqa: E731
+    text = f"{{row}}, must be an index of a {kind}, 0 to {len(names) - 1}"
+    _refuse(bad, "overrides.row", label, text, row=overrides.row)
+    declared = next(f.metadata for f in TABLES[table].columns() if f.name == series)
+    place: Label = lambda k: f"{kind} {str(names[overrides.row[k]])!r} in {scenario(overrides.scenario[k])}"  # noqa: E731
+    _check_column(f"overrides.value, {series}", declared, overrides.value, place)
