@@ -36,8 +36,8 @@ clean:
 	rm -rf .venv demo bench build dist *.egg-info report.html
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/ready-demo: EXTRAS = $(MPI)
-.venv/ready-dev: EXTRAS = $(MPI),test,lint
+.venv/ready-demo: EXTRAS = $(MPI),ingest
+.venv/ready-dev: EXTRAS = $(MPI),ingest,test,lint
 .venv/ready-bench: EXTRAS = $(MPI),bench
 
 # Modules are compiled when first imported: compiling all of them ahead takes longer than the rest of the set-up.

@@ -20,8 +20,8 @@ from decomp.files.store import write_instance
 from decomp.ingest import ingest
 from decomp.ingest.budget import requested_gpu
 from decomp.ingest.keys import key_reference, override, read_toml
-from decomp.ingest.series import QUANTITIES
 from decomp.ingest.spec import Spec
+from decomp.ingest.units import QUANTITIES
 from decomp.model.instance import Instance
 from decomp.model.validate import validate
 

@@ -11,7 +11,7 @@ import numpy as np
 from decomp.ingest.budget import with_budget
 from decomp.ingest.demand import build_streams
 from decomp.ingest.keys import within
-from decomp.ingest.series import Library
+from decomp.ingest.library import Library
 from decomp.ingest.sites import generator_columns, power_curves, site_columns
 from decomp.ingest.spec import Spec, load_spec
 from decomp.ingest.work import build_jobs, build_pools, read_trace

@@ -9,9 +9,8 @@ import numpy as np
 
 from decomp.ingest.clock import zone
 from decomp.ingest.keys import within
+from decomp.ingest.library import Library
 from decomp.ingest.network import great_circle_km, round_trip_ms
-from decomp.ingest.readers import number_in, select
-from decomp.ingest.series import Library
 from decomp.ingest.spec import Horizon, Inference, Latency, Origin, RequestTrace, ServiceClass, Site
 from decomp.model.instance import Array, InputError
 
@@ -20,16 +19,18 @@ Columns = dict[str, Any]
 
 def mean_tokens(trace: RequestTrace, library: Library) -> tuple[float, float]:
     """Mean prompt and output tokens of a trace's requests."""
-    path = library.locate(trace.path)
+    table = library.table(trace)
+    rows = table.rows("request")
     columns = [trace.prompt_column, trace.output_column]
-    name = path.name
-    tokens: list[list[float]] = []
-    for line, row in select(path, columns, trace.where, "request"):
-        pair = [number_in(text, f"{name}, line {line}, column {c}") for c, text in zip(columns, row, strict=True)]
-        if not min(pair) >= 0:
-            raise InputError(f"{name}, line {line}: tokens are {pair}; must be at least 0")
-        tokens.append(pair)
-    prompt, output = np.mean(tokens, axis=0)
+    tokens = np.stack([table.numbers_in(name, rows) for name in columns], axis=1)
+    wrong = np.flatnonzero(~(tokens.min(axis=1) >= 0))
+    if len(wrong):
+        k = int(wrong[0])
+        raise InputError(
+            f"{table.place(int(rows[k]))}: tokens are {tokens[k].tolist()}; must be at least 0 "
+            f'(where = {{ {trace.output_column!r} = ">0" }} leaves others out)'
+        )
+    prompt, output = tokens.mean(axis=0)
     return float(prompt), float(output)
 
 

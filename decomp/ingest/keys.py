@@ -58,6 +58,8 @@ def record(cls: type[T], table: Any, place: str) -> T:
     """Read a TOML table into a frozen record; unknown, missing and illegal keys are refused."""
     if not isinstance(table, dict):
         raise InputError(f"{place}: must be a table, not {table!r}")
+    if prepare := getattr(cls, "prepare", None):
+        table = prepare(table, place)
     known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
     for name in table:
         if name not in known:
@@ -156,7 +158,7 @@ def _member(members: list[Any], name: str, text: str) -> Any:
 
 
 def fill(item: T, tags: dict[str, str]) -> T:
-    """A record with the {placeholders} of its strings filled in."""
+    """A record with the {placeholders} of its texts filled in."""
     changes: dict[str, Any] = {}
     for f in fields(item):  # type: ignore[arg-type]
         value = getattr(item, f.name)
@@ -167,7 +169,12 @@ def fill(item: T, tags: dict[str, str]) -> T:
     return replace(item, **changes)  # type: ignore[type-var]
 
 
-def _fill(text: str, tags: dict[str, str]) -> str:
+def _fill(text: Any, tags: dict[str, str]) -> Any:
+    if isinstance(text, list):
+        return [_fill(member, tags) for member in text]
+    if not isinstance(text, str):
+        return text
+
     def tag(match: re.Match[str]) -> str:
         if match[1] not in tags:
             raise InputError(f"{text!r}: no placeholder {match[0]}; there are {', '.join(tags)}")

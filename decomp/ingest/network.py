@@ -9,8 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from decomp.ingest.keys import within
-from decomp.ingest.readers import number_in, select
-from decomp.ingest.series import Library
+from decomp.ingest.library import Library
 from decomp.ingest.spec import Egress, Latency, PairTable
 from decomp.model.instance import Array, InputError
 
@@ -45,16 +44,17 @@ def read_pairs(table: PairTable, library: Library) -> dict[tuple[str, str], floa
     """Value of each ordered pair of regions; blank cells are missing pairs."""
     if not table.path:
         return {}
-    path = library.locate(table.path)
-    names = [table.from_column, table.to_column, table.value_column]
+    read = library.table(table)
+    rows = read.rows("pair")
+    values = read.numbers_in(table.value_column, rows)
+    froms, tos = (read.cells(name).text()[rows] for name in (table.from_column, table.to_column))
     pairs: dict[tuple[str, str], float] = {}
-    for line, (a, b, text) in select(path, names, table.where, "pair"):
-        place = f"{path.name}, line {line}, column {table.value_column}"
-        pair, value = (plain(a), plain(b)), number_in(text, place)
+    for row, a, b, value in zip(rows.tolist(), froms, tos, values.tolist(), strict=True):
+        pair = (plain(a), plain(b))
         if value < 0:
-            raise InputError(f"{place}: {a} → {b} is {value:g}; must be at least 0")
+            raise InputError(f"{read.place(row, table.value_column)}: {a} → {b} is {value:g}; must be at least 0")
         if pair in pairs:
-            raise InputError(f"{place}: {a} → {b} occurs twice; is a `where` missing?")
+            raise InputError(f"{read.place(row, table.value_column)}: {a} → {b} occurs twice; is a `where` missing?")
         if not np.isnan(value):
             pairs[pair] = value
     return pairs

@@ -9,8 +9,10 @@ import numpy as np
 
 from decomp.ingest import weather
 from decomp.ingest.keys import within
-from decomp.ingest.series import QUANTITIES, Library
+from decomp.ingest.library import Library
+from decomp.ingest.series import read_series
 from decomp.ingest.spec import Battery, GeneratorType, Horizon, Site
+from decomp.ingest.units import QUANTITIES
 from decomp.model.instance import Array, InputError
 
 Columns = dict[str, Any]
@@ -24,7 +26,7 @@ def site_columns(site: Site, horizon: Horizon, library: Library) -> Columns:
     series: dict[str, Array] = {}
     for name, declared in site.series.items():
         with within(f"series {name}"):
-            series[name] = library.read(name, declared, horizon, site.tags)
+            series[name] = read_series(library, name, declared, horizon, site.tags)
     for name in ("price", "carbon"):
         if name not in series:
             raise InputError(f"series.{name}: missing")
@@ -69,7 +71,9 @@ def _wind(site: Site, series: dict[str, Array], horizon: Horizon) -> Array:
     if site.wind_capacity_mw == 0:
         return np.zeros(horizon.periods)
     name = _one(series, ("wind_speed", "wind_factor"), "wind_capacity_mw")
-    return weather.wind_factor(series[name]) if name == "wind_speed" else series[name]
+    if name == "wind_factor":
+        return series[name]
+    return weather.wind_factor(series[name], site.series[name].wind_height_m, site.hub_height_m)
 
 
 def _solar(site: Site, series: dict[str, Array], horizon: Horizon) -> Array:

@@ -11,6 +11,7 @@ from typing import Any
 
 from decomp.ingest.clock import to_utc, zone
 from decomp.ingest.keys import key, merge, override, read_toml, record, within
+from decomp.ingest.layout import File, Layout, Series
 from decomp.model.instance import InputError
 
 
@@ -39,39 +40,6 @@ class Horizon:
     @property
     def step(self) -> timedelta:
         return timedelta(minutes=self.period_min)
-
-
-@dataclass(frozen=True, kw_only=True)
-class File:
-    path: str = key("path relative to the data directory; .gz is unpacked")
-    step_min: float = key("time between records, minutes", low=1, high=1440)
-    reader: str = key("name of the reader", "csv")
-    time_column: str = key("column of the timestamp", "")
-    hour_column: str = key("column of the hour, when it is apart from the date", "")
-    month_column: str = key("column of the month (reader typical_year)", "month")
-    day_column: str = key("column of the day (reader typical_year)", "day")
-    time_format: str = key("strptime format of the timestamp (default: ISO 8601)", "")
-    time_zone: str = key("time zone of timestamps without offset: UTC, an IANA name or +hh:mm", "")
-    stamp: str = key("what a timestamp marks of its interval", "start", among="start end")
-    delimiter: str = key("column separator", ",")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Series:
-    unit: str = key("unit in the file; a price is CURRENCY/MWh with CURRENCY in [currencies]")
-    file: str = key("name of a [files.NAME]", "")
-    column: str = key("column of the values", "")
-    where: dict[str, str] = key("long layout: rows in which these columns have these values", {})
-    value: float | None = key("a constant instead of a file", None)
-    factor: float = key("multiplies the values", 1.0)
-    resample: str = key(
-        "step: time average of held values; linear: between the middles of records; samples: between stamps",
-        "",
-        among="step linear samples",
-    )
-    missing: Any = key('rule for missing values: "refuse", "interpolate", "hold", "day_before" or a number', "refuse")
-    max_gap_h: float | None = key("longest gap the rule may fill, hours (3; day_before 24; number: any)", None, low=0)
-    year: int | None = key("take the same calendar days of this year instead", None, low=1900, high=2200)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +100,7 @@ class Site:
     region: str = key("cloud region, for latency and egress tables", "")
     time_zone: str = key("local time zone, for templates", "UTC")
     wind_capacity_mw: float = key("wind power installed, MW", 0.0, low=0)
+    hub_height_m: float = key("height of the hubs, to which a wind speed is carried, m", 100.0, low=10, high=300)
     solar_capacity_mw: float = key("solar power installed, MW", 0.0, low=0)
     curtailable: bool = key("wind and sun may be curtailed", True)
     exact_power_curve: bool = key("IT power equals the curve (else: at least)", False)
@@ -148,15 +117,13 @@ class Site:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobTrace:
-    path: str = key("CSV of one row per job")
+class JobTrace(Layout):
     name_column: str = key("column of the job's name")
     gpus_column: str = key("column of the number of GPUs")
     duration_column: str = key("column of the duration")
     submit_column: str = key("column of the submission time, counted from the group's start")
     group_column: str = key("column of the virtual cluster", "")
     time_unit: str = key("unit of duration and submission", "s", among="s min h")
-    where: dict[str, str] = key("only rows in which these columns have these values", {})
     first_day: int = key("first day of submissions taken, counted from the group's start", 0, low=0)
     days: int = key("days taken; all are folded onto the horizon by time of day", 1, low=1)
 
@@ -190,11 +157,9 @@ class Pools:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RequestTrace:
-    path: str = key("CSV of one row per request")
+class RequestTrace(Layout):
     prompt_column: str = key("column of the prompt's tokens")
     output_column: str = key("column of the generated tokens")
-    where: dict[str, str] = key("only rows in which these columns have these values", {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,12 +197,11 @@ class Inference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairTable:
-    path: str = key("CSV with one row per ordered pair of regions; none: the rule for all", "")
+class PairTable(Layout):
+    path: str = key("table with one row per ordered pair of regions; none: the rule for all", "")
     from_column: str = key("column of the first region", "")
     to_column: str = key("column of the second region", "")
     value_column: str = key("column of the value", "")
-    where: dict[str, str] = key("only rows in which these columns have these values", {})
 
 
 @dataclass(frozen=True, kw_only=True)

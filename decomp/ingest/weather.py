@@ -8,7 +8,7 @@ import numpy as np
 
 from decomp.model.instance import Array
 
-HUB_M, SHEAR = 100.0, 1 / 7
+SHEAR = 1 / 7
 CUT_IN, RATED, CUT_OUT = 3.0, 12.0, 25.0
 PERFORMANCE = 0.86
 
@@ -18,12 +18,12 @@ def pue(temperature: Array) -> Array:
     return np.clip(7.17e-5 * temperature**2 + 0.0041 * temperature + 1.0743, 1.06, 1.30)
 
 
-def wind_factor(speed: Array) -> Array:
-    """Output of a turbine over its rating at a wind speed in m/s measured 10 m above ground.
+def wind_factor(speed: Array, height_m: float = 10.0, hub_m: float = 100.0) -> Array:
+    """Output of a turbine over its rating at a wind speed in m/s measured some metres above ground.
 
     The speed grows to hub height with the 1/7 power of height; output grows with its cube from cut-in to rated.
     """
-    hub = speed * (HUB_M / 10.0) ** SHEAR
+    hub = speed * (hub_m / height_m) ** SHEAR
     rising = (hub**3 - CUT_IN**3) / (RATED**3 - CUT_IN**3)
     return np.where(hub > CUT_OUT, 0.0, np.clip(rising, 0.0, 1.0))
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from decomp.ingest.library import Library
 from decomp.ingest.network import egress_usd_per_gb, great_circle_km
-from decomp.ingest.readers import number_in, select
-from decomp.ingest.series import Library
 from decomp.ingest.spec import Egress, Horizon, Jobs, JobTrace, Pools, Site
 from decomp.model.instance import Array, InputError
 
@@ -33,27 +32,27 @@ class Trace:
 
 def read_trace(trace: JobTrace, horizon_h: float, library: Library) -> Trace:
     """Jobs submitted on the chosen days, in order of their time of day."""
-    path = library.locate(trace.path)
+    table = library.table(trace)
+    rows = table.rows("job")
     unit = {"s": 1 / 3600, "min": 1 / 60, "h": 1.0}[trace.time_unit]
-    names = [trace.gpus_column, trace.duration_column, trace.submit_column, trace.name_column]
-    names.append(trace.group_column or trace.name_column)
-    first, last = 24.0 * trace.first_day, 24.0 * (trace.first_day + trace.days)
-    kept: list[tuple[float, str, str, float, float]] = []
-    for line, (*texts, name, group) in select(path, names, trace.where, "job"):
-        gpus, duration, submit = (
-            number_in(text, f"{path.name}, line {line}, column {c}") for text, c in zip(texts, names, strict=False)
+    names = [trace.gpus_column, trace.duration_column, trace.submit_column]
+    gpus, duration, submit = (table.numbers_in(name, rows) for name in names)
+    wrong = np.flatnonzero(~((gpus > 0) & (duration > 0) & (submit >= 0)))
+    if len(wrong):
+        k = int(wrong[0])
+        raise InputError(
+            f"{table.place(int(rows[k]))}: a job of {gpus[k]:g} GPUs, duration {duration[k]:g}, submitted at "
+            f"{submit[k]:g}; GPUs and duration must be positive, submission at least 0"
         )
-        if not (gpus > 0 and duration > 0 and submit >= 0):
-            raise InputError(
-                f"{path.name}, line {line}: a job of {gpus:g} GPUs, duration {duration:g}, submitted at {submit:g}; "
-                "GPUs and duration must be positive, submission at least 0"
-            )
-        if first <= submit * unit < last:
-            vc = group if trace.group_column else "all"
-            kept.append(((submit * unit - first) % horizon_h, name, vc, gpus, duration * unit))
+    first, last = 24.0 * trace.first_day, 24.0 * (trace.first_day + trace.days)
+    called = table.cells(trace.name_column).text()[rows]
+    group = table.cells(trace.group_column).text()[rows] if trace.group_column else np.full(len(rows), "all")
+    kept = sorted(
+        ((submit[k] * unit - first) % horizon_h, str(called[k]), str(group[k]), gpus[k], duration[k] * unit)
+        for k in np.flatnonzero((submit * unit >= first) & (submit * unit < last))
+    )
     if not kept:
-        raise InputError(f"{path.name}: no job was submitted on days {trace.first_day} … +{trace.days}")
-    kept.sort()
+        raise InputError(f"{table.name}: no job was submitted on days {trace.first_day} … +{trace.days}")
     submit_h, named, grouped, size, hours = (np.array(c) for c in zip(*kept, strict=True))
     return Trace(named, grouped, size, hours, submit_h)
 

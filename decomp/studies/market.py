@@ -11,8 +11,10 @@ import numpy as np
 
 from decomp.families import generate
 from decomp.families.colocation import BUY_ADDER, BUY_FACTOR, SELL_FACTOR
-from decomp.ingest.series import Library
-from decomp.ingest.spec import File, Horizon, Series
+from decomp.ingest.layout import File, Series
+from decomp.ingest.library import Library
+from decomp.ingest.series import read_series
+from decomp.ingest.spec import Horizon
 from decomp.model.instance import Array, InputError, Instance, PoolArcs, Pools
 from decomp.studies.window import Forecast, cut
 
@@ -108,7 +110,7 @@ def read_market(month: Month, data: Path | None) -> Market:
         library, month, replace(horizon, periods=RECORDS * horizon.periods, period_min=5)
     )
     wind = Series(unit="1", file="wind", column=f"{month.farm}_WIND_1_rt_cf", year=2020)
-    factor = library.read("wind_factor", wind, horizon, {})
+    factor = read_series(library, "wind_factor", wind, horizon, {})
     source = (
         f"NYISO zone {month.zone}, 5-minute real-time and hourly day-ahead prices; RTS-GMLC wind farm {month.farm}, "
         "5-minute real time, of the same calendar days in 2020; "
@@ -127,7 +129,7 @@ def _prices(library: Library, month: Month, horizon: Horizon) -> tuple[Array, Ar
 
     def price(zone: str, kind: str) -> Array:
         series = Series(unit="usd/MWh", file="price", column=f"{zone}_{kind}_usd_per_mwh")
-        return library.read("price", series, horizon, {})
+        return read_series(library, "price", series, horizon, {})
 
     real_time = {zone: price(zone, "rt") for zone in ZONES}
     day_ahead = price(month.zone, "da")

@@ -262,7 +262,7 @@ def test_broken_specs_are_refused(spec: Path, kind: str) -> None:
         ("jobs.csv", JOBS + "j4,y,,5,5\n", "jobs.csv, line 6: a job of nan GPUs"),
         ("jobs.csv", JOBS + "j4,y,one,5,5\n", "jobs.csv, line 6, column gpus: 'one' is not a number"),
         ("requests.csv", "in,out\n1,-1\n", r"requests.csv, line 2: tokens are \[1.0, -1.0\]"),
-        ("requests.csv", "in,out\n", "requests.csv: no request"),
+        ("requests.csv", "in,out\n", "requests.csv: has a header in line 1 and no row"),
         ("rtt.csv", "a,b,ms\neast,east,1\nEAST,east,2\n", "rtt.csv, line 3, column ms: EAST → east occurs twice"),
         ("rtt.csv", "a,b,ms\neast,east,-1\n", "east → east is -1; must be at least 0"),
         ("two.toml", "name = ", "two.toml: not a TOML file"),

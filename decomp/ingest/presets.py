@@ -1,0 +1,43 @@
+"""Presets: known layouts as tables of the same keys, in presets.toml."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from decomp.ingest.keys import read_toml
+from decomp.model.instance import InputError
+
+FORMER = {"delimiter": "sep", "reader": "format"}  # names of keys in the first version
+KINDS = {"files": "[files.NAME]", "trace": "[trace]", "requests": "[requests.NAME]", "pairs": "[latency] and [egress]"}
+
+
+@cache
+def presets() -> dict[str, dict[str, Any]]:
+    """Every preset with its keys; `for` says which tables it is for."""
+    return read_toml(Path(__file__).with_name("presets.toml"))
+
+
+def names_for(kind: str) -> list[str]:
+    """Presets for a kind of table."""
+    return [name for name, keys in presets().items() if keys["for"] == kind]
+
+
+def with_preset(table: dict[str, Any], place: str) -> dict[str, Any]:
+    """A table of a spec with the keys of the preset it names; its own keys win."""
+    table = {FORMER.get(name, name): value for name, value in table.items()}
+    name = table.get("format", "")
+    if name in ("", "csv"):
+        table.pop("format", None)
+        return table
+    kind = place.split(".")[0]
+    kind = kind if kind in KINDS else "pairs"
+    known = names_for(kind)
+    if name not in known:
+        other = presets()[name]["for"] if name in presets() else ""
+        near = get_close_matches(str(name), known, 1, 0.5)
+        hint = f"; it is for {KINDS[other]}" if other else f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"{place}.format = {name!r}: no such preset{hint}; known are {', '.join(known)}")
+    return {k: v for k, v in presets()[name].items() if k != "for"} | table
