@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,8 @@ from decomp.model.options import Options
 from decomp.model.result import Result
 from decomp.model.validate import validate
 from decomp.ranks.clock import restart_clock
-from decomp.ranks.mpi import MPI, Serial, Team
+from decomp.ranks.mpi import MPI, Serial
 from decomp.solver.solve import solve as solve_on
-from decomp.state.solve_state import provenance
 
 __all__ = ["check", "explain", "generate", "read", "solve", "write"]
 
@@ -63,17 +61,4 @@ def solve(instance: Instance | None, *, comm: Any = None, time_limit: float = np
     restart_clock()
     with Serial() if comm is None else MPI(comm) as team:
         team.at_root(lambda: validate(instance) if instance is not None else None, "the instance")
-        if chosen.method == "extensive":
-            with team.patient():
-                return team.at_root(lambda: _extensive(instance, chosen, team), "extensive form")
         return solve_on(instance, team, chosen)
-
-
-def _extensive(instance: Instance | None, options: Options, team: Team) -> Result | None:
-    if instance is None or not team.is_root:
-        return None
-    from decomp.extensive.pyomo_model import solve_extensive  # pyomo takes a second to import
-
-    limit = options.time_limit_seconds if np.isfinite(options.time_limit_seconds) else None
-    result = solve_extensive(instance, time_limit=limit, rel_gap=options.rel_gap)
-    return replace(result, provenance={**provenance(instance, options, 1), **result.provenance})

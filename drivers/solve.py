@@ -10,28 +10,23 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from decomp.files.store import read_instance, read_sites, write_result
 from decomp.model.instance import InputError, Instance, describe
-from decomp.model.options import Options
-from decomp.model.result import Iteration, Result, Status
-from decomp.ranks.clock import process_seconds
+from decomp.model.options import METHODS, Options
+from decomp.model.result import Result, Status
 from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.mpi import Team
 from decomp.solver.solve import solve
 from decomp.state.checkpoint import Checkpoint, read_checkpoint
 from decomp.state.progress import JsonLog, Progress
-from decomp.state.solve_state import Listener, provenance
+from decomp.state.solve_state import Hooks
 
 from .arguments import PATIENCE, SECONDS, Arguments
 from .common import make_team, run
 
-METHODS = ("lagrangian", "benders", "hybrid", "extensive")
 LATE = "give up when a rank keeps the others waiting for so long (default 600)"
 
 
@@ -102,25 +97,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(code)
 
 
-def extensive(
-    instance: Instance | None, team: Team, options: Options, listeners: tuple[Listener, ...]
-) -> Result | None:
-    """Everything in one model, solved by HiGHS at the root: the truth for small instances."""
-    if instance is None:
-        return None
-    from decomp.extensive.pyomo_model import solve_extensive  # pyomo takes a second to import
-
-    def report(it: Iteration) -> None:
-        for listener in listeners:
-            listener.row(it)
-
-    limit = options.time_limit_seconds - process_seconds() if np.isfinite(options.time_limit_seconds) else None
-    result = solve_extensive(
-        instance, time_limit=limit, rel_gap=options.rel_gap, report=report, stop=lambda: team.signalled
-    )
-    return replace(result, provenance={**provenance(instance, options, 1), **result.provenance})
-
-
 def reason(result: Result) -> str:
     """Why the exit code is not 0, in one line."""
     if result.status is Status.INFEASIBLE:
@@ -158,22 +134,20 @@ def work(
                 except OSError as error:
                     print(f"warning: {args.output}: not written yet: {error.strerror}", file=sys.stderr)
 
-        if options.method == "extensive":
-            with team.patient():
-                result = team.at_root(lambda: extensive(instance, team, options, (progress, log)), "extensive form")
-        else:
-            result = solve(
-                instance,
-                team,
-                options,
-                read=lambda own: read_sites(args.instance, own),
+        result = solve(
+            instance,
+            team,
+            options,
+            read=lambda own: read_sites(args.instance, own),
+            hooks=Hooks(
                 listeners=(progress, log),
                 keep=keep,
                 checkpoint=(args.checkpoint, args.checkpoint_seconds) if args.checkpoint else None,
-                saved=saved,
                 beside=args.output,
-                stops=Stops(stopped, lambda number, answer: log.event("stop", dict(question=number, answer=answer))),
-            )
+            ),
+            saved=saved,
+            stops=Stops(stopped, lambda number, answer: log.event("stop", dict(question=number, answer=answer))),
+        )
         if result is not None and instance is not None:
             write_result(args.output, result, instance)
             progress.close(result)

@@ -26,8 +26,9 @@ from decomp.model.result import Iteration
 from decomp.ranks.team import Serial, TaskAnswer
 from decomp.ranks.workers import Service, Workers
 from decomp.site.service import Evaluate, SiteAnswers, SiteReader, muster
-from decomp.solver.solve import lagrangian
-from decomp.state.solve_state import Run
+from decomp.solver.methods import phases_left
+from decomp.solver.phases import first_loop
+from decomp.state.solve_state import Hooks, Run
 
 T = TypeVar("T")
 
@@ -179,7 +180,10 @@ def record(instance: Instance, options: Options, read: SiteReader) -> list[Repla
     rows = instance.n_sites * instance.n_periods / options.bundle.lane_size
     workers = Recorder(OneForAll(), rows)
     muster(instance, workers, read)
-    lagrangian(Run(instance, workers.team, options, [workers]), workers, lambda result: None, None)
+    run = Run(instance, workers, options, Hooks(listeners=[workers]))
+    run.present = first_loop(run, None)
+    for phase in phases_left("lagrangian", run.phase):
+        phase.work(run)
     return workers.chain()
 
 

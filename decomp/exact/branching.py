@@ -16,7 +16,7 @@ import numpy as np
 
 from decomp.bound import stream_kernels
 from decomp.bound.coupling import REJECTED, Fixing
-from decomp.bound.lagrangian import DualPoint, LagrangianLoop
+from decomp.bound.lagrangian import DualPoint
 from decomp.bound.work_prices import SiteWork, site_with_work
 from decomp.exact.column_lp import DEAREST_CARBON, LinearMaster, Optimum, Runs
 from decomp.lp.highs import Effort, to_highs
@@ -29,7 +29,7 @@ from decomp.schedule.incumbent import Incumbent, assemble
 from decomp.schedule.place import place_work, undone
 from decomp.site.oracle import Plan, SiteAnswer, SiteRows
 from decomp.site.service import SiteService
-from decomp.state.solve_state import Keep, Run, dual_of
+from decomp.state.solve_state import Outcome, Run, dual_of
 
 MARGIN = 0.98  # of the gap asked for, at which a node counts as done
 TIME_SHARE = 0.5  # share of the time left that a tree may take; the rest is for the whole model
@@ -57,29 +57,30 @@ class Node:
     outside: int = -1
 
 
-def branch(run: Run, loop: LagrangianLoop, keep: Keep) -> None:
+def branch(run: Run) -> Outcome:
     """Grow a tree until the gap is closed or a limit is reached, if the fleet is small enough."""
-    instance, options = run.instance, run.options.branching
+    instance, options, loop = run.instance, run.options.branching, run.loop
     larger = instance.n_jobs > options.jobs or instance.n_sites * instance.n_periods > options.site_periods
     if larger or run.must_stop() or run.proof is None:
-        return
+        return Outcome.SKIPPED
     run.phase = "branch"
     loop.refix(Fixing(*loop.coupling.free_jobs()))
-    search = TreeSearch(run, loop, keep)
+    search = TreeSearch(run)
     search.grow(options.nodes, process_seconds() + min(options.seconds, TIME_SHARE * run.seconds_left()))
     search.report()
-    keep(run.result())
+    run.keep(run.result())
+    return Outcome.DONE
 
 
 class TreeSearch:
     """The tree, best bound first."""
 
-    def __init__(self, run: Run, loop: LagrangianLoop, keep: Keep):
+    def __init__(self, run: Run):
         assert run.proof is not None
-        self.run, self.loop, self.workers, self.keep = run, loop, loop.workers, keep
-        self.c = loop.coupling
+        self.run, self.loop, self.workers = run, run.loop, run.workers
+        self.c = self.loop.coupling
         self.runs = Runs.of(self.c)
-        self.master = LinearMaster(self.c, self.runs, loop.master.columns())
+        self.master = LinearMaster(self.c, self.runs, self.loop.master.columns())
         self.tried: set[bytes] = set()
         works = [self._work(i, run.proof.price, 0.0) for i in range(run.instance.n_sites)]
         self.integers = [i for i, work in enumerate(works) if site_with_work(work).integer.any()]
@@ -112,7 +113,7 @@ class TreeSearch:
     def report(self) -> None:
         """Tell the run what the leaves prove."""
         self.run.strengthen(self.bound, self.dual())
-        self.run.record(None, self.loop)
+        self.run.record(None)
 
     def _visit(self, node: Node) -> list[int]:
         """Numbers of the node's children; none if it is done, or nothing more can be done for it."""
@@ -176,7 +177,7 @@ class TreeSearch:
         self.loop.refix(Fixing(chosen, start))
         if self.run.offer(self._settle(optimum)):
             self.report()
-            self.keep(self.run.result())
+            self.run.keep(self.run.result())
 
     def _settle(self, optimum: Optimum) -> Incumbent | None:
         """Every site's dispatch for the optimum's work and emissions; where that fails, as anywhere else."""

@@ -6,30 +6,30 @@ there branch and bound starts from an incumbent that is nearly right. Larger fle
 
 from __future__ import annotations
 
-from decomp.bound.lagrangian import LagrangianLoop
 from decomp.model.result import Status
 from decomp.schedule.incumbent import Incumbent, fixing_of
-from decomp.state.solve_state import Keep, Run
+from decomp.state.solve_state import Outcome, Run
 
 
-def finish_whole(run: Run, loop: LagrangianLoop, keep: Keep) -> None:
+def finish_whole(run: Run) -> Outcome:
     """Hand incumbent and goal to HiGHS if the gap is open and the fleet small enough."""
     instance, options = run.instance, run.options.closing
     if run.must_stop() or instance.n_sites * instance.n_periods > options.site_periods:
-        return
+        return Outcome.SKIPPED
     from decomp.extensive.pyomo_model import solve_extensive  # pyomo takes seconds to import
 
     run.phase = "whole"
     start = None if run.incumbent is None else run.incumbent.schedule
     seconds = min(options.seconds, run.seconds_left())
-    loop.workers.wait()
+    run.workers.wait()
     answer = solve_extensive(
         instance, time_limit=seconds, rel_gap=run.options.rel_gap, start=start, stop=lambda: run.team.signalled
     )
     if answer.schedule is not None:
-        fixing = fixing_of(loop.coupling, answer.schedule)
+        fixing = fixing_of(run.loop.coupling, answer.schedule)
         run.offer(Incumbent(answer.schedule, answer.incumbent, fixing))
     if answer.status is not Status.INFEASIBLE:
         run.strengthen(answer.bound, None)
-    run.record(None, loop)
-    keep(run.result())
+    run.record(None)
+    run.keep(run.result())
+    return Outcome.DONE

@@ -23,7 +23,6 @@ from decomp.model.accounts import emissions_t
 from decomp.model.frontier import Frontier, at_budget
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
-from decomp.model.result import Result
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Team
 from decomp.ranks.team import Interrupted
@@ -33,8 +32,8 @@ from decomp.schedule.dive import dive, room_for_all
 from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent
 from decomp.site.service import SiteReader, muster
-from decomp.solver.phases import improve, raise_bound, settle
-from decomp.state.solve_state import Listener, Run
+from decomp.solver.phases import by_prices, complete, improve, iterate_bound
+from decomp.state.solve_state import Hooks, Listener, Run
 
 FIRST = 0.02  # distance of the first budget from the minimum, share of the way to where the budget is slack
 ROUGH = 0.1  # of the gap asked for: what the bound at a budget may leave
@@ -70,7 +69,10 @@ def trace(
     Raises
     ------
     Infeasible : there is no schedule at any budget.
+    InputError : the method is not the hybrid one, whose phases these are.
     """
+    if options.method != "hybrid":
+        raise InputError(f"method: {options.method!r}, a frontier is traced by the phases of method 'hybrid'")
     workers = muster(instance, Workers(team), read)
     if not team.is_root:
         with team.sheet.section(OTHER):
@@ -91,7 +93,7 @@ class Sweep:
         self, instance: Instance, team: Team, workers: Workers, options: Options, listeners: Iterable[Listener]
     ):
         self.instance, self.team, self.workers, self.options = instance, team, workers, options
-        self.listeners = list(listeners)
+        self.hooks = Hooks(listeners=list(listeners))
         self.unlimited = at_budget(instance, np.inf)
         self.envelope = Envelope(options.rel_gap)
         self.runs = self.envelope.runs
@@ -181,7 +183,8 @@ class Sweep:
 
     def _raise(self, budget: float) -> Run:
         """The bound at a budget, with its share of the time."""
-        self.runs[budget] = run = Run(at_budget(self.instance, budget), self.team, self.options, self.listeners)
+        self.runs[budget] = run = Run(at_budget(self.instance, budget), self.workers, self.options, self.hooks)
+        run.present = self.loop
         self._start(run)
         with suppress(Interrupted):
             self._converge(run)
@@ -191,7 +194,7 @@ class Sweep:
     def _converge(self, run: Run) -> None:
         """The prices of the loop's budget."""
         tolerance = ROUGH * self._rel_gap(self.loop.centre.bound)
-        raise_bound(run, self.loop, self.workers, hopeful=False, tolerance=tolerance)  # there is a schedule
+        iterate_bound(run, tolerance, hopeful=False)  # there is a schedule
 
     def _start(self, run: Run) -> None:
         """The loop at the run's budget and the prices that prove most there; this budget's share of the time."""
@@ -209,7 +212,7 @@ class Sweep:
         seconds = (self.options.time_limit_seconds - now) / self.left
         self.left = max(self.left - 1, 1)
         rel_gap = self._rel_gap(loop.centre.bound)
-        run.options = self.options.updated(rel_gap=rel_gap, method="hybrid")
+        run.options = self.options.updated(rel_gap=rel_gap)
         run.deadline = now + max(seconds, 0.0)
 
     def _schedule(self, budget: float) -> None:
@@ -231,17 +234,17 @@ class Sweep:
         with self.team.sheet.section("recovery"):
             self._find(run)
             if run.incumbent is None:
-                settle(run, self.loop, self.workers, self._keep)
+                complete(run, by_prices)
 
     def _find(self, run: Run) -> None:
         """New integers at the loop's prices."""
         run.phase = "dive"
-        dive(self.loop, run.options.recovery, lambda step: run.record(step, self.loop))
+        dive(self.loop, run.options.recovery, run.record)
         self._reprice(run)
         found = finish(self.unlimited, self.loop, self.workers, run.options.recovery, joint=False)
         if found is not None:
             self._land(run, found, self.loop.centre.carbon_price)
-        run.record(None, self.loop)
+        run.record(None)
 
     def _improve(self, run: Run) -> None:
         """Where the gap is more than asked for, what a solve does to improve its schedule, from the best at hand."""
@@ -252,7 +255,7 @@ class Sweep:
         self.loop.refix(before.fixing)
         with self.team.sheet.section("recovery"):
             self._reprice(run)
-            improve(run, self.loop, self.workers, self._keep)
+            improve(run, by_prices, replans=True)
             if run.incumbent is not None and run.incumbent is not before:
                 self._land(run, run.incumbent, self.loop.centre.carbon_price)
 
@@ -261,7 +264,7 @@ class Sweep:
         run.phase = "finish"
         for _ in range(run.options.recovery.settle_iterations):
             step = self.loop.iterate()
-            if run.record(step, self.loop) or step.converged(SETTLED):
+            if run.record(step) or step.converged(SETTLED):
                 return
 
     def _land(self, run: Run, found: Incumbent, price: float) -> None:
@@ -303,6 +306,3 @@ class Sweep:
     def _rel_gap(self, cost: float) -> float:
         """The gap aimed at, relative to a net cost (USD) instead of the frontier's scale."""
         return min(1.0, self.envelope.gap / max(abs(cost), 1.0))
-
-    def _keep(self, result: Result) -> None:
-        """Nothing is written before the end."""

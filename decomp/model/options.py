@@ -21,6 +21,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+METHODS = ("lagrangian", "benders", "hybrid", "extensive")  # see `decomp.solver.methods`
+
 
 def option(
     default: Any, help: str, *, low: float = -np.inf, high: float = np.inf, choices: tuple[str, ...] | None = None
@@ -226,7 +228,7 @@ class Closing(Group):
 class Options(Group):
     """All options of a solve."""
 
-    method: str = option("hybrid", "method", choices=("lagrangian", "benders", "hybrid", "extensive"))
+    method: str = option("hybrid", "method", choices=METHODS)
     rel_gap: float = option(1e-3, "relative gap at which a solve stops", low=0, high=1)
     time_limit_seconds: float = option(np.inf, "wall seconds after which a solve stops", low=0)
     seed: int = option(0, "seed of every random choice", low=0)

@@ -18,7 +18,7 @@ from decomp.ranks.mpi import Team
 from decomp.rolling.windows import Past, Window
 from decomp.schedule.incumbent import fixing_of
 from decomp.solver.solve import solve
-from decomp.state.solve_state import Listener, Run
+from decomp.state.solve_state import Hooks, Listener, Run
 
 COLUMNS_CARRIED = 6  # answers of each site whose prices are asked again
 SHORT_STEP = 3.0  # first proximal step from prices that are nearly right
@@ -128,13 +128,12 @@ def roll(
             window,
             team,
             planner.present_options if planner else options,
-            listeners=heard,
+            hooks=Hooks(listeners=heard, after=lambda run: ended.append(harvest(run))),
             start=planner.start if planner else None,
             since=since,
-            after=lambda run: ended.append(harvest(run)),
         )
         if planner is not None and result is not None:
-            planner.learn(result, ended[-1], process_seconds() - since, tell)
+            planner.learn(result, ended[-1] if ended else None, process_seconds() - since, tell)
             planner.stopped |= team.signalled
     return Operation(planner.past, tuple(planner.plans)) if planner else None
 
@@ -196,13 +195,12 @@ class Planner:
         self.plans.append(planned)
         tell(planned, window, result)
         self.past.do(window, plan, self.rolling.step)
-        assert start is not None
-        self.last = window, plan, start
+        self.last = (window, plan, start) if start is not None else None  # the extensive form has no prices
 
 
 def harvest(run: Run) -> Start | None:
     """The best prices of a run, and those at which each site gave the answers it uses most, if any."""
-    if run.proof is None or run.loop is None:
+    if run.proof is None or run.present is None:
         return None
     prices = run.loop.master.most_used(COLUMNS_CARRIED)
     return Start(run.proof.price, run.proof.carbon_price, np.moveaxis(prices, 1, 0), SHORT_STEP)

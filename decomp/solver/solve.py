@@ -1,34 +1,32 @@
-"""A whole solve: bound, dive, finish, improvement, MILP bound, branching, replanning; the order and nothing else.
+"""A whole solve: the phases of its method one after the other, and nothing else.
 
 Every rank calls `solve`; the root decides and the others serve it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
+import numpy as np
+
 from decomp.bound.coupling import Coupling
 from decomp.bound.infeasible import Infeasible
-from decomp.bound.lagrangian import LagrangianLoop, Start, first_prices
-from decomp.exact.branching import branch
-from decomp.exact.whole import finish_whole
-from decomp.files.hdf5 import PathLike
-from decomp.model.instance import Instance
+from decomp.bound.lagrangian import Start
+from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
-from decomp.model.result import Result
+from decomp.model.result import Iteration, Result
+from decomp.ranks.clock import process_seconds
 from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.mpi import Team
 from decomp.ranks.team import Interrupted
 from decomp.ranks.timesheet import OTHER
 from decomp.ranks.workers import Workers
-from decomp.schedule.dive import dive, keep_decided
-from decomp.site.faults import SiteFailure
 from decomp.site.service import SiteReader, muster
-from decomp.solver.phases import apart, bound_integers, doubt, improve, raise_bound, replan, settle
+from decomp.solver.methods import phases_left
+from decomp.solver.phases import first_loop
 from decomp.state.checkpoint import Checkpoint, Saver, resume
-from decomp.state.solve_state import Keep, Listener, Run
+from decomp.state.solve_state import Hooks, Run, provenance
 
 
 def solve(
@@ -37,17 +35,13 @@ def solve(
     options: Options,
     *,
     read: SiteReader | None = None,
-    listeners: Iterable[Listener] = (),
-    keep: Keep | None = None,
-    checkpoint: tuple[PathLike, float] | None = None,
+    hooks: Hooks | None = None,
     saved: Checkpoint | None = None,
-    beside: PathLike | None = None,
     start: Start | None = None,
     since: float = 0.0,
-    after: Callable[[Run], None] | None = None,
     stops: Stops | None = None,
 ) -> Result | None:
-    """Solve an instance on all ranks of a team.
+    """Solve an instance on all ranks of a team, by the method of the options.
 
     Parameters
     ----------
@@ -55,82 +49,75 @@ def solve(
     team : `Serial()` or `MPI(comm)`.
     options : the same on every rank.
     read : returns (Sites, Generators) of given rows; default takes them from the root's instance.
-    listeners : told of every iteration (root only).
-    keep : called with the result so far whenever the schedule improves (root only).
-    checkpoint : file for checkpoints, and seconds between two (root only).
+    hooks : who is told, and what is written beside the result (root only).
     saved : where to go on from (root only).
-    beside : files on sites whose solver fails are named after this one (root only).
     start : prices to start from (root only); default: the marginal cost of energy.
     since : seconds of the process before this solve, from which its time limit counts (root only).
-    after : called with the run at its end (root only).
     stops : a recorded run to repeat, or who is told what is cut short (root only).
 
     Returns
     -------
     The result at the root, None on the others.
+
+    Raises
+    ------
+    InputError : the extensive form is asked to save a state, to go on from one or to repeat a run; on all ranks.
     """
-    workers = muster(instance, Workers(team), read, beside)
+    hooks = hooks or Hooks()
+    if options.method == "extensive":
+        with team.patient():
+            return team.at_root(
+                lambda: _extensive(instance, team, options, hooks, since, bool(saved or (stops and stops.replayed))),
+                "extensive form",
+            )
+    workers = muster(instance, Workers(team), read, hooks.beside)
     if not team.is_root:
         with team.sheet.section(OTHER):
             workers.serve()
         return None
     assert instance is not None
-    run, keep = Run(instance, team, options, listeners, since, stops), keep or (lambda result: None)
+    run = Run(instance, workers, options, hooks, since, stops)
+    run.start = start
     workers.stops, workers.end = run.stops, since + options.time_limit_seconds
-    saver = Saver(run, *checkpoint) if checkpoint else None
+    saver = Saver(run, *hooks.checkpoint) if hooks.checkpoint else None
     run.listeners += [saver] if saver else []
     try:
         with team.sheet.section(OTHER), suppress(Interrupted):
             try:
-                loop = lagrangian(run, workers, keep, saved, start)
-                if options.method == "hybrid":
-                    with team.sheet.section("branching"):
-                        branch(run, loop, keep)
-                    with team.sheet.section("extensive form"):
-                        finish_whole(run, loop, keep)
-                    with team.sheet.section("recovery"):
-                        replan(run, loop, workers, keep, options.improvement.stale_finishes)
+                run.present = resume(saved, run, Coupling.of(instance), workers) if saved else first_loop(run, start)
+                for phase in phases_left(options.method, run.phase):
+                    with team.sheet.section(phase.section):
+                        phase.work(run)
             except Infeasible as proof:
                 run.infeasible = proof
         run.rank_seconds = workers.rank_seconds()
         if saver and run.infeasible is None:
             saver.save()
-        if after is not None:
-            after(run)
+        hooks.after(run)
     finally:
         workers.dismiss()
     return run.result()
 
 
-def lagrangian(
-    run: Run, workers: Workers, keep: Keep, saved: Checkpoint | None, start: Start | None = None
-) -> LagrangianLoop:
-    """Bound, dive, finish; but for Benders alone, improvement while gap and time are open; then the sites' MILPs."""
-    instance, options = run.instance, run.options
-    coupling = Coupling.of(instance)
-    if saved:
-        loop = resume(saved, run, coupling, workers)
-    else:
-        price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
-        try:
-            if start is None:
-                loop = LagrangianLoop(coupling, workers, price, 0.0, options.bundle)
-            else:
-                bundle = replace(options.bundle, step=start.step)
-                loop = LagrangianLoop(coupling, workers, start.price, start.carbon_price, bundle, start.columns)
-        except SiteFailure:
-            doubt(run, workers)
-            raise
-    if run.phase == "bound":
-        raise_bound(run, loop, workers)
-        run.phase = "dive"
-    with run.team.sheet.section("recovery"):
-        if run.phase == "dive" or options.method == "benders":
-            if start is not None and start.fixing is not None:
-                keep_decided(loop, start.fixing)
-            dive(loop, options.recovery, lambda step: run.record(step, loop))
-            settle(run, loop, workers, keep)
-        if options.method != "benders" and not apart(loop):
-            improve(run, loop, workers, keep)
-    bound_integers(run, loop, workers, keep)
-    return loop
+def _extensive(
+    instance: Instance | None, team: Team, options: Options, hooks: Hooks, since: float, state: bool
+) -> Result | None:
+    """Everything in one model, solved by HiGHS at the root: the truth for small instances."""
+    if instance is None or not team.is_root:
+        return None
+    if state or hooks.checkpoint:
+        raise InputError(
+            "--checkpoint, --resume, --replay: the extensive form leaves no state to save, and starts from none"
+        )
+    from decomp.extensive.pyomo_model import solve_extensive  # pyomo takes a second to import
+
+    def report(it: Iteration) -> None:
+        for listener in hooks.listeners:
+            listener.row(it)
+
+    seconds = since + options.time_limit_seconds - process_seconds()
+    limit = seconds if np.isfinite(seconds) else None
+    result = solve_extensive(
+        instance, time_limit=limit, rel_gap=options.rel_gap, report=report, stop=lambda: team.signalled
+    )
+    return replace(result, provenance={**provenance(instance, options, 1), **result.provenance})

@@ -87,7 +87,7 @@ class Saver:
 
     def save(self) -> None:
         """Write the checkpoint; the next is due when this one has taken at most a small share of the time."""
-        if self.run.loop is None:
+        if self.run.present is None:
             return
         began, self.cost = process_seconds(), self.run.cost
         try:
@@ -250,7 +250,7 @@ def resume(saved: Checkpoint, run: Run, coupling: Coupling, workers: Workers) ->
         run.search = _search(facts["search"], state["tried"], coupling)
         if run.phase == "improve" and run.search.stale >= run.options.improvement.stale_finishes:
             run.search.stale = 0  # it had given up, and whoever resumes it wants more
-    run.loop = loop
+    run.present = loop
     return loop
 
 

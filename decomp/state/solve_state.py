@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
@@ -12,19 +13,25 @@ from typing import Protocol
 import numpy as np
 
 from decomp.bound.infeasible import Infeasible
-from decomp.bound.lagrangian import BundleStep, DualPoint, LagrangianLoop
+from decomp.bound.lagrangian import BundleStep, DualPoint, LagrangianLoop, Start
+from decomp.files.hdf5 import PathLike
 from decomp.model.accounts import allot
 from decomp.model.instance import Instance
 from decomp.model.options import Options
 from decomp.model.result import Dual, Iteration, Result, Status
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.clock_decisions import Stops
-from decomp.ranks.mpi import Team
 from decomp.ranks.team import Interrupted
+from decomp.ranks.workers import Workers
 from decomp.schedule.incumbent import Incumbent
 from decomp.search.by_prices import SearchState
 
-Keep = Callable[[Result], None]
+
+class Outcome(Enum):
+    """How a phase ended; the result and the log hold what it found."""
+
+    DONE = "done"  # it did what it could
+    SKIPPED = "skipped"  # nothing in it for this fleet, or no time or gap left for it
 
 
 class Listener(Protocol):
@@ -33,28 +40,54 @@ class Listener(Protocol):
     def row(self, it: Iteration) -> None: ...
 
 
+def _nobody(what: object) -> None:
+    """Nobody is told."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Who is told of a solve, and what is written while it lasts; at the root.
+
+    Attributes
+    ----------
+    listeners : told of every iteration.
+    keep : called with the result so far whenever the schedule improves.
+    after : called with the run at its end; not by the extensive form, which leaves none.
+    checkpoint : file for checkpoints, and seconds between two.
+    beside : files on sites whose solver fails are named after this one.
+    """
+
+    listeners: Sequence[Listener] = ()
+    keep: Callable[[Result], None] = _nobody
+    after: Callable[[Run], None] = _nobody
+    checkpoint: tuple[PathLike, float] | None = None
+    beside: PathLike | None = None
+
+
 class Run:
     """The root's record of a solve: best prices, best schedule, log; and when to stop."""
 
     def __init__(
         self,
         instance: Instance,
-        team: Team,
+        workers: Workers,
         options: Options,
-        listeners: Iterable[Listener],
+        hooks: Hooks,
         since: float = 0.0,
         stops: Stops | None = None,
     ):
         """`since`: seconds of the process before this solve began; its time limit counts from there."""
-        self.instance, self.team, self.options, self.stops = instance, team, options, stops or Stops()
-        self.listeners = list(listeners)
+        self.instance, self.workers, self.options, self.stops = instance, workers, options, stops or Stops()
+        self.team, self.keep = workers.team, hooks.keep
+        self.listeners = list(hooks.listeners)
         self.log: list[Iteration] = []
         self.proof: DualPoint | None = None
         self.stronger: tuple[float, Dual | None] | None = None
         self.incumbent: Incumbent | None = None
         self.infeasible: Infeasible | None = None
         self.phase = "bound"
-        self.loop: LagrangianLoop | None = None
+        self.present: LagrangianLoop | None = None
+        self.start: Start | None = None
         self.search: SearchState | None = None
         self.seconds_before = 0.0
         self.finish_seconds = 0.0
@@ -104,14 +137,20 @@ class Run:
         if self.bound > self.cost + slack:
             raise ArithmeticError(f"bound {self.bound:.6f} USD above a schedule of {self.cost:.6f} USD")
 
-    def record(self, step: BundleStep | None, loop: LagrangianLoop) -> bool:
+    @property
+    def loop(self) -> LagrangianLoop:
+        """The loop on prices; there is one from the first answers of the sites on."""
+        assert self.present is not None
+        return self.present
+
+    def record(self, step: BundleStep | None) -> bool:
         """Log the present state; whether the time for more iterations is over.
 
         Raises
         ------
         Interrupted : a stop signal has been heard.
         """
-        self.loop = loop
+        loop = self.loop
         line = Iteration(
             iteration=len(self.log),
             phase=self.phase,

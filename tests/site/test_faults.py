@@ -26,6 +26,7 @@ from decomp.site.faults import objection
 from decomp.site.oracle import SiteAnswer, SiteOracle
 from decomp.site.service import SiteService
 from decomp.solver.solve import solve
+from decomp.state.solve_state import Hooks
 from drivers.common import run
 from drivers.solve import main
 from loops import workers_of
@@ -69,7 +70,7 @@ def ill_site(illness: str, first: int = 5) -> Iterator[None]:
 def solved(beside: Path, **values: Any) -> Result:
     few = {"method": "lagrangian", "bundle": {"max_iterations": 15}, "improvement": {"stale_finishes": 1}}
     options = Options.from_dict(few | values)
-    result = solve(generate("small", seed=4), Serial(), options, beside=beside)
+    result = solve(generate("small", seed=4), Serial(), options, hooks=Hooks(beside=beside))
     assert result is not None
     return result
 

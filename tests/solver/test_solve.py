@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,21 @@ import pytest
 from decomp.bound.coupling import Coupling
 from decomp.bound.lagrangian import DualPoint
 from decomp.certificate import check
+from decomp.extensive import solve_extensive
 from decomp.families import generate
-from decomp.model.instance import Instance
-from decomp.model.options import Options
+from decomp.frontier.trace import trace
+from decomp.model.instance import InputError, Instance
+from decomp.model.options import METHODS, Options
 from decomp.model.result import Iteration, Result, Status
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Serial
+from decomp.ranks.workers import Workers
 from decomp.schedule.incumbent import Incumbent
+from decomp.solver.methods import METHODS as PHASES
+from decomp.solver.methods import phases_left
 from decomp.solver.phases import MORE_ITERATIONS
 from decomp.solver.solve import solve
-from decomp.state.solve_state import Run
+from decomp.state.solve_state import Hooks, Run
 from hand_case import hand_instance
 from tiny import tiny
 
@@ -111,7 +117,9 @@ def test_listeners_and_keeper_hear_all() -> None:
         def row(self, it: Iteration) -> None:
             rows.append(it)
 
-    result = solve(generate("small", seed=9), Serial(), options(), listeners=[Listener()], keep=kept.append)
+    result = solve(
+        generate("small", seed=9), Serial(), options(), hooks=Hooks(listeners=[Listener()], keep=kept.append)
+    )
     assert result is not None and tuple(rows) == result.log
     costs = [r.incumbent for r in kept]
     assert costs == sorted(costs, reverse=True) and costs[-1] == result.incumbent
@@ -189,7 +197,7 @@ def test_run_refuses_a_bound_above_its_schedule() -> None:
     zero = np.zeros_like(c.capacity)
     result = solved(instance)
     assert result.schedule is not None
-    run = Run(instance, Serial(), options(), [])
+    run = Run(instance, Workers(Serial()), options(), Hooks())
 
     def proof(bound: float) -> DualPoint:
         return DualPoint(zero, 0.0, np.zeros(instance.n_sites), bound)
@@ -206,8 +214,31 @@ def test_run_refuses_a_bound_above_its_schedule() -> None:
     assert run.must_stop()
     with pytest.raises(ArithmeticError, match="bound -49.0.* above a schedule of -50.0"):
         run.prove(proof(-49.0))
-    other = Run(instance, Serial(), options(), [])
+    other = Run(instance, Workers(Serial()), options(), Hooks())
     other.prove(proof(-49.0))
     with pytest.raises(ArithmeticError, match="above a schedule"):
         other.offer(schedule(-50.0))
     assert replace(result, bound=-49.0, incumbent=-50.0).gap_abs == -1.0
+
+
+# ---------------------------------------------------------------- methods as data
+
+
+def test_every_method_is_an_entry_or_the_extensive_form() -> None:
+    assert {*PHASES, "extensive"} == {*METHODS}
+    for method, phases in PHASES.items():
+        assert phases_left(method, "bound") == phases
+        again = phases_left(method, "milp bound")
+        assert again[0].name == ("dive" if method == "benders" else "improve") and again == phases[-len(again) :]
+
+
+def test_the_extensive_form_is_what_was_asked_for_or_refused(tmp_path: Path) -> None:
+    extensive = options(rel_gap=1e-9).updated(method="extensive")
+    truth = solve_extensive(tiny(), rel_gap=1e-9)
+    result = solve(tiny(), Serial(), extensive)
+    assert result is not None and result.provenance["method"] == "extensive" and result.schedule is not None
+    assert result.incumbent == pytest.approx(truth.incumbent) and len(result.log)
+    with pytest.raises(InputError, match="leaves no state"):
+        solve(tiny(), Serial(), extensive, hooks=Hooks(checkpoint=(tmp_path / "c.h5", 30.0)))
+    with pytest.raises(InputError, match="phases of method 'hybrid'"):
+        trace(tiny(), Serial(), extensive, 3)

@@ -23,6 +23,7 @@ from decomp.model.result import Iteration, Result, Status
 from decomp.ranks.mpi import Serial
 from decomp.solver.solve import solve
 from decomp.state.checkpoint import read_checkpoint
+from decomp.state.solve_state import Hooks
 from drivers.common import run
 from drivers.solve import main
 from running import CHECKOUT, find_mpiexec
@@ -58,7 +59,7 @@ class Stopper:
 def interrupted(folder: Path, phase: str) -> Path:
     path = folder / f"{phase}.h5"
     with Serial() as team:
-        result = solve(instance(), team, options(), listeners=[Stopper(phase)], checkpoint=(path, 1e9))
+        result = solve(instance(), team, options(), hooks=Hooks(listeners=[Stopper(phase)], checkpoint=(path, 1e9)))
     assert result is not None and result.status is Status.LIMIT
     assert [line.phase for line in result.log].count(phase) == 2
     return path
@@ -119,7 +120,7 @@ def test_saved_when_the_schedule_improves_and_when_time_has_passed(
     for seconds in (0.0, 1e9):
         found.clear()
         path.unlink(missing_ok=True)
-        solve(instance(), Serial(), options(), listeners=[Reader()], checkpoint=(path, seconds))
+        solve(instance(), Serial(), options(), hooks=Hooks(listeners=[Reader()], checkpoint=(path, seconds)))
         for (line, _), (_, saved) in zip(found, found[1:], strict=False):  # what the file held when the next line came
             if seconds == 0.0:
                 assert saved is not None and saved.log[-1] == line
@@ -137,7 +138,7 @@ def test_another_gap_and_time_limit_are_free(tmp_path: Path) -> None:
 def test_another_method_goes_on_from_it_and_its_bound_is_kept(tmp_path: Path) -> None:
     first, second = interrupted(tmp_path, "improve"), tmp_path / "second.h5"
     hybrid, saved = options(method="hybrid"), read_checkpoint(first, instance(), options())
-    closed = solve(instance(), Serial(), hybrid, saved=saved, checkpoint=(second, 1e9))
+    closed = solve(instance(), Serial(), hybrid, saved=saved, hooks=Hooks(checkpoint=(second, 1e9)))
     assert closed is not None and closed.log[-1].phase == "whole" and closed.bound > read_result(first).bound
     again = solve(instance(), Serial(), hybrid, saved=read_checkpoint(second, instance(), hybrid))
     assert again is not None and (again.bound, again.incumbent) == (closed.bound, closed.incumbent)
@@ -205,7 +206,7 @@ def test_files_that_are_no_checkpoints_are_refused(files: Path, capsys: pytest.C
 
 
 def test_a_checkpoint_that_cannot_be_written_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = solve(instance(), Serial(), options(), checkpoint=(tmp_path / "gone" / "c.h5", 1e9))
+    result = solve(instance(), Serial(), options(), hooks=Hooks(checkpoint=(tmp_path / "gone" / "c.h5", 1e9)))
     assert result is not None and np.isfinite(result.incumbent)
     said = capsys.readouterr().err.splitlines()
     assert said and all(line.startswith("warning: ") and "the solve goes on" in line for line in said)
