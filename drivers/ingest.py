@@ -23,6 +23,7 @@ from decomp.ingest.keys import key_reference, override, read_toml
 from decomp.ingest.spec import Spec
 from decomp.ingest.units import QUANTITIES
 from decomp.model.instance import Instance
+from decomp.model.times import stamp, start_of
 from decomp.model.validate import validate
 
 from .arguments import Arguments, Named
@@ -54,7 +55,7 @@ def summary(instance: Instance) -> str:
     return (
         f"{instance.family}: "
         + ", ".join(f"{n} {k}{'s' * (n > 1)}" for k, n in sizes.items())
-        + f", from {instance.start_utc}\n"
+        + f", from {stamp(start_of(instance))}\n"
         f"asks for {100 * asked:.1f} % of {gpus.mean(axis=1).sum():,.0f} GPUs; carbon budget {budget}"
     )
 

@@ -17,20 +17,21 @@ from decomp.model.text import number
 from decomp.ranks.mpi import Team
 from decomp.rolling.planner import Operation, Planned, Rolling, roll
 from decomp.rolling.windows import Past, Window
-from decomp.rolling.write import result_of, write_plan, write_windows
+from decomp.rolling.write import clear, result_of, write_plan, write_windows
 from decomp.state.progress import Progress
 
 from .arguments import AMOUNT, POSITIVE, Arguments
 from .common import make_team, run
 
 NO_PLAN = 3
+FOLDER = "folder to write; what an earlier run left in it is removed"
 WRITTEN = ("fleet.h5", "windows.csv", "schedule.h5", "plans/*")
 
 
 def parser() -> Arguments:
     p = Arguments(prog="rolling", description="Run a fleet window after window.")
     p.reads("instance", help="instance file that spans the whole run")
-    p.fills("-o", "--output", files=WRITTEN, required=True, metavar="FOLDER", help="folder to write")
+    p.fills("-o", "--output", files=WRITTEN, required=True, metavar="FOLDER", help=FOLDER)
     p.add_argument("--window", type=POSITIVE, default=36.0, metavar="H", help="hours planned at once (default 36)")
     p.add_argument("--step", type=POSITIVE, default=24.0, metavar="H", help="hours done of each plan (default 24)")
     p.add_argument("--days", type=POSITIVE, metavar="N", help="only the first N days, as an instance of their own")
@@ -53,7 +54,7 @@ def periods(name: str, hours: float, period_h: float) -> int:
 
 
 def open_input(args: argparse.Namespace) -> tuple[Options, Rolling, Instance]:
-    """Everything that can be wrong with the input is wrong here, before any work."""
+    """Everything that can be wrong with the input is wrong here, before any work; then old plans are removed."""
     parser().keep_apart(args)
     brief = Options.from_dict({"improvement": {"stale_finishes": 1}})
     given = Options.from_toml(args.options) if args.options else brief
@@ -73,6 +74,8 @@ def open_input(args: argparse.Namespace) -> tuple[Options, Rolling, Instance]:
         length = periods("days", 24 * args.days, hours)
         instance = Past(instance, foresight=True).window(length, length).instance
     rolling.check(instance)
+    if old := clear(args.output):
+        print(f"{args.output}: {old} files of an earlier run removed", file=sys.stderr)
     return options, rolling, instance
 
 

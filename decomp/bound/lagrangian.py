@@ -15,6 +15,7 @@ from decomp.ranks.workers import Workers
 from decomp.site.faults import SiteFailure
 from decomp.site.service import SiteAnswers, SiteService
 
+STILL = 0.01  # of the most that sites emit at any of the first prices: so little says nothing of their scale
 LONGEST_STEP = 1e5  # beyond it prices only run away, as they do when the fixed jobs leave no schedule
 
 
@@ -42,9 +43,12 @@ class BundleStep:
     master_seconds: float
 
     def converged(self, tolerance: float) -> bool:
-        """Little is promised, and little work lies where no column carries it (value of the residual)."""
+        """Little is promised, and little work lies where no column carries it (value of the residual).
+
+        A model below the bound promises nothing: its prices are worse than those that are known.
+        """
         scale = max(abs(self.bound), 1.0)
-        return self.model - self.bound <= tolerance * scale and self.imbalance <= 30.0 * tolerance * scale
+        return abs(self.model - self.bound) <= tolerance * scale and self.imbalance <= 30.0 * tolerance * scale
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,17 @@ def first_prices(coupling: Coupling, sites: Sites, carbon_price: float) -> Array
     return coupling.period_h * steepest * energy
 
 
+def typical_emissions(first: Answers, *others: Answers) -> float:
+    """Emissions of the fleet by its first answers, t CO2: a scale for what is moved at a price of carbon.
+
+    Where sites stand still at the first prices, those that emit most set it; one tonne where none emit anything.
+    """
+    tonnes = [float(np.nansum(np.abs(answers.emissions))) for answers in (first, *others)]
+    if tonnes[0] > STILL * max(tonnes):
+        return tonnes[0]
+    return max(tonnes) or 1.0
+
+
 class LagrangianLoop:
     """Proximal bundle method on the dual of the coupling rows.
 
@@ -88,13 +103,13 @@ class LagrangianLoop:
     ):
         """`columns`: see `Start`; default: multiples of the first prices, as the options say."""
         self.coupling, self.workers, self.options = coupling, workers, options
-        first = workers.of(SiteService).evaluate(price, carbon_price)
-        scale = float(np.nansum(first.emissions))
+        others = [factor * price for factor in options.first_factors] if columns is None else columns
+        first, *more = (workers.of(SiteService).evaluate(p, carbon_price) for p in (price, *others))
+        scale = typical_emissions(first, *more)
         self.master = Master(coupling, workers, price, carbon_price, scale, options.lane_size)
         self.master.add(list(first))
         self.centre = self._prove(price, carbon_price, first)
-        for other in [factor * price for factor in options.first_factors] if columns is None else columns:
-            answers = workers.of(SiteService).evaluate(other, carbon_price)
+        for other, answers in zip(others, more, strict=True):
             self.master.add(list(answers))
             trial = self._prove(other, carbon_price, answers)
             if columns is not None and trial.bound > self.centre.bound:

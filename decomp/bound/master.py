@@ -65,7 +65,7 @@ class Master:
         carbon_scale: float,
         lane_size: int,
     ):
-        """price (S, T) in USD per GPU and period; carbon_scale: typical fleet emissions, t.
+        """price (S, T) in USD per GPU and period; carbon_scale: typical fleet emissions, t (positive).
 
         `lane_size` : see `Layout.of`.
         """
@@ -73,7 +73,7 @@ class Master:
         self.price, self.carbon_price = price.copy(), carbon_price
         scale = float(np.mean(np.abs(price))) + 1e-9
         self.weight = scale / np.maximum(coupling.capacity, 1e-3 * coupling.capacity.max())
-        self.carbon_weight = 500.0 / max(carbon_scale, 1e-9)
+        self.carbon_weight = 500.0 / carbon_scale
         self.step = 1.0
         self.fixing = Fixing(*coupling.free_jobs())
         self.held = np.zeros(len(price), dtype=np.int64)  # columns of each site

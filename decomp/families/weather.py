@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 
 from decomp.model.instance import Array
+from decomp.model.times import stamp
 
 Rng = np.random.Generator
 YEAR = 2022
@@ -33,7 +34,7 @@ class Clock:
     @property
     def start_utc(self) -> str:
         start = datetime(YEAR, 1, 1, tzinfo=timezone.utc) + timedelta(days=self.day - 1)
-        return start.strftime("%Y-%m-%dT%H:%MZ")
+        return stamp(start)
 
     def local_hours(self, longitude: Array) -> Array:
         """Mean solar time of day, h, (place, period)."""

@@ -51,7 +51,8 @@ from decomp.model.instance import (
 )
 from decomp.model.result import Allowances, Blocks, Dual, Iteration, Ray, Result, Schedule, Status, Tree
 from decomp.model.scenarios import site_rows
-from decomp.model.validate import COUPLING, parse_utc, validate, validate_coupling, validate_scalars, validate_sites
+from decomp.model.times import parse_utc
+from decomp.model.validate import COUPLING, validate, validate_coupling, validate_scalars, validate_sites
 from decomp.model.validate_scenarios import validate_overrides
 
 INSTANCE = "decomp instance"

@@ -37,6 +37,7 @@ from decomp.state.solve_state import Hooks, Listener, Run
 
 FIRST = 0.02  # distance of the first budget from the minimum, share of the way to where the budget is slack
 ROUGH = 0.1  # of the gap asked for: what the bound at a budget may leave
+SAME = 1e-6  # of a budget, at least of a tonne: closer ones are the same to the certificate
 SETTLED = 5e-4  # likewise prices with the jobs fixed
 MOST_BUDGETS = 6  # times as many as were asked for: further ones, where the curves differ more than asked for
 FAR, NEAR = 0.3, 0.05  # of the gap aimed at: between budgets with schedules of their own, before and after a search
@@ -126,9 +127,11 @@ class Sweep:
         """Budgets from where they are slack down to near the minimum, and the schedules that close the curves."""
         self.left = 3 * least
         slack = self._slack()
-        first = self.minimum.tonnes + FIRST * (slack - self.minimum.tonnes)
-        for budget in np.linspace(slack, first, max(2, (least + 1) // 2))[1:].tolist():
-            self._raise(budget)
+        same, range_t = SAME * max(abs(slack), 1.0), slack - self.minimum.tonnes
+        if range_t > same:  # else carbon binds nowhere, and one budget is all of the frontier
+            first = self.minimum.tonnes + FIRST * range_t
+            for budget in np.linspace(slack, first, max(2, (least + 1) // 2))[1:].tolist():
+                self._raise(budget)
         while len(self.runs) < most and not self._over() and (bend := self.envelope.bend()) is not None:
             self._raise(bend)
         if (cheapest := self.runs[slack].incumbent) is not None:
@@ -136,7 +139,10 @@ class Sweep:
         self._close_holes(most, FAR)
         while len(self.runs) < least and not self._over():
             at = np.array(sorted(self.runs))
-            self._raise(float((0.5 * (at[1:] + at[:-1]))[np.argmax(np.diff(at))]))
+            apart, middle = max(zip(np.diff(at), 0.5 * (at[1:] + at[:-1]), strict=True), default=(0.0, slack))
+            if apart <= same:
+                return
+            self._raise(float(middle))
 
     def _raise_all(self, budgets: Sequence[float]) -> None:
         """The bounds at given budgets, falling."""

@@ -16,6 +16,7 @@ from decomp.ingest.sites import generator_columns, power_curves, site_columns
 from decomp.ingest.spec import Spec, load_spec
 from decomp.ingest.work import build_jobs, build_pools, read_trace
 from decomp.model.instance import Array, InputError, Instance, build_instance
+from decomp.model.times import stamp
 
 Columns = dict[str, Any]
 
@@ -95,7 +96,7 @@ def build(spec: Spec, library: Library) -> tuple[Instance, list[str]]:
         **tables,
         carbon_excess_usd_per_t=spec.carbon.excess_usd_per_t,
         carbon_price_usd_per_t=spec.carbon.price_usd_per_t,
-        start_utc=f"{start:%Y-%m-%dT%H:%MZ}",
+        start_utc=stamp(start),
         family=spec.name,
         seed=spec.seed,
         source="; ".join([spec.source or spec.name, *(f"{k} sha256:{v}" for k, v in sorted(library.used.items()))]),

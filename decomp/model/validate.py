@@ -8,7 +8,6 @@ All conditions are necessary ones: what passes may still be infeasible, what is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from decomp.model.instance import (
     Streams,
     Table,
 )
+from decomp.model.times import parse_utc
 
 PRICE_LIMIT = 1e6  # USD per MWh, GPU h, ...: beyond it units were mixed up
 INTENSITY_LIMIT = 10.0  # t/MWh; coal emits 1
@@ -79,15 +79,6 @@ def validate_scalars(scalars: Mapping[str, Any]) -> None:
         if not isinstance(text, str) or not text.replace("\n", "").replace("\t", "").isprintable():
             raise InputError(f"{name}: {text!r}, must be printable text")
     parse_utc(scalars["start_utc"])
-
-
-def parse_utc(text: str) -> datetime:
-    """The time that `start_utc` denotes, in UTC."""
-    try:
-        time = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        raise InputError(f"start_utc: {text!r}, must be an ISO 8601 time such as 2022-01-01T00:00Z") from None
-    return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
 
 
 def validate_sites(sites: Sites, generators: Generators, period_h: float) -> None:

@@ -14,6 +14,7 @@ from decomp.model.accounts import Accounts
 from decomp.model.instance import Instance
 from decomp.model.result import Allowances, Result, Schedule
 from decomp.model.text import gap_rel
+from decomp.model.times import stamp, start_of
 from decomp.report.flows import homes
 from decomp.report.money import benefits
 from decomp.report.words import CO2, STATUS, amount, figures, gap_text, plural, share, usd
@@ -229,7 +230,7 @@ def provenance(instance: Instance, result: Result, digest: str) -> list[tuple[st
         ("instance", f"{instance.family}, seed {instance.seed}"),
         ("instance hash", digest),
         ("source", instance.source),
-        ("start", instance.start_utc),
+        ("start", stamp(start_of(instance))),
         *_flat(facts),
     ]
     return [(name, value) for name, value in rows if value]

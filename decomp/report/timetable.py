@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from decomp.files.hdf5 import PathLike, atomic_path
 from decomp.model.accounts import candidate_cost, emissions_t
 from decomp.model.instance import Instance
 from decomp.model.result import Result, Schedule
-from decomp.model.validate import parse_utc
+from decomp.model.times import start_of
 from decomp.report.flows import flows
 
 TIMETABLES = ("site-*.csv", "jobs.csv", "routing.csv", "carbon.csv")  # patterns of what is written
@@ -54,8 +53,7 @@ def write_timetables(folder: PathLike, instance: Instance, result: Result) -> li
 
 def _times(instance: Instance) -> list[str]:
     """Starts of the periods, and the end of the last."""
-    start, step = parse_utc(instance.start_utc), timedelta(hours=instance.period_h)
-    return [f"{start + t * step:%Y-%m-%dT%H:%M:%SZ}" for t in range(instance.n_periods + 1)]
+    return [f"{start_of(instance, t):%Y-%m-%dT%H:%M:%SZ}" for t in range(instance.n_periods + 1)]
 
 
 def _site_columns(instance: Instance, result: Result, schedule: Schedule) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
 
 import numpy as np
 
 from decomp.insight.explain import Choice, Explanation
 from decomp.model.instance import Array, InputError, Instance
 from decomp.model.result import Result, Schedule
-from decomp.model.validate import parse_utc
+from decomp.model.times import start_of
 from decomp.report.tables import LISTED, Sheet
 from decomp.report.words import amount, plural, stream_name
 
@@ -35,8 +34,7 @@ def why_sheets(instance: Instance, e: Explanation) -> list[Sheet]:
 
 def when(instance: Instance, period: int) -> str:
     """Start of a period, UTC."""
-    time = parse_utc(instance.start_utc) + timedelta(hours=period * instance.period_h)
-    return f"{time:%Y-%m-%d %H:%M}"
+    return f"{start_of(instance, period):%Y-%m-%d %H:%M}"
 
 
 def _run(instance: Instance, choice: Choice | None) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from decomp.certificate import Certificate
 from decomp.model.instance import Instance
 from decomp.model.result import Result, Status
 from decomp.model.text import number
+from decomp.model.times import start_of
 
 MINUS = "\N{MINUS SIGN}"
 CO2 = "CO\N{SUBSCRIPT TWO}"
@@ -70,7 +71,7 @@ def stream_name(instance: Instance, stream: int) -> str:
 
 
 def start(instance: Instance) -> str:
-    return instance.start_utc.replace("T", " ").replace("Z", " UTC")
+    return f"{start_of(instance):%Y-%m-%d %H:%M} UTC"
 
 
 def title(instance: Instance) -> str:

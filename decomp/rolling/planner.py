@@ -230,13 +230,13 @@ def shifted(before: Window, plan: Schedule, start: Start, window: Window) -> Sta
 
 def _decided(before: Window, plan: Schedule, window: Window) -> Fixing:
     """The last plan's decisions on the jobs that run or are still to start."""
-    c = Coupling.of(window.instance)
-    at = np.minimum(np.searchsorted(before.jobs, window.jobs), len(before.jobs) - 1)
-    known = (before.jobs[at] == window.jobs) & (plan.job_site[at] >= 0) if len(before.jobs) else at >= 0
-    start = np.where(window.running, 0, plan.job_start[at] + before.now - window.now)
-    known &= start >= 0
-    decided = replace(plan, job_site=np.where(known, plan.job_site[at], -1), job_start=np.where(known, start, -1))
-    fixing = fixing_of(c, decided)
+    _, old, new = np.intersect1d(before.jobs, window.jobs, assume_unique=True, return_indices=True)
+    site, start = np.full((2, len(window.jobs)), -1)
+    site[new] = plan.job_site[old]
+    start[new] = np.where(window.running[new], 0, plan.job_start[old] + before.now - window.now)
+    known = (site >= 0) & (start >= 0)
+    decided = replace(plan, job_site=np.where(known, site, -1), job_start=np.where(known, start, -1))
+    fixing = fixing_of(Coupling.of(window.instance), decided)
     return Fixing(np.where(known, fixing.run, FREE), fixing.start)
 
 

@@ -8,7 +8,6 @@ is left, the peak that is already to be paid for, and its share of the carbon bu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from decomp.model.accounts import account, emissions_t
 from decomp.model.instance import Array, Instance, Table
 from decomp.model.result import Schedule
+from decomp.model.times import stamp, start_of
 
 ALIVE_MW = 1e-7  # output of a generator that is on with no output: the initial state knows on from off by output alone
 
@@ -104,7 +104,9 @@ class Past:
         pools = self._pools(end)
         candidates = self._candidates(jobs, running)
         pool_arcs = np.flatnonzero(np.isin(whole.pool_arcs.pool, pools))
-        share = 1.0 if all_carbon else self._carbon_share(end)
+        budget = self.carbon_left()
+        if np.isfinite(budget) and not all_carbon:
+            budget *= self._carbon_share(end)
         instance = replace(
             whole,
             sites=self._sites(end),
@@ -116,8 +118,8 @@ class Past:
             pool_arcs=replace(
                 whole.pool_arcs.take(pool_arcs), pool=np.searchsorted(pools, whole.pool_arcs.pool[pool_arcs])
             ),
-            carbon_budget_t=share * self.carbon_left(),
-            start_utc=later(whole.start_utc, now * whole.period_h),
+            carbon_budget_t=budget,
+            start_utc=stamp(start_of(whole, now)),
         )
         return Window(instance, now, end, jobs, pool_arcs, running[jobs], self.target[jobs])
 
@@ -221,11 +223,3 @@ class Past:
 def _cut(table: Table, start: int, end: int) -> Any:
     timed = [f.name for f in table.columns() if f.metadata["dims"][-1] == "period"]
     return replace(table, **{name: getattr(table, name)[:, start:end] for name in timed})
-
-
-def later(start_utc: str, hours: float) -> str:
-    """A time so many hours later, in the same form."""
-    if hours == 0:
-        return start_utc
-    moment = datetime.fromisoformat(start_utc.replace("Z", "+00:00")) + timedelta(hours=hours)
-    return moment.replace(tzinfo=None).isoformat(timespec="minutes") + "Z"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from decomp.files.hdf5 import atomic_path
 from decomp.files.store import write_instance, write_result
 from decomp.model.accounts import load_gpu
 from decomp.model.result import Result, Status
+from decomp.model.times import stamp, start_of
 from decomp.rolling.planner import Operation, Planned
-from decomp.rolling.windows import Window, later
+from decomp.rolling.windows import Window
 
+PLAN_FILE = re.compile(r"\d{4,}\.(fleet\.h5|h5|sites\.csv|jobs\.csv)")
 ORDERS = ("it_power_mw", "import_mw", "export_mw", "renewable_mw", "charge_mw", "discharge_mw")
 
 
@@ -40,7 +43,7 @@ def write_now(path: Path, window: Window, result: Result, step: int) -> None:
     values = {"load_gpu": load, **{name: getattr(schedule, name) for name in ORDERS}}
     values |= dict(generation_mw=generation, stored_mwh_after=schedule.stored_mwh[:, 1:])
     rows = (
-        [later(instance.start_utc, t * instance.period_h), site, *(f"{array[i, t]:.6f}" for array in values.values())]
+        [stamp(start_of(instance, t)), site, *(f"{array[i, t]:.6f}" for array in values.values())]
         for t in range(min(step, instance.n_periods))
         for i, site in enumerate(instance.sites.name)
     )
@@ -56,15 +59,24 @@ def write_jobs(path: Path, window: Window, result: Result, step: int) -> None:
     for j in order[schedule.job_site[order] >= 0]:
         start = int(schedule.job_start[j])
         what = "continue" if window.running[j] else "start" if start < step else "planned"
-        when = later(instance.start_utc, start * instance.period_h)
+        when = stamp(start_of(instance, start))
         rows.append([instance.jobs.name[j], what, when, instance.sites.name[schedule.job_site[j]]])
     _write_rows(path, ("job", "what", "start_utc", "site"), rows)
 
 
 def write_windows(path: Path, operation: Operation) -> None:
     """One line per plan, with what was then realised in its periods."""
-    lines = [{**asdict(p), "realised_usd": operation.realised(p)} for p in operation.plans]
-    _write_rows(path, list(lines[0]) if lines else [], [list(line.values()) for line in lines])
+    rows = [[*asdict(p).values(), operation.realised(p)] for p in operation.plans]
+    _write_rows(path, [*(f.name for f in fields(Planned)), "realised_usd"], rows)
+
+
+def clear(folder: Path) -> int:
+    """Remove what an earlier run left in a folder, so that none of it is taken for this one's; how many files."""
+    plans = [path for path in (folder / "plans").glob("*") if PLAN_FILE.fullmatch(path.name)]
+    old = [path for path in (*plans, folder / "windows.csv", folder / "schedule.h5") if path.is_file()]
+    for path in old:
+        path.unlink()
+    return len(old)
 
 
 def result_of(operation: Operation) -> Result:

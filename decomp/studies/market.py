@@ -16,6 +16,7 @@ from decomp.ingest.library import Library
 from decomp.ingest.series import read_series
 from decomp.ingest.spec import Horizon
 from decomp.model.instance import Array, InputError, Instance, PoolArcs, Pools
+from decomp.model.times import stamp, start_of
 from decomp.studies.window import Forecast, cut
 
 PERIOD_H = 0.25
@@ -117,7 +118,7 @@ def read_market(month: Month, data: Path | None) -> Market:
     )
     source += f"{missing:.2%} of the real-time prices, zero in all zones at once, are missing: day-ahead instead; "
     source += ", ".join(f"{name} sha256:{digest}" for name, digest in sorted(library.used.items()))
-    site = replace(market.site, start_utc=f"{horizon.start_utc:%Y-%m-%dT%H:%MZ}", source=source)
+    site = replace(market.site, start_utc=stamp(horizon.start_utc), source=source)
     return Market(real_time, day_ahead, factor, site, source, missing)
 
 
@@ -151,12 +152,11 @@ def _synthetic(month: Month) -> Market:
 
     wholesale, retail = family("wholesale"), family("retail")
     source = f"family colocation, seed {month.seed}"
-    start = datetime.fromisoformat(wholesale.start_utc.replace("Z", "+00:00")) + timedelta(hours=UTC_OFFSET_H)
     return Market(
         real_time=wholesale.sites.buy_price[0],
         day_ahead=retail.sites.sell_price[0] / SELL_FACTOR,
         wind_factor=wholesale.sites.wind_mw[0],
-        site=replace(wholesale, start_utc=f"{start:%Y-%m-%dT%H:%MZ}", source=source),
+        site=replace(wholesale, start_utc=stamp(start_of(wholesale, first)), source=source),
         source=source,
     )
 

@@ -1,0 +1,35 @@
+"""The time stamp of an instance: what it means, what comes so many periods later, and how that is written.
+
+`start_utc` may carry any offset, or none, which is UTC. Nothing else reads, adds to or writes it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from decomp.model.instance import InputError, Instance
+
+
+def parse_utc(text: str) -> datetime:
+    """The time that `start_utc` denotes, in UTC.
+
+    Raises
+    ------
+    InputError : it is not an ISO 8601 time, or not one of the years 1 to 9999.
+    """
+    try:
+        time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        raise InputError(f"start_utc: {text!r}, must be an ISO 8601 time such as 2022-01-01T00:00Z") from None
+
+
+def start_of(instance: Instance, period: int = 0) -> datetime:
+    """When a period starts, UTC, to the second."""
+    return parse_utc(instance.start_utc) + timedelta(seconds=round(3600.0 * period * instance.period_h))
+
+
+def stamp(time: datetime) -> str:
+    """A time as `start_utc` and tables have it: UTC, to the minute unless there are seconds."""
+    exact = "minutes" if time.second == time.microsecond == 0 else "auto"
+    return time.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec=exact) + "Z"
