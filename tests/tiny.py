@@ -78,3 +78,37 @@ def tiny(**changes: Any) -> Instance:
             scalars[name] = change
     period_h = scalars.pop("period_h", 1.0)
     return build_instance(3, 8, period_h, **tables, **scalars)
+
+
+def plain(n_periods: int = 6, **changes: Any) -> Instance:
+    """Two sites with wind, a stream, and three jobs that fit anywhere; `changes` as of `tiny`, None: no such table."""
+    hour = np.arange(n_periods) / n_periods + np.array([[0.0], [0.2]])
+    sites: dict[str, Any] = dict(
+        capacity_gpu=1000.0,
+        power_slope_mw_per_gpu=np.full((2, 1), 0.001),
+        power_intercept_mw=np.full((2, 1), 0.2),
+        import_limit_mw=3.0,
+        export_limit_mw=1.0,
+        buy_price=40.0 + 20.0 * np.sin(2 * np.pi * hour),
+        sell_price=20.0,
+        carbon_intensity=np.array([[0.2], [0.5]]) * np.ones((2, n_periods)),
+        wind_mw=0.3,
+    )
+    tables: dict[str, Any] = dict(
+        streams=dict(demand_rps=np.full((1, n_periods), 700.0), revenue=0.2, unserved_penalty=0.1),
+        arcs=dict(stream=[0, 0], site=[0, 1], cost=0.001),
+        jobs=dict(
+            gpus=[600.0, 500.0, 400.0],
+            periods=[3, 2, 1],
+            release=0,
+            deadline=n_periods,
+            value_usd=[300.0, 150.0, 100.0],
+        ),
+        candidates=dict(job=[0, 0, 1, 1, 2, 2], site=[0, 1, 0, 1, 0, 1], cost_usd=0.0),
+    )
+    sites |= changes.pop("sites", {})
+    for name in TABLES:
+        if name in changes:
+            change = changes.pop(name)
+            tables[name] = None if change is None else {**(tables.get(name) or {}), **change}
+    return build_instance(2, n_periods, changes.pop("period_h", 1.0), sites=sites, **tables, **changes)

@@ -74,7 +74,7 @@ def first_prices(coupling: Coupling, sites: Sites, carbon_price: float) -> Array
     return coupling.period_h * steepest * energy
 
 
-def typical_emissions(first: Answers, *others: Answers) -> float:
+def typical_emissions(first: SiteAnswers, *others: SiteAnswers) -> float:
     """Emissions of the fleet by its first answers, t CO2: a scale for what is moved at a price of carbon.
 
     Where sites stand still at the first prices, those that emit most set it; one tonne where none emit anything.

@@ -22,6 +22,7 @@ from decomp.ranks.mpi import Serial
 from drivers.check import main as check_main
 from drivers.common import run
 from drivers.frontier import main
+from tiny import plain
 
 OPTIONS = Options.from_dict(dict(rel_gap=0.01, improvement=dict(stale_finishes=1), recovery=dict(repair_seconds=2.0)))
 SEEDS = (5, 8, 14)
@@ -110,6 +111,32 @@ def test_steps_come_back_as_written_and_a_short_column_is_refused(tmp_path: Path
         read_frontier(out)
     write_frontier(out, replace(frontier, steps=()), instance)
     assert read_frontier(out).steps == ()
+
+
+@pytest.mark.parametrize("work", [dict(), dict(jobs=None, candidates=None, streams=None, arcs=None)])
+def test_a_fleet_without_emissions_has_one_budget(
+    work: dict[str, None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet, out, plot = tmp_path / "fleet.h5", tmp_path / "frontier.h5", tmp_path / "frontier.svg"
+    write_instance(fleet, plain(sites=dict(carbon_intensity=0.0), **work))
+    assert run(main, [str(fleet), "-o", str(out), "--plot", str(plot), "--quiet"]) == 0
+    back = read_frontier(out)
+    assert back.budgets.tolist() == [0.0] and back.emissions.tolist() == [0.0] and back.minimum_t == 0.0
+    assert run(check_main, [str(fleet), str(out)]) == 0
+    assert capsys.readouterr().out.endswith("certificate: OK\n")
+
+
+def test_curves_of_a_fleet_without_jobs_meet() -> None:
+    """All is linear but for buying and selling at once; at the marginal cost of energy these sites stand still."""
+    instance = plain(jobs=None, candidates=None)
+    frontier = trace(instance, Serial(), OPTIONS, 4)
+    assert frontier is not None and frontier.minimum_t == pytest.approx(0.0, abs=1e-6)
+    budgets = np.linspace(frontier.budgets[0], frontier.budgets[-1], 50)
+    assert (frontier.upper(budgets) - frontier.lower(budgets)).max() <= OPTIONS.rel_gap * frontier.scale
+    for k in (5, 25, 45):
+        truth = solve_extensive(at_budget(instance, budgets[k]), rel_gap=1e-9).incumbent
+        slack = 1e-6 * frontier.scale
+        assert frontier.lower(budgets)[k] - slack <= truth <= frontier.upper(budgets)[k] + slack
 
 
 @pytest.mark.parametrize("budgets", ["1", "-3", "5,5", "x", ",", "0.0"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from functools import cache
 from pathlib import Path
 
@@ -19,12 +20,12 @@ from decomp.model.validate import validate
 from decomp.ranks.mpi import Serial
 from decomp.rolling.planner import Operation, Planned, Rolling, _decided, roll
 from decomp.rolling.windows import Past, Window
-from decomp.rolling.write import result_of
+from decomp.rolling.write import result_of, write_jobs, write_now
 from decomp.solver.solve import solve
 from drivers.check import main as check_main
 from drivers.common import run
 from drivers.rolling import main
-from tiny import tiny
+from tiny import plain, tiny
 
 OPTIONS = Options.from_dict(
     dict(
@@ -152,6 +153,69 @@ def test_the_past_of_generators_batteries_and_peaks() -> None:
     past.switch_usd = 7.0
     assert past.window(6, 2).instance.candidates.cost_usd.tolist() == [7.0, 10.0, 0.0, 0.0]
     validate(now)
+
+
+def test_windows_without_jobs_before_and_after_those_with() -> None:
+    """Of three windows the second has a job; of the others the first is before it arrives."""
+    jobs = dict(gpus=[300.0], periods=[3], release=[5], deadline=[8], value_usd=[200.0])
+    instance = plain(12, jobs=jobs, candidates=dict(job=[0], site=[0]))
+    for warm in (True, False):
+        operation, _ = rolled(instance, Rolling(window=4, step=4, warm=warm))
+        assert operation.complete and [p.jobs for p in operation.plans] == [0, 0, 0]
+        operation, _ = rolled(instance, Rolling(window=5, step=4, foresight=True, warm=warm))
+        assert operation.complete and [p.jobs for p in operation.plans] == [0, 1, 0]
+        assert operation.schedule.job_start.tolist() == [5]
+        certificate = check(instance, result_of(operation), bound=False)
+        assert certificate.ok, [str(f) for f in certificate.findings]
+
+
+@pytest.mark.parametrize(
+    "budget, clean, share",
+    [(np.inf, 6, np.inf), (np.inf, 0, np.inf), (9.0, 6, 0.0), (9.0, 0, 4.5), (9.0, 12, 9.0), (0.0, 0, 0.0)],
+)
+def test_a_window_has_its_share_of_the_budget(budget: float, clean: int, share: float) -> None:
+    """The first of two windows; `clean` periods from the start on are without emissions."""
+    dirty = np.where(np.arange(12) < clean, 0.0, 0.3) * np.ones((2, 1))
+    window = Past(plain(12, sites=dict(carbon_intensity=dirty), carbon_budget_t=budget)).window(6, 6)
+    assert window.instance.carbon_budget_t == pytest.approx(share)
+    validate(window.instance)
+
+
+def test_stamps_of_plans_are_in_utc_whatever_the_offset(tmp_path: Path) -> None:
+    """The table of what to do now and that of jobs, of the second window of a run that starts at 22:00 UTC."""
+    instance = plain(12, start_utc="2022-06-01T00:00+02:00")
+    operation, heard = rolled(instance, Rolling(window=8, step=4))
+    window, result = heard[1]
+    assert window.instance.start_utc == "2022-06-01T02:00Z"
+    write_now(tmp_path / "now.csv", window, result, 4)
+    now = list(csv.DictReader((tmp_path / "now.csv").open(encoding="utf-8")))
+    assert [row["start_utc"] for row in now[::2]] == [f"2022-06-01T0{h}:00Z" for h in (2, 3, 4, 5)]
+    window, result = heard[0]
+    write_jobs(tmp_path / "jobs.csv", window, result, 4)
+    rows = list(csv.DictReader((tmp_path / "jobs.csv").open(encoding="utf-8")))
+    assert len(rows) == 3 and result.schedule is not None
+    hours = dict(zip(window.instance.jobs.name, result.schedule.job_start, strict=True))
+    for row in rows:
+        day, hour = divmod(22 + int(hours[row["job"]]), 24)
+        assert row["start_utc"] == f"2022-{'06-01' if day else '05-31'}T{hour:02}:00Z"
+
+
+def test_a_run_leaves_nothing_of_an_earlier_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet, out = tmp_path / "fleet.h5", tmp_path / "out"
+    write_instance(fleet, plain(12))
+    arguments = [str(fleet), "-o", str(out), "--rel-gap", "0.1", "--quiet", "--window", "6", "--step"]
+    assert run(main, [*arguments, "4"]) == 0
+    assert capsys.readouterr().err == ""
+    (out / "plans" / "notes.txt").write_text("mine", encoding="utf-8")
+    before = sorted((out / "plans").iterdir())
+    assert len(before) == 3 * 4 + 1
+    own = out / "plans" / "0002.fleet.h5"
+    assert run(main, [str(own), "-o", str(out), "--window", "2", "--step", "2"]) == 2
+    assert "nothing is overwritten" in capsys.readouterr().err and sorted((out / "plans").iterdir()) == before
+    assert run(main, [*arguments, "6"]) == 0
+    assert capsys.readouterr().err == f"{out}: 14 files of an earlier run removed\n"
+    assert len(list((out / "plans").glob("*.fleet.h5"))) == 2 and (out / "plans" / "notes.txt").exists()
+    assert len((out / "windows.csv").read_text("utf-8").splitlines()) == 3
 
 
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
