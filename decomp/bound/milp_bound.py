@@ -99,9 +99,11 @@ class WorkProof:
     taken: tuple[tuple[SiteWork, Array], ...] = ()
 
     def refixed(self, fixing: Fixing) -> Fixing:
-        """The fixing with the choice of those sites in its place."""
+        """The fixing with the choice of those sites in its place; a site that leaves out what must run has none."""
         run, start = fixing.run.copy(), fixing.start.copy()
         for work, rows in self.taken:
+            if not np.isin(work.job[work.must], work.job[rows]).all():
+                continue
             run[work.job], start[work.job] = REJECTED, -1
             run[work.job[rows]], start[work.job[rows]] = work.run[rows], work.start[rows]
         return Fixing(run, start)

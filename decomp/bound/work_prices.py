@@ -49,22 +49,23 @@ def translate(c: Coupling, point: DualPoint) -> tuple[WorkPrices, Array]:
         places = price[site, c.pools.start[p] : c.pools.end[p]]
         pool[p] = _level(places, rate, c.pools.work[p], c.pools.penalty[p])
         np.add.at(lower, site, rate * np.minimum(places - pool[p], 0.0).sum(axis=1))
-    _leave_to_its_site(c, price, stream, job, lower)
+    _leave_to_its_site(c, stream, job, lower)
     return WorkPrices(stream, job, pool, point.carbon_price), lower
 
 
-def _leave_to_its_site(c: Coupling, price: Array, stream: Array, job: Array, lower: Array) -> None:
-    """Work with one place only pays what leaving it undone costs; what the prices rise by, its site loses at most."""
+def _leave_to_its_site(c: Coupling, stream: Array, job: Array, lower: Array) -> None:
+    """Work with one place only pays what leaving it undone costs; what the prices rise by, its site loses at most.
+
+    A mandatory job keeps its price: its site has to run it.
+    """
     stream_home, job_home, _ = c.homes
     own = np.flatnonzero(stream_home >= 0)
     rise = c.streams.unserved[own, None] - stream[own]
     np.add.at(lower, stream_home[own], -(rise * c.streams.demand[own]).sum(axis=1))
     stream[own] += rise
-    own = np.flatnonzero(job_home >= 0)
-    dear = job[own] + c.jobs.gpus[own] * c.jobs.length[own] * np.abs(price[job_home[own]]).max(axis=1)
-    paid = np.where(c.jobs.optional[own], 0.0, dear)
-    np.add.at(lower, job_home[own], job[own] - paid)
-    job[own] = paid
+    own = np.flatnonzero((job_home >= 0) & c.jobs.optional)
+    np.add.at(lower, job_home[own], job[own])
+    job[own] = 0.0
 
 
 def _level(places: Array, rate: Array, work: float, penalty: float) -> float:
@@ -88,6 +89,7 @@ class SiteWork:
     stream (a,) : number of the stream, -1 for a pool.
     job, run, start, length, gpus, cost (r,) : possible runs: number of the job, row of the candidate, periods, GPU,
         reduced cost in USD.
+    must (r,) : whether the job is mandatory and can run nowhere else.
     """
 
     sites: Sites
@@ -103,6 +105,7 @@ class SiteWork:
     length: Array
     gpus: Array
     cost: Array
+    must: Array
 
 
 def site_works(instance: Instance, c: Coupling, prices: WorkPrices) -> list[SiteWork]:
@@ -110,7 +113,7 @@ def site_works(instance: Instance, c: Coupling, prices: WorkPrices) -> list[Site
     tables = (c.streams.site, c.jobs.site, c.pools.site, instance.generators.site)
     rows = [_by_site(site, instance.n_sites) for site in tables]
     owners = [np.repeat(np.arange(len(ptr) - 1), np.diff(ptr)) for ptr in (c.streams.ptr, c.jobs.ptr, c.pools.ptr)]
-    works = []
+    works, must = [], ~c.jobs.optional & (c.homes[1] >= 0)
     for i, (arcs, candidates, pool_arcs, own) in enumerate(zip(*rows, strict=True)):
         stream, pool = owners[0][arcs], owners[2][pool_arcs]
         most, cost = _fluid(instance.n_periods, c, prices, (arcs, stream), (pool_arcs, pool))
@@ -132,6 +135,7 @@ def site_works(instance: Instance, c: Coupling, prices: WorkPrices) -> list[Site
                 length=c.jobs.length[j],
                 gpus=c.jobs.gpus[j],
                 cost=c.jobs.cost[k] - prices.job[j],
+                must=must[j],
             )
         )
     return works
@@ -160,7 +164,8 @@ def site_with_work(work: SiteWork, *beside: SiteWork) -> Model:
     """The problem of a site, or of a block of sites, with its work inside; costs include the price of carbon.
 
     The bans (5) and (6) stay relaxed: they would bring hardly anything and double the time.
-    Beside others no site takes of a stream what another one has taken, nor a job.
+    Beside others no site takes of a stream what another one has taken, nor a job. A job that has no other place and must
+    run does.
     """
     block, fluid, runs = Block(), [], []
     works = (work, *beside)
@@ -171,10 +176,11 @@ def site_with_work(work: SiteWork, *beside: SiteWork) -> Model:
         runs.append(_add_runs(block, w, link))
     if beside:
         _share_streams(block, works, fluid)
-    jobs, number = np.unique(np.concatenate([w.job for w in works]), return_inverse=True)
+    jobs, first, number = np.unique(np.concatenate([w.job for w in works]), return_index=True, return_inverse=True)
     run = np.concatenate(runs)
     if len(jobs):
-        once = block.add_rows(-np.inf, 1.0, (0.0, np.repeat(run[:1], len(jobs))))
+        least = np.where(np.concatenate([w.must for w in works])[first], 1.0, -np.inf)
+        once = block.add_rows(least, 1.0, (0.0, np.repeat(run[:1], len(jobs))))
         block.add_entries(once[number], run, 1.0)
     model = block.finish()
     return replace(model, cost=model.cost + work.carbon_price * model.emission)

@@ -159,6 +159,7 @@ def _work(instance: Instance, dual: Dual, rows: dict[str, Array]) -> SimpleNames
     """The work a site may take in form "work", with its reduced costs."""
     arcs, streams, candidates, jobs = instance.arcs, instance.streams, instance.candidates, instance.jobs
     a, c, p = rows["arcs"], rows["candidates"], rows["pool_arcs"]
+    alone = np.bincount(candidates.job, minlength=instance.n_jobs) == 1
     stream, job, pool = arcs.stream[a], candidates.job[c], instance.pool_arcs.pool[p]
     return SimpleNamespace(
         arc_stream=stream,
@@ -170,6 +171,7 @@ def _work(instance: Instance, dual: Dual, rows: dict[str, Array]) -> SimpleNames
         deadline=jobs.deadline[job],
         job=job,
         job_cost=candidates.cost_usd[c] - jobs.value_usd[job] - dual.job_price[job],
+        job_must=jobs.mandatory[job] & alone[job],
         rate=instance.pool_arcs.rate_gpu[p],
         start=instance.pools.start[pool],
         end=instance.pools.end[pool],

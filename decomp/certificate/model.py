@@ -149,7 +149,7 @@ class Builder:
         first, self.n_columns = self.n_columns, self.n_columns + len(low)
         return np.arange(first, self.n_columns).reshape(shape)
 
-    def rows(self, terms: Sequence[tuple[Any, Array]], right: Any, equal: bool = False) -> Array:
+    def rows(self, terms: Sequence[tuple[Any, Array]], right: Any, equal: Any = False) -> Array:
         """Add one row for each element of the terms' columns: sum of coefficient x column <= (or =) right."""
         shape = terms[0][1].shape
         right = np.broadcast_to(np.asarray(right, dtype=float), shape).ravel()

@@ -235,7 +235,8 @@ def _work(builder: Builder, work: Any, capacity: Array, step: float, load: Array
     """Form "work": the load is what the site takes of streams, jobs and pools at their prices.
 
     `work` holds routing (arc, period): arc_most, GPU, and arc_cost, USD/(GPU h); candidates: gpus, periods,
-    release, deadline, job, job_cost in USD; pool arcs: rate, start, end, pool_cost in USD/(GPU h).
+    release, deadline, job, job_cost in USD, job_must; pool arcs: rate, start, end, pool_cost in USD/(GPU h).
+    A mandatory job that has this candidate alone (job_must) is run in every schedule, so the site runs it here too.
     """
     rows = builder.rows([(-1.0, load)], 0.0, equal=True)
     most = np.minimum(work.arc_most, capacity)
@@ -249,8 +250,8 @@ def _work(builder: Builder, work: Any, capacity: Array, step: float, load: Array
     column = np.repeat(np.arange(len(row)), runs)
     period = start[column] + np.arange(len(column)) - np.repeat(np.cumsum(runs) - runs, runs)
     builder.entries(rows[period], begun[column], work.gpus[row[column]])
-    _, job = np.unique(work.job[row], return_inverse=True)
-    once = builder.rows([(0.0, np.repeat(begun[:1], job.max(initial=-1) + 1))], 1.0)
+    _, first, job = np.unique(work.job[row], return_index=True, return_inverse=True)
+    once = builder.rows([(0.0, np.repeat(begun[:1], len(first)))], 1.0, equal=work.job_must[row][first])
     builder.entries(once[job], begun, 1.0)
     t = np.arange(len(load))
     window = (t >= work.start[:, None]) & (t < work.end[:, None])

@@ -276,6 +276,7 @@ class TreeSearch:
             length=none,
             gpus=none,
             cost=none,
+            must=none,
         )
 
     def dual(self) -> Dual:

@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 from decomp.extensive.reductions import untangle
 from decomp.files.hdf5 import PathLike, atomic_path
 from decomp.model.accounts import account, allot, emissions_t, load_gpu, starts
+from decomp.model.feasibility import broken_rule
 from decomp.model.instance import Array, InputError, Instance
 from decomp.model.result import Dual, Iteration, Result, Schedule, Status
 
@@ -328,15 +329,14 @@ def _conclude(form: ExtensiveForm, highs: highspy.Highs, rel_gap: float, facts: 
     if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
         return Result(Status.LIMIT, bound, np.inf, None, None, provenance=facts)
     schedule, incumbent = with_integers_fixed(form, np.array(highs.getSolution().col_value))
-    if schedule is None:
-        return _failed(facts, "with its integers rounded, HiGHS's solution is infeasible")
-    slack = ROUNDING * max(1.0, abs(incumbent))
-    if bound > incumbent + slack:
+    wrong = "no dispatch is left" if schedule is None else broken_rule(form.instance, schedule)
+    if schedule is None or wrong:
+        return _failed(facts, f"with its integers rounded, HiGHS's solution is infeasible: {wrong}")
+    if bound > incumbent + ROUNDING * max(1.0, abs(incumbent)):
         return _failed(facts, f"HiGHS's bound {bound!r} exceeds the cost {incumbent!r} of its own schedule")
     carbon = allot(form.instance, schedule, None)
     result = Result(Status.LIMIT, min(bound, incumbent), incumbent, schedule, None, provenance=facts, allowances=carbon)
-    reached = optimal or result.gap_rel <= rel_gap
-    if reached and result.gap_rel <= max(rel_gap, ROUNDING):
+    if (optimal or result.gap_rel <= rel_gap) and result.gap_rel <= max(rel_gap, ROUNDING):
         return replace(result, status=Status.GAP_REACHED)
     return result
 

@@ -30,7 +30,7 @@ from decomp.ranks.timesheet import OTHER
 from decomp.ranks.workers import Workers
 from decomp.schedule.dive import dive, room_for_all
 from decomp.schedule.finish import finish
-from decomp.schedule.incumbent import Incumbent
+from decomp.schedule.incumbent import Incumbent, admits
 from decomp.site.service import SiteReader, muster
 from decomp.solver.phases import by_prices, complete, improve, iterate_bound
 from decomp.state.solve_state import Hooks, Listener, Run
@@ -248,7 +248,7 @@ class Sweep:
         dive(self.loop, run.options.recovery, run.record)
         self._reprice(run)
         found = finish(self.unlimited, self.loop, self.workers, run.options.recovery, joint=False)
-        if found is not None:
+        if found is not None and admits(self.unlimited, found):
             self._land(run, found, self.loop.centre.carbon_price)
         run.record(None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 from decomp.bound.coupling import REJECTED, Coupling, Fixing
 from decomp.bound.lagrangian import LagrangianLoop
 from decomp.model.accounts import complete
+from decomp.model.feasibility import broken_rule
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
 from decomp.schedule.place import Work
@@ -23,6 +25,15 @@ class Incumbent:
     schedule: Schedule
     cost: float
     fixing: Fixing
+
+
+def admits(instance: Instance, incumbent: Incumbent) -> bool:
+    """Whether the schedule keeps every hard rule of the instance; if not, a warning names the rule and the place."""
+    broken = broken_rule(instance, incumbent.schedule)
+    if broken is not None:
+        text = f"warning: a schedule of {incumbent.cost:,.2f} USD is not kept, it breaks a hard rule: {broken}"
+        print(text, file=sys.stderr, flush=True)
+    return broken is None
 
 
 

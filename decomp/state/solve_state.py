@@ -23,7 +23,7 @@ from decomp.ranks.clock import process_seconds
 from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.team import Interrupted
 from decomp.ranks.workers import Workers
-from decomp.schedule.incumbent import Incumbent
+from decomp.schedule.incumbent import Incumbent, admits
 from decomp.search.by_prices import SearchState
 
 
@@ -125,8 +125,8 @@ class Run:
         self._consistent()
 
     def offer(self, incumbent: Incumbent | None) -> bool:
-        """Keep the schedule if it is cheaper."""
-        better = incumbent is not None and incumbent.cost < self.cost
+        """Keep the schedule if it is cheaper and keeps every hard rule; no other leaves the solver."""
+        better = incumbent is not None and incumbent.cost < self.cost and admits(self.instance, incumbent)
         if better:
             self.incumbent = incumbent
         self._consistent()

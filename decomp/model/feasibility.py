@@ -1,0 +1,188 @@
+"""Whether a schedule keeps every hard rule of the model: the gate that each one passes before it counts.
+
+A few passes of NumPy over a schedule's arrays. A rule may be missed by the rounding of a solver, `MISSED` of the
+natural scale of its row; not by more, whoever made the schedule. The certificate asks the same with code of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from decomp.model.accounts import emissions_t, load_gpu, starts
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Schedule
+
+MISSED = 1e-6  # relative to the scale of a row, which is at least one unit; as the certificate has it
+
+
+class Rule(NamedTuple):
+    """By how much rows (n,) or (n, T) miss a rule, in units of `scale`; what the rows are: "site", "job", ..."""
+
+    name: str
+    rows: str
+    excess: Array
+    scale: Array | float = 1.0
+
+
+def broken_rule(instance: Instance, schedule: Schedule) -> str | None:
+    """The first hard rule that a schedule breaks, with the place and period where it is missed most; None: none.
+
+    Parameters
+    ----------
+    instance : validated. schedule : of its shape; anything else in it may be wrong.
+    """
+    for rules in (_numbers, _jobs, _work, _power, _battery, _generators, _budget):
+        for rule in rules(instance, schedule):
+            missed = np.asarray(rule.excess / rule.scale)
+            if missed.size and not missed.max() <= MISSED:  # not a number is wrong too
+                return _said(instance, rule, missed)
+    return None
+
+
+def _said(instance: Instance, rule: Rule, missed: Array) -> str:
+    at = tuple(int(k) for k in np.unravel_index(int(np.argmax(missed)), missed.shape))
+    amount = float(np.broadcast_to(rule.excess, missed.shape)[at])
+    return f"{rule.name}, {_place(instance, rule.rows, at[0])}{f', period {at[1]}' if len(at) > 1 else ''}: {amount:.6g}"
+
+
+def _place(instance: Instance, rows: str, k: int) -> str:
+    """What row k of a table is called, with its site where it has one."""
+    table = {"arc": instance.arcs, "pool_arc": instance.pool_arcs, "generator": instance.generators}.get(rows)
+    if table is not None:
+        return f"{rows.replace('_', ' ')} {k} at site {str(instance.sites.name[table.site[k]])!r}"
+    if rows == "fleet":
+        return rows
+    return f"{rows} {str(getattr(instance, rows + 's').name[k])!r}"
+
+
+def _numbers(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
+    """Every quantity is a number and none is negative."""
+    for f in schedule.columns():
+        array = getattr(schedule, f.name)
+        if array.dtype.kind == "f" and array.size:
+            scale = np.maximum(np.abs(array).max(axis=-1, keepdims=True, initial=0.0), 1.0)
+            yield Rule(f"{f.name} below zero", f.metadata["dims"][0], -array, scale)
+
+
+def _jobs(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
+    """(C2): mandatory jobs run, each at a candidate site and inside its window."""
+    jobs, candidates, site, start = instance.jobs, instance.candidates, schedule.job_site, schedule.job_start
+    runs = site >= 0
+    yield Rule("mandatory job rejected (C2)", "job", (jobs.mandatory & ~runs) + 0.0)
+    listed = np.isin(np.arange(len(site)) * instance.n_sites + site, candidates.job * instance.n_sites + candidates.site)
+    yield Rule("job at a site that is no candidate (C2)", "job", (runs & ~(listed & (site < instance.n_sites))) + 0.0)
+    yield Rule("job before its release, periods (C2)", "job", np.where(runs, jobs.release - start, 0) + 0.0)
+    latest = np.minimum(jobs.deadline, instance.n_periods)
+    yield Rule("job beyond its deadline, periods (C2)", "job", np.where(runs, start + jobs.periods - latest, 0) + 0.0)
+
+
+def _work(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
+    """(C1), (C4), (1): work is done or counted as left, hard work is done, no site is overfull."""
+    pools, arcs, hours = instance.pools, instance.pool_arcs, instance.period_h
+    counted, demand = schedule.unserved_gpu.copy(), instance.demand_gpu
+    np.add.at(counted, instance.arcs.stream, schedule.routed_gpu)
+    yield Rule("demand not counted, GPU (C1)", "stream", np.abs(counted - demand), np.maximum(demand, 1.0))
+    done = np.bincount(arcs.pool, hours * schedule.pool_gpu.sum(axis=1), minlength=instance.n_pools)
+    scale, short = np.maximum(pools.work_gpu_h, 1.0), schedule.pool_shortfall_gpu_h
+    yield Rule("pool work not counted, GPU h (C4)", "pool", np.abs(done + short - pools.work_gpu_h), scale)
+    hard = np.isinf(pools.shortfall_penalty)
+    yield Rule("hard pool not worked, GPU h (C4)", "pool", np.where(hard, short, 0.0), scale)
+    period = np.arange(instance.n_periods)
+    inside = (period >= pools.start[arcs.pool, None]) & (period < pools.end[arcs.pool, None])
+    rate = np.where(inside, arcs.rate_gpu[:, None], 0.0)
+    yield Rule("pool above its rate, GPU (C4)", "pool_arc", schedule.pool_gpu - rate, np.maximum(rate, 1.0))
+    capacity = instance.sites.capacity_gpu
+    yield Rule("load above capacity, GPU (1)", "site", load_gpu(instance, schedule) - capacity, np.maximum(capacity, 1.0))
+
+
+def _power(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
+    """(2)-(5): the power curve, the balance, wind and sun, the grid."""
+    s, bought, sold = instance.sites, schedule.import_mw, schedule.export_mw
+    full, needed = (_curve(instance, load) for load in (s.capacity_gpu, load_gpu(instance, schedule)))
+    available, used, power = instance.renewable_mw, schedule.renewable_mw, schedule.it_power_mw
+    device = np.where(s.battery_mwh > 0, np.maximum(s.charge_mw, s.discharge_mw), 0.0)
+    np.maximum.at(device, instance.generators.site, instance.generators.p_max_mw)
+    scale = np.maximum.reduce([(s.pue * full).max(axis=1), available.max(axis=1), device, np.ones(len(device))])[:, None]
+    yield Rule("IT power below its curve, MW (2)", "site", needed - power, scale)
+    most = np.where(s.exact_power_curve[:, None], needed, full)
+    yield Rule("IT power above its curve, MW (2)", "site", power - most, scale)
+    supply = bought - sold + used + schedule.discharge_mw - schedule.charge_mw
+    np.add.at(supply, instance.generators.site, schedule.generation_mw)
+    yield Rule("power out of balance, MW (4)", "site", np.abs(supply - s.pue * power), scale)
+    yield Rule("wind and sun above what there is, MW (4)", "site", used - available, scale)
+    wasted = np.where(s.curtailable[:, None], 0.0, available - used)
+    yield Rule("curtailed where it may not be, MW (4)", "site", wasted, scale)
+    yield Rule("import above its limit, MW (5)", "site", bought - s.import_limit_mw, scale)
+    yield Rule("export above its limit, MW (5)", "site", sold - s.export_limit_mw, scale)
+    yield Rule("import and export at once, MW (5)", "site", np.minimum(bought, sold), scale)
+
+
+def _curve(instance: Instance, load: Array) -> Array:
+    """IT power of loads (S, T), MW (2)."""
+    slope, intercept = instance.sites.power_slope_mw_per_gpu, instance.sites.power_intercept_mw
+    segments = (a[:, None] * load + b[:, None] for a, b in zip(slope.T, intercept.T, strict=True))
+    return np.asarray(np.maximum.reduce(list(segments)))
+
+
+def _battery(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
+    """(6), everywhere: a site without a battery has one of nothing."""
+    s, hours, stored = instance.sites, instance.period_h, schedule.stored_mwh
+    there = (s.battery_mwh > 0)[:, None]
+    size, charge, discharge = np.maximum(s.battery_mwh, 1.0)[:, None], schedule.charge_mw, schedule.discharge_mw
+    most_in, most_out = (np.where(there, x[:, None], 0.0) for x in (s.charge_mw, s.discharge_mw))
+    yield Rule("charging above its limit, MW (6)", "site", charge - most_in, np.maximum(most_in, 1.0))
+    yield Rule("discharging above its limit, MW (6)", "site", discharge - most_out, np.maximum(most_out, 1.0))
+    smaller = np.maximum(np.minimum(most_in, most_out), 1.0)
+    yield Rule("charging and discharging at once, MW (6)", "site", np.minimum(charge, discharge), smaller)
+    begin, least, most, final = (
+        np.where(there, x[:, None], 0.0)
+        for x in (s.battery_initial_mwh, s.battery_min_mwh, s.battery_mwh, s.battery_final_mwh)
+    )
+    drawn = discharge / np.where(there, s.discharge_efficiency[:, None], 1.0)
+    kept = (1.0 - s.self_discharge_per_h[:, None]) ** hours * stored[:, :-1]
+    follows = kept + hours * (s.charge_efficiency[:, None] * charge - drawn)
+    yield Rule("stored energy at the start, MWh (6)", "site", np.abs(stored[:, :1] - begin), size)
+    yield Rule("stored energy out of balance, MWh (6)", "site", np.abs(stored[:, 1:] - follows), size)
+    yield Rule("stored energy below its least, MWh (6)", "site", least - stored[:, 1:], size)
+    yield Rule("stored energy above the battery's size, MWh (6)", "site", stored[:, 1:] - most, size)
+    yield Rule("stored energy short at the end, MWh (6)", "site", (final - stored[:, -1:])[:, 0], size[:, 0])
+
+
+def _generators(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
+    """(7): output, ramps, minimum times."""
+    g, on, output = instance.generators, schedule.generator_on, schedule.generation_mw
+    scale, was_on = np.maximum(g.p_max_mw, 1.0)[:, None], (g.initial_mw > 0)[:, None]
+    yield Rule("output above p_max, MW (7)", "generator", output - g.p_max_mw[:, None] * on, scale)
+    yield Rule("output below p_min, MW (7)", "generator", g.p_min_mw[:, None] * on - output, scale)
+    before = np.column_stack([was_on, on[:, :-1]])
+    earlier = np.column_stack([g.initial_mw, output[:, :-1]])
+    started, stopped = starts(instance, schedule), before & ~on
+    for name, rise, rate, through, at in (
+        ("up", output - earlier, g.ramp_up_mw_per_h, before, started),
+        ("down", earlier - output, g.ramp_down_mw_per_h, on, stopped),
+    ):
+        step = np.minimum(rate * instance.period_h, g.p_max_mw)[:, None]
+        allowed = np.where(through, step, 0.0) + np.where(at, np.maximum(step, g.p_min_mw[:, None]), 0.0)
+        yield Rule(f"ramp {name}, MW (7)", "generator", np.where(np.isinf(rate)[:, None], -1.0, rise - allowed), scale)
+    period = np.arange(instance.n_periods)
+    for name, begun, least, state, long_so in (
+        ("up", started, g.min_up_periods, on, was_on),
+        ("down", stopped, g.min_down_periods, ~on, ~was_on),
+    ):
+        last = np.maximum.accumulate(np.where(begun, period, -instance.n_periods - least[:, None]), axis=1)
+        last = np.where((last < 0) & long_so, -g.initial_periods[:, None], last)
+        owed = period < last + least[:, None]
+        yield Rule(f"minimum {name} time (7)", "generator", (owed & ~state) + 0.0)
+
+
+def _budget(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
+    """(C3)."""
+    if np.isfinite(instance.carbon_budget_t) and np.isinf(instance.carbon_excess_usd_per_t):
+        s, hours = instance.sites, instance.period_h
+        grid = s.carbon_intensity * schedule.import_mw + s.export_credit * schedule.export_mw
+        over = float(emissions_t(instance, schedule).sum()) - instance.carbon_budget_t
+        scale = max(1.0, hours * float(grid.sum()) + instance.carbon_budget_t)
+        yield Rule("carbon budget exceeded, t (C3)", "fleet", np.array([over]), scale)
