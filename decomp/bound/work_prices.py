@@ -164,8 +164,8 @@ def site_with_work(work: SiteWork, *beside: SiteWork) -> Model:
     """The problem of a site, or of a block of sites, with its work inside; costs include the price of carbon.
 
     The bans (5) and (6) stay relaxed: they would bring hardly anything and double the time.
-    Beside others no site takes of a stream what another one has taken, nor a job. A job that has no other place and must
-    run does.
+    Beside others no site takes of a stream what another one has taken, nor a job. A job that must
+    run and has no other place does.
     """
     block, fluid, runs = Block(), [], []
     works = (work, *beside)

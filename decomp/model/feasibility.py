@@ -45,14 +45,15 @@ def broken_rule(instance: Instance, schedule: Schedule) -> str | None:
 def _said(instance: Instance, rule: Rule, missed: Array) -> str:
     at = tuple(int(k) for k in np.unravel_index(int(np.argmax(missed)), missed.shape))
     amount = float(np.broadcast_to(rule.excess, missed.shape)[at])
-    return f"{rule.name}, {_place(instance, rule.rows, at[0])}{f', period {at[1]}' if len(at) > 1 else ''}: {amount:.6g}"
+    period = f", period {at[1]}" if len(at) > 1 else ""
+    return f"{rule.name}, {_place(instance, rule.rows, at[0])}{period}: {amount:.6g}"
 
 
 def _place(instance: Instance, rows: str, k: int) -> str:
     """What row k of a table is called, with its site where it has one."""
-    table = {"arc": instance.arcs, "pool_arc": instance.pool_arcs, "generator": instance.generators}.get(rows)
-    if table is not None:
-        return f"{rows.replace('_', ' ')} {k} at site {str(instance.sites.name[table.site[k]])!r}"
+    sites = dict(arc=instance.arcs.site, pool_arc=instance.pool_arcs.site, generator=instance.generators.site)
+    if rows in sites:
+        return f"{rows.replace('_', ' ')} {k} at site {str(instance.sites.name[sites[rows][k]])!r}"
     if rows == "fleet":
         return rows
     return f"{rows} {str(getattr(instance, rows + 's').name[k])!r}"
@@ -72,8 +73,10 @@ def _jobs(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
     jobs, candidates, site, start = instance.jobs, instance.candidates, schedule.job_site, schedule.job_start
     runs = site >= 0
     yield Rule("mandatory job rejected (C2)", "job", (jobs.mandatory & ~runs) + 0.0)
-    listed = np.isin(np.arange(len(site)) * instance.n_sites + site, candidates.job * instance.n_sites + candidates.site)
-    yield Rule("job at a site that is no candidate (C2)", "job", (runs & ~(listed & (site < instance.n_sites))) + 0.0)
+    yield Rule("job with a site or a start alone (C2)", "job", (runs != (start >= 0)) + 0.0)
+    pairs, n = candidates.job * instance.n_sites + candidates.site, instance.n_sites
+    listed = np.isin(np.arange(len(site)) * n + site, pairs)
+    yield Rule("job at a site that is no candidate (C2)", "job", (runs & ~(listed & (site < n))) + 0.0)
     yield Rule("job before its release, periods (C2)", "job", np.where(runs, jobs.release - start, 0) + 0.0)
     latest = np.minimum(jobs.deadline, instance.n_periods)
     yield Rule("job beyond its deadline, periods (C2)", "job", np.where(runs, start + jobs.periods - latest, 0) + 0.0)
@@ -95,7 +98,8 @@ def _work(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
     rate = np.where(inside, arcs.rate_gpu[:, None], 0.0)
     yield Rule("pool above its rate, GPU (C4)", "pool_arc", schedule.pool_gpu - rate, np.maximum(rate, 1.0))
     capacity = instance.sites.capacity_gpu
-    yield Rule("load above capacity, GPU (1)", "site", load_gpu(instance, schedule) - capacity, np.maximum(capacity, 1.0))
+    above = load_gpu(instance, schedule) - capacity
+    yield Rule("load above capacity, GPU (1)", "site", above, np.maximum(capacity, 1.0))
 
 
 def _power(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
@@ -103,9 +107,9 @@ def _power(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
     s, bought, sold = instance.sites, schedule.import_mw, schedule.export_mw
     full, needed = (_curve(instance, load) for load in (s.capacity_gpu, load_gpu(instance, schedule)))
     available, used, power = instance.renewable_mw, schedule.renewable_mw, schedule.it_power_mw
-    device = np.where(s.battery_mwh > 0, np.maximum(s.charge_mw, s.discharge_mw), 0.0)
+    device = np.maximum(np.where(s.battery_mwh > 0, np.maximum(s.charge_mw, s.discharge_mw), 0.0), 1.0)
     np.maximum.at(device, instance.generators.site, instance.generators.p_max_mw)
-    scale = np.maximum.reduce([(s.pue * full).max(axis=1), available.max(axis=1), device, np.ones(len(device))])[:, None]
+    scale = np.maximum.reduce([(s.pue * full).max(axis=1), available.max(axis=1), device])[:, None]
     yield Rule("IT power below its curve, MW (2)", "site", needed - power, scale)
     most = np.where(s.exact_power_curve[:, None], needed, full)
     yield Rule("IT power above its curve, MW (2)", "site", power - most, scale)
