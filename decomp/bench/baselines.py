@@ -210,7 +210,7 @@ class _WorkingSite:
         self.n_demand = c.streams.demand.size
         self.n_rows = self.n_demand + c.n_jobs + len(c.pools.work)
         self.block, self.row = Block(), [np.zeros(0, dtype=int)]
-        add_site(self.block, instance.sites, instance.generators, i, instance.period_h, relaxed=True)
+        add_site(self.block, instance.microgrids, i, instance.period_h, relaxed=True)
         energy = self.block.n_columns
         self.link = self.block.add_rows(0.0, 0.0, (1.0, self.block.columns["load"]))
         self._take_inference(c, i)

@@ -77,9 +77,9 @@ def calibrate(path: Path, instance: Instance) -> Calibration:
     price = first_prices(Coupling.of(instance), instance.sites, instance.carbon_price_usd_per_t)[chosen]
     gc.collect()
     base = resident_mb()
-    sites, generators = read_sites(path, chosen)
+    grids = read_sites(path, chosen)
     oracles = [
-        SiteOracle(sites, generators, k, instance.period_h, instance.carbon_price_usd_per_t) for k in range(len(chosen))
+        SiteOracle(grids, k, instance.period_h, instance.carbon_price_usd_per_t) for k in range(len(chosen))
     ]
     rng, until = np.random.default_rng(0), time.monotonic() + CALIBRATION_SECONDS
     seconds: list[list[float]] = []

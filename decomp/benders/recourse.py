@@ -13,7 +13,7 @@ import highspy
 import numpy as np
 
 from decomp.lp.highs import safe_bound, to_highs
-from decomp.model.instance import Array, Generators, Sites
+from decomp.model.instance import Array, Microgrids
 from decomp.ranks.workers import Service, Workers
 from decomp.site.oracle import SiteAnswer
 from decomp.site.relaxation import relaxed_site
@@ -26,10 +26,10 @@ class Recourse:
     The site's relaxation with one more row a period, the load it is given, and one for its emissions.
     """
 
-    def __init__(self, sites: Sites, generators: Generators, i: int, period_h: float, carbon_price: float):
+    def __init__(self, grids: Microgrids, i: int, period_h: float, carbon_price: float):
         self.carbon_price = carbon_price
-        self.model = model = relaxed_site(sites, generators, i, period_h)
-        self.capacity = sites.capacity_gpu[i]
+        self.model = model = relaxed_site(grids, i, period_h)
+        self.capacity = grids.sites.capacity_gpu[i]
         self.pieces = np.stack([where for name, where in model.columns.items() if name.startswith("load")])
         self.own_cost = model.cost + carbon_price * model.emission
         self.n_rows, n = model.matrix.shape
@@ -129,5 +129,5 @@ class RecourseService(Service):
     def _recourse(self, i: int) -> Recourse:
         if i not in self.recourses:
             o = self.sites.oracles[i]
-            self.recourses[i] = Recourse(o.sites, o.generators, o.i, o.period_h, o.carbon_price)
+            self.recourses[i] = Recourse(o.grids, o.i, o.period_h, o.carbon_price)
         return self.recourses[i]

@@ -10,7 +10,7 @@ from decomp.bound import job_kernels
 from decomp.bound.coupling import Coupling
 from decomp.bound.lagrangian import DualPoint
 from decomp.lp.block import Block, Model
-from decomp.model.instance import Array, Generators, Instance, Sites
+from decomp.model.instance import Array, Instance, Microgrids
 from decomp.site.equations import add_site
 
 
@@ -84,7 +84,7 @@ class SiteWork:
 
     Attributes
     ----------
-    sites, generators : tables with this site alone. period_h : hours. carbon_price : USD/t, all in.
+    grids : this site alone. period_h : hours. carbon_price : USD/t, all in.
     fluid_most, fluid_cost (a, T) : streams' and pools' work, GPU and reduced cost in USD per GPU and period.
     stream (a,) : number of the stream, -1 for a pool.
     job, run, start, length, gpus, cost (r,) : possible runs: number of the job, row of the candidate, periods, GPU,
@@ -92,8 +92,7 @@ class SiteWork:
     must (r,) : whether the job is mandatory and can run nowhere else.
     """
 
-    sites: Sites
-    generators: Generators
+    grids: Microgrids
     period_h: float
     carbon_price: float
     fluid_most: Array
@@ -110,11 +109,10 @@ class SiteWork:
 
 def site_works(instance: Instance, c: Coupling, prices: WorkPrices) -> list[SiteWork]:
     """Every site with its work."""
-    tables = (c.streams.site, c.jobs.site, c.pools.site, instance.generators.site)
-    rows = [_by_site(site, instance.n_sites) for site in tables]
+    rows = [_by_site(site, instance.n_sites) for site in (c.streams.site, c.jobs.site, c.pools.site)]
     owners = [np.repeat(np.arange(len(ptr) - 1), np.diff(ptr)) for ptr in (c.streams.ptr, c.jobs.ptr, c.pools.ptr)]
     works, must = [], ~c.jobs.optional & (c.homes[1] >= 0)
-    for i, (arcs, candidates, pool_arcs, own) in enumerate(zip(*rows, strict=True)):
+    for i, (arcs, candidates, pool_arcs) in enumerate(zip(*rows, strict=True)):
         stream, pool = owners[0][arcs], owners[2][pool_arcs]
         most, cost = _fluid(instance.n_periods, c, prices, (arcs, stream), (pool_arcs, pool))
         starts = [np.flatnonzero(c.jobs.allowed[c.jobs.first[k] : c.jobs.first[k + 1]]) for k in candidates]
@@ -122,8 +120,7 @@ def site_works(instance: Instance, c: Coupling, prices: WorkPrices) -> list[Site
         j = owners[1][k]
         works.append(
             SiteWork(
-                sites=instance.sites.take(np.array([i])),
-                generators=replace(instance.generators.take(own), site=np.zeros(len(own), dtype=int)),
+                grids=instance.microgrids.take(np.array([i])),
                 period_h=instance.period_h,
                 carbon_price=instance.carbon_price_usd_per_t + prices.carbon,
                 fluid_most=most,
@@ -170,7 +167,7 @@ def site_with_work(work: SiteWork, *beside: SiteWork) -> Model:
     block, fluid, runs = Block(), [], []
     works = (work, *beside)
     for w in works:
-        add_site(block, w.sites, w.generators, 0, w.period_h, relaxed=True)
+        add_site(block, w.grids, 0, w.period_h, relaxed=True)
         link = block.add_rows(0.0, 0.0, (-1.0, block.columns["load"]))
         fluid.append(_add_fluid(block, w, link, bool(beside)))
         runs.append(_add_runs(block, w, link))
@@ -201,7 +198,7 @@ def _add_fluid(block: Block, work: SiteWork, link: Array, shared: bool) -> Array
     Where nobody else is there to share with, in every period only the cheapest as far as it could fill the site: dearer
     work has no use there.
     """
-    capacity = work.sites.capacity_gpu[0]
+    capacity = work.grids.sites.capacity_gpu[0]
     width = np.minimum(work.fluid_most, capacity)
     if not shared:
         order = np.argsort(work.fluid_cost, axis=0, kind="stable")

@@ -263,8 +263,7 @@ class TreeSearch:
         """A site that is paid for its load: one kind of fluid work, as much as it has room for."""
         rows, none = SiteRows.of(self.run.instance, i), np.zeros(0, dtype=int)
         return SiteWork(
-            sites=rows.sites,
-            generators=rows.generators,
+            grids=rows.grids,
             period_h=rows.period_h,
             carbon_price=rows.carbon_price + carbon_price,
             fluid_most=self.c.capacity[i : i + 1],

@@ -42,6 +42,7 @@ from decomp.model.instance import (
     InputError,
     Instance,
     Jobs,
+    Microgrids,
     Overrides,
     PoolArcs,
     Pools,
@@ -49,6 +50,7 @@ from decomp.model.instance import (
     Sites,
     Streams,
 )
+from decomp.model.microgrids import followers
 from decomp.model.result import Allowances, Blocks, Dual, Iteration, Ray, Result, Schedule, Status, Tree
 from decomp.model.scenarios import site_rows
 from decomp.model.times import parse_utc
@@ -221,8 +223,8 @@ def read_instance(path: PathLike) -> Instance:
     return instance
 
 
-def read_sites(path: PathLike, ids: Sequence[int] | Array) -> tuple[Sites, Generators]:
-    """Read and validate some sites and their generators, touching only these rows (to a block of rows).
+def read_sites(path: PathLike, ids: Sequence[int] | Array) -> Microgrids:
+    """Read and validate some sites with what belongs to them, touching only these rows (to a block of rows).
 
     Parameters
     ----------
@@ -239,45 +241,44 @@ def read_sites(path: PathLike, ids: Sequence[int] | Array) -> tuple[Sites, Gener
         if len(np.unique(wanted)) < len(wanted) or np.any((wanted < 0) | (wanted >= n_sites * max(n, 1))):
             raise InputError(f"sites {wanted.tolist()[:10]}: must be distinct indexes below {n_sites * max(n, 1)}")
         places = np.unique(wanted % n_sites) if n else wanted
-        sites, generators = _read_places(file, places, sizes)
+        grids = _read_places(file, places, sizes)
         if n:
-            sites, generators = _read_scenarios(file, sites, generators, wanted, places, sizes)
+            grids = _read_scenarios(file, grids, wanted, places, sizes)
         scalars = _scalars(file)
         validate_scalars(scalars)
-        validate_sites(sites, generators, scalars["period_h"])
-    return sites, generators
+        validate_sites(grids, scalars["period_h"])
+    return grids
 
 
-def _read_places(file: h5py.File, wanted: Array, sizes: dict[str, int]) -> tuple[Sites, Generators]:
-    """The tables' rows of some sites, and of their generators."""
+def _read_places(file: h5py.File, wanted: Array, sizes: dict[str, int]) -> Microgrids:
+    """The tables' rows of some sites, and of what belongs to them."""
     sites: Sites = read_table(file, "sites", Sites, sizes, wanted)
     owner = read_column(file, "generators", Generators, "site", sizes)
     if np.any((owner < 0) | (owner >= sizes["site"])):
         raise InputError(f"generators.site: must be indexes below {sizes['site']}, the number of sites")
-    position = np.full(sizes["site"], -1)
-    position[wanted] = np.arange(len(wanted))
-    rows = np.flatnonzero(position[owner] >= 0)
-    rows = rows[np.argsort(position[owner[rows]], kind="stable")]
+    if np.any(np.diff(owner) < 0):
+        raise InputError("generators.site: must rise; sort the rows by site")
+    rows, owner = followers(owner, wanted)
     generators: Generators = read_table(file, "generators", Generators, sizes, rows)
-    return sites, replace(generators, site=position[owner[rows]])
+    return Microgrids(sites, replace(generators, site=owner))
 
 
 def _read_scenarios(
-    file: h5py.File, sites: Sites, generators: Generators, wanted: Array, places: Array, sizes: dict[str, int]
-) -> tuple[Sites, Generators]:
+    file: h5py.File, grids: Microgrids, wanted: Array, places: Array, sizes: dict[str, int]
+) -> Microgrids:
     """Rows of the expanded instance at some sites, `places`, reading no other overrides."""
     scenarios: Scenarios = read_table(file, "scenarios", Scenarios, sizes)
     heads = {key: read_column(file, "overrides", Overrides, key, sizes) for key in ("series", "scenario", "row")}
     key = np.where(heads["series"] == "demand_rps", -1, heads["scenario"] * sizes["site"] + heads["row"])
     mine = np.flatnonzero(np.isin(key, wanted))
     overrides: Overrides = read_table(file, "overrides", Overrides, sizes, mine)
-    names = dict(sites=sites.name, streams=np.zeros(0, dtype=str))
+    names = dict(sites=grids.sites.name, streams=np.zeros(0, dtype=str))
     position = np.searchsorted(places, np.arange(sizes["site"]))
     overrides = replace(overrides, row=position[overrides.row])
     here = {**sizes, "override": len(mine)}
     validate_overrides(scenarios, overrides, names, here)
     s, i = wanted // sizes["site"], position[wanted % sizes["site"]]
-    return site_rows(sites, generators, scenarios, overrides, s * len(places) + i)
+    return site_rows(grids, scenarios, overrides, s * len(places) + i)
 
 
 def read_fleet_tables(path: PathLike) -> FleetTables:

@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from decomp.lp.block import Model
 from decomp.lp.highs import to_highs
 from decomp.model.accounts import load_gpu
-from decomp.model.instance import Array, Generators, InputError, Instance, Sites, Table, var
+from decomp.model.instance import Array, InputError, Instance, Microgrids, Table, var
 from decomp.model.result import Dual, Result, Schedule
 from decomp.site.relaxation import relaxed_site
 
@@ -153,25 +153,21 @@ def worth(instance: Instance, dual: Dual) -> Worth:
     carbon = instance.carbon_price_usd_per_t + dual.carbon_price
     rows = []
     for i in range(instance.n_sites):
-        own = np.flatnonzero(instance.generators.site == i)
-        generators = replace(instance.generators.take(own), site=np.zeros(len(own), dtype=int))
-        site = instance.sites.take([i])
-        rows.append(site_worth(site, generators, instance.period_h, dual.load_price[i], carbon))
+        site = instance.microgrids.take(np.array([i]))
+        rows.append(site_worth(site, instance.period_h, dual.load_price[i], carbon))
     return Worth(**{name: np.array([row[name] for row in rows]) for name in EQUIPMENT})
 
 
-def site_worth(
-    site: Sites, generators: Generators, period_h: float, load_price: Array, carbon: float
-) -> dict[str, float]:
+def site_worth(grids: Microgrids, period_h: float, load_price: Array, carbon: float) -> dict[str, float]:
     """What a little more of each kind of equipment saves one site, per unit; all its duals kept.
 
     Parameters
     ----------
-    site, generators : tables of this site alone.
+    grids : this site alone.
     load_price : what it is paid for load (period,), USD/(GPU h).
     carbon : price of emissions, USD/t.
     """
-    model = relaxed_site(site, generators, 0, period_h)
+    site, model = grids.sites, relaxed_site(grids, 0, period_h)
     cost = model.cost + carbon * model.emission
     for name, where in model.columns.items():
         if name.startswith("load"):
@@ -185,7 +181,7 @@ def site_worth(
         present = {column: getattr(site, column) for column in columns}
         there = all(v.any() for v in present.values()) and (site.battery_mwh[0] > 0 or "battery" not in name)
         more = {column: np.where(v > 0, v + STEP, v) for column, v in present.items()}
-        larger = relaxed_site(replace(site, **more), generators, 0, period_h)
+        larger = relaxed_site(replace(grids, sites=replace(site, **more)), 0, period_h)
         same = there and larger.matrix.shape == model.matrix.shape
         found[name] = -_rise(model, larger, solver.getSolution()) / STEP if same else np.nan
     return found

@@ -93,7 +93,7 @@ def split(instance: Instance, result: Result) -> Gap | None:
 def relaxed_cost(instance: Instance, i: int, load: Array, carbon: float) -> float:
     """Least cost of site i, integers relaxed, at a load (period) in GPU and emissions at `carbon` USD/t; NaN: none."""
     block = Block()
-    add_site(block, instance.sites, instance.generators, i, instance.period_h, relaxed=True)
+    add_site(block, instance.microgrids, i, instance.period_h, relaxed=True)
     model = block.finish()
     low, high, at = model.low.copy(), model.high.copy(), model.columns["load"]
     high[at] = np.minimum(load, high[at])

@@ -17,12 +17,11 @@ from decomp.model.instance import (
     SECOND_STAGE,
     SERIES,
     Array,
-    Generators,
     InputError,
     Instance,
+    Microgrids,
     Overrides,
     Scenarios,
-    Sites,
 )
 from decomp.model.result import Schedule
 
@@ -134,9 +133,7 @@ def expand(instance: Instance) -> Instance:
     if not instance.n_scenarios or isinstance(instance, Expanded):
         return instance
     n, n_sites, p = instance.n_scenarios, instance.n_sites, instance.scenarios.probability
-    sites, generators = site_rows(
-        instance.sites, instance.generators, instance.scenarios, instance.overrides, np.arange(n * n_sites)
-    )
+    grids = site_rows(instance.microgrids, instance.scenarios, instance.overrides, np.arange(n * n_sites))
 
     def each(table: Any, **offset: int) -> Any:
         weight = np.repeat(p, len(getattr(table, table.columns()[0].name)))
@@ -147,20 +144,19 @@ def expand(instance: Instance) -> Instance:
     streams = each(instance.streams)
     demand = series_of(instance, "demand_rps").reshape(streams.demand_rps.shape)
     tables: dict[str, Any] = {name: table for name, table in instance.tables()}
-    tables |= dict(sites=sites, generators=generators, streams=replace(streams, demand_rps=demand))
+    tables |= dict(sites=grids.sites, generators=grids.generators, streams=replace(streams, demand_rps=demand))
     tables |= dict(arcs=each(instance.arcs, stream=instance.n_streams, site=n_sites), pools=each(instance.pools))
     tables |= dict(pool_arcs=each(instance.pool_arcs, pool=instance.n_pools, site=n_sites))
     tables |= dict(overrides=instance.overrides.take(slice(0, 0)))
     return Expanded(**tables, **instance.scalars, base=instance)
 
 
-def site_rows(
-    sites: Sites, generators: Generators, scenarios: Scenarios, overrides: Overrides, rows: Array
-) -> tuple[Sites, Generators]:
-    """Some sites of the expanded instance (rows s S + i), with their generators, numbered as positions in `rows`.
+def site_rows(grids: Microgrids, scenarios: Scenarios, overrides: Overrides, rows: Array) -> Microgrids:
+    """Some sites of the expanded instance (rows s S + i), numbered as positions in `rows`.
 
-    Generators and overrides need not be of more sites than those asked for.
+    Overrides need not be of more sites than those asked for.
     """
+    sites = grids.sites
     n_sites = len(sites.name)
     s, i = rows // n_sites, rows % n_sites
     names = [f"{site} in {name}" for site, name in zip(sites.name[i], scenarios.name[s], strict=True)]
@@ -174,12 +170,11 @@ def site_rows(
                 if k >= 0:
                     values[k] = overrides.value[at]
             changed[name] = values
-    taken: Sites = weighted(replace(sites.take(i), **changed), scenarios.probability[s])
-    first = np.searchsorted(generators.site, i)
-    count = np.searchsorted(generators.site, i, side="right") - first
-    owner = np.repeat(np.arange(len(rows)), count)
-    own = generators.take(np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(owner)))
-    return taken, replace(weighted(own, scenarios.probability[s[owner]]), site=owner)
+    own, p = grids.take(i), scenarios.probability[s]
+    return Microgrids(
+        sites=weighted(replace(own.sites, **changed), p),
+        generators=weighted(own.generators, p[own.generators.site]),
+    )
 
 
 def weighted(table: Any, weight: Array) -> Any:

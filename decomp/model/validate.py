@@ -20,6 +20,7 @@ from decomp.model.instance import (
     InputError,
     Instance,
     Jobs,
+    Microgrids,
     PoolArcs,
     Pools,
     Sites,
@@ -45,7 +46,7 @@ def validate(instance: Instance) -> None:
         _check_dimensions(name, table)
     for name, table in instance.tables():
         _check_shapes(name, table, instance.sizes)
-    validate_sites(instance.sites, instance.generators, instance.period_h)
+    validate_sites(instance.microgrids, instance.period_h)
     coupling = {name: getattr(instance, name) for name in COUPLING}
     validate_coupling(coupling, instance.sites.name, instance.sites.capacity_gpu, instance.period_h)
     if instance.n_scenarios or len(instance.overrides.row):
@@ -81,8 +82,9 @@ def validate_scalars(scalars: Mapping[str, Any]) -> None:
     parse_utc(scalars["start_utc"])
 
 
-def validate_sites(sites: Sites, generators: Generators, period_h: float) -> None:
+def validate_sites(grids: Microgrids, period_h: float) -> None:
     """Check some sites and their generators, whose `site` counts within the given sites."""
+    sites, generators = grids.sites, grids.generators
     for name, table in (("sites", sites), ("generators", generators)):
         _check_dimensions(name, table)
     n_sites, n_periods = sites.capacity_gpu.shape

@@ -35,7 +35,7 @@ def validate_scenarios(instance: Instance) -> None:
     if not instance.n_scenarios:
         return
     fleet = expand(instance)
-    validate_sites(fleet.sites, fleet.generators, instance.period_h)
+    validate_sites(fleet.microgrids, instance.period_h)
     capacity = series_of(instance, "capacity_gpu")
     _check_jobs(instance.jobs, instance.candidates, capacity.min(axis=0))
     for there in capacity if (instance.overrides.series == "capacity_gpu").any() else ():

@@ -62,7 +62,7 @@ def side_by_side(instance: Instance, jobs: Array) -> tuple[Block, list[Array]]:
     """All sites beside the load of jobs, (S, T) GPU; and the rows (T,) that carry the load of each site."""
     block, links = Block(), []
     for i in range(instance.n_sites):
-        add_site(block, instance.sites, instance.generators, i, instance.period_h, f"s{i}_")
+        add_site(block, instance.microgrids, i, instance.period_h, f"s{i}_")
         links.append(block.add_rows(jobs[i], jobs[i], (1.0, block.columns[f"s{i}_load"])))
     if np.isfinite(instance.carbon_budget_t):
         add_allowance(block, instance.carbon_budget_t, instance.carbon_excess_usd_per_t)

@@ -118,11 +118,8 @@ def neighbourhood(
     touches = np.zeros(c.n_jobs, dtype=bool)
     touches[owner[inside[c.jobs.site]]] = True
     jobs = np.flatnonzero(touches & np.append(inside[c.jobs.site], True)[fixing.run])
-    generators = instance.generators.take(np.flatnonzero(inside[instance.generators.site]))
-    generators = replace(generators, site=position[generators.site])
     return ClusterTask(
-        sites=instance.sites.take(members),
-        generators=generators,
+        grids=instance.microgrids.take(members),
         period_h=instance.period_h,
         carbon_price=instance.carbon_price_usd_per_t + loop.centre.carbon_price,
         choices=tuple(job_choice(c, fixing, int(j), position) for j in jobs),

@@ -15,7 +15,7 @@ import numpy as np
 
 from decomp.lp.block import Block, Model
 from decomp.lp.highs import to_highs
-from decomp.model.instance import Array, Generators, Sites
+from decomp.model.instance import Array, Microgrids
 from decomp.search.job_milp import JobSearch, add_job, choose_runs
 from decomp.site.equations import add_site
 
@@ -29,7 +29,7 @@ class ClusterTask(JobSearch):
 
     Attributes
     ----------
-    sites, generators : rows of the cluster's n sites. period_h : hours.
+    grids : the cluster's n sites. period_h : hours.
     carbon_price : USD/t all in.
     load (n, T) : present load, GPU; fixed_load (n, T) : of which jobs that stay and pools.
     arc_site, arc_stream (a,) : position of site and stream; arc_cost (a,) USD per GPU and period.
@@ -37,8 +37,7 @@ class ClusterTask(JobSearch):
     and period; leave_room (d, T) GPU.
     """
 
-    sites: Sites
-    generators: Generators
+    grids: Microgrids
     period_h: float
     carbon_price: float
     load: Array
@@ -80,7 +79,7 @@ def cost_pieces(task: ClusterTask, k: int) -> Pieces:
     charge. Convex but where the price is negative; there the MILP may believe in a little too much, and true cost
     decides.
     """
-    sites, dt = task.sites, task.period_h
+    sites, dt = task.grids.sites, task.period_h
     other, peak = _present_supply(task, k)
     free = sites.wind_mw[k] + sites.solar_mw[k] + other
     buy = sites.buy_price[k] + task.carbon_price * sites.carbon_intensity[k]
@@ -115,7 +114,7 @@ def cost_pieces(task: ClusterTask, k: int) -> Pieces:
 def _present_supply(task: ClusterTask, k: int) -> tuple[Array, float]:
     """Battery and generators (T, MW), and the import peak, of the cheapest relaxed dispatch at the present load."""
     block = Block()
-    add_site(block, task.sites, task.generators, k, task.period_h, relaxed=True)
+    add_site(block, task.grids, k, task.period_h, relaxed=True)
     model = block.finish()
     columns, low, high = model.columns, model.low.copy(), model.high.copy()
     low[columns["load"]] = high[columns["load"]] = np.minimum(task.load[k], high[columns["load"]])
@@ -129,7 +128,7 @@ def _present_supply(task: ClusterTask, k: int) -> tuple[Array, float]:
             supply += x[where]
         elif name == "charge":
             supply -= x[where]
-    return supply, max(float(task.sites.peak_so_far_mw[k]), float(x[columns["import"]].max()))
+    return supply, max(float(task.grids.sites.peak_so_far_mw[k]), float(x[columns["import"]].max()))
 
 
 def cluster_model(task: ClusterTask) -> tuple[Model, list[Array]]:

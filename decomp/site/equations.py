@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from decomp.lp.block import Block, Terms, either
-from decomp.model.instance import Array, Generators, Sites
+from decomp.model.instance import Array, Generators, Microgrids, Sites
 
 
 def add_site(
-    block: Block, sites: Sites, generators: Generators, i: int, period_h: float, prefix: str = "", relaxed: bool = False
+    block: Block, grids: Microgrids, i: int, period_h: float, prefix: str = "", relaxed: bool = False
 ) -> None:
     """Add site `i` to the block; its load is the variable `prefix + "load"` (GPU, one per period).
 
@@ -22,6 +22,7 @@ def add_site(
     Without, `import_mode` and `battery_mode` are columns that a caller makes integer where a solution
     breaks the ban: a solution that keeps all bans is optimal for the problem with all of them.
     """
+    sites, generators = grids.sites, grids.generators
     n = sites.capacity_gpu.shape[1]
     dt = period_h
     cap = sites.capacity_gpu[i]

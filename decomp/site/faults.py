@@ -60,7 +60,7 @@ class FaultBook:
         if site in self.known:
             return
         self.known.add(site)
-        name = oracle.sites.name[oracle.i]
+        name = oracle.grids.sites.name[oracle.i]
         text = f"warning: site {site} ({name}): {what}; its last dual solution bounds it meanwhile"
         if self.beside is not None:
             path = f"{os.fspath(self.beside)}.site-{site}.h5"
@@ -80,7 +80,7 @@ def write_fault(
     `cost` is without the prices: these add carbon_price times `emission` and take load_price off the columns `load`.
     """
     model = oracle.model
-    facts = dict(format="decomp fault", site=site, name=str(oracle.sites.name[oracle.i]), reason=what)
+    facts = dict(format="decomp fault", site=site, name=str(oracle.grids.sites.name[oracle.i]), reason=what)
     with new_file(path) as file:
         write_attributes(file, **facts, carbon_price=carbon_price, rows=model.matrix.shape[0])
         for name in ("cost", "emission", "low", "high", "row_low", "row_high"):

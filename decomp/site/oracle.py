@@ -15,7 +15,7 @@ import numpy as np
 
 from decomp.lp.block import Block
 from decomp.lp.highs import Effort, safe_bound, solve_integral, to_highs
-from decomp.model.instance import Array, Generators, Instance, Sites
+from decomp.model.instance import Array, Instance, Microgrids
 from decomp.site.equations import add_allowance, add_site
 from decomp.site.relaxation import relaxed_site
 
@@ -58,14 +58,13 @@ class SiteRows:
 
     Parameters
     ----------
-    sites, generators : tables that contain the site.
+    grids : tables that contain the site.
     i : its row.
     period_h : length of a period, hours.
     carbon_price : price that every tonne carries anyhow, USD/t.
     """
 
-    sites: Sites
-    generators: Generators
+    grids: Microgrids
     i: int
     period_h: float
     carbon_price: float = 0.0
@@ -73,11 +72,7 @@ class SiteRows:
     @classmethod
     def of(cls, instance: Instance, i: int) -> SiteRows:
         """The rows of one site of an instance and no others."""
-        first, end = np.searchsorted(instance.generators.site, [i, i + 1])
-        own = instance.generators.take(np.arange(first, end))
-        generators = replace(own, site=np.zeros(end - first, dtype=int))
-        carbon_price = instance.carbon_price_usd_per_t
-        return cls(instance.sites.take(np.array([i])), generators, 0, instance.period_h, carbon_price)
+        return cls(instance.microgrids.take(np.array([i])), 0, instance.period_h, instance.carbon_price_usd_per_t)
 
     def evaluate_fixed(
         self,
@@ -97,7 +92,7 @@ class SiteRows:
         """
         started = time.perf_counter()
         block = Block()
-        add_site(block, self.sites, self.generators, self.i, self.period_h)
+        add_site(block, self.grids, self.i, self.period_h)
         if allowance is not None:
             add_allowance(block, allowance, carbon_price)
             carbon_price = 0.0
@@ -129,10 +124,10 @@ class SiteRows:
 class SiteOracle(SiteRows):
     """The energy problem of a site behind prices on load and carbon; parameters as of `SiteRows`."""
 
-    def __init__(self, sites: Sites, generators: Generators, i: int, period_h: float, carbon_price: float = 0.0):
-        super().__init__(sites, generators, i, period_h, carbon_price)
+    def __init__(self, grids: Microgrids, i: int, period_h: float, carbon_price: float = 0.0):
+        super().__init__(grids, i, period_h, carbon_price)
         self._weights = 1.0, carbon_price
-        self.model = relaxed_site(sites, generators, i, period_h)
+        self.model = relaxed_site(grids, i, period_h)
         self.load = np.stack([where for name, where in self.model.columns.items() if name.startswith("load")])
         self.solver = to_highs(self.model)
         self.solver.setOptionValue("presolve", "off")
@@ -178,7 +173,7 @@ class SiteOracle(SiteRows):
     def shortage(self) -> float:
         """Proven least energy, MWh, by which the site misses its power balance at every load; 0 where it need not."""
         block = Block()
-        add_site(block, self.sites, self.generators, self.i, self.period_h, relaxed=True)
+        add_site(block, self.grids, self.i, self.period_h, relaxed=True)
         n = self.load.shape[1]
         balance = np.arange(block.n_rows - n, block.n_rows)
         for name, sign in (("lacking", 1.0), ("surplus", -1.0)):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from decomp.lp.block import Block, Model, Terms
-from decomp.model.instance import Array, Generators, Sites
+from decomp.model.instance import Array, Generators, Microgrids
 from decomp.site.equations import battery_terms, commitment_bounds, grid_terms
 
 
@@ -37,9 +37,10 @@ def power_pieces(slope: Array, intercept: Array) -> tuple[Array, Array, float]:
     return np.array(starts), np.array(slopes), floor
 
 
-def relaxed_site(sites: Sites, generators: Generators, i: int, dt: float) -> Model:
+def relaxed_site(grids: Microgrids, i: int, dt: float) -> Model:
     """The relaxation of site `i` with periods of `dt` hours."""
     block = Block()
+    sites, generators = grids.sites, grids.generators
     cap, pue, n = sites.capacity_gpu[i], sites.pue[i], sites.capacity_gpu.shape[1]
     starts, slopes, floor = power_pieces(sites.power_slope_mw_per_gpu[i], sites.power_intercept_mw[i])
     ends = np.append(starts[1:], np.inf)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,13 +13,13 @@ import numpy as np
 
 from decomp.files.hdf5 import PathLike
 from decomp.lp.highs import Effort
-from decomp.model.instance import Array, Generators, InputError, Instance, Sites
+from decomp.model.instance import Array, InputError, Instance, Microgrids
 from decomp.ranks.team import NOT_STARTED, Interrupted
 from decomp.ranks.workers import Service, Workers
 from decomp.site.faults import FaultBook, objection
 from decomp.site.oracle import Plan, SiteAnswer, SiteOracle, SiteRows
 
-SiteReader = Callable[[Array], tuple[Sites, Generators]]
+SiteReader = Callable[[Array], Microgrids]
 
 
 @dataclass(frozen=True)
@@ -130,18 +130,18 @@ class SiteService(Service):
         self.owner = np.arange(n_sites) % self.team.size
         self.own = np.flatnonzero(self.owner == self.team.rank)
         self.faults = FaultBook(beside)
-        sites, generators = self._read_own(read)
+        grids = self._read_own(read)
         with self.team.sheet.section("sites"):
             self.oracles = {
-                int(i): SiteOracle(sites, generators, k, period_h, carbon_price) for k, i in enumerate(self.own)
+                int(i): SiteOracle(grids, k, period_h, carbon_price) for k, i in enumerate(self.own)
             }
         self.plan_seconds = np.zeros(n_sites)  # of each site's last dispatch
 
-    def _read_own(self, read: SiteReader) -> tuple[Sites, Generators]:
+    def _read_own(self, read: SiteReader) -> Microgrids:
         """This rank's rows; if one rank cannot read its own, all say so together."""
-        failure, tables = None, None
+        failure, grids = None, None
         try:
-            tables = read(self.own)
+            grids = read(self.own)
         except (InputError, OSError) as error:
             failure = f"rank {self.team.rank} on {socket.gethostname()} cannot read its sites: {error}"
         failures = [text for text in self.team.gather(failure, "reading the sites") or [] if text]
@@ -151,8 +151,8 @@ class SiteService(Service):
                 raise InputError(failures[0])
 
         self.team.at_root(refuse, "reading the sites")
-        assert tables is not None
-        return tables
+        assert grids is not None
+        return grids
 
     def serve(self, request: Evaluate | Weigh | Shortages) -> None:
         if isinstance(request, Evaluate):
@@ -189,7 +189,7 @@ class SiteService(Service):
         oracle = self.oracles[i]
         try:
             answer = oracle.evaluate(price, carbon_price)
-            wrong = objection(answer, oracle.sites.capacity_gpu[oracle.i], price, carbon_price)
+            wrong = objection(answer, oracle.grids.sites.capacity_gpu[oracle.i], price, carbon_price)
         except Exception as error:
             wrong = f"{type(error).__name__}: {error}"
         if not wrong:
@@ -244,7 +244,7 @@ class SiteService(Service):
         return plans
 
     def _note(self, r: Dispatch, what: str) -> None:
-        oracle = SiteOracle(r.rows.sites, r.rows.generators, r.rows.i, r.rows.period_h, r.rows.carbon_price)
+        oracle = SiteOracle(r.rows.grids, r.rows.i, r.rows.period_h, r.rows.carbon_price)
         self.faults.note(r.site, oracle, what, r.drop_price, r.carbon_price)
 
 
@@ -256,23 +256,17 @@ def muster(
     Parameters
     ----------
     instance : at the root; other ranks may pass None.
-    read : returns (Sites, Generators) of given rows; default takes them from the root's instance.
+    read : returns the microgrids of given sites; default takes them from the root's instance.
     beside : files on sites whose solver fails are named after this one (root only).
     """
     shape: tuple[int, int, float, float, PathLike | None] | None = None
-    tables: tuple[Sites, Generators] | None = None
+    grids: Microgrids | None = None
     if instance is not None and workers.team.is_root:
         shape = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t, beside)
-        tables = (instance.sites, instance.generators) if read is None else None
-    shape, tables = workers.team.bcast((shape, tables), "instance")
-    workers.add(SiteService(workers, read or partial(_rows, tables), *shape))
+        grids = instance.microgrids if read is None else None
+    shape, grids = workers.team.bcast((shape, grids), "instance")
+    if read is None:
+        assert grids is not None
+        read = grids.take
+    workers.add(SiteService(workers, read, *shape))
     return workers
-
-
-def _rows(tables: tuple[Sites, Generators], own: Array) -> tuple[Sites, Generators]:
-    """Some sites with their generators, renumbered."""
-    sites, generators = tables
-    position = np.full(len(sites.name), -1)
-    position[own] = np.arange(len(own))
-    mine = generators.take(np.flatnonzero(position[generators.site] >= 0))
-    return sites.take(own), replace(mine, site=position[mine.site])

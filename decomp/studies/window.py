@@ -104,8 +104,9 @@ def plan(instance: Instance) -> Plan:
 def _model(instance: Instance, exact: bool) -> Model:
     """The site with its load tied to streams (C1) and pools (C4); unserved work is not offered: there is room."""
     sites = replace(instance.sites, exact_power_curve=np.array([exact]))
+    grids = replace(instance.microgrids, sites=sites)
     block, hours = Block(), instance.period_h
-    add_site(block, sites, instance.generators, 0, hours)
+    add_site(block, grids, 0, hours)
     fixed = instance.demand_gpu.sum(axis=0)
     carry = block.add_rows(fixed, fixed, (1.0, block.columns["load"]))
     for p, (start, end) in enumerate(zip(instance.pools.start, instance.pools.end, strict=True)):

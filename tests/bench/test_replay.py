@@ -106,7 +106,7 @@ def test_a_recorded_solve_has_every_kind_of_step() -> None:
     instance = generate("fleet", sites=3, periods=12, jobs=4, seed=2)
     short = Improvement(stale_finishes=1, rounds_per_finish=1)
     options = Options(method="lagrangian", rel_gap=1e-6, improvement=short)
-    steps = record(instance, options, lambda own: (instance.sites, instance.generators))
+    steps = record(instance, options, lambda own: instance.microgrids)
     evaluated = [s for s in steps if s.site is not None]
     assert evaluated and any(s.site is None and len(s.seconds) == 3 for s in steps)
     assert all(len(s.seconds) == 3 and s.out >= 8 * 12 for s in evaluated)

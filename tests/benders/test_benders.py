@@ -40,7 +40,7 @@ def dived(instance: Instance) -> BendersLoop:
 
 
 def recourse_of(instance: Instance, i: int) -> Recourse:
-    return Recourse(instance.sites, instance.generators, i, instance.period_h, instance.carbon_price_usd_per_t)
+    return Recourse(instance.microgrids, i, instance.period_h, instance.carbon_price_usd_per_t)
 
 
 def given(load: Array, allowance: float = np.inf, price: float = 0.0, droppable: float = 0.0) -> Given:
@@ -49,7 +49,7 @@ def given(load: Array, allowance: float = np.inf, price: float = 0.0, droppable:
 
 
 def random_loads(oracle: SiteOracle, rng: np.random.Generator, n: int) -> Array:
-    cap = oracle.sites.capacity_gpu[oracle.i]
+    cap = oracle.grids.sites.capacity_gpu[oracle.i]
     return rng.uniform(0.0, 1.0, (n, 1)) * rng.uniform(0.0, 1.0, (n, len(cap))) * cap
 
 
@@ -93,7 +93,7 @@ def test_a_cut_is_exact_where_it_was_made_and_recourse_is_convex(seed: int) -> N
     instance = generate("small", seed=seed)
     rng = np.random.default_rng(seed)
     for i in range(instance.n_sites):
-        oracle = SiteOracle(instance.sites, instance.generators, i, instance.period_h)
+        oracle = SiteOracle(instance.microgrids, i, instance.period_h)
         recourse = recourse_of(instance, i)
         for load in random_loads(oracle, rng, 10):
             free = recourse.evaluate(given(load, droppable=1.0))

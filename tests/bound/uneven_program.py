@@ -26,7 +26,7 @@ N_SITES, SLOW, SECONDS = 100, "site60", 0.05
 
 
 def times(work: SiteWork) -> float:
-    return 50.0 if work.sites.name[0] == SLOW else 1.0
+    return 50.0 if work.grids.sites.name[0] == SLOW else 1.0
 
 
 def relax(work: SiteWork) -> tuple[float, float, float]:

@@ -115,21 +115,21 @@ def test_large_arrays_are_read_by_blocks_of_rows(path: Path, monkeypatch: pytest
         assert file["sites/buy_price"].chunks == (2, 8)
         assert file["sites/buy_price"].compression == "gzip"
     assert read_instance(path).content_hash() == tiny().content_hash()
-    sites, _ = read_sites(path, [2, 0])
+    sites = read_sites(path, [2, 0]).sites
     assert same(sites, tiny().sites.take([2, 0]))
 
 
 def test_some_sites(saved: Path) -> None:
     whole = tiny()
-    sites, generators = read_sites(saved, np.array([2, 1]))
-    assert same(sites, whole.sites.take([2, 1]))
-    assert generators.site.tolist() == [0]  # Cork's, which is now the first site
-    assert generators.initial_mw.tolist() == [0.5]
-    sites, generators = read_sites(saved, [2, 0])
-    assert generators.site.tolist() == [0, 1]
-    assert generators.initial_mw.tolist() == [0.5, 0.0]
-    sites, generators = read_sites(saved, [])
-    assert len(sites.name) == len(generators.site) == 0
+    own = read_sites(saved, np.array([2, 1]))
+    assert same(own.sites, whole.sites.take([2, 1]))
+    assert own.generators.site.tolist() == [0]  # Cork's, which is now the first site
+    assert own.generators.initial_mw.tolist() == [0.5]
+    own = read_sites(saved, [2, 0])
+    assert own.generators.site.tolist() == [0, 1]
+    assert own.generators.initial_mw.tolist() == [0.5, 0.0]
+    own = read_sites(saved, [])
+    assert len(own.sites.name) == len(own.generators.site) == 0
 
 
 @pytest.mark.parametrize("ids", [[3], [-1], [0, 0]])

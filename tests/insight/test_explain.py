@@ -36,7 +36,7 @@ def dual_of(instance, seed=0):
 def least_cost(instance, i, price, carbon):
     """The relaxation of a site at prices, as the model is read: not the form that `worth` uses. inf: no dispatch."""
     block = Block()
-    add_site(block, instance.sites, instance.generators, i, instance.period_h, relaxed=True)
+    add_site(block, instance.microgrids, i, instance.period_h, relaxed=True)
     model = block.finish()
     cost = model.cost + carbon * model.emission
     cost[model.columns["load"]] -= instance.period_h * price

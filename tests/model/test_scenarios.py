@@ -58,7 +58,8 @@ def test_files_keep_scenarios_and_ranks_read_their_own_rows(tmp_path: Path) -> N
     again = read_instance(path)
     assert again.content_hash() == instance.content_hash() and again.carbon_scope == "every"
     whole = expand(instance)
-    sites, generators = read_sites(path, [7, 2, 3])
+    grids = read_sites(path, [7, 2, 3])
+    sites, generators = grids.sites, grids.generators
     for name in ("name", "buy_price", "wind_mw", "demand_charge", "carbon_intensity"):
         assert (getattr(sites, name) == getattr(whole.sites, name)[[7, 2, 3]]).all(), name
     rows = [np.flatnonzero(whole.generators.site == i) for i in (7, 2, 3)]

@@ -253,10 +253,10 @@ def test_generation_that_cannot_stop_needs_a_sink() -> None:
 
 def test_sites_alone() -> None:
     instance = tiny(arcs=dict(round_trip_ms=9999.0))
-    validate_sites(instance.sites, instance.generators, instance.period_h)
+    validate_sites(instance.microgrids, instance.period_h)
     broken = replace(instance.sites, pue=np.full((3, 8), 9.0))
     with pytest.raises(InputError, match=r"sites\.pue"):
-        validate_sites(broken, instance.generators, instance.period_h)
+        validate_sites(replace(instance.microgrids, sites=broken), instance.period_h)
 
 
 def test_large_fleets_are_validated_quickly() -> None:

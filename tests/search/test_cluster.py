@@ -86,10 +86,10 @@ def test_the_best_move_is_found_when_all_runs_are_kept(tasks: list[ClusterTask])
 
 def test_cost_of_load_is_convex_where_energy_costs_and_ends_at_capacity(tasks: list[ClusterTask]) -> None:
     for task in tasks:
-        price = task.sites.buy_price + task.carbon_price * task.sites.carbon_intensity
+        price = task.grids.sites.buy_price + task.carbon_price * task.grids.sites.carbon_intensity
         for k in range(len(task.load)):
             width, slope = cost_pieces(task, k)
-            capacity = task.sites.capacity_gpu[k]
+            capacity = task.grids.sites.capacity_gpu[k]
             assert (width >= 0).all() and (width.sum(axis=1) <= capacity * (1 + 1e-9)).all()
             for t in np.flatnonzero(price[k] >= 0):
                 rising = slope[t][width[t] > 1e-6 * max(capacity[t], 1.0)]

@@ -17,7 +17,7 @@ from tiny import tiny
 def whole(instance: Instance, relaxed: bool) -> Block:
     block = Block()
     for i in range(instance.n_sites):
-        add_site(block, instance.sites, instance.generators, i, instance.period_h, f"{i}_", relaxed)
+        add_site(block, instance.microgrids, i, instance.period_h, f"{i}_", relaxed)
     return block
 
 
@@ -50,7 +50,7 @@ def test_sites_side_by_side_cost_the_sum(seed: int) -> None:
     solver.run()
     none = np.zeros(instance.n_periods)
     sites = range(instance.n_sites)
-    alone = [SiteOracle(instance.sites, instance.generators, i, instance.period_h).evaluate(none, 0.0) for i in sites]
+    alone = [SiteOracle(instance.microgrids, i, instance.period_h).evaluate(none, 0.0) for i in sites]
     together = solver.getInfo().objective_function_value
     assert together == pytest.approx(sum(answer.lower for answer in alone), rel=1e-7, abs=1e-6)
 
@@ -58,7 +58,7 @@ def test_sites_side_by_side_cost_the_sum(seed: int) -> None:
 def test_bans_only_where_they_can_pay() -> None:
     instance = tiny(sites=dict(sell_price=np.linspace(0.0, 100.0, 8)))
     block = Block()
-    add_site(block, instance.sites, instance.generators, 1, instance.period_h)
+    add_site(block, instance.microgrids, 1, instance.period_h)
     modes = block.columns["import_mode"]
     assert len(modes) == int((instance.sites.buy_price[1] < instance.sites.sell_price[1]).sum())
     assert "charge" not in block.columns and "peak" not in block.columns

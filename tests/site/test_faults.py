@@ -104,7 +104,7 @@ def test_the_fallback_is_a_bound_and_exact_where_the_duals_are_from() -> None:
         for _ in range(10):
             near, carbon = price[i] * rng.uniform(0.0, 3.0, c.capacity.shape[1]), float(rng.uniform(0.0, 50.0))
             stale = oracle.fallback(near, carbon).lower
-            fresh = SiteOracle(instance.sites, instance.generators, i, instance.period_h).evaluate(near, carbon)
+            fresh = SiteOracle(instance.microgrids, i, instance.period_h).evaluate(near, carbon)
             assert stale <= fresh.lower + 1e-6 * (1.0 + abs(fresh.lower)) and np.isfinite(stale)
 
 

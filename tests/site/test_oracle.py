@@ -34,7 +34,7 @@ def instance_of(seed: int) -> Instance:
 @cache
 def oracle_of(seed: int, i: int) -> SiteOracle:
     instance = instance_of(seed)
-    return SiteOracle(instance.sites, instance.generators, i, instance.period_h, instance.carbon_price_usd_per_t)
+    return SiteOracle(instance.microgrids, i, instance.period_h, instance.carbon_price_usd_per_t)
 
 
 def some_prices(instance: Instance, seed: int) -> tuple[Array, float]:
@@ -117,7 +117,7 @@ def test_warm_answers_are_cold_answers(seed: int) -> None:
     instance, warm = instance_of(seed), oracle_of(seed, 0)
     for draw in range(6):
         prices, carbon = some_prices(instance, 1000 * seed + draw)
-        cold = SiteOracle(instance.sites, instance.generators, 0, instance.period_h, instance.carbon_price_usd_per_t)
+        cold = SiteOracle(instance.microgrids, 0, instance.period_h, instance.carbon_price_usd_per_t)
         slack = 1e-7 * max(1.0, np.abs(prices[0]) @ instance.sites.capacity_gpu[0])
         right = cold.evaluate(prices[0], carbon).lower
         assert warm.evaluate(prices[0], carbon).lower == pytest.approx(right, abs=slack)
@@ -129,7 +129,7 @@ def test_relaxation_with_projected_modes_equals_the_one_with_columns(seed: int) 
     prices, carbon = some_prices(instance, seed)
     for i in range(instance.n_sites):
         block = Block()
-        add_site(block, instance.sites, instance.generators, i, instance.period_h)
+        add_site(block, instance.microgrids, i, instance.period_h)
         model = block.finish()
         cost = model.cost + (instance.carbon_price_usd_per_t + carbon) * model.emission
         cost[model.columns["load"]] -= prices[i]
@@ -243,7 +243,7 @@ def test_dear_load_is_carried_and_cheap_load_is_dropped() -> None:
 
 def test_a_failing_solver_still_leaves_a_bound() -> None:
     instance = instance_of(0)
-    oracle = SiteOracle(instance.sites, instance.generators, 0, instance.period_h)
+    oracle = SiteOracle(instance.microgrids, 0, instance.period_h)
     prices, _ = some_prices(instance, 1)
     truth = oracle.evaluate(prices[0], 0.0)
     oracle.solver.setOptionValue("simplex_iteration_limit", 0)
@@ -257,7 +257,7 @@ def test_a_failing_solver_still_leaves_a_bound() -> None:
 
 def test_an_allowance_is_kept_when_the_excess_is_dear_and_free_when_it_is_wide() -> None:
     instance = generate("fleet", sites=4, periods=24, seed=3)
-    oracle = SiteOracle(instance.sites, instance.generators, 0, instance.period_h)
+    oracle = SiteOracle(instance.microgrids, 0, instance.period_h)
     load = 0.6 * instance.sites.capacity_gpu[0]
     none, effort = np.zeros_like(load), Effort(1e-9, 10_000)
     free = oracle.evaluate_fixed(load, none, none, 0.0, effort=effort)

@@ -25,8 +25,8 @@ def test_same_optimum_as_the_rows_one_reads(family: str, seed: int) -> None:
     sites, rng = instance.sites, np.random.default_rng(seed)
     for i in range(instance.n_sites):
         block = Block()
-        add_site(block, sites, instance.generators, i, instance.period_h, relaxed=True)
-        long, short = block.finish(), relaxed_site(sites, instance.generators, i, instance.period_h)
+        add_site(block, instance.microgrids, i, instance.period_h, relaxed=True)
+        long, short = block.finish(), relaxed_site(instance.microgrids, i, instance.period_h)
         pieces = [where for name, where in short.columns.items() if name.startswith("load")]
         assert sum(short.high[where] for where in pieces) == pytest.approx(sites.capacity_gpu[i])
         worth = instance.period_h * sites.buy_price[i] * sites.power_slope_mw_per_gpu[i].max()
