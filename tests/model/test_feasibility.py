@@ -16,8 +16,9 @@ from decomp.families import generate
 from decomp.model.feasibility import MISSED, broken_rule
 from decomp.model.options import Options
 from decomp.ranks.team import Serial
+from decomp.ranks.workers import Workers
 from decomp.schedule.incumbent import Incumbent
-from decomp.state.solve_state import Run
+from decomp.state.solve_state import Hooks, Run
 from hand_case import INSTANCE, RIGHT, hand_instance
 
 OF_THE_INPUT = "latency"  # a rule that validation holds: instances with slower arcs are refused
@@ -66,7 +67,7 @@ def test_a_run_keeps_no_schedule_that_breaks_a_rule(capsys: pytest.CaptureFixtur
     right = RIGHT.schedule
     assert right is not None
     with Serial() as team:
-        run = Run(instance, team, Options(), [])
+        run = Run(instance, Workers(team), Options(), Hooks())
         fixing = None
         assert run.offer(Incumbent(right, 100.0, fixing))  # type: ignore[arg-type]
         without = replace(right, job_site=np.array([-1, 1, -1]), job_start=np.array([-1, 3, -1]))
