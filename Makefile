@@ -1,9 +1,9 @@
-# make demo | test | lint | bench | clean
+# make demo | test | lint | docs | bench | clean
 #
 # Needs Python 3.10 to 3.13, git and make; all else goes into .venv. PYTHON=... names the Python.
 # MPI=cluster leaves the MPI wheel out: mpiexec and the MPI library are then those of the machine.
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 .DELETE_ON_ERROR:
 
 MPI ?= mpi
@@ -29,15 +29,18 @@ lint: .venv/ready-dev
 	$(RUN) ruff check .
 	$(RUN) mypy
 
+docs: .venv/ready-dev
+	$(RUN) sphinx -W --keep-going -q -b html docs docs/_build/html
+
 bench: .venv/ready-bench
 	$(RUN) drivers.bench
 
 clean:
-	rm -rf .venv demo bench build dist *.egg-info report.html
+	rm -rf .venv demo bench build dist *.egg-info report.html docs/_build docs/generated
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/ready-demo: EXTRAS = $(MPI),ingest
-.venv/ready-dev: EXTRAS = $(MPI),ingest,test,lint
+.venv/ready-dev: EXTRAS = $(MPI),ingest,test,lint,docs
 .venv/ready-bench: EXTRAS = $(MPI),bench
 
 # Modules are compiled when first imported: compiling all of them ahead takes longer than the rest of the set-up.

@@ -12,13 +12,20 @@ from pathlib import Path
 from .common import BAD_INPUT, run
 
 FOLDER = Path(__file__).parent
-SHARED = ("__init__", "__main__", "arguments", "common", "window")  # modules that are no commands
+GROUPS = {
+    "make": ("generate", "ingest", "inspect", "attach", "scenarios"),
+    "solve": ("solve", "check", "frontier", "evaluate"),
+    "look": ("report", "explain", "compare", "export"),
+    "operate": ("rolling",),
+    "study": ("joint_study", "colocation_study"),
+    "cluster": ("submit", "scaling", "bench"),
+}
 
 
 def verbs() -> dict[str, str]:
-    """Every command with the first line of its module's docstring; nothing is imported for this."""
-    modules = sorted(path for path in FOLDER.glob("*.py") if path.stem not in SHARED)
-    return {path.stem: _summary(path) for path in modules}
+    """Every command, in the order of the groups, with the first line of its module's docstring; nothing is imported."""
+    paths = [FOLDER / f"{verb}.py" for group in GROUPS.values() for verb in group]
+    return {path.stem: _summary(path) for path in paths if path.exists()}
 
 
 def _summary(path: Path) -> str:
@@ -31,8 +38,10 @@ def _summary(path: Path) -> str:
 def usage() -> str:
     known = verbs()
     width = max(map(len, known), default=0)
-    lines = [f"  {verb:{width}}  {text}" for verb, text in known.items()]
-    return "\n".join(["usage: decomp VERB ...; decomp VERB --help tells more.", "", *lines])
+    lines = ["usage: decomp VERB ...; decomp VERB --help tells more."]
+    for group, members in GROUPS.items():
+        lines += ["", f"{group}:", *(f"  {verb:{width}}  {known[verb]}" for verb in members if verb in known)]
+    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGE = sorted((CHECKOUT / "decomp").rglob("*.py"))
 DRIVERS = sorted((CHECKOUT / "drivers").rglob("*.py"))
 SOURCES = PACKAGE + DRIVERS
+CONTRIBUTING = CHECKOUT / "CONTRIBUTING.md"
+MAP = re.compile(r"(?<=\| package \| purpose \|\n\|---\|---\|\n)(\|.*\n)+")
 LONGEST_MODULE, LONGEST_FUNCTION = 400, 60
 
 
@@ -99,6 +102,43 @@ def test_every_package_has_its_place_in_the_order() -> None:
     assert {unit(path) for path in PACKAGE} - {"__init__"} == set(FLOOR)
 
 
+def map_rows() -> str:
+    """The table of CONTRIBUTING: every package with the first line of its docstring, in the order of imports."""
+    rows = []
+    for package in (package for floor in FLOORS for package in floor):
+        home = CHECKOUT / "decomp" / package
+        file = home / "__init__.py" if home.is_dir() else home.with_suffix(".py")
+        rows.append(
+            f"| `{package}` | {(ast.get_docstring(ast.parse(file.read_text('utf-8'))) or '').splitlines()[0]} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def test_the_map_is_that_of_the_packages() -> None:
+    written = MAP.search(CONTRIBUTING.read_text("utf-8"))
+    assert written and written[0] == map_rows(), "packages have changed: run python tests/test_structure.py"
+
+
+def test_each_question_is_answered_by_one_file() -> None:
+    rows = re.findall(r"^\| (.+) \| `(decomp/[\w/]+\.py)` \|$", CONTRIBUTING.read_text("utf-8"), re.M)
+    assert len(rows) == 14 and all((CHECKOUT / file).exists() for _, file in rows)
+
+
+def test_every_package_says_how_to_read_it() -> None:
+    for floor in FLOORS:
+        for package in floor:
+            home = CHECKOUT / "decomp" / package / "__init__.py"
+            if home.exists():
+                assert len((ast.get_docstring(ast.parse(home.read_text("utf-8"))) or "").splitlines()) >= 3, package
+
+
+def test_every_command_has_a_group() -> None:
+    from drivers.__main__ import GROUPS
+
+    helpers = {"__init__", "__main__", "arguments", "cases", "common", "rivals", "window"}
+    assert {p.stem for p in DRIVERS} - helpers <= {verb for verbs in GROUPS.values() for verb in verbs}
+
+
 def test_the_certificate_shares_nothing_with_the_models_it_checks() -> None:
     used = {i for p in PACKAGE if p.parent.name == "certificate" for i in imports(p) if i.startswith("decomp.")}
     allowed = ("decomp.certificate", "decomp.model.instance", "decomp.model.result", "decomp.model.frontier")
@@ -115,3 +155,7 @@ def test_a_module_fits_a_sitting_and_a_function_a_screen(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             said = len((ast.get_docstring(node) or "").splitlines())
             assert (node.end_lineno or 0) - node.lineno + 1 - said <= LONGEST_FUNCTION, node.name
+
+
+if __name__ == "__main__":
+    CONTRIBUTING.write_text(MAP.sub(lambda _: map_rows(), CONTRIBUTING.read_text("utf-8")), "utf-8")

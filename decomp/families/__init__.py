@@ -1,4 +1,8 @@
-"""Seeded generator families: `generate("fleet", sites=30, seed=1, negative=0.2)`."""
+"""Seeded families of synthetic instances: `generate("fleet", sites=30, seed=1, negative=0.2)`.
+
+A family is a subclass of `family.Family` with its settings as fields. Read `fleet`, then `markets`, `weather`,
+`equipment` and `work`, which families share.
+"""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ class Result:
 
     @property
     def gap_rel(self) -> float:
-        """(incumbent - bound) / max(|incumbent|, 1 USD)."""
+        """(incumbent - bound) / max(abs(incumbent), 1 USD)."""
         if not np.isfinite(self.incumbent):
             return np.inf
         return self.gap_abs / max(abs(self.incumbent), 1.0)

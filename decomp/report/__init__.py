@@ -1,4 +1,8 @@
-"""One self-contained HTML page about a result: pictures first, then numbers, then where they come from."""
+"""One self-contained HTML page about a result: pictures first, then numbers, then where they come from.
+
+`render` is the entry and `page.html` the frame. Pictures (`power`, `routing`, `jobs`, `prices`, `flows`) are drawn by
+`figure`; `tables`, `money`, `proof` and `why` hold the numbers.
+"""
 
 from __future__ import annotations
 

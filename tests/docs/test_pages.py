@@ -1,0 +1,218 @@
+"""What the pages show is run: their commands, their Python, their TOML; their links lead somewhere.
+
+Blocks `sh` and `python` of a page run one after the other in a folder that holds `fleet.h5` and `result.h5`. A
+block behind a comment `<!-- parsed only: reason -->` is checked against the parsers and not run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from decomp.families import FAMILIES
+from decomp.model.instance import TABLES
+from decomp.model.options import Options
+from decomp.model.result import Status
+from running import CHECKOUT, find_mpiexec, run_limited
+
+pytestmark = pytest.mark.docs
+
+README, DOCS = CHECKOUT / "README.md", CHECKOUT / "docs"
+PAGES = [README, *sorted(p for p in DOCS.rglob("*.md") if not {"_build", "generated"} & set(p.parts))]
+PAGES += [CHECKOUT / "CONTRIBUTING.md", CHECKOUT / "CHANGELOG.md"]
+PAGES += [CHECKOUT / "instances" / "README.md", CHECKOUT / "slurm" / "README.md"]
+DATA = CHECKOUT.parent / "shared" / "data"
+BLOCK = re.compile(r"(?:<!-- (?P<note>parsed only: [^>]+) -->\n+)?^```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.M | re.S)
+
+# What makes a command short enough for a test; everything else is run as it stands.
+SHORTER = [(r"--sites \d+", "--sites 3 --periods 24 --jobs 4"), (r"--time-limit \d+", "--time-limit 20")]
+SHORTER += [(r"mpiexec -n \d+", "mpiexec -n 2"), (r"--rel-gap \S+", "--rel-gap 0.1")]
+SHORTER += [(r"(?<=joint_study -o joint)$", " --variants joint --sweeps")]
+SHORTER += [(r"--periods 672", "--periods 48"), (r"--window 36 --step 24", "--window 24 --step 24")]
+ALLOWED_CODES = {"solve": (0, 3)}
+NOT_RUN = re.compile(r"^make|pip install|^export |^\. |^cd |^git ")
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, its text, and whether it is run."""
+
+    kind: str
+    body: str
+    runs: bool
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(CHECKOUT))
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(m["kind"], m["body"], m["note"] is None) for m in BLOCK.finditer(page.read_text("utf-8"))]
+
+
+def lines(body: str) -> list[str]:
+    """Commands of a shell block; a backslash joins lines, and comments are left out."""
+    joined = body.replace("\\\n", " ").splitlines()
+    return [line for raw in joined if (line := re.sub(r"\s+# .*", "", raw).strip()) and not line.startswith("#")]
+
+
+def commands(page: Path) -> list[str]:
+    """Commands of the shell blocks, and those inside sentences, table cells and indented blocks."""
+    text = page.read_text("utf-8")
+    found = [line for block in blocks(page) if block.kind in ("sh", "console") for line in lines(block.body)]
+    found += re.findall(r"`((?:mpiexec|python -m drivers)[^`]*)`", text)
+    found += re.findall(r"^    (python -m drivers.*?)(?:  +#.*)?$", text, re.M)
+    return found
+
+
+def verb_of(command: str) -> tuple[str, list[str]] | None:
+    """The verb of a command and its arguments, if it is one of ours."""
+    words = shlex.split(command)
+    at = [k for k, word in enumerate(words) if re.fullmatch(r"drivers\.[a-z_]+", word)]
+    if at:
+        return words[at[0]].removeprefix("drivers."), words[at[0] + 1 :]
+    return (words[1], words[2:]) if words[:1] == ["decomp"] and len(words) > 1 else None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_command_is_one_that_exists(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Verbs and flags are those of the drivers' parsers; targets those of the Makefile."""
+    makefile = (CHECKOUT / "Makefile").read_text("utf-8")
+    for command in commands(page):
+        if (known := verb_of(command)) is None or "…" in command or "..." in command:
+            continue
+        verb, arguments = known
+        parser = importlib.import_module(f"drivers.{verb}").parser()
+        if not {"--help", "FAMILY"} & {*arguments}:
+            try:
+                parser.parse_args(arguments)
+            except SystemExit:
+                pytest.fail(f"{page.name}: {command}\n{capsys.readouterr().err}")
+    for target in re.findall(r"(?:`|^ *)make (\w+)(?=`|$| )", page.read_text("utf-8"), re.M):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_every_flag_of_the_table_of_commands_exists() -> None:
+    rows = re.findall(r"^\| `(\w+)[ `][^|]*\|.*$", README.read_text("utf-8"), re.M)
+    assert {"generate", "ingest", "solve", "check", "report", "compare", "export"} <= set(rows)
+    for line in README.read_text("utf-8").splitlines():
+        if found := re.match(r"\| `(\w+) [A-Z]", line):
+            help_text = importlib.import_module(f"drivers.{found[1]}").parser().format_help()
+            for flag in re.findall(r"--[a-z-]+", line):
+                assert flag in help_text, (found[1], flag)
+
+
+# ---------------------------------------------------------------- what runs
+
+
+@pytest.fixture(scope="session")
+def solved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small fleet and its result, as pages take for granted."""
+    import decomp
+
+    folder = tmp_path_factory.mktemp("solved")
+    fleet = decomp.generate("fleet", sites=3, periods=24, jobs=4, seed=1)
+    decomp.write(folder / "fleet.h5", fleet)
+    decomp.write(folder / "result.h5", decomp.solve(fleet, rel_gap=0.1, time_limit=20, method="lagrangian"), fleet)
+    return folder
+
+
+def runnable(page: Path) -> Iterator[Block]:
+    for block in blocks(page):
+        if block.runs and block.kind in ("sh", "python", "toml"):
+            yield block
+
+
+RUN = [page for page in PAGES if page.name not in ("CHANGELOG.md",) and any(runnable(page))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUN, ids=name)
+def test_the_page_runs(page: Path, solved: Path, tmp_path: Path) -> None:
+    for file in solved.iterdir():
+        shutil.copy(file, tmp_path)
+    for block in runnable(page):
+        if block.kind == "python":
+            pytest.importorskip("h5netcdf")
+            done = run_limited([sys.executable, "-c", block.body], 240, cwd=tmp_path, MPLBACKEND="agg")
+            assert done.returncode == 0, (block.body, done.stderr)
+        elif block.kind == "toml" and "[files" not in block.body:
+            (tmp_path / "o.toml").write_text(block.body, "utf-8")
+            assert Options.from_toml(tmp_path / "o.toml") != Options()
+        elif block.kind == "sh":
+            for command in lines(block.body):
+                run_command(command, tmp_path)
+
+
+def run_command(command: str, folder: Path) -> None:
+    """Run one command of a page, shortened, in a folder; Make's targets and preparations are not run."""
+    if NOT_RUN.search(command):
+        return
+    if "DATA" in command:
+        if not DATA.exists():
+            return
+        command = command.replace("DATA", str(DATA))
+    mpiexec = find_mpiexec()
+    if mpiexec is None and command.startswith("mpiexec"):
+        pytest.skip("no mpiexec")
+    for pattern, short in SHORTER:
+        command = re.sub(pattern, short, command)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    words = [w.replace("instances/", f"{CHECKOUT}/instances/") for w in shlex.split(command)]
+    program = {"mpiexec": mpiexec, "python": sys.executable}.get(words[0], shutil.which(words[0], path=path))
+    assert program, command
+    done = run_limited([program, *words[1:]], 240, cwd=folder, PATH=path)
+    verb = verb_of(command)
+    assert done.returncode in ALLOWED_CODES.get(verb[0] if verb else "", (0,)), (command, done.stderr)
+
+
+# ---------------------------------------------------------------- what is complete
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_bytes()) <= 12_288
+
+
+def test_families_groups_and_exit_codes_are_all_named() -> None:
+    data, files = (DOCS / "data.md").read_text("utf-8"), (DOCS / "files.md").read_text("utf-8")
+    assert all(f"`{family}`" in data for family in FAMILIES)
+    assert all(f"`{group}`" in files for group in (*TABLES, "schedule", "dual", "log"))
+    assert all(f"\n| {status.exit_code} |" in README.read_text("utf-8") for status in Status)
+
+
+def test_equations_are_numbered_as_the_code_quotes_them() -> None:
+    [model] = [block.body for block in blocks(DOCS / "model.md") if "facility" in block.body]
+    numbers = re.findall(r"   \((C?\d)\)$", model, re.M)
+    assert numbers == [*map(str, range(1, 10)), "C1", "C2", "C3", "C4"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if target.startswith("https://"):
+            continue
+        file, _, anchor = target.partition("#")
+        found = page.parent / file if file else page
+        assert found.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", found.read_text("utf-8"), re.M)
+            assert anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}, target
+
+
+def test_the_data_page_names_the_files_of_the_specs() -> None:
+    page = (CHECKOUT / "instances" / "README.md").read_text("utf-8")
+    used = {f for spec in (CHECKOUT / "instances").glob("*.toml") for f in csv_files(spec.read_text("utf-8"))}
+    assert used == set(re.findall(r"^\| `([\w.]+\.csv(?:\.gz)?)` \|", page, re.M))
+    assert all(f"`{spec.name}`" in page for spec in (CHECKOUT / "instances").glob("*.toml"))
+
+
+def csv_files(text: str) -> set[str]:
+    return set(re.findall(r'"([\w.]+\.csv(?:\.gz)?)"', text))
