@@ -18,7 +18,7 @@ from scipy.sparse import bmat, coo_matrix, csc_matrix, hstack, identity
 from decomp.bound.coupling import Coupling
 from decomp.bound.lagrangian import first_prices
 from decomp.lp.block import Block
-from decomp.lp.highs import safe_bound, to_highs
+from decomp.lp.highs import run_lp, safe_bound, to_highs
 from decomp.model.instance import Array, Instance
 from decomp.ranks.mpi import Serial
 from decomp.ranks.workers import Workers
@@ -260,7 +260,8 @@ class _WorkingSite:
         cost = model.cost + (self.carbon_price + carbon) * model.emission
         cost[self.work] -= price[self.rows]
         self.solver.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
-        self.solver.run()
+        if not run_lp(self.solver, warm=True):
+            raise ArithmeticError("HiGHS has no answer of a site to these prices")
         solution = self.solver.getSolution()
         x = np.clip(np.array(solution.col_value), model.low, model.high)
         emissions = float(model.emission @ x)
@@ -362,7 +363,8 @@ class _Master:
 
     def highest(self) -> tuple[float, Array, float]:
         """The model's greatest value and the prices that have it."""
-        self.solver.run()
+        if not run_lp(self.solver, warm=True):
+            raise ArithmeticError("HiGHS has no optimum of the master")
         duals = np.array(self.solver.getSolution().row_dual)
         carbon = -float(duals[self.carbon_row]) if self.carbon_row >= 0 else 0.0
         return self.solver.getInfo().objective_function_value, -duals[: self.price_rows], max(carbon, 0.0)

@@ -15,7 +15,7 @@ from scipy.sparse import bmat, csc_matrix, csr_matrix, identity, kron
 from decomp.benders.recourse import RecourseService
 from decomp.bound.coupling import Coupling, Fixing
 from decomp.lp.block import Model
-from decomp.lp.highs import to_highs
+from decomp.lp.highs import run_lp, to_highs
 from decomp.model.instance import Array
 from decomp.ranks.workers import Workers
 from decomp.schedule.dive import fixed_load
@@ -30,7 +30,8 @@ def textbook_benders(
 ) -> Iterator[tuple[float, float]]:
     """Lower bound and least cost so far (USD; inf until one keeps the budget) after each iteration.
 
-    `excess_price` is what a tonne beyond a site's allowance costs its recourse, USD/t. Without pools only.
+    `excess_price` is what a tonne beyond a site's allowance costs its recourse, USD/t. 
+    Without pools only; ends when HiGHS fails.
     """
     if len(c.pools.work):
         raise ValueError("instances with pools are not compared")
@@ -39,7 +40,8 @@ def textbook_benders(
     solver, best = to_highs(model), np.inf
     jobs = float(np.append(c.jobs.cost, 0.0)[fixing.run].sum())
     while True:
-        solver.run()
+        if not run_lp(solver, warm=True):
+            return
         x = np.array(solver.getSolution().col_value)
         lower = solver.getInfo().objective_function_value + jobs
         load, allowance = x[model.columns["load"]].reshape(n_sites, n), x[model.columns["allowance"]]

@@ -12,7 +12,7 @@ from dataclasses import replace
 import highspy
 import numpy as np
 
-from decomp.lp.highs import safe_bound, to_highs
+from decomp.lp.highs import run_lp, safe_bound, to_highs
 from decomp.model.instance import Array, Microgrids
 from decomp.ranks.workers import Service, Workers
 from decomp.site.oracle import SiteAnswer
@@ -56,15 +56,12 @@ class Recourse:
         for row, least, most in zip(self.given_rows, low, high, strict=True):
             solver.changeRowBounds(int(row), float(least), float(most))
         solver.changeRowBounds(int(self.given_rows[-1]) + 1, -highspy.kHighsInf, float(given.allowance))
-        solver.run()
-        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            solver.clearSolver()
-            solver.run()
+        optimal = run_lp(solver, small=True, warm=True)
         solution = solver.getSolution()
         n_duals = self.n_rows + len(self.given_rows) + 1
         duals = np.array(solution.row_dual) if solution.dual_valid else np.zeros(n_duals)
         lower, price, carbon_price = self._cut(duals, given.drop_price)
-        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        if not optimal:
             return SiteAnswer(lower, None, np.nan, np.nan, price, carbon_price, time.perf_counter() - started)
         x = np.clip(np.array(solution.col_value)[: len(model.cost)], model.low, model.high)
         emissions = float(model.emission @ x)

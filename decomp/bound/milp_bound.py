@@ -17,7 +17,7 @@ from decomp.bound.coupling import REJECTED, Coupling, Fixing
 from decomp.bound.lagrangian import DualPoint
 from decomp.bound.stream_blocks import SiteBlock, join, partition, without_price
 from decomp.bound.work_prices import SiteWork, WorkPrices, site_with_work, site_works, translate
-from decomp.lp.highs import Effort, safe_bound, to_highs
+from decomp.lp.highs import Effort, run_lp, safe_bound, to_highs
 from decomp.model.instance import Array, Instance
 from decomp.model.options import MilpBound
 from decomp.model.result import Blocks, Dual
@@ -35,7 +35,8 @@ def relax(work: SiteWork) -> tuple[float, float, float]:
     """
     model = site_with_work(work)
     solver = to_highs(model)
-    solver.run()
+    if not run_lp(solver):
+        return -np.inf, 0.0, 0.0
     solution = solver.getSolution()
     share, dual = np.array(solution.col_value)[model.integer], np.array(solution.row_dual)
     fractional = np.minimum(share - np.floor(share), np.ceil(share) - share)
@@ -62,10 +63,9 @@ def solve_milp(task: MilpTask) -> tuple[float, bool, Array | None]:
     """
     model = site_with_work(task.work, *task.beside)
     solver = to_highs(model, integer=model.integer)
-    task.effort.until(task.until).apply(solver)
     if task.beside:
         _for_the_bound(solver)
-    status = solver.run()
+    status = task.effort.until(task.until).run(solver)
     info, taken = solver.getInfo(), None
     late = solver.getModelStatus() == highspy.HighsModelStatus.kTimeLimit
     feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible

@@ -11,7 +11,6 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, replace
 
-import highspy
 import numpy as np
 
 from decomp.bound import stream_kernels
@@ -19,7 +18,7 @@ from decomp.bound.coupling import REJECTED, Fixing
 from decomp.bound.lagrangian import DualPoint
 from decomp.bound.work_prices import SiteWork, site_with_work
 from decomp.exact.column_lp import DEAREST_CARBON, LinearMaster, Optimum, Runs
-from decomp.lp.highs import Effort, to_highs
+from decomp.lp.highs import Effort, has_point, to_highs
 from decomp.model.accounts import account
 from decomp.model.instance import Array
 from decomp.model.result import Dual, Tree
@@ -102,7 +101,7 @@ class TreeSearch:
         self.run.prove(self.nodes[0].point)
         heap = [(self.nodes[0].point.bound, 0)]
         while heap and heap[0][0] < self.goal and len(self.nodes) < most:
-            if self.run.must_stop() or process_seconds() > until:
+            if self.run.must_stop() or self.run.stops.ask(lambda: process_seconds() > until):
                 return
             number = heapq.heappop(heap)[1]
             for child in self._visit(self.nodes[number]):
@@ -215,7 +214,7 @@ class TreeSearch:
         reach = REACH * float(np.abs(node.point.price).mean())
         for _ in range(ROUNDS):
             point = node.point
-            if point.bound >= self.goal:
+            if point.bound >= self.goal or self.run.must_stop():
                 return
             best = node.optimum = self.master.solve(node.allowed, node.rejectable, point.price, reach)
             if best is None:
@@ -247,9 +246,8 @@ class TreeSearch:
         answers = list(self.workers.of(SiteService).evaluate(price, carbon_price))
         if integral:
             works = [self._work(i, price, carbon_price) for i in self.integers]
-            for i, answer in zip(
-                self.integers, self.workers.farm(answer_integral, works, what="site MILPs"), strict=True
-            ):
+            found = self.workers.farm(answer_integral, works, self.run.deadline, "site MILPs")
+            for i, answer in zip(self.integers, found, strict=True):
                 if answer is not None:
                     load, value, emissions, lower = answer
                     cost = value + float(price[i] @ load) - carbon_price * emissions
@@ -320,12 +318,10 @@ def answer_integral(work: SiteWork) -> tuple[Array, float, float, float] | None:
     """Load, value, emissions (t) of a site's best integral dispatch, and the proven bound of that value, USD."""
     model = site_with_work(work)
     solver = to_highs(model, integer=model.integer)
-    EFFORT.apply(solver)
-    solver.run()
-    info = solver.getInfo()
-    if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+    EFFORT.run(solver)
+    if not has_point(solver):
         return None
     x = np.clip(np.array(solver.getSolution().col_value), model.low, model.high)
-    lower = float(info.mip_dual_bound)
+    lower = float(solver.getInfo().mip_dual_bound)
     value, emissions = float(model.cost @ x), float(model.emission @ x)
     return x[model.columns["load"]], value, emissions, lower - ROOM * max(abs(lower), 1.0)

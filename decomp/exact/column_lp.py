@@ -13,6 +13,7 @@ import highspy
 import numpy as np
 
 from decomp.bound.coupling import Coupling
+from decomp.lp.highs import run_lp
 from decomp.model.instance import Array
 from decomp.site.oracle import SiteAnswer
 
@@ -185,12 +186,8 @@ class LinearMaster:
         n = len(self.short)
         self.solver.changeColsCost(n, self.short, (reach - centre).ravel())
         self.solver.changeColsCost(n, self.spare, (reach + centre).ravel())
-        self.solver.run()
-        if self.solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            self.solver.clearSolver()
-            self.solver.run()
-            if self.solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-                return None
+        if not run_lp(self.solver, warm=True):
+            return None
         solution = self.solver.getSolution()
         x, self.dual = np.array(solution.col_value), np.array(solution.row_dual)
         return Optimum(

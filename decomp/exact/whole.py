@@ -22,9 +22,7 @@ def finish_whole(run: Run) -> Outcome:
     start = None if run.incumbent is None else run.incumbent.schedule
     seconds = min(options.seconds, run.seconds_left())
     run.workers.wait()
-    answer = solve_extensive(
-        instance, time_limit=seconds, rel_gap=run.options.rel_gap, start=start, stop=lambda: run.team.signalled
-    )
+    answer = solve_extensive(instance, time_limit=seconds, rel_gap=run.options.rel_gap, start=start)
     if answer.schedule is not None:
         fixing = fixing_of(run.loop.coupling, answer.schedule)
         run.offer(Incumbent(answer.schedule, answer.incumbent, fixing))

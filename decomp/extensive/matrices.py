@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,12 +18,16 @@ from scipy.sparse import csr_array
 
 from decomp.extensive.reductions import untangle
 from decomp.files.hdf5 import PathLike, atomic_path
+from decomp.lp import watch
+from decomp.lp.highs import run, run_lp
+from decomp.lp.watch import Interrupted
 from decomp.model.accounts import account, allot, emissions_t, load_gpu, starts
 from decomp.model.feasibility import broken_rule
 from decomp.model.instance import Array, InputError, Instance
 from decomp.model.result import Dual, Iteration, Result, Schedule, Status
 
 ROUNDING = 1e-6  # relative; what solver arithmetic may leave between bound and incumbent of an optimal MILP
+LAST_SECONDS = 5.0  # at most, for the linear program that makes a schedule of a point
 INTEGRALITY = 1e-7  # tolerance on integers and rows inside HiGHS
 LIMITS = (
     highspy.HighsModelStatus.kTimeLimit,
@@ -241,11 +246,10 @@ def _chosen(form: ExtensiveForm, schedule: Schedule) -> Array:
 def solve(
     form: ExtensiveForm,
     *,
-    time_limit: float | None = None,
+    time_limit: float = np.inf,
     rel_gap: float = 1e-9,
     start: Schedule | None = None,
     report: Callable[[Iteration], None] | None = None,
-    stop: Callable[[], bool] | None = None,
 ) -> Result:
     """Solve the extensive form with HiGHS on one thread.
 
@@ -255,11 +259,10 @@ def solve(
 
     Parameters
     ----------
-    time_limit : seconds for HiGHS; building and the last linear program come on top.
+    time_limit : seconds for HiGHS, which ends at a stop signal too; the last linear program comes on top.
     rel_gap : stop at (incumbent - bound) / max(|incumbent|, 1 USD).
     start : a schedule to start from.
     report : called with every line of the log, for live tables.
-    stop : asked now and then; HiGHS ends when it says so, as at a limit.
 
     Returns
     -------
@@ -272,8 +275,6 @@ def solve(
     log: list[Iteration] = []
     for option in ("mip_rel_gap", "mip_abs_gap"):
         highs.setOptionValue(option, rel_gap)
-    if time_limit is not None:
-        highs.setOptionValue("time_limit", max(float(time_limit), 0.0))  # it takes a negative one for none
     if start is not None:
         point = highspy.HighsSolution()
         point.col_value = list(start_vector(form, start))
@@ -287,13 +288,11 @@ def solve(
 
     if form.integer.any():
         highs.cbMipLogging.subscribe(lambda event: note(event.data_out.mip_dual_bound, event.data_out.mip_primal_bound))
-    if stop is not None:
-        for asked in (highs.cbMipInterrupt, highs.cbSimplexInterrupt):
-            asked.subscribe(lambda event: event.interrupt(stop()))
-    highs.run()
-    if highs.getModelStatus() in INFEASIBLE:  # HiGHS's presolve can be wrong about that
-        highs.setOptionValue("presolve", "off")
-        highs.run()
+    with suppress(Interrupted), watch.limited(time_limit):
+        run(highs)
+        if highs.getModelStatus() in INFEASIBLE:  # HiGHS's presolve can be wrong about that
+            highs.setOptionValue("presolve", "off")
+            run(highs)
     solved = time.perf_counter() - began
     facts = dict(
         instance_hash=form.instance.content_hash(),
@@ -389,11 +388,11 @@ def with_integers_fixed(form: ExtensiveForm, x: Array) -> tuple[Schedule | None,
     highs = fixed.highs()
     for option in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
         highs.setOptionValue(option, 1e-9)
-    highs.run()
-    if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-        return None, np.inf
-    schedule = to_schedule(fixed, np.array(highs.getSolution().col_value))
-    return schedule, account(form.instance, schedule).net_cost
+    with suppress(Interrupted), watch.limited(LAST_SECONDS, deaf=True):
+        if run_lp(highs):
+            schedule = to_schedule(fixed, np.array(highs.getSolution().col_value))
+            return schedule, account(form.instance, schedule).net_cost
+    return None, np.inf
 
 
 def _failed(facts: dict[str, Any], reason: str) -> Result:

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import pairwise
 
-import highspy
 import numpy as np
 
 from decomp.bound.coupling import Coupling
 from decomp.lp.block import Model
-from decomp.lp.highs import keeping_bans, to_highs
+from decomp.lp.highs import keeping_bans, run_lp, to_highs
 from decomp.lp.presolve import presolve
 from decomp.model.instance import Array
 from decomp.model.result import Schedule
@@ -159,8 +158,7 @@ class Family:
         if jobs is not None:
             return self._of(jobs, price)
         self._hold(self.must, np.ones(len(self.must)))
-        solver.run()
-        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        if not run_lp(solver):
             return None
         share = np.array(solver.getSolution().col_value)[self.columns]
         return self._of(share > KEPT, price) or self._of(share > ALL, price)

@@ -19,13 +19,13 @@ from decomp.bound.infeasible import least_emissions, refuse_power_and_work
 from decomp.bound.lagrangian import DualPoint, LagrangianLoop, first_prices
 from decomp.frontier.envelope import Envelope
 from decomp.frontier.fleet_curve import trade_all
+from decomp.lp.watch import Interrupted
 from decomp.model.accounts import emissions_t
 from decomp.model.frontier import Frontier, at_budget
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Team
-from decomp.ranks.team import Interrupted
 from decomp.ranks.timesheet import OTHER
 from decomp.ranks.workers import Workers
 from decomp.schedule.dive import dive, room_for_all
@@ -100,8 +100,9 @@ class Sweep:
         self.runs = self.envelope.runs
         self.steps: dict[float, float] = {}
         self.left = 1
-        refuse_power_and_work(instance, workers, options.bundle, team.stop_requested)
-        self.minimum = least_emissions(instance, workers, options.bundle, team.stop_requested)
+        workers.limit(options.time_limit_seconds)
+        refuse_power_and_work(instance, workers, options.bundle, self._over)
+        self.minimum = least_emissions(instance, workers, options.bundle, self._over)
         coupling = Coupling.of(self.unlimited)
         price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
         self.loop = LagrangianLoop(coupling, workers, price, 0.0, options.bundle)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from decomp.lp.block import Model
-from decomp.lp.highs import to_highs
+from decomp.lp.highs import run_lp, to_highs
 from decomp.model.accounts import load_gpu
 from decomp.model.instance import Array, InputError, Instance, Microgrids, Table, var
 from decomp.model.result import Dual, Result, Schedule
@@ -173,8 +173,7 @@ def site_worth(grids: Microgrids, period_h: float, load_price: Array, carbon: fl
         if name.startswith("load"):
             cost[where] -= period_h * load_price
     solver = to_highs(replace(model, cost=cost))
-    solver.run()
-    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+    if not run_lp(solver):
         return dict.fromkeys(EQUIPMENT, np.nan)
     found = {}
     for name, columns in EQUIPMENT.items():

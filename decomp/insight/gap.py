@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import highspy
 import numpy as np
 
 from decomp.certificate.terms import load_terms, work_terms
 from decomp.lp.block import Block
-from decomp.lp.highs import to_highs
+from decomp.lp.highs import run_lp, to_highs
 from decomp.model.accounts import account, candidate_cost, load_gpu, site_costs
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Dual, Result, Schedule
@@ -100,9 +99,7 @@ def relaxed_cost(instance: Instance, i: int, load: Array, carbon: float) -> floa
     low[at] = np.maximum(high[at] - LOAD_SLACK * (1.0 + load), 0.0)
     cost = model.cost + carbon * model.emission
     solver = to_highs(replace(model, low=low, high=high, cost=cost))
-    solver.run()
-    optimal = solver.getModelStatus() == highspy.HighsModelStatus.kOptimal
-    return float(solver.getInfo().objective_function_value) if optimal else np.nan
+    return float(solver.getInfo().objective_function_value) if run_lp(solver) else np.nan
 
 
 def _work_loss(instance: Instance, schedule: Schedule, dual: Dual) -> dict[str, Array]:

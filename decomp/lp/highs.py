@@ -1,4 +1,9 @@
-"""Linear and mixed-integer programs by HiGHS."""
+"""Linear and mixed-integer programs by HiGHS, and the door through which every run of it goes.
+
+None is without a limit, and all but the smallest hear of signals. HiGHS's `time_limit` counts all runs of an object,
+not the present one (ERGO-Code/HiGHS, issue 1477), so a run's own limit is added to its clock. Its interrupts are asked
+for in every iteration, which takes a microsecond.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +14,23 @@ from typing import Any
 import highspy
 import numpy as np
 
+from decomp.lp import watch
 from decomp.lp.block import Model
 from decomp.lp.safe_bound import safe_bound as bound_of_duals
 from decomp.model.instance import Array
 
 SIMULTANEOUS_MW = 1e-6
+ITERATIONS = 20  # of the simplex method, for every row and column: a run that needs more goes round in circles
+LEAST_ITERATIONS = 2000
+SMALL_SECONDS = 10.0  # for a run of milliseconds
+SETTLED = (
+    highspy.HighsModelStatus.kOptimal,
+    highspy.HighsModelStatus.kInfeasible,
+    highspy.HighsModelStatus.kUnbounded,
+    highspy.HighsModelStatus.kUnboundedOrInfeasible,
+)
+CUT = (highspy.HighsModelStatus.kTimeLimit, highspy.HighsModelStatus.kInterrupt)
+INTERIOR_POINT: dict[str, Any] = dict(solver="ipm", presolve="on")
 
 
 @dataclass(frozen=True)
@@ -33,13 +50,14 @@ class Effort:
         """The effort that is left until `end`, seconds of the epoch."""
         return replace(self, seconds=max(min(self.seconds, end - time.time()), 0.1))
 
-    def apply(self, solver: highspy.Highs) -> None:
+    def run(self, solver: highspy.Highs) -> highspy.HighsStatus:
+        """Let HiGHS try so hard."""
         solver.setOptionValue("mip_rel_gap", self.rel_gap)
         solver.setOptionValue("mip_abs_gap", self.abs_gap)
         solver.setOptionValue("mip_max_nodes", self.nodes)
-        solver.setOptionValue("time_limit", self.seconds)
         for name in ("mip_allow_restart", "mip_heuristic_run_root_reduced_cost", "mip_heuristic_run_rins"):
             solver.setOptionValue(name, False)
+        return run(solver, self.seconds)
 
 
 def to_highs(model: Model, *, integer: Array | None = None) -> highspy.Highs:
@@ -61,6 +79,67 @@ def to_highs(model: Model, *, integer: Array | None = None) -> highspy.Highs:
     solver.passModel(lp)
     return solver
 
+def run(solver: highspy.Highs, seconds: float = np.inf, *, small: bool = False) -> highspy.HighsStatus:
+    """Run HiGHS for so many seconds at most, and no longer than this process may.
+
+    `small` : a run of milliseconds, which may end; a limit of its own bounds the wait.
+
+    Raises
+    ------
+    Interrupted : the run was cut short since this process has to end long work; what HiGHS has found so far is there.
+    """
+    left = SMALL_SECONDS if small else min(seconds, watch.seconds_left())
+    solver.setOptionValue("time_limit", solver.getRunTime() + max(left, 0.0))  # it takes a negative one for none
+    if not small and not solver.cbMipInterrupt.callbacks:
+        for asked in (solver.cbSimplexInterrupt, solver.cbIpmInterrupt, solver.cbMipInterrupt):
+            asked.subscribe(_answer)
+    status = solver.run()
+    if not small and solver.getModelStatus() in CUT:
+        watch.check()
+    return status
+
+
+def _answer(event: Any) -> None:
+    event.interrupt(watch.signalled())
+
+
+def run_lp(solver: highspy.Highs, seconds: float = np.inf, *, small: bool = False, warm: bool = False) -> bool:
+    """Solve a linear program; whether HiGHS says that it is optimal. For the rest see `run`.
+
+    A run that goes round in circles, as the simplex method may where many columns cost the same, is ended after a
+    number of iterations, so in the same place in every run of a program; an interior point method takes over.
+    `warm` : it starts from a basis of other costs or bounds; all but an optimum is doubted and tried again without.
+    """
+    size = solver.getNumRow() + solver.getNumCol()
+    solver.setOptionValue("simplex_iteration_limit", max(ITERATIONS * size, LEAST_ITERATIONS))
+    run(solver, seconds, small=small)
+    status = solver.getModelStatus()
+    if warm and status not in (highspy.HighsModelStatus.kOptimal, *CUT):
+        solver.clearSolver()
+        run(solver, seconds, small=small)
+        status = solver.getModelStatus()
+    if status not in SETTLED + CUT:
+        _run_otherwise(solver, seconds, small)
+        status = solver.getModelStatus()
+    return bool(status == highspy.HighsModelStatus.kOptimal)
+
+
+def _run_otherwise(solver: highspy.Highs, seconds: float, small: bool) -> None:
+    """By an interior point method, with a basis in the end."""
+    before = {name: solver.getOptionValue(name)[1] for name in INTERIOR_POINT}
+    solver.clearSolver()
+    try:
+        for name, value in INTERIOR_POINT.items():
+            solver.setOptionValue(name, value)
+        run(solver, seconds, small=small)
+    finally:
+        for name, value in before.items():
+            solver.setOptionValue(name, value)
+
+
+def has_point(solver: highspy.Highs) -> bool:
+    """Whether HiGHS has found a feasible point."""
+    return bool(solver.getInfo().primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible)
 
 def safe_bound(model: Model, cost: Array, duals: Array) -> float:
     """Lower bound proved by any dual vector: y'b + sum of min over [low, high] of the reduced cost.
@@ -95,10 +174,10 @@ def _mip(model: Model, integer: Array, effort: Effort) -> Array | None:
     """Solve, fix the integers at their rounded values, and solve the rest again as an LP."""
     solver = to_highs(model, integer=integer if integer.any() else None)
     if integer.any():
-        effort.apply(solver)
-    solver.run()
-    info = solver.getInfo()
-    if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        effort.run(solver)
+    else:
+        run_lp(solver)
+    if not has_point(solver):
         return None
     x = np.array(solver.getSolution().col_value)
     if integer.any():
@@ -112,8 +191,7 @@ def _with_integers_fixed(model: Model, integer: Array, x: Array) -> Array:
     low, high = model.low.copy(), model.high.copy()
     low[integer] = high[integer] = fixed
     solver = to_highs(replace(model, low=low, high=high))
-    solver.run()
-    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+    if not run_lp(solver):
         return x
     return np.array(solver.getSolution().col_value)
 
@@ -132,8 +210,7 @@ def keeping_bans(model: Model, solver: highspy.Highs, for_good: bool = False) ->
     """
     _, first, second = model.bans.T
     while True:
-        solver.run()
-        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        if not run_lp(solver):
             return None
         x = np.clip(np.array(solver.getSolution().col_value), model.low, model.high)
         broken = np.minimum(x[first], x[second]) > SIMULTANEOUS_MW

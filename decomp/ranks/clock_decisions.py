@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from decomp.lp.watch import Interrupted
+
+CUT = "cut"  # in the place of an answer: the run ended in between
+
 
 class Stops:
     """The root's questions whether something is over.
@@ -23,6 +27,7 @@ class Stops:
         self, recorded: Mapping[int, Any] | None = None, tell: Callable[[int, Any], None] = lambda number, answer: None
     ):
         self.recorded, self.tell, self.asked = recorded, tell, 0
+        self.answered = False
 
     @property
     def replayed(self) -> bool:
@@ -32,7 +37,15 @@ class Stops:
     def ask(self, decide: Callable[[], Any]) -> Any:
         """What was recorded, else what `decide` says now: something that JSON can hold; empty or false is a no."""
         answer = decide() if self.recorded is None else self.recorded.get(self.asked)
-        if answer:
+        self.answered = bool(answer)
+        if self.answered:
             self.tell(self.asked, answer)
         self.asked += 1
+        if answer == CUT:
+            raise Interrupted
         return answer
+
+    def cut(self) -> None:
+        """Note that the run ends before the next question, if the last one was not answered by yes."""
+        if not self.answered:
+            self.tell(self.asked, CUT)

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from decomp.lp import watch
+from decomp.lp.watch import Interrupted
 from decomp.model.instance import Array
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.timesheet import IDLE, Timesheet
@@ -32,7 +34,7 @@ NextTask = Callable[[], "tuple[int, Any] | None"]
 ROOT = 0
 N_TAGS = 16_384  # of calls of all ranks, and as many of exchanges among some; MPI grants 32 768
 HEAD = 2  # numbers at the front of an exchange
-NOT_STARTED = "not started before the stop"
+NOT_DONE = "not done before the stop"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SIGUSR1 is what batch systems send before a limit
 
 
@@ -48,10 +50,6 @@ class TaskAnswer:
 
 class AtRoot(Exception):
     """Raised on the other ranks when the root fails in `Team.at_root`; the cause is the root's error."""
-
-
-class Interrupted(Exception):
-    """Raised at the root between two calls when a stop signal has been heard: what is known is kept, nothing begun."""
 
 
 class Call(NamedTuple):
@@ -77,6 +75,7 @@ class Team:
         self._stop = False
         self._agreed_failure: Exception | None = None
         self._old_handlers: dict[int, Any] = {}
+        self._listened: Callable[[], bool] | None = None
 
     @property
     def is_root(self) -> bool:
@@ -234,7 +233,7 @@ class Team:
     ) -> list[TaskAnswer]:
         """Run independent tasks on whoever is free, the root too; their answers in task order (elsewhere: none).
 
-        A task that raises is answered with an error, and so is one that was not started because of
+        A task that raises is answered with an error, and so is one that was not started or not done because of
         `until` or a stop signal. Tasks start in the given order: put the longest first.
 
         Parameters
@@ -252,11 +251,11 @@ class Team:
         if not self.is_root:
             self._work(timed, call)
             return []
-        answers = [TaskAnswer(None, NOT_STARTED, ROOT, 0.0)] * len(tasks)
+        answers = [TaskAnswer(None, NOT_DONE, ROOT, 0.0)] * len(tasks)
         queue = deque(enumerate(tasks))
 
         def next_task() -> tuple[int, Any] | None:
-            if self._signalled or self.clock() >= until:
+            if watch.over() or self.clock() >= until:
                 return None
             try:
                 return queue.popleft()
@@ -329,12 +328,15 @@ class Team:
     def __enter__(self) -> Team:
         for number in STOP_SIGNALS:
             self._old_handlers[number] = signal.signal(number, self._on_signal)
+        self._listened = watch.listen(lambda: self._signalled)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """All ranks leave together, except one that fails alone: its exit ends the others, see `exit_code`."""
+        watch.listen(self._listened)
+        watch.end_in(np.inf)
         if error is None or error is self._agreed_failure:
             self._leave()
         self._restore_handlers(*STOP_SIGNALS)
@@ -360,6 +362,8 @@ def attempt(function: Callable[[Any], Any], task: Any, rank: int) -> TaskAnswer:
     value, failure = None, None
     try:
         value = function(task)
+    except Interrupted:
+        failure = NOT_DONE
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         failure = f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"

@@ -17,10 +17,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from decomp.lp import watch
 from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.mpi import Team
-from decomp.ranks.team import NOT_STARTED, TaskAnswer
+from decomp.ranks.team import NOT_DONE, TaskAnswer
 from decomp.ranks.timesheet import by_rank
+
+GRACE_SECONDS = 5.0  # beyond a time limit, for what is being finished
 
 
 class Service:
@@ -52,6 +55,13 @@ class Tasks:
 
 class Seconds:
     """The seconds of every rank are gathered."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Long work ends in so many seconds."""
+
+    seconds: float
 
 
 class Wait:
@@ -121,11 +131,11 @@ class Workers:
         self._tell(Tasks(work, what))
         if not self.stops.replayed:
             answers = self.team.map_tasks(work, tasks, until=until, what=what)
-            self.stops.ask(lambda: [k for k, a in enumerate(answers) if a.error == NOT_STARTED])
+            self.stops.ask(lambda: [k for k, a in enumerate(answers) if a.error == NOT_DONE])
             return answers
         missed = self.stops.ask(list) or []
         started = np.setdiff1d(np.arange(len(tasks)), missed)
-        answers = [TaskAnswer(None, NOT_STARTED, self.team.rank, 0.0)] * len(tasks)
+        answers = [TaskAnswer(None, NOT_DONE, self.team.rank, 0.0)] * len(tasks)
         for k, answer in zip(started, self.team.map_tasks(work, [tasks[k] for k in started], what=what), strict=True):
             answers[k] = answer
         return answers
@@ -133,6 +143,13 @@ class Workers:
     def epoch(self, until: float) -> float:
         """A time by the root's clock in seconds of the epoch, since ranks share no other clock; inf in a replay."""
         return np.inf if self.stops.replayed else time.time() + until - self.team.clock()
+
+    def limit(self, end: float) -> None:
+        """When the time is over, seconds by the root's clock; long work on all ranks ends a little later. Root only."""
+        self.end = end
+        seconds = np.inf if self.stops.replayed else end + GRACE_SECONDS - self.team.clock()
+        self._tell(Limit(seconds))
+        watch.end_in(seconds)
 
     def rank_seconds(self) -> dict[str, list[float]]:
         """Seconds of every rank by what they went to. Root only."""
@@ -150,6 +167,8 @@ class Workers:
                 return
             if isinstance(request, Tasks):
                 self.team.map_tasks(request.work, what=request.what)
+            elif isinstance(request, Limit):
+                watch.end_in(request.seconds)
             elif isinstance(request, Seconds):
                 self.team.gather(self.team.sheet.read())
             elif kind is not None:

@@ -13,11 +13,11 @@ import numpy as np
 
 from decomp.bound.lagrangian import LagrangianLoop
 from decomp.lp.highs import Effort
+from decomp.lp.watch import Interrupted
 from decomp.model.accounts import account, emissions_t
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Recovery
 from decomp.model.result import Schedule
-from decomp.ranks.team import Interrupted
 from decomp.ranks.workers import Workers
 from decomp.schedule.carbon import repair_carbon
 from decomp.schedule.incumbent import Incumbent, assemble, fixing_of
@@ -110,7 +110,6 @@ def repair(
             part.instance,
             time_limit=min(options.repair_seconds, left),
             rel_gap=options.repair_gap,
-            stop=lambda: workers.team.signalled,
         )
         if workers.stops.ask(lambda: workers.team.signalled):
             raise Interrupted

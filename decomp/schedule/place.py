@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linprog
 from scipy.sparse import csr_matrix, vstack
 
 from decomp.bound import stream_kernels
 from decomp.bound.coupling import Coupling, Fixing
 from decomp.bound.lagrangian import LagrangianLoop
+from decomp.lp.block import Model
+from decomp.lp.highs import run_lp, to_highs
 from decomp.model.instance import Array
 from decomp.schedule import placing
 from decomp.schedule.dive import fixed_load
@@ -74,14 +75,22 @@ def fit_pools_jointly(c: Coupling, price: Array, room: Array) -> Array:
     work = csr_matrix((np.ones(n_arcs * n), (np.repeat(pool, n), column)), shape=(len(c.pools.work), n_arcs * n))
     dear = 1e3 * (1.0 + float(np.abs(price).max()))
     worth = np.where(np.isinf(c.pools.penalty), dear, c.pools.penalty)[pool, None]
-    answer = linprog(
-        (price[c.pools.site] - worth).ravel(),
-        A_ub=vstack([most, work]),
-        b_ub=np.concatenate([room.ravel(), c.pools.work]),
-        bounds=np.column_stack([np.zeros_like(high), high]),
-        method="highs",
+    none, row_high = np.zeros_like(high), np.concatenate([room.ravel(), c.pools.work])
+    model = Model(
+        matrix=vstack([most, work], format="csc"),
+        low=none,
+        high=high,
+        cost=(price[c.pools.site] - worth).ravel(),
+        emission=none,
+        integer=none > 0,
+        row_low=np.full_like(row_high, -np.inf),
+        row_high=row_high,
+        columns={},
+        bans=np.zeros((0, 3), dtype=int),
     )
-    return np.zeros((n_arcs, n)) if answer.x is None else np.clip(answer.x, 0.0, high).reshape(n_arcs, n)
+    solver = to_highs(model)
+    x = np.array(solver.getSolution().col_value) if run_lp(solver) else none
+    return np.clip(x, 0.0, high).reshape(n_arcs, n)
 
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from decomp.lp.block import Block, Model
-from decomp.lp.highs import to_highs
+from decomp.lp.highs import run_lp, to_highs
 from decomp.model.instance import Array, Microgrids
 from decomp.search.job_milp import JobSearch, add_job, choose_runs
 from decomp.site.equations import add_site
@@ -120,7 +120,8 @@ def _present_supply(task: ClusterTask, k: int) -> tuple[Array, float]:
     low[columns["load"]] = high[columns["load"]] = np.minimum(task.load[k], high[columns["load"]])
     cost = model.cost + task.carbon_price * model.emission
     solver = to_highs(replace(model, low=low, high=high, cost=cost))
-    solver.run()
+    if not run_lp(solver):
+        raise ArithmeticError(f"site {k} of the cluster has no relaxed dispatch at its load")
     x = np.array(solver.getSolution().col_value)
     supply = np.zeros(task.load.shape[1])
     for name, where in columns.items():

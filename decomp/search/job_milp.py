@@ -6,11 +6,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import highspy
 import numpy as np
 
 from decomp.lp.block import Block, Model
-from decomp.lp.highs import Effort, set_start, to_highs
+from decomp.lp.highs import Effort, has_point, run_lp, set_start, to_highs
 from decomp.model.instance import Array
 
 LITTLE = 3e-4  # of the model's cost: a pass over all jobs that gains less is the last
@@ -120,7 +119,8 @@ def _shortlist(model: Model, runs: list[Array], task: JobSearch) -> tuple[Model,
     And the relaxation's solution.
     """
     solver = to_highs(model)
-    solver.run()
+    if not run_lp(solver):
+        raise ArithmeticError("the relaxation of a model that has a point has none")
     solution = solver.getSolution()
     share, reduced = np.array(solution.col_value), np.array(solution.col_dual)
     high = model.high.copy()
@@ -135,24 +135,21 @@ def _shortlist(model: Model, runs: list[Array], task: JobSearch) -> tuple[Model,
 def _best(model: Model, start: Array, effort: Effort) -> tuple[float, Array] | None:
     """Value and point of the best solution found from a start."""
     solver = to_highs(model, integer=model.integer)
-    effort.apply(solver)
     # cuts by the thousand and strong branching took nine tenths of the time
     solver.setOptionValue("mip_allow_cut_separation_at_nodes", False)
     solver.setOptionValue("mip_pool_soft_limit", 300)
     solver.setOptionValue("mip_pscost_minreliable", 1)
     set_start(solver, start)
-    solver.run()
-    info = solver.getInfo()
-    if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+    effort.run(solver)
+    if not has_point(solver):
         return None
-    return info.objective_function_value, np.array(solver.getSolution().col_value)
+    return solver.getInfo().objective_function_value, np.array(solver.getSolution().col_value)
 
 
 def stay(model: Model, runs: list[Array], task: JobSearch) -> tuple[float, Array | None]:
     """Value and point of the model with every job where it is (None where that is infeasible)."""
     here = np.array([choice.here for choice in task.choices], dtype=int)
     solver = to_highs(_held(model, runs, here, here[:0]))
-    solver.run()
-    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+    if not run_lp(solver):
         return np.inf, None
     return solver.getInfo().objective_function_value, np.array(solver.getSolution().col_value)

@@ -10,11 +10,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-import highspy
 import numpy as np
 
 from decomp.lp.block import Block
-from decomp.lp.highs import Effort, safe_bound, solve_integral, to_highs
+from decomp.lp.highs import Effort, run_lp, safe_bound, solve_integral, to_highs
 from decomp.model.instance import Array, Instance, Microgrids
 from decomp.site.equations import add_allowance, add_site
 from decomp.site.relaxation import relaxed_site
@@ -182,19 +181,19 @@ class SiteOracle(SiteRows):
         cost = np.zeros_like(model.cost)
         cost[model.columns["lacking"]] = cost[model.columns["surplus"]] = self.period_h
         solver = to_highs(replace(model, cost=cost))
-        solver.run()
+        if not run_lp(solver, small=True):
+            return 0.0
         return max(safe_bound(model, cost, np.array(solver.getSolution().row_dual)), 0.0)
 
     def _run(self) -> Array | None:
-        """Primal point if HiGHS says optimal (a second try is cold); keeps the duals."""
-        for attempt in ("warm", "cold"):
-            if attempt == "cold":
-                self.solver.clearSolver()
-            self.solver.run()
-            if self.solver.getModelStatus() == highspy.HighsModelStatus.kOptimal:
-                solution = self.solver.getSolution()
-                point, duals = np.array(solution.col_value), np.array(solution.row_dual)
-                if np.isfinite(point).all() and np.isfinite(duals).all():
-                    self._duals = duals
-                    return point
+        """Primal point if HiGHS says optimal; keeps the duals."""
+        for _ in range(2):
+            if not run_lp(self.solver, small=True, warm=True):
+                return None
+            solution = self.solver.getSolution()
+            point, duals = np.array(solution.col_value), np.array(solution.row_dual)
+            if np.isfinite(point).all() and np.isfinite(duals).all():
+                self._duals = duals
+                return point
+            self.solver.clearSolver()
         return None

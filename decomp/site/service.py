@@ -13,8 +13,9 @@ import numpy as np
 
 from decomp.files.hdf5 import PathLike
 from decomp.lp.highs import Effort
+from decomp.lp.watch import Interrupted
 from decomp.model.instance import Array, InputError, Instance, Microgrids
-from decomp.ranks.team import NOT_STARTED, Interrupted
+from decomp.ranks.team import NOT_DONE
 from decomp.ranks.workers import Service, Workers
 from decomp.site.faults import FaultBook, objection
 from decomp.site.oracle import Plan, SiteAnswer, SiteOracle, SiteRows
@@ -236,7 +237,7 @@ class SiteService(Service):
         answers = self.workers.answers(plan_of, [requests[k] for k in order], self.workers.until, "dispatch")
         plans: list[Plan | None] = [None] * len(requests)
         for k, answer in zip(order, answers, strict=True):
-            if answer.error == NOT_STARTED:
+            if answer.error == NOT_DONE:
                 raise Interrupted
             if answer.error:
                 self._note(requests[k], f"dispatch: {answer.error}")

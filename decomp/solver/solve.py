@@ -5,7 +5,6 @@ Every rank calls `solve`; the root decides and the others serve it.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -13,13 +12,13 @@ import numpy as np
 from decomp.bound.coupling import Coupling
 from decomp.bound.infeasible import Infeasible
 from decomp.bound.lagrangian import Start
+from decomp.lp.watch import Interrupted
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Iteration, Result
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.mpi import Team
-from decomp.ranks.team import Interrupted
 from decomp.ranks.timesheet import OTHER
 from decomp.ranks.workers import Workers
 from decomp.site.service import SiteReader, muster
@@ -78,11 +77,12 @@ def solve(
     assert instance is not None
     run = Run(instance, workers, options, hooks, since, stops)
     run.start = start
-    workers.stops, workers.end = run.stops, since + options.time_limit_seconds
+    workers.stops = run.stops
+    workers.limit(since + options.time_limit_seconds)
     saver = Saver(run, *hooks.checkpoint) if hooks.checkpoint else None
     run.listeners += [saver] if saver else []
     try:
-        with team.sheet.section(OTHER), suppress(Interrupted):
+        with team.sheet.section(OTHER):
             try:
                 run.present = resume(saved, run, Coupling.of(instance), workers) if saved else first_loop(run, start)
                 for phase in phases_left(options.method, run.phase):
@@ -90,6 +90,8 @@ def solve(
                         phase.work(run)
             except Infeasible as proof:
                 run.infeasible = proof
+            except Interrupted:
+                run.stops.cut()
         run.rank_seconds = workers.rank_seconds()
         if saver and run.infeasible is None:
             saver.save()

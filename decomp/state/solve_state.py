@@ -15,13 +15,13 @@ import numpy as np
 from decomp.bound.infeasible import Infeasible
 from decomp.bound.lagrangian import BundleStep, DualPoint, LagrangianLoop, Start
 from decomp.files.hdf5 import PathLike
+from decomp.lp.watch import Interrupted
 from decomp.model.accounts import allot
 from decomp.model.instance import Instance
 from decomp.model.options import Options
 from decomp.model.result import Dual, Iteration, Result, Status
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.clock_decisions import Stops
-from decomp.ranks.team import Interrupted
 from decomp.ranks.workers import Workers
 from decomp.schedule.incumbent import Incumbent, admits
 from decomp.search.by_prices import SearchState

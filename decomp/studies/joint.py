@@ -120,7 +120,7 @@ class Solver:
         """The same by the extensive form alone. Root only."""
         from decomp.extensive.pyomo_model import solve_extensive  # pyomo takes a second to import
 
-        result = solve_extensive(instance, stop=lambda: self.team.signalled)
+        result = solve_extensive(instance)
         if self.team.signalled:
             raise KeyboardInterrupt
         options = self.options.updated(method="extensive", rel_gap=1e-9)

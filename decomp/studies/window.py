@@ -11,11 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import highspy
 import numpy as np
 
 from decomp.lp.block import Block, Model
-from decomp.lp.highs import Effort, safe_bound, solve_integral, to_highs
+from decomp.lp.highs import Effort, run_lp, safe_bound, solve_integral, to_highs
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
 from decomp.site.equations import add_site
@@ -81,8 +80,7 @@ def plan(instance: Instance) -> Plan:
     """
     model = _model(instance, exact=False)
     solver = to_highs(model)
-    solver.run()
-    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+    if not run_lp(solver):
         raise ArithmeticError(f"window at {instance.start_utc}: {solver.getModelStatus()}")
     solution = solver.getSolution()
     x = np.clip(solution.col_value, model.low, model.high)

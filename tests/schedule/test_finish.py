@@ -14,11 +14,11 @@ from decomp.certificate import check
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 from decomp.lp.highs import Effort
+from decomp.lp.watch import Interrupted
 from decomp.model.accounts import account
 from decomp.model.instance import Instance
 from decomp.model.options import Bundle, Recovery
 from decomp.model.result import Result, Status
-from decomp.ranks.team import Interrupted
 from decomp.schedule.dive import dive, fixed_load
 from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent
