@@ -19,7 +19,6 @@ from pyomo.opt import WriterFactory
 from decomp.extensive.matrices import ExtensiveForm, solve
 from decomp.extensive.reductions import battery_ban_is_redundant, grid_ban_is_redundant, start_allowed
 from decomp.lp import watch
-from decomp.lp.watch import Interrupted
 from decomp.model.instance import Array, Instance, Table
 from decomp.model.result import Result, Status
 
@@ -59,22 +58,17 @@ def build(instance: Instance, relax: bool = False) -> ExtensiveForm:
     )
 
 
-def solve_extensive(
-    instance: Instance, *, relax: bool = False, time_limit: float | None = None, **settings: Any
-) -> Result:
+def solve_extensive(instance: Instance, *, relax: bool = False, time_limit: float = np.inf, **settings: Any) -> Result:
     """Build the extensive form and solve it with HiGHS on one thread; for the settings see `matrices.solve`.
 
-    `time_limit` : seconds for both. A model that is not built by then, or before a stop signal, proves nothing.
+    A model that is not built within `time_limit` seconds, or before a stop signal, proves nothing.
     """
-    seconds = np.inf if time_limit is None else float(time_limit)
-    began = time.perf_counter()
     try:
-        with watch.limited(seconds), watch.breaking_off():
+        with watch.limited(time_limit), watch.breaking_off():
             form = build(instance, relax)
-    except Interrupted:
-        facts = dict(instance_hash=instance.content_hash(), build_seconds=time.perf_counter() - began)
-        return Result(Status.LIMIT, -np.inf, np.inf, None, None, provenance=facts)
-    return solve(form, time_limit=seconds - form.build_seconds, **settings)
+    except watch.Interrupted:
+        return Result(Status.LIMIT, -np.inf, np.inf, None, None, provenance=dict(instance_hash=instance.content_hash()))
+    return solve(form, time_limit=time_limit - form.build_seconds, **settings)
 
 
 def build_model(instance: Instance) -> Model:
