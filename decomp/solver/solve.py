@@ -118,6 +118,5 @@ def _extensive(
             listener.row(it)
 
     seconds = since + options.time_limit_seconds - process_seconds()
-    limit = seconds if np.isfinite(seconds) else None
-    result = solve_extensive(instance, time_limit=limit, rel_gap=options.rel_gap, report=report)
+    result = solve_extensive(instance, time_limit=seconds, rel_gap=options.rel_gap, report=report)
     return replace(result, provenance={**provenance(instance, options, 1), **result.provenance})
