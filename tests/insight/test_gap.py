@@ -24,7 +24,7 @@ SEEDS = (1, 4, 7, 11)
 
 def solved(seed: int) -> tuple[Instance, Result]:
     instance = generate("small", seed=seed)
-    return instance, solve(instance, Serial(), Options(rel_gap=0.02, time_limit_seconds=30.0))
+    return instance, solve(instance, Serial(), Options(rel_gap=0.02))
 
 
 @pytest.fixture(scope="module", params=SEEDS)
