@@ -477,7 +477,7 @@ def test_start_unknown_to_the_model_is_refused():
 
 def test_time_limit_is_a_limit_not_a_claim():
     instance = generate("fleet", sites=3, seed=1)
-    result = solve_extensive(instance, time_limit=1.0)
+    result = solve(build(instance), time_limit=1.0)
     assert result.status == Status.LIMIT
     assert result.bound < result.incumbent
     assert result.provenance["highs_status"] == "Time limit reached"
