@@ -336,7 +336,6 @@ class Team:
     ) -> None:
         """All ranks leave together, except one that fails alone: its exit ends the others, see `exit_code`."""
         watch.listen(self._listened)
-        watch.end_in(np.inf)
         if error is None or error is self._agreed_failure:
             self._leave()
         self._restore_handlers(*STOP_SIGNALS)

@@ -164,6 +164,7 @@ class Workers:
                 kind, request = self.team.bcast(None)
             patience = self.team.patient() if isinstance(request, Wait) else nullcontext()
             if isinstance(request, Stop):
+                watch.end_in(np.inf)
                 return
             if isinstance(request, Tasks):
                 self.team.map_tasks(request.work, what=request.what)
@@ -182,6 +183,7 @@ class Workers:
         """Let the other ranks leave `serve`. Root only."""
         self.dismissed = True
         self._tell(Stop())
+        watch.end_in(np.inf)
 
     def _tell(self, request: Any) -> None:
         self.team.bcast((None, request))

@@ -15,6 +15,7 @@ from decomp.certificate import check
 from decomp.exact import column_lp
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
+from decomp.lp import watch
 from decomp.model.instance import Instance
 from decomp.model.options import Options
 from decomp.model.result import Iteration, Result, Status
@@ -113,3 +114,4 @@ def test_no_method_goes_on_long_after_its_limit(method: str) -> None:
     result = decomp.solve(instance, method=method, rel_gap=0.0, time_limit=2.0)
     assert time.monotonic() - began < GENEROUS
     assert result is not None and result.status is Status.LIMIT and np.isfinite(result.bound)
+    assert watch.seconds_left() == np.inf, "the limit was that of this solve alone"

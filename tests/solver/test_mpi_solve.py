@@ -78,7 +78,6 @@ def without_clocks(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def arrays(result: Result) -> dict[str, Array]:
-    assert result.schedule is not None
     tables = [t for t in (result.schedule, result.dual) if t is not None]  # no dual: the whole was solved as one
     return {f"{t.label()}.{f.name}": getattr(t, f.name) for t in tables for f in t.columns()}
 
