@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from decomp.bound.coupling import Coupling
 from decomp.bound.infeasible import Infeasible
 from decomp.bound.lagrangian import Start
