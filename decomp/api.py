@@ -1,7 +1,10 @@
-"""What `import decomp` offers: make, read, solve, check, explain, write."""
+"""What `import decomp` offers: make, ingest, read, solve, check, explain, write."""
 
 from __future__ import annotations
 
+import os
+import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,32 @@ from decomp.ranks.clock import restart_clock
 from decomp.ranks.mpi import MPI, Serial
 from decomp.solver.solve import solve as solve_on
 
-__all__ = ["check", "explain", "generate", "read", "solve", "write"]
+__all__ = ["check", "explain", "generate", "ingest", "read", "solve", "write"]
+
+
+def ingest(spec: PathLike, data: PathLike | None = None, overrides: Iterable[str] = ()) -> Instance:
+    """The instance of a fleet described by a spec and its data files.
+
+    Parameters
+    ----------
+    spec : a TOML file, as the command `ingest` reads it.
+    data : directory of the data files; None: the spec's own.
+    overrides : key=value settings with dotted keys, such as "horizon.start=2022-07-15".
+
+    Returns
+    -------
+    The instance; its `source` sums up every series. What was filled, clipped or passed over is a warning.
+
+    Raises
+    ------
+    InputError : names the spec's key, or file, line, column and text, and the key that mends it.
+    """
+    from decomp.ingest.build import ingest as build_from
+
+    instance, notes = build_from(os.fspath(spec), None if data is None else os.fspath(data), overrides)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return instance
 
 
 def read(path: PathLike) -> Instance | Result:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from decomp.files.store import write_instance
-from decomp.ingest import ingest
 from decomp.ingest.budget import requested_gpu
+from decomp.ingest.build import build, open_spec
 from decomp.ingest.keys import key_reference, override, read_toml
 from decomp.ingest.spec import Spec
 from decomp.ingest.units import QUANTITIES
@@ -60,6 +62,16 @@ def summary(instance: Instance) -> str:
     )
 
 
+@contextmanager
+def reading() -> Iterator[Callable[[str], None]]:
+    """Where to tell what is being read: on the terminal, if standard error is one."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    with Console(stderr=True).status("reading") as status:
+        yield status.update
+
+
 def files_of(spec: Path, data: Path | None, settings: Sequence[str]) -> Iterator[Path]:
     """The data files: whatever text in the spec is the name of a file."""
 
@@ -84,10 +96,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.spec is None or args.output is None:
         p.error("a spec and -o OUTPUT are required")
     p.keep_apart(args, (Named("the spec's data", path) for path in files_of(args.spec, args.data, args.set)))
-    instance, notes = ingest(args.spec, args.data, args.set)
+    spec, library = open_spec(args.spec, args.data, args.set)
+    with reading() as library.say:
+        instance = build(spec, library)
     validate(instance)
     write_instance(args.output, instance)
-    for note in notes:
+    for series in library.summaries:
+        print(series)
+    for note in library.notes:
         print(f"note: {note}")
     print(summary(instance))
     return 0

@@ -40,17 +40,27 @@ def ingest(
     ------
     InputError : names the spec's key, or file, column, line, time and value, and what would be right.
     """
+    spec, library = open_spec(path, data, overrides)
+    return build(spec, library), library.notes
+
+
+def open_spec(path: str | Path, data: str | Path | None, overrides: Iterable[str]) -> tuple[Spec, Library]:
+    """A checked spec and the library of its files, for `build`."""
     path = Path(path)
     spec = load_spec(path, overrides)
     root = Path(data) if data is not None else path.parent
     if not root.is_dir():
         raise InputError(f"{root}: no such data directory")
-    with within(path.name):
-        return build(spec, Library(root, spec.files, spec.currencies))
+    return spec, Library(root, spec.files, spec.currencies, path.name)
 
 
-def build(spec: Spec, library: Library) -> tuple[Instance, list[str]]:
-    """Build the instance of a checked spec from the files of a library."""
+def build(spec: Spec, library: Library) -> Instance:
+    """The instance of a checked spec, from the files of a library, which holds notes and summaries then."""
+    with within(library.spec_name):
+        return _build(spec, library)
+
+
+def _build(spec: Spec, library: Library) -> Instance:
     horizon, start = spec.horizon, spec.horizon.start_utc
     rng_demand, rng_jobs = np.random.default_rng(spec.seed).spawn(2)
     if not spec.sites or len({s.name for s in spec.sites}) < len(spec.sites):
@@ -99,6 +109,6 @@ def build(spec: Spec, library: Library) -> tuple[Instance, list[str]]:
         start_utc=stamp(start),
         family=spec.name,
         seed=spec.seed,
-        source="; ".join([spec.source or spec.name, *(f"{k} sha256:{v}" for k, v in sorted(library.used.items()))]),
+        source="; ".join([spec.source or spec.name, *library.provenance(), *library.summaries]),
     )
-    return with_budget(instance, spec.carbon), library.notes
+    return with_budget(instance, spec.carbon)

@@ -42,6 +42,7 @@ class Library:
     root: Path
     files: dict[str, File] = field(default_factory=dict)
     currencies: dict[str, float] = field(default_factory=dict)
+    spec_name: str = "spec"
     say: Callable[[str], None] = lambda text: None  # told what is being read
     used: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -56,6 +57,10 @@ class Library:
         """Remember something to be told, once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def provenance(self) -> list[str]:
+        """Name and digest of every file read."""
+        return [f"{name} sha256:{digest}" for name, digest in sorted(self.used.items())]
 
     def bytes_of(self, name: str) -> bytes:
         """Content of a data file; it enters the provenance."""
