@@ -83,8 +83,10 @@ def _solar(site: Site, series: dict[str, Array], horizon: Horizon) -> Array:
     if name == "solar_factor":
         return series[name]
     sun = weather.sun_position(horizon.start_utc, horizon.step, horizon.periods, site.latitude, site.longitude)
-    irradiance = weather.cloudy_irradiance(series[name], sun[2]) if name == "cloud" else series[name]
-    return weather.solar_factor(irradiance, sun, site.latitude)
+    falling = weather.cloudy_irradiance(series[name], sun) if name == "cloud" else series[name]
+    if name == "cloud" or site.series[name].plane == "horizontal":
+        falling = weather.panel_irradiance(falling, sun, site.latitude)
+    return weather.solar_factor(falling)
 
 
 def battery_columns(battery: Battery) -> Columns:
