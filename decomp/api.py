@@ -11,7 +11,7 @@ import numpy as np
 
 from decomp.certificate import check
 from decomp.families import generate
-from decomp.files.hdf5 import PathLike, open_hdf5, read_attribute
+from decomp.files.hdf5 import PathLike, holds, open_hdf5, read_attribute
 from decomp.files.store import INSTANCE, RESULT, read_instance, read_result, write_instance, write_result
 from decomp.insight.explain import explain
 from decomp.model.instance import InputError, Instance
@@ -58,11 +58,18 @@ def read(path: PathLike) -> Instance | Result:
 
 
 def write(path: PathLike, what: Instance | Result, instance: Instance | None = None) -> None:
-    """Write an instance, or a result with the `instance` that it belongs to."""
+    """Write an instance, or a result with the `instance` that it belongs to.
+
+    Raises
+    ------
+    InputError : a result without its instance, or in the place of an instance, which it may have been made from.
+    """
     if isinstance(what, Instance):
         write_instance(path, what)
     elif instance is None:
         raise InputError("a result is written with its instance: write(path, result, instance)")
+    elif holds(path, INSTANCE):
+        raise InputError(f"{os.fspath(path)}: holds an instance, which a result does not overwrite")
     else:
         write_result(path, what, instance)
 

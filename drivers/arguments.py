@@ -96,6 +96,12 @@ def same_file(a: Path, b: Path) -> bool:
 
 def _refuse_unwritable(output: Named, folder: bool) -> None:
     path = output.path
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise InputError(f"{output.label}: {path}: {(error.strerror or str(error)).lower()}") from None
     if folder:
         if path.exists() and not path.is_dir():
             raise InputError(f"{output.label}: {path} is not a folder")

@@ -84,15 +84,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     with make_team(args.patience) as team:
         found: tuple[Instance | None, Checkpoint | None, dict[int, Any] | None] = None, None, None
+        log = JsonLog(None)
 
         def look() -> Options:
-            nonlocal found
+            nonlocal found, log
             options, instance, saved, stopped = open_input(args)
-            found = instance, saved, stopped
+            found, log = (instance, saved, stopped), JsonLog(args.log, team.path_seconds)
             return options
 
         options = team.at_root(look, "reading the instance")
-        result = work(args, team, options, *found)
+        result = work(args, team, options, log, *found)
         code = team.bcast(None if result is None else result.status.exit_code, "exit code")
     return int(code)
 
@@ -112,6 +113,7 @@ def work(
     args: argparse.Namespace,
     team: Team,
     options: Options,
+    log: JsonLog,
     instance: Instance | None,
     saved: Checkpoint | None,
     stopped: dict[int, Any] | None,
@@ -119,7 +121,7 @@ def work(
     """Solve, show, save."""
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(root=team.is_root))
-        log = stack.enter_context(JsonLog(args.log if team.is_root else None, team.path_seconds))
+        stack.enter_context(log)
         if instance is not None:
             progress.banner({**describe(instance), "ranks": team.size, "method": options.method})
         if saved is not None:

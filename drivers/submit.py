@@ -133,7 +133,7 @@ def script(args: argparse.Namespace, request: Request) -> str:
     return SCRIPT.format(
         **asked,
         reasons="\n".join(f"# {line}" for line in request.reasons),
-        name=args.instance.stem,
+        name=re.sub(r"[^\w.+-]+", "-", args.instance.stem),  # a comment to bash, words to sbatch: neither quotes
         checkout=shlex.quote(str(SOLVE.parents[1])),
         words=shlex.join([str(args.instance.resolve()), str(args.result.resolve()), *words]),
     )
@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     instance = read_instance(args.instance)
     calibration = calibrate(args.instance, instance)
     request = plan(args, instance, calibration, estimate(instance, calibration, args.ranks))
-    args.output.write_text(script(args, request), encoding="utf-8")
+    args.output.write_text(script(args, request), encoding="utf-8", errors="surrogateescape")
     print("\n".join(request.reasons))
     if args.dry_run:
         print(f"script: {args.output}, not submitted")

@@ -21,6 +21,7 @@ from decomp.lp.highs import Effort, run_lp, safe_bound, to_highs
 from decomp.model.instance import Array, Instance
 from decomp.model.options import MilpBound
 from decomp.model.result import Blocks, Dual
+from decomp.ranks.clock import root_seconds
 from decomp.ranks.workers import Workers
 
 FRACTIONAL = 1e-6
@@ -48,7 +49,7 @@ def relax(work: SiteWork) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class MilpTask:
-    """A site, how hard to try, until when (seconds of the epoch: ranks share no other clock); others of its block."""
+    """A site, how hard to try, until when (by `root_seconds`); others of its block."""
 
     work: SiteWork
     effort: Effort
@@ -65,7 +66,7 @@ def solve_milp(task: MilpTask) -> tuple[float, bool, Array | None]:
     solver = to_highs(model, integer=model.integer)
     if task.beside:
         _for_the_bound(solver)
-    status = task.effort.until(task.until).run(solver)
+    status = task.effort.within(task.until - root_seconds()).run(solver)
     info, taken = solver.getInfo(), None
     late = solver.getModelStatus() == highspy.HighsModelStatus.kTimeLimit
     feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
@@ -129,7 +130,7 @@ def milp_bound(
     together stay within `spare` nothing, so that none of them has to be proved again.
     """
     until = workers.team.clock() + seconds_left
-    end = workers.epoch(until)
+    end = workers.deadline(until)
     prices, lower = translate(c, point)
     works = site_works(instance, c, prices)
     relaxed = workers.farm(relax, works, until, "relaxations")

@@ -8,6 +8,9 @@ every departure from the declaration is an InputError, and no object is ever mad
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -32,22 +35,34 @@ PathLike = str | os.PathLike[str]
 
 @contextmanager
 def atomic_path(path: PathLike) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place at the end, and vanishes on any failure."""
-    target = Path(path)
+    """A temporary file beside the one that `path` leads to; takes its place at the end, vanishes on any failure.
+
+    A link stays, and what it leads to is replaced, with its permissions. A device or a pipe is written into.
+    """
+    target = Path(os.path.realpath(path))
     if target.is_dir():
-        raise IsADirectoryError(21, "is a directory", str(target))
-    temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
+        raise IsADirectoryError(21, "is a directory", str(path))
+    special = target.exists() and not target.is_file()
+    folder = Path(tempfile.gettempdir()) if special else target.parent
+    # a name of its own for runs on several hosts that write the same file, and no longer than names may be
+    temporary = folder / f"{target.name[:40]}.tmp-{secrets.token_hex(6)}"
     try:
-        temporary.touch()
+        temporary.touch(exist_ok=False)
     except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(target)) from None
+        raise type(error)(error.errno, error.strerror, str(path)) from None
     try:
         yield temporary
-        with open(temporary, "rb+") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
+        if special:
+            with open(temporary, "rb") as made, open(target, "wb") as stream:
+                shutil.copyfileobj(made, stream)
+        else:
+            with open(temporary, "rb+") as stream:
+                os.fsync(stream.fileno())
+            if target.exists():
+                shutil.copymode(target, temporary)
+            os.replace(temporary, target)
     except OSError as error:
-        raise type(error)(error.errno, error.strerror or str(error), str(target)) from error
+        raise type(error)(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -140,7 +155,7 @@ def open_hdf5(path: PathLike, *formats: str) -> Iterator[h5py.File]:
     try:
         if not h5py.is_hdf5(path):
             raise InputError("not an HDF5 file")
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking="best-effort") as file:
             found = read_attribute(file, "format", str)
             if found not in formats:
                 raise InputError(f"attribute format is {found!r}, must be {' or '.join(map(repr, formats))}")
@@ -150,11 +165,22 @@ def open_hdf5(path: PathLike, *formats: str) -> Iterator[h5py.File]:
             yield file
     except InputError as error:
         raise InputError(f"{label}: {error}") from error
+    except BlockingIOError as error:
+        raise InputError(f"{label}: in use by another program, which has it open for writing") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{label}: holds text that is not UTF-8") from error
     except (OSError, RuntimeError, KeyError, MemoryError) as error:
         reason = str(error).strip("'\"").splitlines() or [type(error).__name__]
         raise InputError(f"{label}: truncated or damaged: {reason[0]}") from error
+
+
+def holds(path: PathLike, *formats: str) -> bool:
+    """Whether there is a file, and it is of one of the given formats."""
+    try:
+        with open_hdf5(path, *formats):
+            return True
+    except (InputError, OSError):
+        return False
 
 
 def read_attribute(group: h5py.Group, name: str, kind: type) -> Any:

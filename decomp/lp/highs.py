@@ -7,7 +7,6 @@ for in every iteration, which takes a microsecond.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,9 +45,9 @@ class Effort:
     seconds: float = 60.0
     abs_gap: float = 1e-6
 
-    def until(self, end: float) -> Effort:
-        """The effort that is left until `end`, seconds of the epoch."""
-        return replace(self, seconds=max(min(self.seconds, end - time.time()), 0.1))
+    def within(self, seconds: float) -> Effort:
+        """This effort, but for no more than so many seconds."""
+        return replace(self, seconds=max(min(self.seconds, seconds), 0.1))
 
     def run(self, solver: highspy.Highs) -> highspy.HighsStatus:
         """Let HiGHS try so hard."""

@@ -24,10 +24,25 @@ else:
 METHODS = ("lagrangian", "benders", "hybrid", "extensive")  # see `decomp.solver.methods`
 
 
+LARGEST = float(np.finfo(float).max)
+LARGEST_INTEGER = 2**31 - 1  # what solvers take
+
+
 def option(
-    default: Any, help: str, *, low: float = -np.inf, high: float = np.inf, choices: tuple[str, ...] | None = None
+    default: Any,
+    help: str,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+    choices: tuple[str, ...] | None = None,
+    endless: bool = False,
 ) -> Any:
-    """Declare an option: default, meaning, and its legal range (both ends included) or choices."""
+    """Declare an option: default, meaning, and its legal range (both ends included) or choices.
+
+    No number is infinite, except where `endless`: times that may have no limit.
+    """
+    if not endless:
+        high = min(high, LARGEST_INTEGER if isinstance(default, int) else LARGEST)
     return field(default=default, metadata=dict(help=help, low=low, high=high, choices=choices))
 
 
@@ -117,9 +132,10 @@ def _legal(hint: Any, meta: Mapping[str, Any]) -> str:
         return "one of " + ", ".join(meta["choices"])
     words = {float: "a number", int: "an integer", bool: "true or false", str: "text"}[kind]
     low, high = meta["low"], meta["high"]
+    bounded = high not in (np.inf, LARGEST, LARGEST_INTEGER)
     if np.isfinite(low):
-        words += f" of at least {low:g}" if not np.isfinite(high) else f" between {low:g} and {high:g}"
-    elif np.isfinite(high):
+        words += f" between {low:g} and {high:g}" if bounded else f" of at least {low:g}"
+    elif bounded:
         words += f" of at most {high:g}"
     return f"a list, each {words}" if many else words
 
@@ -154,7 +170,7 @@ class Recovery(Group):
         10, "sites dispatched jointly, integers held, to end a finish", low=1
     )
     repair_gap: float = option(1e-3, "relative gap of the small models that repair a finish", low=0, high=1)
-    repair_seconds: float = option(60.0, "most seconds for such a model", low=0)
+    repair_seconds: float = option(60.0, "most seconds for such a model", low=0, endless=True)
 
 
 @dataclass(frozen=True)
@@ -200,10 +216,10 @@ class MilpBound(Group):
     share: float = option(0.15, "share of the time limit kept for it", low=0, high=0.9)
     rel_gap: float = option(1e-4, "relative gap of a site's MILP", low=0, high=1)
     site_nodes: int = option(200, "nodes for a site's MILP", low=1)
-    site_seconds: float = option(20.0, "most seconds for a site's MILP", low=0)
+    site_seconds: float = option(20.0, "most seconds for a site's MILP", low=0, endless=True)
     block_sites: int = option(4, "most sites that are one MILP, serving streams that no other site can", low=1)
     block_share: float = option(0.6, "share of the time kept for the bound that goes to such MILPs", low=0, high=1)
-    block_seconds: float = option(60.0, "most seconds for such a MILP", low=0)
+    block_seconds: float = option(60.0, "most seconds for such a MILP", low=0, endless=True)
 
 
 @dataclass(frozen=True)
@@ -213,7 +229,7 @@ class Branching(Group):
     site_periods: int = option(400, "most sites x periods of a fleet whose jobs are branched on", low=0)
     jobs: int = option(12, "most jobs of such a fleet", low=0)
     nodes: int = option(2000, "most nodes of the tree", low=1)
-    seconds: float = option(60.0, "most seconds for it", low=0)
+    seconds: float = option(60.0, "most seconds for it", low=0, endless=True)
 
 
 @dataclass(frozen=True)
@@ -221,7 +237,7 @@ class Closing(Group):
     """Hybrid only: a small fleet's open gap goes to a MILP solver, with the incumbent."""
 
     site_periods: int = option(400, "most sites x periods of a fleet that is closed so", low=0)
-    seconds: float = option(120.0, "most seconds for it", low=0)
+    seconds: float = option(120.0, "most seconds for it", low=0, endless=True)
 
 
 @dataclass(frozen=True)
@@ -230,7 +246,7 @@ class Options(Group):
 
     method: str = option("hybrid", "method", choices=METHODS)
     rel_gap: float = option(1e-3, "relative gap at which a solve stops", low=0, high=1)
-    time_limit_seconds: float = option(np.inf, "wall seconds after which a solve stops", low=0)
+    time_limit_seconds: float = option(np.inf, "wall seconds after which a solve stops", low=0, endless=True)
     seed: int = option(0, "seed of every random choice", low=0)
     bundle: Bundle = group(Bundle)
     recovery: Recovery = group(Recovery)

@@ -1,4 +1,7 @@
-"""Seconds since the process began."""
+"""Seconds since the process began: this rank's own, and the root's, by which all deadlines go.
+
+Clocks of the wall differ from node to node, and may be set meanwhile; none is asked for the time.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,8 @@ def _age() -> float:
     return 0.0
 
 
-
 _BIRTH = time.monotonic() - _age()
-
+_root_lead = 0.0
 
 
 def process_seconds() -> float:
@@ -28,8 +30,19 @@ def process_seconds() -> float:
     return time.monotonic() - _BIRTH
 
 
-
 def restart_clock() -> None:
     """Let `process_seconds` count from now: in a session a solve begins when it is asked for."""
     global _BIRTH
     _BIRTH = time.monotonic()
+    follow_root(0.0)
+
+
+def root_seconds() -> float:
+    """Wall seconds since the root's process started, on every rank (to a few milliseconds)."""
+    return process_seconds() + _root_lead
+
+
+def follow_root(lead: float) -> None:
+    """Take the root's clock: its process is older than this one by so many seconds."""
+    global _root_lead
+    _root_lead = lead

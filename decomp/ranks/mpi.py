@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from decomp.model.instance import Array, InputError
-from decomp.ranks.clock import process_seconds
+from decomp.ranks.clock import follow_root, process_seconds
 from decomp.ranks.team import HEAD, ROOT, AtRoot, Call, NextTask, Serial, TaskAnswer, Team, attempt
 from decomp.ranks.timesheet import IDLE, TALK
 
@@ -61,7 +61,7 @@ class MPI(Team):
         self._places: list[tuple[str, int]] = []
         places = self.gather((socket.gethostname(), os.getpid()), "start")
         self._places, root_seconds = self.bcast((places, process_seconds()), "start")
-        self._root_lead = 0.0 if self.is_root else root_seconds - process_seconds()
+        follow_root(0.0 if self.is_root else root_seconds - process_seconds())
         self._patience = self._own_patience(patience)
 
     def _own_patience(self, seconds: float) -> float:

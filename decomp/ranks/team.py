@@ -25,7 +25,7 @@ import numpy as np
 from decomp.lp import watch
 from decomp.lp.watch import Interrupted
 from decomp.model.instance import Array
-from decomp.ranks.clock import process_seconds
+from decomp.ranks.clock import root_seconds
 from decomp.ranks.timesheet import IDLE, Timesheet
 
 T = TypeVar("T")
@@ -68,7 +68,6 @@ class Team:
     def __init__(self) -> None:
         self.sheet = Timesheet()
         self._path = self._charged = 0.0  # seconds; processor time of the thread up to which it is on the path
-        self._root_lead = 0.0  # seconds by which the root's process is older than this one
         self._calls = self._exchanges = 0
         self._vectors: dict[int, Array] = {}
         self._signalled = False
@@ -93,7 +92,7 @@ class Team:
 
     def clock(self) -> float:
         """Seconds since the root's process started (on other ranks: to a few milliseconds)."""
-        return process_seconds() + self._root_lead
+        return root_seconds()
 
     def path_seconds(self) -> float:
         """Processor seconds along the longest chain of work and messages that has led here, on whatever ranks.

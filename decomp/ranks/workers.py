@@ -9,7 +9,6 @@ A share that fails is an answer with a flag, never an exception between two coll
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -140,9 +139,9 @@ class Workers:
             answers[k] = answer
         return answers
 
-    def epoch(self, until: float) -> float:
-        """A time by the root's clock in seconds of the epoch, since ranks share no other clock; inf in a replay."""
-        return np.inf if self.stops.replayed else time.time() + until - self.team.clock()
+    def deadline(self, until: float) -> float:
+        """When tasks have to end, by `root_seconds`: at `until`, but never in a replay."""
+        return np.inf if self.stops.replayed else until
 
     def limit(self, end: float) -> None:
         """When the time is over, seconds by the root's clock; long work on all ranks ends a little later. Root only."""

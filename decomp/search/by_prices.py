@@ -217,7 +217,7 @@ def improve_round(
         neighbours.tried[members[0]] += 1
     load, pooled = work.load(loop.coupling), np.zeros_like(loop.coupling.capacity)
     stream_kernels.arc_load(pooled, loop.coupling.pools.site, work.pooled)
-    end = workers.epoch(until)
+    end = workers.deadline(until)
     tasks = [
         neighbourhood(instance, loop, work, load, pooled, members, claim, options, end)
         for members, claim in zip(chosen, claims(loop.coupling, chosen, rng), strict=True)

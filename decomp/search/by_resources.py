@@ -8,7 +8,6 @@ commitments held. So what a group gains is gained, and groups of different sites
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from decomp.model.accounts import complete
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Replan
 from decomp.model.result import Schedule
+from decomp.ranks.clock import root_seconds
 from decomp.ranks.workers import Workers
 from decomp.schedule.group_lp import GroupTask, commitments, held, schedule_of, share_out, side_by_side
 from decomp.schedule.incumbent import fixing_of
@@ -31,7 +31,7 @@ from decomp.search.job_milp import JobChoice, JobSearch, add_job, choose_runs
 
 @dataclass(frozen=True, eq=False)
 class ReplanTask:
-    """A group with its piece of the schedule, how hard to try, and until when, seconds of the epoch."""
+    """A group with its piece of the schedule, how hard to try, and until when, by `root_seconds`."""
 
     group: GroupTask
     runs_kept: int
@@ -55,7 +55,7 @@ def replan(task: ReplanTask) -> Piece:
     model, runs = planning_model(task.group, choices)
     search = JobSearch(choices, task.runs_kept, task.effort, task.until, windows=1, seed=0)
     here, gain, point = choose_runs(model, runs, search)
-    late = time.time() > task.until
+    late = root_seconds() > task.until
     if gain <= 0.0 or point is None:
         return Piece(None, late)
     low, high = model.low.copy(), model.high.copy()
@@ -82,7 +82,7 @@ def replan_round(
     """Disjoint groups of sites plan anew on all ranks; none begins after `until`, seconds by the root's clock."""
     owner = claims(instance, groups)
     parts = [restrict(instance, schedule, np.sort(sites), owner == k) for k, sites in enumerate(groups)]
-    end = workers.epoch(until)
+    end = workers.deadline(until)
     effort = Effort(options.rel_gap, options.nodes)
     shared = share_out(instance, schedule, parts)
     tasks = [ReplanTask(group, options.runs_kept, effort, end) for group in shared]

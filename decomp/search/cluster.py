@@ -7,7 +7,6 @@ improvement of the whole schedule (at the carbon price). What the batteries make
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ import numpy as np
 from decomp.lp.block import Block, Model
 from decomp.lp.highs import run_lp, to_highs
 from decomp.model.instance import Array, Microgrids
+from decomp.ranks.clock import root_seconds
 from decomp.search.job_milp import JobSearch, add_job, choose_runs
 from decomp.site.equations import add_site
 
@@ -162,4 +162,4 @@ def improve_cluster(task: ClusterTask) -> Move:
     jobs = np.array([c.job for c in task.choices], dtype=int)
     run = np.array([c.run[h] for c, h in zip(task.choices, here, strict=True)], dtype=int)
     start = np.array([c.start[h] for c, h in zip(task.choices, here, strict=True)], dtype=int)
-    return Move(jobs, run, start, gain, late=time.time() > task.until)
+    return Move(jobs, run, start, gain, late=root_seconds() > task.until)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ import numpy as np
 from decomp.lp.block import Block, Model
 from decomp.lp.highs import Effort, has_point, run_lp, set_start, to_highs
 from decomp.model.instance import Array
+from decomp.ranks.clock import root_seconds
 
 LITTLE = 3e-4  # of the model's cost: a pass over all jobs that gains less is the last
 NOISE = 0.3  # of a share: by how much chance changes the order of the jobs
@@ -41,7 +41,7 @@ class JobSearch:
     Attributes
     ----------
     choices : the jobs. runs_kept : runs of a job that enter the MILP for their reduced cost.
-    until : when to end, seconds of the epoch (ranks share no other clock). windows : parts of the jobs
+    until : when to end, by `root_seconds`. windows : parts of the jobs
     that move in turn; seed : of their order.
     """
 
@@ -94,11 +94,11 @@ def _take_turns(
         before, stays = value, np.array([share[y[h]] for y, h in zip(runs, here, strict=True)])
         order = np.argsort(stays + NOISE * rng.uniform(size=n_jobs), kind="stable")
         for free in np.array_split(order, windows):
-            found = _best(_held(model, runs, here, free), point, effort.until(task.until))
+            found = _best(_held(model, runs, here, free), point, effort.within(task.until - root_seconds()))
             if found is not None and found[0] < value:
                 value, point = found
                 here = np.array([int(np.argmax(point[y])) for y in runs], dtype=int)
-            if time.time() > task.until:
+            if root_seconds() > task.until:
                 return here, value, point
         if windows == 1 or before - value <= LITTLE * abs(value):
             return here, value, point

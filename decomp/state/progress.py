@@ -7,6 +7,7 @@ decides anything, and on ranks other than the root both are silent.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import math
 import os
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TextIO
 
+from decomp.model.instance import InputError
 from decomp.model.result import Allowances, Iteration, Result
 from decomp.model.text import gap_rel, number, percent, time_shares
 from decomp.ranks.clock import process_seconds
@@ -182,6 +184,21 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _open_alone(path: str | os.PathLike[str]) -> TextIO:
+    """Open an empty log for one run at a time; the lock goes with the file's end, however that comes."""
+    file = open(path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
+    if os.path.isfile(path):  # and not a pipe or the like
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise InputError(f"{os.fspath(path)}: another run is writing this log") from None
+        except OSError:  # of a file system that has no locks
+            pass
+        file.truncate(0)
+    return file
+
+
 class JsonLog:
     """The run as JSON lines, each on disk when `row` returns.
 
@@ -193,13 +210,17 @@ class JsonLog:
     ----------
     path : the file to write; None logs nothing.
     path_seconds : gives `path_seconds` of every line; see `Team`.
+
+    Raises
+    ------
+    InputError : another run is writing this log.
     """
 
     def __init__(
         self, path: str | os.PathLike[str] | None, path_seconds: Callable[[], float] = time.process_time
     ) -> None:
         self._path_seconds = path_seconds
-        self._file = open(path, "w", buffering=1, encoding="utf-8") if path is not None else None  # noqa: SIM115
+        self._file = _open_alone(path) if path is not None else None
 
     def __enter__(self) -> JsonLog:
         return self

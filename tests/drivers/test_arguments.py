@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from decomp.files.store import write_instance
 from drivers import common
 from drivers.__main__ import verbs
 from drivers.arguments import Arguments, same_file
+from tiny import tiny
 
 MODULES = {verb: importlib.import_module(f"drivers.{verb}") for verb in verbs()}
 PARSERS: dict[str, Arguments] = {verb: module.parser() for verb, module in MODULES.items() if hasattr(module, "parser")}
@@ -163,3 +165,87 @@ def test_outputs_that_cannot_be(
     verb, *rest = line.split()
     assert common.run(MODULES[verb].main, rest) == common.BAD_INPUT
     assert words in capsys.readouterr().err
+
+
+NO_NUMBERS = """
+check in r --jobs 0
+check in r --seconds nan
+check in r --seconds 0
+solve in -o out --patience nan
+solve in -o out --patience -1
+solve in -o out --checkpoint c --checkpoint-seconds nan
+solve in -o out --checkpoint c --checkpoint-seconds -5
+solve in -o out --time-limit nan
+solve in -o out --time-limit -1
+solve in -o out --rel-gap nan
+solve in -o out --rel-gap 1.5
+solve in -o out --rel-gap inf
+solve in -o out --seed -1
+solve in -o out --seed 99999999999999999999999
+frontier in -o out --rel-gap nan
+frontier in -o out --time-limit -1
+frontier in -o out --budgets nan
+frontier in -o out --budgets 1
+frontier in -o out --budgets 10,-5
+frontier in -o out --budgets inf,10
+rolling in -o out --window nan
+rolling in -o out --window -1
+rolling in -o out --step inf
+rolling in -o out --days 0
+rolling in -o out --switch-usd inf
+rolling in -o out --rel-gap -0.1
+rolling in -o out --time-limit nan
+generate fleet -o out --sites -1
+generate fleet -o out --jobs 1e3
+generate fleet -o out --seed -1
+generate fleet -o out --set negative=nan
+submit in --ranks 0
+submit in --minutes -1
+submit in --rel-gap nan
+submit in --method none
+scaling in -o out --ranks 0
+scaling in -o out --ranks 1,nan
+scaling in -o out --time-limit -1
+scaling in -o out --message-seconds inf
+bench -o out --time-limit nan
+bench -o out --rel-gap -1
+bench -o out --ranks 0
+bench -o out --seeds -1
+bench -o out --periods 0
+rivals scip in --time-limit nan
+rivals scip in --threads 0
+colocation_study -o out --wind nan
+colocation_study -o out --wind 1e5
+colocation_study -o out --deferrable 1.1
+colocation_study -o out --replan nan
+colocation_study -o out --demand-charge -1
+colocation_study -o out --days 0
+joint_study -o out --seconds nan
+joint_study -o out --rel-gap nan
+joint_study -o out --sites 0
+""".strip().splitlines()
+
+
+def test_numbers_that_make_no_sense(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_instance(tmp_path / "in", tiny())
+    (tmp_path / "r").write_bytes(b"")
+    before = sorted(tmp_path.rglob("*"))
+    for line in NO_NUMBERS:
+        verb, *words = line.split()
+        assert common.run(MODULES[verb].main, words) == common.BAD_INPUT, line
+        [told] = capsys.readouterr().err.splitlines()
+        flag = max((k for k, word in enumerate(words) if word.startswith("--")), default=0)
+        name, value = words[flag].strip("-"), words[flag + 1].split("=")[-1].split(",")[-1]
+        assert told.startswith("error: ") and name.replace("-", "_") in told.replace("-", "_"), (line, told)
+        assert value in told or "method" in line, (line, told)
+        assert sorted(tmp_path.rglob("*")) == before, line
+
+
+def test_a_name_that_is_too_long_is_refused_before_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_instance(tmp_path / "in", tiny())
+    words = [str(tmp_path / "in"), "-o", str(tmp_path / ("x" * 256))]
+    assert common.run(MODULES["solve"].main, words) == common.BAD_INPUT
+    assert "--output" in (told := capsys.readouterr().err) and "name too long" in told

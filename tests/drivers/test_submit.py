@@ -78,3 +78,23 @@ def test_without_slurm_nothing_is_submitted(path: Path) -> None:
     assert run(main, [str(path), "--ranks", "0"]) == 2
     assert run(main, [str(path)]) == 2
     assert not path.with_suffix(".sbatch").exists()
+
+
+def test_any_path_goes_through_the_script_unharmed(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run with a stand-in for the checkout's script, it hands on the very words."""
+    folder = tmp_path / "a b 'q' \"d\" $HOME `id` ü\nx"
+    (folder / "slurm").mkdir(parents=True)
+    fleet = path.rename(folder / "f l;$(touch no).h5")
+    stand_in = folder / "slurm" / "solve.sbatch"
+    stand_in.write_text("printf '%s\\0' \"$@\"\n")
+    monkeypatch.setattr("drivers.submit.SOLVE", stand_in)
+    output = folder / "s b.sh"
+    words = [str(fleet), "-o", str(output), "--result", str(folder / "r é.h5"), "--options", str(folder / "o p.toml")]
+    assert main([*words, "--dry-run", "--ranks", "2"]) == 0
+    said = subprocess.run(["bash", str(output)], capture_output=True, check=True, cwd=tmp_path).stdout.decode()
+    assert said.split("\0")[:-1] == [words[0], words[4], "--options", words[6]]
+    directives = [line for line in output.read_text("utf-8").splitlines() if line.startswith("#SBATCH")]
+    assert "#SBATCH --job-name=f-l-touch-no-" in directives
+    assert all(re.fullmatch(r"#SBATCH --[\w-]+(=[\w.+:@-]+)?", line) for line in directives)

@@ -16,7 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from decomp.model.instance import InputError
+from decomp.ranks.clock import root_seconds
 from decomp.ranks.mpi import MPI, Team
+from decomp.ranks.workers import Workers
 from drivers.common import make_team, run
 
 
@@ -196,6 +198,27 @@ def path(team: Team) -> dict[str, Any]:
     together = team.path_seconds()
     team.map_tasks(toil, [0.2] * 4)
     return dict(together=together - start, tasks=team.path_seconds() - together)
+
+
+def left(until: float) -> tuple[int, float]:
+    """The process, and the seconds it has by its word."""
+    time.sleep(0.02)
+    return os.getpid(), until - root_seconds()
+
+
+def skewed(team: Team) -> dict[str, Any]:
+    """The clock on the wall of every rank but the root is years ahead; a task is to be done in 500 s."""
+    if not team.is_root:
+        time.time = lambda: 4e9  # type: ignore[assignment]
+        time.sleep(0.3)
+    workers = Workers(team)
+    if not team.is_root:
+        workers.serve()
+        return {}
+    found = workers.farm(left, [workers.deadline(team.clock() + 500.0)] * 20)
+    workers.dismiss()
+    processes, seconds = zip(*found, strict=True)
+    return dict(processes=len(set(processes)), least=min(seconds), most=max(seconds))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

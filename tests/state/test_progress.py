@@ -3,12 +3,14 @@
 import io
 import json
 import math
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from decomp.model.instance import InputError
 from decomp.model.result import Iteration, Result, Status
 from decomp.model.text import gap_rel
 from decomp.ranks.clock import process_seconds
@@ -129,6 +131,21 @@ def test_json_log_to_nowhere_and_to_a_missing_folder(tmp_path):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_the_clock_starts_with_the_process():
-    code = "import time; time.sleep(0.5); from decomp.progress import process_seconds; print(process_seconds())"
+    code = "import time; time.sleep(0.5); from decomp.ranks.clock import process_seconds; print(process_seconds())"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 0.45 <= float(out.stdout) < 60
+
+
+def test_a_log_has_one_writer(tmp_path):
+    path = tmp_path / "run.jsonl"
+    with JsonLog(path) as log:
+        log.row(iteration(0))
+        with pytest.raises(InputError, match="another run is writing this log"):
+            JsonLog(path)
+        log.row(iteration(1))
+        assert len(path.read_text("utf-8").splitlines()) == 2
+    with JsonLog(path) as log:  # the next run begins anew
+        log.row(iteration(0))
+    assert len(path.read_text("utf-8").splitlines()) == 1
+    with JsonLog(os.devnull), JsonLog(os.devnull):
+        pass
