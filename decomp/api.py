@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
-from decomp.certificate import check
+from decomp import certificate
 from decomp.families import generate
 from decomp.files.hdf5 import PathLike, holds, open_hdf5, read_attribute
 from decomp.files.store import INSTANCE, RESULT, read_instance, read_result, write_instance, write_result
-from decomp.insight.explain import explain
+from decomp.insight import explain as insight
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
+from decomp.model.strict import instance_of
 from decomp.model.validate import validate
 from decomp.ranks.clock import restart_clock
 from decomp.ranks.mpi import MPI, Serial
 from decomp.solver.solve import solve as solve_on
 
 __all__ = ["check", "explain", "generate", "ingest", "read", "solve", "write"]
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _typed(function: F) -> F:
+    """The function, which refuses anything else where it takes an instance or a result."""
+    signature = inspect.signature(function, eval_str=True)
+
+    @wraps(function)
+    def call(*args: Any, **settings: Any) -> Any:
+        for name, value in signature.bind(*args, **settings).arguments.items():
+            if (wanted := signature.parameters[name].annotation) in (Instance, Result):
+                instance_of(value, wanted, name)
+        return function(*args, **settings)
+
+    return call  # type: ignore[return-value]
+
+
+check = _typed(certificate.check)
+explain = _typed(insight.explain)
 
 
 def ingest(spec: PathLike, data: PathLike | None = None, overrides: Iterable[str] = ()) -> Instance:
@@ -71,6 +95,8 @@ def write(path: PathLike, what: Instance | Result, instance: Instance | None = N
     elif holds(path, INSTANCE):
         raise InputError(f"{os.fspath(path)}: holds an instance, which a result does not overwrite")
     else:
+        instance_of(what, Result, "what")
+        instance_of(instance, Instance, "instance")
         write_result(path, what, instance)
 
 
@@ -92,8 +118,15 @@ def solve(instance: Instance | None, *, comm: Any = None, time_limit: float = np
     ------
     InputError : the instance or an option is not valid.
     """
+    if "time_limit_seconds" in options and time_limit != np.inf:
+        raise InputError("time_limit_seconds: given twice, as time_limit too")
     chosen: Options = Options.from_dict(dict(time_limit_seconds=time_limit) | options)
     restart_clock()
     with Serial() if comm is None else MPI(comm) as team:
-        team.at_root(lambda: validate(instance) if instance is not None else None, "the instance")
+        team.at_root(lambda: _check_instance(instance), "the instance")
         return solve_on(instance, team, chosen)
+
+
+def _check_instance(instance: Any) -> None:
+    instance_of(instance, Instance, "instance")
+    validate(instance)

@@ -3,6 +3,7 @@
 import csv
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -54,6 +55,22 @@ def test_what_is_wrong_is_refused(tmp_path) -> None:
     result = decomp.solve(tiny(), method="extensive")
     with pytest.raises(decomp.InputError, match="with its instance"):
         decomp.write(tmp_path / "result.h5", result)
+    with pytest.raises(decomp.InputError, match="instance: Result, must be of type Instance"):
+        decomp.check(result, tiny())
+    with pytest.raises(decomp.InputError, match="result: None, must be of type Result"):
+        decomp.explain(tiny(), None)
+    with pytest.raises(decomp.InputError, match="instance: 'fleet.h5', must be of type Instance"):
+        decomp.solve("fleet.h5")
+    with pytest.raises(decomp.InputError, match="sites: 2.5, must be an integer"):
+        decomp.generate("fleet", sites=2.5)
+
+
+def test_a_solve_in_a_thread_is_as_any_other() -> None:
+    """Only the main thread may handle signals."""
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(decomp.solve, tiny(), rel_gap=0.05, method="lagrangian").result(timeout=120)
+    assert result.status is decomp.Status.GAP_REACHED
+    assert result.incumbent == decomp.solve(tiny(), rel_gap=0.05, method="lagrangian").incumbent
 
 
 def test_pandas_reads_the_schedules(tmp_path) -> None:

@@ -15,6 +15,7 @@ from decomp.families.fleet import Fleet, Swarm
 from decomp.families.paper import Paper
 from decomp.families.small import Small, random_small
 from decomp.model.instance import InputError, Instance
+from decomp.model.strict import scalar, shown
 
 FAMILIES: dict[str, type[Family]] = dict(
     paper=Paper, fleet=Fleet, swarm=Swarm, cloud=Cloud, colocation=Colocation, small=Small
@@ -46,15 +47,17 @@ def generate(
     ------
     InputError : unknown family or setting, or a value out of range.
     """
-    if family not in FAMILIES:
-        raise InputError(f"family {family!r}: no such family; known are {', '.join(FAMILIES)}")
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise InputError(f"family {shown(family)}: no such family; known are {', '.join(FAMILIES)}")
     cls = FAMILIES[family]
-    sizes = dict(sites=sites, periods=periods, jobs=jobs, streams=streams)
+    given = dict(sites=sites, periods=periods, jobs=jobs, streams=streams)
+    sizes = {name: None if size is None else scalar(size, int, name) for name, size in given.items()}
     for name, size in sizes.items():
         if size is not None and name in cls.fixed:
             raise InputError(f"family {family}: the number of {name} is fixed")
         if size is not None and size < (name in ("sites", "periods")):
             raise InputError(f"family {family}: {size} {name}")
-    if seed < 0:
-        raise InputError(f"seed {seed}: must be 0 or more")
-    return cls.configured(family, settings).instance(Request(**sizes, seed=seed))
+    number = scalar(seed, int, "seed")
+    if number < 0:
+        raise InputError(f"seed {number}: must be 0 or more")
+    return cls.configured(family, settings).instance(Request(**sizes, seed=number))

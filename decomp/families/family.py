@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from decomp.model.instance import InputError, Instance
+from decomp.model.strict import scalar
 
 
 def setting(
@@ -73,12 +74,12 @@ def _converted(place: str, known: Field[Any], value: Any) -> Any:
         if value.lower() not in words:
             raise InputError(f"{place}: {value!r} is neither true nor false")
         value = words[value.lower()]
-    try:
-        converted = kind(value)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{place}: {value!r} is no {kind.__name__}") from error
-    if kind is int and not isinstance(value, str) and converted != value:
-        raise InputError(f"{place}: {value!r} is no whole number")
+    if isinstance(value, str):
+        try:
+            value = kind(value)
+        except ValueError as error:
+            raise InputError(f"{place}: {value!r} is no {kind.__name__}") from error
+    converted = scalar(value, kind, place)
     if meta["choices"] and converted not in meta["choices"]:
         raise InputError(f"{place}: {value!r}; known are {', '.join(meta['choices'])}")
     if kind in (int, float) and not meta["low"] <= converted <= meta["high"]:

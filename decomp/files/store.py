@@ -34,6 +34,7 @@ from decomp.files.hdf5 import (
 from decomp.model.instance import (
     DIMENSIONS,
     RISK,
+    SCALARS,
     TABLES,
     Arcs,
     Array,
@@ -60,8 +61,6 @@ from decomp.model.validate_scenarios import validate_overrides
 INSTANCE = "decomp instance"
 RESULT = "decomp result"
 FRONTIER = "decomp frontier"
-KINDS: dict[str, type] = {"float": float, "int": int, "str": str}
-SCALARS = {f.name: (KINDS[str(f.type)], f.default) for f in fields(Instance) if f.name not in TABLES}
 
 
 @dataclass(frozen=True, eq=False)
@@ -356,8 +355,8 @@ def read_body(group: h5py.Group, sizes: dict[str, int]) -> Result:
 
 def _scalars(file: h5py.File) -> dict[str, Any]:
     return {
-        name: default if name in RISK and name not in file.attrs else read_attribute(file, name, kind)
-        for name, (kind, default) in SCALARS.items()
+        name: getattr(Instance, name) if name in RISK and name not in file.attrs else read_attribute(file, name, kind)
+        for name, kind in SCALARS.items()
     }
 
 

@@ -28,6 +28,7 @@ from decomp.model.records import (
     Sites,
     Streams,
 )
+from decomp.model.strict import count, instance_of, plain, scalar
 from decomp.model.table import Array, InputError, Table, var
 
 __all__ = [
@@ -121,6 +122,14 @@ class Instance:
     seed: int = 0
     source: str = ""
 
+    def __post_init__(self) -> None:
+        for f in fields(Instance):
+            value = getattr(self, f.name)
+            if f.name in SCALARS:
+                object.__setattr__(self, f.name, scalar(value, SCALARS[f.name], f.name))
+            else:
+                instance_of(value, TABLES[f.name], f.name)
+
     @property
     def n_sites(self) -> int:
         return len(self.sites.name)
@@ -204,6 +213,10 @@ class Instance:
         return digest.hexdigest()
 
 
+_TYPES: dict[str, type] = dict(float=float, int=int, str=str)
+SCALARS = {f.name: _TYPES[str(f.type)] for f in fields(Instance) if f.name not in TABLES}
+
+
 def build_instance(
     n_sites: int,
     n_periods: int,
@@ -223,6 +236,8 @@ def build_instance(
 ) -> Instance:
     """Build an instance from dicts of arrays; scalars broadcast, absent tables are empty.
 
+    Values are arrays, lists, or columns of pandas and xarray; what is not of a field's kind is refused (InputError),
+    never rounded or parsed. One-dimensional values of a field (site, period) count along the periods.
     The length of a table is that of its first array; names default to the table's row numbers.
     """
     given = dict(
@@ -237,18 +252,19 @@ def build_instance(
         scenarios=scenarios,
         overrides=overrides,
     )
-    sizes = dict(site=n_sites, period=n_periods)
-    sizes["segment"] = int(np.shape(sites["power_slope_mw_per_gpu"])[-1])
+    sizes = dict(site=count(n_sites, "n_sites"), period=count(n_periods, "n_periods"))
+    slopes = Sites.given(sites).get("power_slope_mw_per_gpu", 0.0)
+    sizes["segment"] = (1, *plain(slopes, "sites.power_slope_mw_per_gpu").shape)[-1]
     tables: dict[str, Table] = {}
     for name, cls in TABLES.items():
-        values = dict(given[name] or {})
+        values = cls.given(given[name])
         row = cls.columns()[0].metadata["dims"][0]
         if row != "site":
-            sizes[row] = len(np.atleast_1d(next(iter(values.values())))) if values else 0
+            sizes[row] = cls.rows(values)
         if "name" in {f.name for f in cls.columns()} and "name" not in values:
             values["name"] = np.array([f"{row}{k}" for k in range(sizes[row])], dtype=str)
         if sizes[row] == 0:
-            values = {f.name: np.zeros([sizes[d] for d in f.metadata["dims"]]) for f in cls.columns()}
+            values |= {f.name: np.zeros([sizes[d] for d in f.metadata["dims"]]) for f in cls.columns()}
         tables[name] = cls.make(sizes, **values)
     known = {f.name for f in fields(Instance)}
     for key in scalars:

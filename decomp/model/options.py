@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from decomp.model.instance import InputError
+from decomp.model.strict import InputError, scalar, shown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -111,16 +111,14 @@ def _checked(name: str, value: Any, hint: Any, meta: Mapping[str, Any]) -> Any:
     """The value in its declared type, or InputError; integers count as numbers, lists as tuples."""
     many = get_origin(hint) is tuple
     kind: type = get_args(hint)[0] if many else hint
-    items = tuple(value) if many and isinstance(value, list | tuple) else (value,)
-    accepted: Any = {float: int | float | np.integer | np.floating, int: int | np.integer}.get(kind, kind)
-    good = many == isinstance(value, list | tuple)
+    legal = _legal(hint, meta)
+    if many != isinstance(value, list | tuple):
+        raise InputError(f"{name}: {shown(value)}, must be {legal}")
+    items = tuple(scalar(item, kind, name, legal) for item in (value if many else [value]))
     for item in items:
-        good &= isinstance(item, accepted) and isinstance(item, bool) == (kind is bool)
-        good = good and (kind not in (int, float) or bool(meta["low"] <= item <= meta["high"]))
-        good = good and (meta["choices"] is None or item in meta["choices"])
-    if not good:
-        raise InputError(f"{name}: {value!r}, must be {_legal(hint, meta)}")
-    items = tuple(kind(item) for item in items)
+        in_range = kind not in (int, float) or meta["low"] <= item <= meta["high"]
+        if not in_range or (meta["choices"] is not None and item not in meta["choices"]):
+            raise InputError(f"{name}: {shown(value)}, must be {legal}")
     return items if many else items[0]
 
 

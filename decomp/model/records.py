@@ -20,7 +20,7 @@ class Sites(Table):
     latitude: Array = var("site", "degrees_north", "latitude", low=-90, high=90, default=np.nan, missing=True)
     longitude: Array = var("site", "degrees_east", "longitude", low=-180, high=180, default=np.nan, missing=True)
     capacity_gpu: Array = var("site,period", "GPU", "GPUs available for load", low=0)
-    power_slope_mw_per_gpu: Array = var("site,segment", "MW/GPU", "slope of IT power segment", low=0)
+    power_slope_mw_per_gpu: Array = var("site,segment", "MW/GPU", "slope of IT power segment", low=0, coefficient=True)
     power_intercept_mw: Array = var("site,segment", "MW", "intercept of IT power segment at zero load")
     exact_power_curve: Array = var("site", "1", "IT power equals the curve (else: at least)", kind="?", default=False)
     pue: Array = var("site,period", "1", "facility power per IT power", low=1, high=5, default=1.2)
@@ -30,8 +30,12 @@ class Sites(Table):
     sell_price: Array = var("site,period", "USD/MWh", "price of exported energy")
     demand_charge: Array = var("site", "USD/MW", "charge on the import peak beyond peak_so_far", low=0, default=0.0)
     peak_so_far_mw: Array = var("site", "MW", "import peak already reached in the billing window", low=0, default=0.0)
-    carbon_intensity: Array = var("site,period", "t/MWh", "emissions of imported energy", low=0, default=0.0)
-    export_credit: Array = var("site,period", "t/MWh", "emissions credited to exported energy", low=0, default=0.0)
+    carbon_intensity: Array = var(
+        "site,period", "t/MWh", "emissions of imported energy", low=0, default=0.0, coefficient=True
+    )
+    export_credit: Array = var(
+        "site,period", "t/MWh", "emissions credited to exported energy", low=0, default=0.0, coefficient=True
+    )
     wind_mw: Array = var("site,period", "MW", "available wind power", low=0, default=0.0)
     solar_mw: Array = var("site,period", "MW", "available solar power", low=0, default=0.0)
     curtailable: Array = var("site", "1", "available wind and sun may be curtailed", kind="?", default=True)
@@ -39,10 +43,14 @@ class Sites(Table):
     battery_min_mwh: Array = var("site", "MWh", "smallest stored energy", low=0, default=0.0)
     battery_initial_mwh: Array = var("site", "MWh", "stored energy at the start", low=0, default=0.0)
     battery_final_mwh: Array = var("site", "MWh", "least stored energy at the end", low=0, default=0.0)
-    charge_mw: Array = var("site", "MW", "largest charging power", low=0, default=0.0)
-    discharge_mw: Array = var("site", "MW", "largest discharging power", low=0, default=0.0)
-    charge_efficiency: Array = var("site", "1", "stored per charged energy", low=0, high=1, default=0.922)
-    discharge_efficiency: Array = var("site", "1", "delivered per withdrawn energy", low=0, high=1, default=0.922)
+    charge_mw: Array = var("site", "MW", "largest charging power", low=0, default=0.0, coefficient=True)
+    discharge_mw: Array = var("site", "MW", "largest discharging power", low=0, default=0.0, coefficient=True)
+    charge_efficiency: Array = var(
+        "site", "1", "stored per charged energy", low=0, high=1, default=0.922, coefficient=True
+    )
+    discharge_efficiency: Array = var(
+        "site", "1", "delivered per withdrawn energy", low=0, high=1, default=0.922, coefficient=True
+    )
     self_discharge_per_h: Array = var("site", "1/h", "stored energy lost per hour", low=0, high=0.5, default=0.0)
     wear_usd_per_mwh: Array = var("site", "USD/MWh", "battery wear per discharged energy", low=0, default=0.0)
 
@@ -52,21 +60,23 @@ class Generators(Table):
     """Dispatchable local generation (equation 7); rows are sorted by site."""
 
     site: Array = var("generator", "1", "index of the site", kind="i8", low=0)
-    p_min_mw: Array = var("generator", "MW", "least output when on", low=0)
-    p_max_mw: Array = var("generator", "MW", "largest output", low=0)
+    p_min_mw: Array = var("generator", "MW", "least output when on", low=0, coefficient=True)
+    p_max_mw: Array = var("generator", "MW", "largest output", low=0, coefficient=True)
     fuel_usd_per_mwh: Array = var("generator", "USD/MWh", "fuel cost of output")
     no_load_usd_per_h: Array = var("generator", "USD/h", "cost of being on", low=0, default=0.0)
     start_usd: Array = var("generator", "USD", "cost of a start", low=0, default=0.0)
-    ramp_up_mw_per_h: Array = var("generator", "MW/h", "fastest rise when on", low=0, default=np.inf, infinite=True)
-    ramp_down_mw_per_h: Array = var("generator", "MW/h", "fastest fall when on", low=0, default=np.inf, infinite=True)
+    ramp_up_mw_per_h: Array = var(
+        "generator", "MW/h", "fastest rise when on", low=0, default=np.inf, infinite=True, coefficient=True
+    )
+    ramp_down_mw_per_h: Array = var(
+        "generator", "MW/h", "fastest fall when on", low=0, default=np.inf, infinite=True, coefficient=True
+    )
     min_up_periods: Array = var("generator", "1", "least periods on after a start", kind="i8", low=1, default=1)
     min_down_periods: Array = var("generator", "1", "least periods off after a stop", kind="i8", low=1, default=1)
-    emission_t_per_mwh: Array = var("generator", "t/MWh", "emissions of output", low=0, default=0.0)
+    emission_t_per_mwh: Array = var("generator", "t/MWh", "emissions of output", low=0, default=0.0, coefficient=True)
     initial_mw: Array = var("generator", "MW", "output before the first period (0: off)", low=0, default=0.0)
     initial_periods: Array = var("generator", "1", "periods already on or off", kind="i8", low=1, default=10_000)
-    day_ahead: Array = var(
-        "generator", "1", "committed once for all scenarios", kind="?", default=False, later=True
-    )
+    day_ahead: Array = var("generator", "1", "committed once for all scenarios", kind="?", default=False, later=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +109,7 @@ class Jobs(Table):
     """Rigid training jobs (coupling row C2): contiguous, never paused or moved once started."""
 
     name: Array = var("job", "1", "name of the job", kind="U")
-    gpus: Array = var("job", "GPU", "load while running", low=0)
+    gpus: Array = var("job", "GPU", "load while running", low=0, coefficient=True)
     periods: Array = var("job", "1", "length in periods", kind="i8", low=1)
     release: Array = var("job", "1", "first period in which it may start", kind="i8", low=0)
     deadline: Array = var("job", "1", "period before which it must have ended", kind="i8", low=1)

@@ -33,6 +33,7 @@ PRICE_LIMIT = 1e6  # USD per MWh, GPU h, ...: beyond it units were mixed up
 INTENSITY_LIMIT = 10.0  # t/MWh; coal emits 1
 NUMBER_LIMIT = 1e12  # of anything
 TOLERANCE = 1e-9
+LEAST_COEFFICIENT = 2e-8  # times the hours of a period, 1/12 or more, it is above 1e-9, below which solvers drop it
 
 COUPLING = ("streams", "arcs", "jobs", "candidates", "pools", "pool_arcs")
 
@@ -67,17 +68,13 @@ def validate_scalars(scalars: Mapping[str, Any]) -> None:
     )
     for name, (low, high, unit) in ranges.items():
         value = scalars[name]
-        if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-            raise InputError(f"{name}: {value!r}, must be a number")
         if not low * (1 - TOLERANCE) <= value <= high * (1 + TOLERANCE):
             raise InputError(f"{name}: {value:g} {unit}, must be between {low:g} and {high:g} {unit}")
     if scalars["carbon_scope"] not in ("expected", "every"):
         raise InputError(f"carbon_scope: {scalars['carbon_scope']!r}, must be 'expected' or 'every'")
-    if not isinstance(scalars["seed"], int | np.integer):
-        raise InputError(f"seed: {scalars['seed']!r}, must be an integer")
     for name in ("start_utc", "family", "source"):
         text = scalars[name]
-        if not isinstance(text, str) or not text.replace("\n", "").replace("\t", "").isprintable():
+        if not text.replace("\n", "").replace("\t", "").isprintable():
             raise InputError(f"{name}: {text!r}, must be printable text")
     parse_utc(scalars["start_utc"])
 
@@ -180,6 +177,8 @@ def _check_column(where: str, meta: Mapping[str, Any], array: Array, label: Labe
     unit = "" if meta["unit"] == "1" else f" {meta['unit']}"
     limit = PRICE_LIMIT if "USD/" in unit else INTENSITY_LIMIT if unit == " t/MWh" else NUMBER_LIMIT
     low, high = max(meta["low"], -limit), min(meta["high"], limit)
+    if meta["coefficient"]:
+        _check_coefficients(where, array, label, meta)
     if array.size == 0 or (array.min() >= low and array.max() <= high):
         return
     bad = ~((array >= low) & (array <= high))
@@ -187,6 +186,18 @@ def _check_column(where: str, meta: Mapping[str, Any], array: Array, label: Labe
     legal = f"at least {low:g}" if meta["kind"] == "i8" else f"between {low:g} and {high:g}"
     legal += unit + " or inf" * meta["infinite"]
     _refuse(bad, where, label, f"{{value:g}}{unit}, must be {legal}", meta["dims"][-1], value=array)
+
+
+def _check_coefficients(where: str, array: Array, label: Label, meta: Mapping[str, Any]) -> None:
+    """Nothing is so small, but not 0, that a solver leaves it out; else in which unit the load fits."""
+    sizes, advice = np.abs(array), ""
+    unit = "" if meta["unit"] == "1" else f" {meta['unit']}"
+    small = (sizes > 0) & (sizes < LEAST_COEFFICIENT)
+    if small.any() and "GPU" in unit:
+        factor = 1000.0 ** np.ceil(np.log10(LEAST_COEFFICIENT / sizes[small].min()) / 3)
+        advice = f"; give load in units of {factor if unit == ' MW/GPU' else 1 / factor:,.15g} GPU"
+    text = f"{{value:g}}{unit}, which solvers drop, must be 0 or at least {LEAST_COEFFICIENT:g}{unit}{advice}"
+    _refuse(small, where, label, text, meta["dims"][-1], value=array)
 
 
 def _check_names(table: str, kind: str, names: Array) -> None:
@@ -294,6 +305,8 @@ def _check_power(s: Sites, generators: Generators, site: Label, period_h: float)
     full = np.full(s.capacity_gpu.shape, -np.inf)
     for slope, intercept in zip(s.power_slope_mw_per_gpu.T, s.power_intercept_mw.T, strict=True):
         np.maximum(full, slope[:, None] * s.capacity_gpu + intercept[:, None], out=full)
+    text = f"{{full:g}} MW at full load, must be at most {NUMBER_LIMIT:g} MW"
+    _refuse(full > NUMBER_LIMIT, "sites.power_slope_mw_per_gpu", site, text, full=full)
     forced = least + np.where(s.curtailable[:, None], 0.0, renewable)
     sink = s.pue * full + s.export_limit_mw + (battery * s.charge_mw)[:, None]
     text = "{forced:g} MW cannot be turned off, but full load, export and battery take at most {sink:g} MW"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections import deque
@@ -325,8 +326,9 @@ class Team:
     # A program, which owns its signals and its MPI, does everything inside `with team:`.
 
     def __enter__(self) -> Team:
-        for number in STOP_SIGNALS:
-            self._old_handlers[number] = signal.signal(number, self._on_signal)
+        if threading.current_thread() is threading.main_thread():  # others cannot handle signals
+            for number in STOP_SIGNALS:
+                self._old_handlers[number] = signal.signal(number, self._on_signal)
         self._listened = watch.listen(lambda: self._signalled)
         return self
 

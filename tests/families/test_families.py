@@ -236,7 +236,7 @@ def test_weather_and_geography() -> None:
         ("fleet", {"negative": "nan"}, "outside 0 to 0.5"),
         ("fleet", {"negative": 0.7}, "outside 0 to 0.5"),
         ("fleet", {"candidates": "2.5"}, "is no int"),
-        ("fleet", {"candidates": 2.5}, "no whole number"),
+        ("fleet", {"candidates": 2.5}, "must be an integer"),
         ("fleet", {"sites": 0}, "0 sites"),
         ("fleet", {"jobs": -1}, "-1 jobs"),
         ("fleet", {"seed": -1}, "seed -1"),

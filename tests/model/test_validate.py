@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from decomp.extensive.pyomo_model import build
 from decomp.families import generate
 from decomp.model.instance import InputError, build_instance
-from decomp.model.validate import validate, validate_sites
+from decomp.model.validate import LEAST_COEFFICIENT, validate, validate_sites
 from tiny import tiny
 
 NAN, INF = np.nan, np.inf
@@ -283,3 +284,43 @@ def test_large_fleets_are_validated_quickly() -> None:
     begun = time.process_time()
     validate(instance)
     assert time.process_time() - begun < 2.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            dict(sites=dict(power_slope_mw_per_gpu=[0.0008, 1e-10])),
+            "sites.power_slope_mw_per_gpu: site 'Albany', segment 1: 1e-10 MW/GPU, which solvers drop, "
+            "must be 0 or at least 2e-08 MW/GPU; give load in units of 1,000 GPU",
+        ),
+        (dict(sites=dict(power_slope_mw_per_gpu=[0.0, 1e-14])), "give load in units of 1,000,000,000 GPU"),
+        (dict(jobs=dict(gpus=[100.0, 1e-9, 200.0])), "at least 2e-08 GPU; give load in units of 0.001 GPU"),
+        (dict(sites=dict(carbon_intensity=1e-9)), "period 0: 1e-09 t/MWh, which solvers drop, must be 0 or at least"),
+        (dict(sites=dict(discharge_efficiency=1e-9)), "sites.discharge_efficiency: site 'Albany': 1e-09, which"),
+        (dict(generators=dict(p_min_mw=[0.4, 1e-9])), "generators.p_min_mw: generator 1 at site 'Cork': 1e-09 MW"),
+        (dict(generators=dict(ramp_up_mw_per_h=[np.inf, 1e-9])), "ramp_up_mw_per_h: generator 1 at site 'Cork': 1e-09"),
+        (
+            dict(sites=dict(power_slope_mw_per_gpu=[1e6, 0.0], capacity_gpu=1e10)),
+            "sites.power_slope_mw_per_gpu: site 'Albany', period 0: 1e+16 MW at full load, must be at most 1e+12 MW",
+        ),
+    ],
+)
+def test_coefficients_that_solvers_drop(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        validate(tiny(**changes))
+    assert words in str(caught.value)
+
+
+def test_the_least_coefficients_reach_the_solver() -> None:
+    """In the shortest periods, nothing that is not 0 is lost on the way into HiGHS, nor in an MPS file."""
+    least = LEAST_COEFFICIENT
+    sites = dict(power_slope_mw_per_gpu=[least, 0.0], carbon_intensity=least, export_credit=least)
+    sites |= dict(charge_efficiency=[least, 1.0, 1.0], charge_mw=1.0, battery_final_mwh=0.0, self_discharge_per_h=0.0)
+    sites |= dict(battery_initial_mwh=[0.4, 0.0, 0.0], battery_min_mwh=0.0)
+    generators = dict(emission_t_per_mwh=least)
+    instance = tiny(period_h=1 / 12, sites=sites, generators=generators, pools=dict(work_gpu_h=1.0))
+    validate(instance)
+    form = build(instance)
+    assert np.abs(form.matrix.data).min() > 1e-9
+    assert form.highs().getNumNz() == form.matrix.nnz
