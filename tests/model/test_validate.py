@@ -298,6 +298,7 @@ def test_large_fleets_are_validated_quickly() -> None:
         (dict(jobs=dict(gpus=[100.0, 1e-9, 200.0])), "at least 2e-08 GPU; give load in units of 0.001 GPU"),
         (dict(sites=dict(carbon_intensity=1e-9)), "period 0: 1e-09 t/MWh, which solvers drop, must be 0 or at least"),
         (dict(sites=dict(discharge_efficiency=1e-9)), "sites.discharge_efficiency: site 'Albany': 1e-09, which"),
+        (dict(sites=dict(export_limit_mw=1e-17)), "sites.export_limit_mw: site 'Albany', period 0: 1e-17 MW, which"),
         (dict(generators=dict(p_min_mw=[0.4, 1e-9])), "generators.p_min_mw: generator 1 at site 'Cork': 1e-09 MW"),
         (dict(generators=dict(ramp_up_mw_per_h=[np.inf, 1e-9])), "ramp_up_mw_per_h: generator 1 at site 'Cork': 1e-09"),
         (
