@@ -86,3 +86,26 @@ def test_pandas_reads_the_schedules(tmp_path) -> None:
     assert carbon["allowance (t)"].tolist() == pytest.approx(result.allowances.allowance_t)
     with open(tmp_path / "plan" / "jobs.csv", newline="", encoding="utf-8") as stream:
         assert len(list(csv.reader(stream))) == 4
+
+
+def test_files_of_sites_have_names_that_may_be(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from decomp.report.timetable import write_timetables
+
+    fleet = tiny(sites=dict(name=["Zürich/日本", "x" * 300, "C.o"]))
+    result = decomp.solve(fleet, method="extensive")
+    paths = write_timetables(tmp_path / "letters", fleet, result)
+    assert [p.name for p in paths[:3]] == ["site-0-Zürich-日本.csv", f"site-1-{'x' * 60}.csv", "site-2-C.o.csv"]
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+    assert write_timetables(tmp_path / "plan", fleet, result)[0].name == "site-0-Z-rich.csv"
+
+
+def test_a_result_does_not_take_an_instances_place(tmp_path) -> None:
+    fleet, path = tiny(), tmp_path / "fleet.h5"
+    decomp.write(path, fleet)
+    facts = dict(instance_hash=fleet.content_hash())
+    result = decomp.Result(decomp.Status.LIMIT, -1.0, 1.0, None, None, provenance=facts)
+    with pytest.raises(decomp.InputError, match="holds an instance"):
+        decomp.write(path, result, fleet)
+    assert isinstance(decomp.read(path), decomp.Instance)
+    for _ in range(2):  # a result may be written anew
+        decomp.write(tmp_path / "r.h5", result, fleet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,7 @@ def write_timetables(folder: PathLike, instance: Instance, result: Result) -> li
     columns = _site_columns(instance, result, result.schedule)
     digits, paths = len(str(max(instance.n_sites - 1, 0))), []
     for i, name in enumerate(instance.sites.name):
-        slug = re.sub(r"[^\w.]+", "-", str(name)).strip("-")
-        paths.append(target / f"site-{i:0{digits}}-{slug}.csv")
+        paths.append(target / f"site-{i:0{digits}}-{_slug(str(name))}.csv")
         rows = zip(times, *(values[i] for values in columns.values()), strict=True)
         _write(paths[-1], ["time (UTC)", *columns], rows)
     paths += [target / "jobs.csv", target / "routing.csv"]
@@ -49,6 +49,12 @@ def write_timetables(folder: PathLike, instance: Instance, result: Result) -> li
         emitted, allowed = emissions_t(instance, result.schedule), result.allowances.allowance_t
         _write(paths[-1], CARBON, zip(instance.sites.name, emitted, allowed, strict=True))
     return paths
+
+
+def _slug(name: str) -> str:
+    """A name as part of a file's: what letters the file system's encoding lacks are left out, and all beyond 60."""
+    text = name.encode(sys.getfilesystemencoding(), "replace").decode(sys.getfilesystemencoding())
+    return re.sub(r"[^\w.]+", "-", text).strip("-")[:60]
 
 
 def _times(instance: Instance) -> list[str]:
