@@ -163,11 +163,9 @@ class Recorder(Workers):
 
         return self._took(lambda: super(Recorder, self).ask(kind, request, own), describe)
 
-    def answers(
-        self, work: Callable[[Any], Any], tasks: Sequence[Any], until: float = np.inf, what: str = ""
-    ) -> list[TaskAnswer]:
+    def answers(self, work: Callable[..., Any], tasks: Sequence[Any], *where: Any, **how: Any) -> list[TaskAnswer]:
         return self._took(
-            lambda: super(Recorder, self).answers(work, tasks, until, what),
+            lambda: super(Recorder, self).answers(work, tasks, *where, **how),
             lambda answers: dict(
                 seconds=np.array([a.seconds for a in answers]), site=None,
                 out=size_of(list(tasks)) / max(len(tasks), 1), back=size_of(answers) / max(len(answers), 1),

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -197,6 +198,10 @@ class Instance:
 
     def content_hash(self) -> str:
         """SHA-256 over every number and name that enters the optimisation."""
+        return self._content_hash
+
+    @cached_property
+    def _content_hash(self) -> str:  # once: arrays are read-only, and every save states it
         digest = hashlib.sha256()
         skip = ("start_utc", "family", "seed", "source", *(RISK if not self.n_scenarios else ()))
         scalars = {k: v if isinstance(v, str) else repr(float(v)) for k, v in self.scalars.items() if k not in skip}

@@ -128,7 +128,7 @@ class MPI(Team):
         begin = last = self._path
 
         def hand_out(rank: int, path: float) -> None:
-            item = next_task()
+            item = next_task(rank)
             posted.update(self._post({rank: item}, call, path))
             if item is not None:
                 inbox.expect([rank])

@@ -13,11 +13,11 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from types import FrameType, TracebackType
 from typing import Any, NamedTuple, TypeVar
 
@@ -30,11 +30,12 @@ from decomp.ranks.clock import root_seconds
 from decomp.ranks.timesheet import IDLE, Timesheet
 
 T = TypeVar("T")
-NextTask = Callable[[], "tuple[int, Any] | None"]
+NextTask = Callable[[int], "tuple[int, Any] | None"]  # for a rank
 
 ROOT = 0
 N_TAGS = 16_384  # of calls of all ranks, and as many of exchanges among some; MPI grants 32 768
 HEAD = 2  # numbers at the front of an exchange
+NEAR = 2  # times as many tasks as ranks are looked through for one of the rank's own
 NOT_DONE = "not done before the stop"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SIGUSR1 is what batch systems send before a limit
 
@@ -51,6 +52,14 @@ class TaskAnswer:
 
 class AtRoot(Exception):
     """Raised on the other ranks when the root fails in `Team.at_root`; the cause is the root's error."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Tasks that need something which one rank holds: `owner` names it, `lean` is the task without what it holds."""
+
+    owner: Callable[[Any], int]
+    lean: Callable[[Any], Any]
 
 
 class Call(NamedTuple):
@@ -229,7 +238,13 @@ class Team:
         raise self._agreed_failure from (None if self.is_root else failure)
 
     def map_tasks(
-        self, function: Callable[[Any], Any], tasks: Sequence[Any] = (), *, until: float = np.inf, what: str = ""
+        self,
+        function: Callable[[Any], Any],
+        tasks: Sequence[Any] = (),
+        *,
+        until: float = np.inf,
+        what: str = "",
+        place: Placement | None = None,
     ) -> list[TaskAnswer]:
         """Run independent tasks on whoever is free, the root too; their answers in task order (elsewhere: none).
 
@@ -241,6 +256,7 @@ class Team:
         function : what every rank does with a task; it must not use the team.
         tasks : picklable records at the root, ignored elsewhere.
         until : time by `clock` after which no task is started.
+        place : a rank gets the first task that it owns, if one of the next few is its own, and that one leaner.
         """
         call = self._next_call("map_tasks", what)
 
@@ -252,21 +268,26 @@ class Team:
             self._work(timed, call)
             return []
         answers = [TaskAnswer(None, NOT_DONE, ROOT, 0.0)] * len(tasks)
-        queue = deque(enumerate(tasks))
+        queue, lock = list(enumerate(tasks))[::-1], Lock()  # the next one last
 
-        def next_task() -> tuple[int, Any] | None:
-            if watch.over() or self.clock() >= until:
-                return None
-            try:
-                return queue.popleft()
-            except IndexError:
-                return None
+        def next_task(rank: int) -> tuple[int, Any] | None:
+            with lock:
+                if not queue or watch.over() or self.clock() >= until:
+                    return None
+                if place is None:
+                    return queue.pop()
+                nearest = range(len(queue) - 1, max(len(queue) - 1 - NEAR * self.size, -1), -1)
+                own = next((k for k in nearest if place.owner(queue[k][1]) == rank), None)
+                if own is None:
+                    return queue.pop()
+                index, task = queue.pop(own)
+                return index, place.lean(task)
 
         self.path_seconds()
         with ThreadPoolExecutor(1) as thread:
             dispatching = thread.submit(self._dispatch, next_task, answers, call)
             try:
-                while self._may_work_while_dispatching and (item := next_task()) is not None:
+                while self._may_work_while_dispatching and (item := next_task(self.rank)) is not None:
                     answers[item[0]] = attempt(timed, item[1], self.rank)
                 own = self.path_seconds()
                 with self.sheet.section(IDLE):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from decomp.lp import watch
 from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.mpi import Team
-from decomp.ranks.team import NOT_DONE, TaskAnswer
+from decomp.ranks.team import NOT_DONE, Placement, TaskAnswer
 from decomp.ranks.timesheet import by_rank
 
 GRACE_SECONDS = 5.0  # beyond a time limit, for what is being finished
@@ -46,10 +47,14 @@ S = TypeVar("S", bound=Service)
 
 @dataclass(frozen=True)
 class Tasks:
-    """Independent tasks are dealt: `work` is a function of a module, `what` its name in the watchdog's message."""
+    """Independent tasks are dealt: `work` is a function of a module, `what` its name in the watchdog's message.
 
-    work: Callable[[Any], Any]
+    `kind` : the service whose instance on the rank is the function's first argument; None: the task is all it gets.
+    """
+
+    work: Callable[..., Any]
     what: str
+    kind: type[Service] | None = None
 
 
 class Seconds:
@@ -124,20 +129,33 @@ class Workers:
         return [None if a.error else a.value for a in self.answers(work, tasks, until, what)]
 
     def answers(
-        self, work: Callable[[Any], Any], tasks: Sequence[Any], until: float = np.inf, what: str = ""
+        self,
+        work: Callable[..., Any],
+        tasks: Sequence[Any],
+        until: float = np.inf,
+        what: str = "",
+        kind: type[Service] | None = None,
+        place: Placement | None = None,
     ) -> list[TaskAnswer]:
-        """As `farm`, with what became of every task."""
-        self._tell(Tasks(work, what))
+        """As `farm`, with what became of every task; `kind`: see `Tasks`, `place`: see `Team.map_tasks`."""
+        order = Tasks(work, what, kind)
+        self._tell(order)
+        own = self._bound(order)
         if not self.stops.replayed:
-            answers = self.team.map_tasks(work, tasks, until=until, what=what)
+            answers = self.team.map_tasks(own, tasks, until=until, what=what, place=place)
             self.stops.ask(lambda: [k for k, a in enumerate(answers) if a.error == NOT_DONE])
             return answers
         missed = self.stops.ask(list) or []
         started = np.setdiff1d(np.arange(len(tasks)), missed)
         answers = [TaskAnswer(None, NOT_DONE, self.team.rank, 0.0)] * len(tasks)
-        for k, answer in zip(started, self.team.map_tasks(work, [tasks[k] for k in started], what=what), strict=True):
+        again = self.team.map_tasks(own, [tasks[k] for k in started], what=what, place=place)
+        for k, answer in zip(started, again, strict=True):
             answers[k] = answer
         return answers
+
+    def _bound(self, tasks: Tasks) -> Callable[[Any], Any]:
+        """The function of tasks on this rank."""
+        return tasks.work if tasks.kind is None else partial(tasks.work, self.of(tasks.kind))
 
     def deadline(self, until: float) -> float:
         """When tasks have to end, by `root_seconds`: at `until`, but never in a replay."""
@@ -166,7 +184,7 @@ class Workers:
                 watch.end_in(np.inf)
                 return
             if isinstance(request, Tasks):
-                self.team.map_tasks(request.work, what=request.what)
+                self.team.map_tasks(self._bound(request), what=request.what)
             elif isinstance(request, Limit):
                 watch.end_in(request.seconds)
             elif isinstance(request, Seconds):

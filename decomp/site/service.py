@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from decomp.files.hdf5 import PathLike
 from decomp.lp.highs import Effort
 from decomp.lp.watch import Interrupted
 from decomp.model.instance import Array, InputError, Instance, Microgrids
-from decomp.ranks.team import NOT_DONE
+from decomp.ranks.team import NOT_DONE, Placement
 from decomp.ranks.workers import Service, Workers
 from decomp.site.faults import FaultBook, objection
 from decomp.site.oracle import Plan, SiteAnswer, SiteOracle, SiteRows
@@ -70,10 +70,13 @@ class Given:
 
 @dataclass(frozen=True)
 class Dispatch:
-    """A request for the integral dispatch of a site at a given load (see SiteRows.evaluate_fixed); ready to travel."""
+    """A request for the integral dispatch of a site at a given load (see SiteRows.evaluate_fixed); ready to travel.
+
+    `rows` : None on the rank that owns the site.
+    """
 
     site: int
-    rows: SiteRows
+    rows: SiteRows | None
     load: Array
     droppable: Array
     drop_price: Array
@@ -81,9 +84,10 @@ class Dispatch:
     effort: Effort
 
 
-def plan_of(r: Dispatch) -> Plan | None:
+def plan_of(sites: SiteService, r: Dispatch) -> Plan | None:
     """What is asked for; None where there is no such dispatch."""
-    return r.rows.evaluate_fixed(r.load, r.droppable, r.drop_price, r.carbon_price, effort=r.effort)
+    rows = r.rows or sites.rows_of(r.site)
+    return rows.evaluate_fixed(r.load, r.droppable, r.drop_price, r.carbon_price, effort=r.effort)
 
 
 @dataclass(frozen=True)
@@ -133,10 +137,14 @@ class SiteService(Service):
         self.faults = FaultBook(beside)
         grids = self._read_own(read)
         with self.team.sheet.section("sites"):
-            self.oracles = {
-                int(i): SiteOracle(grids, k, period_h, carbon_price) for k, i in enumerate(self.own)
-            }
+            self.oracles = {int(i): SiteOracle(grids, k, period_h, carbon_price) for k, i in enumerate(self.own)}
         self.plan_seconds = np.zeros(n_sites)  # of each site's last dispatch
+        self.place = Placement(lambda r: int(self.owner[r.site]), lambda r: replace(r, rows=None))
+
+    def rows_of(self, i: int) -> SiteRows:
+        """The rows of an own site."""
+        oracle = self.oracles[i]
+        return SiteRows(oracle.grids, oracle.i, oracle.period_h, oracle.carbon_price)
 
     def _read_own(self, read: SiteReader) -> Microgrids:
         """This rank's rows; if one rank cannot read its own, all say so together."""
@@ -234,7 +242,9 @@ class SiteService(Service):
         Interrupted : a stop signal came in between, or the time is over.
         """
         order = np.argsort([-self.plan_seconds[r.site] for r in requests], kind="stable")
-        answers = self.workers.answers(plan_of, [requests[k] for k in order], self.workers.until, "dispatch")
+        answers = self.workers.answers(
+            plan_of, [requests[k] for k in order], self.workers.until, "dispatch", SiteService, self.place
+        )
         plans: list[Plan | None] = [None] * len(requests)
         for k, answer in zip(order, answers, strict=True):
             if answer.error == NOT_DONE:
@@ -245,6 +255,7 @@ class SiteService(Service):
         return plans
 
     def _note(self, r: Dispatch, what: str) -> None:
+        assert r.rows is not None
         oracle = SiteOracle(r.rows.grids, r.rows.i, r.rows.period_h, r.rows.carbon_price)
         self.faults.note(r.site, oracle, what, r.drop_price, r.carbon_price)
 

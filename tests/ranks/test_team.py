@@ -63,7 +63,7 @@ def test_a_failing_task_is_an_answer(mpirun: Callable[..., Any], n: int) -> None
     assert error.startswith("ValueError: three is too many (team_program.py:")
     assert answer["ranks"] == list(range(n))
     assert answer["none"] == []
-    assert answer["late"] == 2 * ["not started before the stop"]
+    assert answer["late"] == 2 * ["not done before the stop"]
 
 
 def test_short_tasks_do_not_wait_for_the_root_to_finish_a_long_one(mpirun: Callable[..., Any]) -> None:
@@ -145,7 +145,7 @@ def test_a_rank_that_stalls_is_named_and_shows_its_stack(
 def test_a_signal_on_one_rank_is_known_to_all(mpirun: Callable[..., Any]) -> None:
     answer = play(mpirun, 3, "signalled")
     assert answer["stops"] == 3 * [[False, True]]
-    assert answer["errors"] == 2 * ["not started before the stop"]
+    assert answer["errors"] == 2 * ["not done before the stop"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
