@@ -216,7 +216,7 @@ def one_each(near: Records, low: int, high: int) -> Records:
     keep = np.ones(len(order), dtype=bool)
     for k in twice.tolist():
         a, b = int(order[k]), int(order[k + 1])
-        differ = _differences(near.table, int(near.row[a]), int(near.row[b]))
+        differ = differences(near.table, int(near.row[a]), int(near.row[b]))
         if near.file.drop_duplicates and not differ:
             keep[b] = False
         elif times[k] + near.step > low and times[k] < high:
@@ -232,7 +232,7 @@ def one_each(near: Records, low: int, high: int) -> Records:
     return near.take(keep)
 
 
-def _differences(table: Table, a: int, b: int) -> list[str]:
+def differences(table: Table, a: int, b: int) -> list[str]:
     """Columns in which two rows differ."""
     found = []
     for k, name in enumerate(table.header):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -11,12 +12,13 @@ from decomp.ingest.keys import read_toml
 from decomp.model.instance import InputError
 
 FORMER = {"delimiter": "sep", "reader": "format"}  # names of keys in the first version
+ABOUT = ("for", "known_by")  # what a preset says of itself
 KINDS = {"files": "[files.NAME]", "trace": "[trace]", "requests": "[requests.NAME]", "pairs": "[latency] and [egress]"}
 
 
 @cache
 def presets() -> dict[str, dict[str, Any]]:
-    """Every preset with its keys; `for` says which tables it is for."""
+    """Every preset with its keys; `for` says which tables it is for, `known_by` how such files begin."""
     return read_toml(Path(__file__).with_name("presets.toml"))
 
 
@@ -40,4 +42,11 @@ def with_preset(table: dict[str, Any], place: str) -> dict[str, Any]:
         near = get_close_matches(str(name), known, 1, 0.5)
         hint = f"; it is for {KINDS[other]}" if other else f"; did you mean {near[0]}?" if near else ""
         raise InputError(f"{place}.format = {name!r}: no such preset{hint}; known are {', '.join(known)}")
-    return {k: v for k, v in presets()[name].items() if k != "for"} | table
+    return {k: v for k, v in presets()[name].items() if k not in ABOUT} | table
+
+
+def guess_preset(text: str) -> str:
+    """The preset whose pattern the first lines of a file show; "" if there is none."""
+    head = "\n".join(text.split("\n", 40)[:40])
+    known = {name: keys["known_by"] for name, keys in presets().items() if "known_by" in keys}
+    return next((name for name, pattern in known.items() if re.search(pattern, head, re.M | re.S)), "")
