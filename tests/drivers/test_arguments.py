@@ -14,7 +14,7 @@ from drivers.__main__ import verbs
 from drivers.arguments import Arguments, same_file
 from tiny import tiny
 
-MODULES = {verb: importlib.import_module(f"drivers.{verb}") for verb in verbs()}
+MODULES = {name: importlib.import_module(f"drivers.{name}") for name in (*verbs(), "rivals")}
 PARSERS: dict[str, Arguments] = {verb: module.parser() for verb, module in MODULES.items() if hasattr(module, "parser")}
 
 # Every output beside every input and every other output of its command: x and y are one file, D/ is its folder.
