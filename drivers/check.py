@@ -1,6 +1,7 @@
 """decomp check: re-prove a result's schedule and bound from the instance and the result alone.
 
-Exit codes: 0 schedule and bound are re-proved (with --no-bound: the schedule), 1 rejected, 2 bad input.
+Exit codes: 0 schedule and bound are re-proved (with --no-bound: the schedule), 1 rejected, 2 bad input,
+3 not re-proved: nothing is wrong as far as is known, but a proof was not found in the time that it had.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from decomp.certificate import Certificate, Finding, check
+from decomp.certificate.findings import verdict_of
 from decomp.certificate.mixture import check_mixture
 from decomp.files.frontiers import is_frontier, read_frontier
 from decomp.files.store import read_instance, read_result
@@ -29,7 +31,7 @@ from decomp.model.result import Result, Status
 from .arguments import PATIENCE, Arguments, whole
 from .common import run
 
-REJECTED = 1
+CODES = {"REJECTED": 1, "NOT RE-PROVED": 3, "OK": 0}  # the worst first
 
 
 def parser() -> Arguments:
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps({**finite(certificate.record()), "check_seconds": round(seconds, 3)}))
     else:
         show(certificate, seconds)
-    return 0 if certificate.ok else REJECTED
+    return CODES[certificate.verdict]
 
 
 def check_frontier(args: argparse.Namespace) -> int:
@@ -67,38 +69,43 @@ def check_frontier(args: argparse.Namespace) -> int:
     below = frontier.minimum_t - 2e-5 * max(1.0, abs(frontier.minimum_t))
     least = Result(Status.INFEASIBLE, math.inf, math.inf, None, None, ray=frontier.ray)
     least = replace(least, provenance={"instance_hash": at_budget(instance, below).content_hash()})
-    good = True
+    verdicts = []
     for budget, result in ((below, least), *zip(frontier.budgets, frontier.results, strict=True)):
         options = dict(bound=not args.no_bound, jobs=args.jobs, seconds=args.seconds)
         findings = check(at_budget(instance, float(budget)), result, **options).findings
-        good &= judge(f"{budget:,.2f} t", "no schedule" if result is least else "schedule and bound", findings)
+        what = "no schedule" if result is least else "schedule and bound"
+        if result is not least and result.schedule is None and result.incumbent == math.inf:
+            what, findings = "bound, no schedule found", tuple(f for f in findings if f.rule != "schedule")
+        verdicts.append(judge(f"{budget:,.2f} t", what, findings))
     for chain in frontier.chains():
-        good &= check_chain(instance, chain)
-    print(f"certificate: {'OK' if good else 'REJECTED'}")
-    return 0 if good else REJECTED
+        verdicts += check_chain(instance, chain)
+    verdict = next(v for v in CODES if v in verdicts)
+    print(f"certificate: {verdict}")
+    return CODES[verdict]
 
 
-def check_chain(instance: Instance, chain: Sequence[CurveStep]) -> bool:
+def check_chain(instance: Instance, chain: Sequence[CurveStep]) -> list[str]:
     """Every step is a schedule that keeps what it emits, and its mixtures with the one before are schedules too."""
-    good = True
+    verdicts = []
     for k, step in enumerate(chain):
         at = at_budget(instance, step.tonnes)
         own = {"instance_hash": at.content_hash()}
         result = Result(Status.LIMIT, -math.inf, step.cost, step.schedule, None, provenance=own)
         findings = check(at, result, bound=False).findings
-        good &= judge(f"{step.tonnes:,.2f} t", "schedule", findings)
+        verdicts.append(judge(f"{step.tonnes:,.2f} t", "schedule", findings))
         if k > 0:
             findings = check_mixture(instance, chain[k - 1].schedule, step.schedule)
-            good &= judge(f"{step.tonnes:,.2f} to {chain[k - 1].tonnes:,.2f} t", "mixtures", findings)
-    return good
+            verdicts.append(judge(f"{step.tonnes:,.2f} to {chain[k - 1].tonnes:,.2f} t", "mixtures", findings))
+    return verdicts
 
 
-def judge(place: str, what: str, findings: Sequence[Finding]) -> bool:
-    """Print a line, and the objections."""
-    print(f"{place}: {what}: {'REJECTED' if findings else 'OK'}")
+def judge(place: str, what: str, findings: Sequence[Finding]) -> str:
+    """Print a line, and the objections; the verdict."""
+    verdict = verdict_of(findings)
+    print(f"{place}: {what}: {verdict}")
     for finding in findings:
         print(f"- {finding}")
-    return not findings
+    return verdict
 
 
 def finite(value: Any) -> Any:
@@ -113,6 +120,8 @@ def show(certificate: Certificate, seconds: float) -> None:
     console = Console(soft_wrap=True, highlight=False)
     if math.isfinite(certificate.excess):
         console.print(f"no schedule keeps the limits: missed by at least {certificate.excess:,.6g} (t, GPU h or MWh)")
+    elif certificate.certified_bound == math.inf:
+        console.print("no schedule keeps the limits: the model of the whole fleet has no point")
     else:
         show_schedule(console, certificate)
     counts = (certificate.sites_lp, certificate.sites_milp, len(certificate.sites_unproved))
@@ -120,13 +129,15 @@ def show(certificate: Certificate, seconds: float) -> None:
         console.print("site bounds re-proved: {} by LP duals, {} by MILP; not re-proved: {}".format(*counts))
     for finding in certificate.findings:
         console.print(f"- {escape(str(finding))}", style="red")
-    console.print(f"certificate: {'OK' if certificate.ok else 'REJECTED'} ({seconds:.1f} s)", style="bold")
+    console.print(f"certificate: {certificate.verdict} ({seconds:.1f} s)", style="bold")
 
 
 def show_schedule(console: Console, certificate: Certificate) -> None:
     """Cost, emissions and bound: recomputed and claimed."""
     table = Table("", "recomputed", "claimed", "verdict", box=None, pad_edge=False)
     verdict = {True: "OK", False: "REJECTED", None: "not asked for"}
+    if certificate.schedule_ok and certificate.bound_ok is False:
+        verdict[False] = certificate.verdict
     costs = (certificate.cost, certificate.incumbent)
     table.add_row("schedule: net cost, USD", *numbers(*costs), verdict[certificate.schedule_ok])
     table.add_row("emissions, t CO2", *numbers(certificate.emissions_t), "", "")

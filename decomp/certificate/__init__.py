@@ -18,11 +18,13 @@ a solver's word, and on its tolerances (1e-6 on integrality and rows). A site's 
 sum of its terms. Every claimed `site_lower` must be re-proved, even if the sum would do without it.
 
 A result without a dual (extensive form) has no multipliers to prove anything with. A small one is put to the
-certificate's own model of the whole fleet, whose MIP bound then has to reach the claim. A larger one is "not
-re-proved" and the certificate is not ok, unless only the schedule was asked for (`bound=False`).
+certificate's own model of the whole fleet, which must not have anything cheaper than the claim. A larger one is "not
+re-proved" and the certificate is not ok, unless only the schedule was asked for (`bound=False`). The same holds where
+the time is over or HiGHS gives up: such a finding is `undecided`, and if all are, the verdict is not "rejected".
 
 A result that says "infeasible" has neither schedule nor bound. Its multipliers have to prove, in the same way, that
 the instance without money would cost something; a site of which not even a dispatch exists is proved by a dual ray.
+Without multipliers (extensive form) the whole fleet's model must have no point: by its relaxation, or by HiGHS's word.
 
 Allowances, where a result has them: no site emits more than its own, they sum to at most the budget and the
 excess that is paid for, and the price of abatement is that of the dual. They belong to the schedule's part.
@@ -36,8 +38,8 @@ from typing import Any
 import numpy as np
 
 from decomp.certificate.bound import UNPROVED, BoundProof, prove_bound
-from decomp.certificate.findings import TOLERANCE, Finding, Findings
-from decomp.certificate.fleet import prove_whole
+from decomp.certificate.findings import TOLERANCE, Finding, Findings, verdict_of
+from decomp.certificate.fleet import prove_empty, prove_whole
 from decomp.certificate.ray import prove_ray
 from decomp.certificate.schedule import Account, check_allowances, check_schedule
 from decomp.model.instance import Instance
@@ -82,13 +84,19 @@ class Certificate:
         return self.schedule_ok and self.bound_ok is not False
 
     @property
+    def verdict(self) -> str:
+        """See `verdict_of`."""
+        return verdict_of(self.findings)
+
+    @property
     def gap_rel(self) -> float:
         """(cost - certified bound) / max(|cost|, 1 USD): both recomputed."""
         return (self.cost - self.certified_bound) / max(abs(self.cost), 1.0)
 
     def record(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {"ok": self.ok, "gap_rel": self.gap_rel, **asdict(self), "findings": [str(f) for f in self.findings]}
+        own = {"ok": self.ok, "verdict": self.verdict, "gap_rel": self.gap_rel}
+        return {**own, **asdict(self), "findings": [str(f) for f in self.findings]}
 
 
 def check(
@@ -106,8 +114,8 @@ def check(
     stored, own = _stated(result).get("instance_hash"), instance.content_hash()
     if stored != own:
         findings.add("instance hash", "", str(stored), own)
-    if result.status is Status.INFEASIBLE and result.ray is not None:
-        return _check_ray(instance, result, findings, jobs, seconds)
+    if result.status is Status.INFEASIBLE:
+        return _check_infeasible(instance, result, findings, jobs, seconds)
     account = None
     if result.schedule is None:
         findings.add("schedule", "", "none in the result", "there")
@@ -140,12 +148,17 @@ def check(
     )
 
 
-def _check_ray(instance: Instance, result: Result, findings: Findings, jobs: int, seconds: float) -> Certificate:
+def _check_infeasible(
+    instance: Instance, result: Result, findings: Findings, jobs: int, seconds: float
+) -> Certificate:
     """Nothing but the proof that there is no schedule; there must not be one beside it."""
-    assert result.ray is not None
     if result.schedule is not None or np.isfinite(result.incumbent):
         findings.add("schedule", "", "in the result", "absent, as there is none")
-    proof = prove_ray(instance, result.ray, findings, jobs=jobs, seconds=seconds)
+    proof = UNPROVED
+    if result.ray is not None:
+        proof = prove_ray(instance, result.ray, findings, jobs=jobs, seconds=seconds)
+    else:
+        prove_empty(instance, findings, seconds=seconds)
     return Certificate(
         schedule_ok=not findings.items,
         bound_ok=not findings.items,
@@ -156,7 +169,7 @@ def _check_ray(instance: Instance, result: Result, findings: Findings, jobs: int
         claimed_bound=float(result.bound),
         incumbent=float(result.incumbent),
         certified_bound=np.inf if not findings.items else -np.inf,
-        excess=proof.bound,
+        excess=proof.bound if result.ray is not None else np.nan,
         **_by_site(instance, proof),
     )
 

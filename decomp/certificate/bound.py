@@ -62,10 +62,13 @@ def prove_bound(
         for block, proof in zip(blocks, own, strict=True):
             if not proof.proved:
                 claimed, place = float(part.site_lower[block].sum()), ", ".join(findings.names["site"][block])
-                findings.add("bound: site_lower", place, claimed, f"at most {proof.lower:.9g} USD ({proof.remark})")
+                right = f"at most {proof.lower:.9g} USD ({proof.remark})"
+                findings.add("bound: site_lower", place, claimed, right, undecided=proof.undecided)
         total += sum(proof.lower for proof in own)
         gross += sum(abs(proof.lower) for proof in own)
-        bounds.append((float(total), max(1.0, abs(total), 1e-3 * gross)))
+        # what was accepted of the sites is not held against their sum
+        short = sum(proof.short for proof in own) / TOLERANCE
+        bounds.append((float(total), max(1.0, abs(total), 1e-3 * gross) + short))
     by_site: dict[int, SiteProof] = {}
     for b, block in enumerate(blocks):
         by_site |= dict.fromkeys(block.tolist(), _hardest(proofs[b::n]))

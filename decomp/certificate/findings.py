@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,10 @@ WORST = 3
 
 @dataclass(frozen=True)
 class Finding:
-    """One objection: the rule (with its equation), the place, the value found and what would be right."""
+    """One objection: the rule (with its equation), the place, the value found and what would be right.
+
+    `undecided` : nothing is known to be wrong; the proof was not found in the time that it had, or at all.
+    """
 
     rule: str
     place: str
@@ -26,12 +30,20 @@ class Finding:
     value: float | str
     right: str
     others: int = 0
+    undecided: bool = False
 
     def __str__(self) -> str:
         value = self.value if isinstance(self.value, str) else f"{self.value:.9g}"
         where = ", ".join(part for part in (self.place, "" if self.period is None else f"period {self.period}") if part)
         more = f" (and {self.others} more)" if self.others else ""
         return f"{self.rule}: {where + ': ' if where else ''}{value}, must be {self.right}{more}"
+
+
+def verdict_of(findings: Sequence[Finding]) -> str:
+    """`OK`, `REJECTED`, or `NOT RE-PROVED`: nothing is known to be wrong, but not all was proved."""
+    if not findings:
+        return "OK"
+    return "NOT RE-PROVED" if all(f.undecided for f in findings) else "REJECTED"
 
 
 def row_names(instance: Instance) -> dict[str, Array]:
@@ -60,9 +72,9 @@ class Findings:
         self.items: list[Finding] = []
         self.names = row_names(instance)
 
-    def add(self, rule: str, place: str, value: float | str, right: str) -> None:
-        """Object outright."""
-        self.items.append(Finding(rule, place, None, value, right))
+    def add(self, rule: str, place: str, value: float | str, right: str, *, undecided: bool = False) -> None:
+        """Object outright, or say that something is `undecided`."""
+        self.items.append(Finding(rule, place, None, value, right, undecided=undecided))
 
     def at_most(self, rule: str, rows: str, value: Array, limit: Any, scale: Any, unit: str = "") -> None:
         """Require value <= limit + TOLERANCE scale; arrays are (rows,) or (rows, period)."""

@@ -6,6 +6,7 @@ that word has to be given anew.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -22,19 +23,61 @@ MOST_COLUMNS = 20_000
 
 
 def prove_whole(instance: Instance, claimed: float, findings: Findings, *, seconds: float = 60.0) -> BoundProof:
-    """Re-prove a bound (USD) by the fleet's LP relaxation, else by its MILP."""
-    slots = len(instance.arcs.site) + len(instance.pool_arcs.site) + 10 * instance.n_sites
-    program = fleet_program(instance) if slots * instance.n_periods <= MOST_COLUMNS else None
-    if program is None or len(program.cost) > MOST_COLUMNS:
-        findings.add("bound", "", "not re-proved, the result has no multipliers", "re-proved; the fleet is too large")
+    """Re-prove a bound (USD) by the fleet's LP relaxation, else by its MILP, which is asked for anything cheaper."""
+    program = _small_program(instance, findings, "bound")
+    if program is None:
         return UNPROVED
+    begun, tolerance = time.perf_counter(), 0.5 * TOLERANCE * max(1.0, abs(claimed))
     lower, infeasible = program.linear_bound(seconds)
     if infeasible:
         findings.add("bound", "", "not re-proved, the fleet has no schedule", "re-proved")
         return UNPROVED
-    if lower < claimed - TOLERANCE * max(1.0, abs(claimed)) and program.integer.any():
-        lower = max(lower, program.integer_bound(0.0, seconds)[0])
+    enough = claimed - tolerance
+    if lower < enough and program.integer.any():
+        left = seconds - (time.perf_counter() - begun)
+        none, point, reason = program.none_below(enough, tolerance, left)
+        if point is not None:
+            cost = f"at most {program.cost @ point:.9g} USD, the cost of a schedule"
+            findings.add("bound", "claimed", float(claimed), cost)
+            return UNPROVED
+        if not none and (left := seconds - (time.perf_counter() - begun)) > 0.0:
+            lower = max(lower, program.integer_bound(0.0, left)[0])
+        if not none and lower < enough:
+            _leave_open(findings, "bound", reason, seconds, f"re-proved; what is proved is {lower:.9g} USD")
+            return UNPROVED
+        lower = max(lower, enough)
     return BoundProof(lower, max(1.0, abs(lower)))
+
+
+def prove_empty(instance: Instance, findings: Findings, *, seconds: float = 60.0) -> bool:
+    """Re-prove that there is no schedule: the LP relaxation has no point, or else the MILP by HiGHS's word."""
+    program = _small_program(instance, findings, "infeasible")
+    if program is None:
+        return False
+    begun = time.perf_counter()
+    if program.is_empty(seconds):
+        return True
+    none, point, reason = program.none_below(np.inf, 1.0, seconds - (time.perf_counter() - begun))
+    if point is not None:
+        findings.add("infeasible", "", "a schedule exists", f"not there; one costs {program.cost @ point:.9g} USD")
+    elif not none:
+        _leave_open(findings, "infeasible", reason, seconds, "re-proved")
+    return none
+
+
+def _small_program(instance: Instance, findings: Findings, what: str) -> Program | None:
+    """The fleet's program, unless it is too large for a proof."""
+    slots = len(instance.arcs.site) + len(instance.pool_arcs.site) + 10 * instance.n_sites
+    program = fleet_program(instance) if slots * instance.n_periods <= MOST_COLUMNS else None
+    if program is None or len(program.cost) > MOST_COLUMNS:
+        none = "not re-proved, the result has no multipliers"
+        findings.add(what, "", none, "re-proved; the fleet is too large", undecided=True)
+        return None
+    return program
+
+
+def _leave_open(findings: Findings, what: str, reason: str, seconds: float, right: str) -> None:
+    findings.add(what, "", f"not re-proved in {seconds:g} s ({reason})", right, undecided=True)
 
 
 def fleet_program(instance: Instance) -> Program:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
@@ -19,6 +19,14 @@ from decomp.model.instance import Array
 
 DUAL_TOLERANCE = 1e-9
 EMPTY = 1e-6  # least sum of violations (MW, MWh, ...) that is no rounding
+
+
+class Verdict(NamedTuple):
+    """Whether there is no such point, a point if one was found, and why neither is known."""
+
+    none: bool
+    point: Array | None
+    open: str = ""
 
 
 @dataclass
@@ -54,7 +62,7 @@ class Program:
         return self.safe_bound(dual), infeasible
 
     def linear_duals(self, seconds: float) -> tuple[Array, bool]:
-        """Duals of the relaxation (row,) by linprog, zero if it has none; True if it calls it infeasible."""
+        """Duals of the relaxation (row,) by linprog, zero if it finds none; True if it calls it infeasible."""
         rows, ties = np.flatnonzero(~self.equal), np.flatnonzero(self.equal)
         dual = np.zeros(len(self.right))
         answer = linprog(
@@ -108,25 +116,26 @@ class Program:
         lower = -np.inf if lower is None or not np.isfinite(lower) else float(lower)
         return min(lower, upper), upper, answer.x
 
-    def none_below(
-        self, limit: float, tolerance: float, seconds: float, bans: bool = True
-    ) -> tuple[bool, Array | None]:
-        """Whether it is proved that no integral point costs less than `limit`; a point that does, if one was found.
+    def none_below(self, limit: float, tolerance: float, seconds: float, bans: bool = True) -> Verdict:
+        """Whether no integral point costs less than `limit` (inf: whether there is none at all), by HiGHS's word.
 
         As a row the limit ends the search as soon as nothing cheaper is left; a gap would have it look for the optimum.
         The row is scaled so that HiGHS's tolerance (1e-6) is small beside this one.
         """
-        scale = max(1.0, 1e-2 / tolerance)
-        below = LinearConstraint(scale * csr_array(self.cost[None, :]), -np.inf, scale * limit)
-        rows = LinearConstraint(self.matrix, np.where(self.equal, self.right, -np.inf), self.right)
+        rows = [LinearConstraint(self.matrix, np.where(self.equal, self.right, -np.inf), self.right)]
+        if np.isfinite(limit):
+            scale = max(1.0, 1e-2 / tolerance)
+            rows.append(LinearConstraint(scale * csr_array(self.cost[None, :]), -np.inf, scale * limit))
         answer = milp(
             self.cost,
             integrality=(self.integer & (bans | ~self.ban)).astype(int),
             bounds=Bounds(self.low, self.high),
-            constraints=[rows, below],
+            constraints=rows,
             options=dict(time_limit=max(seconds, 0.01), mip_rel_gap=np.inf),
         )
-        return answer.status == 2, answer.x
+        if answer.status in (0, 1, 2):
+            return Verdict(answer.status == 2, answer.x, "its time is over" if answer.status == 1 else "")
+        return Verdict(False, None, f"HiGHS gave up: {answer.message}")
 
 
 class Builder:

@@ -42,13 +42,18 @@ class SiteTask:
 
 @dataclass(frozen=True)
 class SiteProof:
-    """A proven lower bound of one site or block: by which program, in which time, and what went wrong."""
+    """A proven lower bound of one site or block: by which program, in which time, and what went wrong.
+
+    `undecided` : nothing is known to be wrong. `short` : what the bound of a proved one is below its claim, USD.
+    """
 
     lower: float
     method: str
     seconds: float
     proved: bool
     remark: str = ""
+    undecided: bool = False
+    short: float = 0.0
 
 
 def prove_block(tasks: Sequence[SiteTask]) -> SiteProof:
@@ -59,8 +64,9 @@ def prove_block(tasks: Sequence[SiteTask]) -> SiteProof:
     enough = claimed - sum(task.tolerance for task in tasks)
     lower, infeasible = program.linear_bound(seconds)
 
-    def proof(method: str, remark: str = "") -> SiteProof:
-        return SiteProof(lower, method, time.perf_counter() - begun, lower >= enough, remark)
+    def proof(method: str, remark: str = "", undecided: bool = False) -> SiteProof:
+        proved, short = lower >= enough, max(claimed - lower, 0.0)
+        return SiteProof(lower, method, time.perf_counter() - begun, proved, remark, undecided, proved * short)
 
     if infeasible:
         if program.is_empty(seconds):
@@ -68,17 +74,22 @@ def prove_block(tasks: Sequence[SiteTask]) -> SiteProof:
         return proof("LP", "no dispatch exists for any load")
     if lower >= enough or not program.integer.any():
         return proof("LP", "" if lower >= enough else "its relaxation is exact and stays below")
+    reason = ""
     for bans, limit in product((False, True), (claimed, enough)):
-        left = seconds - (time.perf_counter() - begun)
-        none, point = program.none_below(limit, claimed - enough, left, bans)
+        if (left := seconds - (time.perf_counter() - begun)) <= 0.0:
+            break
+        none, point, reason = program.none_below(limit, claimed - enough, left, bans)
         if none:
             lower = max(lower, limit)
             return proof("MILP")
-        if point is None:
-            break
-        if bans and (cost := float(program.cost @ point)) < enough:
+        if bans and point is not None and (cost := float(program.cost @ point)) < enough:
             return proof("MILP", f"a dispatch of {cost:.9g} USD exists")
-    return proof("MILP", f"not proved within {seconds:g} s")
+    if (left := seconds - (time.perf_counter() - begun)) <= 0.0:
+        return proof("MILP", f"not proved within {seconds:g} s", undecided=True)
+    lower = max(lower, program.integer_bound(0.0, left)[0])
+    if lower >= enough:
+        return proof("MILP")
+    return proof("MILP", reason or "not proved, cheaper dispatches are within HiGHS's tolerances", undecided=True)
 
 
 def block_program(tasks: Sequence[SiteTask]) -> Program:
