@@ -339,13 +339,17 @@ def _why(error: Exception, name: str, layout: Layout, above: int) -> str:
     text = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
     if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", text):
         line, cells = above + int(found[2]), int(found[3])
-        return (
-            f"{name}, line {line}: {cells} cells where the header has fewer; is sep = {layout.sep!r} right, "
-            "or does a footer (skipfooter) or a decimal comma (decimal) stand there?"
-        )
+        return f"{name}, line {line}: {cells} cells where the header has fewer; {_too_wide(layout)}"
     if found := re.search(r"EOF inside string starting at row (\d+)", text):
         return f"{name}, line {above + int(found[1]) + 1}: a quotation mark is opened and never closed"
     return f"{name}, below line {above}: no table by sep = {layout.sep!r}: {text}"
+
+
+def _too_wide(layout: Layout) -> str:
+    return (
+        f"is sep = {layout.sep!r} right, or is it a decimal comma (decimal), a title above the header (skiprows) or a "
+        "line below the table (skipfooter)?"
+    )
 
 
 def _check_width(table: Table) -> None:
@@ -355,8 +359,7 @@ def _check_width(table: Table) -> None:
         filled = np.flatnonzero((table.frame.iloc[:, k].str.strip() != "").to_numpy(bool))
         if filled.size:
             raise InputError(
-                f"{table.place(int(filled[0]))}: {k + 1} cells where the header has {n}; "
-                f"is sep = {table.layout.sep!r} right, or does a decimal comma (decimal) stand there?"
+                f"{table.place(int(filled[0]))}: {k + 1} cells where the header has {n}; {_too_wide(table.layout)}"
             )
     table.frame = table.frame.iloc[:, :n]
 
