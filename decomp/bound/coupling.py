@@ -63,6 +63,7 @@ class Coupling:
 
     `capacity` (S, T) is what the GPUs can take, `usable` what the power can carry besides, ramps and stored
     energy left aside: a placement beyond it is hopeless, one within it is not yet proved possible.
+    `probability` (K,) : of the scenarios; a job loads K rows of `capacity`: row s S + i is its site i in scenario s.
     `arc_order`, `candidate_order` and `pool_arc_order` map rows here to rows of the instance.
     """
 
@@ -77,6 +78,7 @@ class Coupling:
     pool_arc_order: Array
     budget: float
     carbon_cap: float
+    probability: Array
 
     @classmethod
     def of(cls, instance: Instance) -> Coupling:
@@ -97,6 +99,7 @@ class Coupling:
             pool_arc_order=pool_order,
             budget=instance.carbon_budget_t if has_budget else np.inf,
             carbon_cap=instance.carbon_excess_usd_per_t if has_budget else 0.0,
+            probability=instance.scenarios.probability if instance.copies > 1 else np.ones(1),
         )
 
     @property
@@ -104,9 +107,38 @@ class Coupling:
         return len(self.jobs.gpus)
 
     @property
+    def copies(self) -> int:
+        return len(self.probability)
+
+    @property
+    def n_places(self) -> int:
+        """Sites, whatever scenario."""
+        return len(self.capacity) // self.copies
+
+    @property
     def homes(self) -> tuple[Array, Array, Array]:
-        """The only site of every stream (D,), job (J,) and pool (P,); -1 where there is a choice, or none."""
-        return tuple(_only(rows.ptr, rows.site) for rows in (self.streams, self.jobs, self.pools))  # type: ignore
+        """The only row of every stream (D,), job (J,) and pool (P,); -1 where there is a choice, none, or several."""
+        streams, jobs, pools = (_only(rows.ptr, rows.site) for rows in (self.streams, self.jobs, self.pools))
+        return streams, jobs if self.copies == 1 else np.full_like(jobs, -1), pools
+
+    def summed(self, rows: Array) -> Array:
+        """Sum over scenarios of prices or curvatures (S, T): what a job at each site sees, (place, T)."""
+        return rows if self.copies == 1 else rows.reshape(self.copies, -1, rows.shape[1]).sum(axis=0)
+
+    def everywhere(self, load: Array) -> Array:
+        """Load of jobs at each site, (place, T), in all scenarios, (S, T)."""
+        return load if self.copies == 1 else np.tile(load, (self.copies, 1))
+
+    def least(self, room: Array) -> Array:
+        """What room (S, T) there is in every scenario, (place, T)."""
+        return room if self.copies == 1 else room.reshape(self.copies, -1, room.shape[1]).min(axis=0)
+
+    def add_job_load(self, load: Array, run: Array, start: Array, share: Array) -> None:
+        """Add the load of jobs spread over runs, (J, M) each, to `load` (S, T) GPU."""
+        one = load if self.copies == 1 else np.zeros((self.n_places, load.shape[1]))
+        job_kernels.job_load(one, self.jobs, run, start, share)
+        if self.copies > 1:
+            load += self.everywhere(one)
 
     def free_jobs(self) -> tuple[Array, Array]:
         """Fixings that leave every job free: candidate row (FREE, REJECTED or k) and start of each job."""
@@ -120,7 +152,7 @@ class Coupling:
         total = float(stream_kernels.stream_values(price, self.streams).sum()) + stream_kernels.pool_value(
             price, self.pools
         )
-        total += float(job_kernels.job_values(price, self.jobs, *fixed, 0, 1).sum())
+        total += float(job_kernels.job_values(self.summed(price), self.jobs, *fixed, 0, 1).sum())
         return total - (carbon_price * self.budget if carbon_price > 0 else 0.0)
 
     def flow_cost(self, routed: Array, pooled: Array) -> float:
@@ -150,7 +182,7 @@ def _job_rows(instance: Instance, order: Array, ptr: Array) -> JobRows:
     first = np.concatenate([[0], np.cumsum(n_starts[job])]).astype(np.int64)
     allowed = np.zeros(int(first[-1]), dtype=np.bool_)
     job_kernels.mark_allowed_starts(
-        instance.sites.capacity_gpu, jobs.gpus, jobs.periods, jobs.release, n_starts, ptr, site, first, allowed
+        instance.least_capacity, jobs.gpus, jobs.periods, jobs.release, n_starts, ptr, site, first, allowed
     )
     return JobRows(
         gpus=np.array(jobs.gpus),

@@ -72,7 +72,8 @@ class Master:
         self.coupling, self.parts = coupling, workers.of(PartService)
         self.price, self.carbon_price = price.copy(), carbon_price
         scale = float(np.mean(np.abs(price))) + 1e-9
-        self.weight = scale / np.maximum(coupling.capacity, 1e-3 * coupling.capacity.max())
+        likely = coupling.copies * np.repeat(coupling.probability, coupling.n_places)[:, None]  # prices are, as much
+        self.weight = scale * likely / np.maximum(coupling.capacity, 1e-3 * coupling.capacity.max())
         self.carbon_weight = 500.0 / carbon_scale
         self.step = 1.0
         self.fixing = Fixing(*coupling.free_jobs())

@@ -115,7 +115,7 @@ class MasterPart:
         jobs = self.coupling.jobs
         self.run, self.start = (np.full((len(jobs.gpus), ATOMS), nothing) for nothing in (REJECTED, -1))
         self.share = np.zeros(self.run.shape)
-        value, run, start = job_kernels.cheapest_runs(price, jobs)
+        value, run, start = job_kernels.cheapest_runs(self.coupling.summed(price), jobs)
         taken = ~jobs.optional | (value < 0.0)
         self.run[:, 0], self.start[:, 0] = np.where(taken, run, REJECTED), np.where(taken, start, -1)
         self.share[:, 0] = 1.0
@@ -211,6 +211,7 @@ class MasterPart:
         """
         self.centre = (self.price if reached else self.centre) if centre is None else centre
         self.curve = step.size * self.weight
+        self.job_curve = self.coupling.summed(self.curve)
         self.own_curve = np.ascontiguousarray(self.curve[self.sites])
         self.curve_then = np.ascontiguousarray(self.curve[self.periods])
         tonnes = self._begin()
@@ -244,7 +245,7 @@ class MasterPart:
         c, residual = self.coupling, np.zeros_like(self.centre)
         routing, carried, tonnes = np.empty_like(residual), np.empty_like(residual), np.empty(len(residual))
         stream_kernels.arc_load(residual, c.pools.site, self.pooled)
-        job_kernels.job_load(residual, c.jobs, self.run, self.start, self.share)
+        c.add_job_load(residual, self.run, self.start, self.share)
 
         def own() -> Sequence[Array]:
             routed = np.zeros((len(residual), self.routed.shape[1]))
@@ -292,22 +293,30 @@ class MasterPart:
         stream_kernels.pool_pass(self.price, self.curve, self.coupling.pools, self.pooled)
 
     def _move_jobs_in_turn(self) -> None:
-        state = self.run, self.start, self.share
-        job_kernels.job_pass(self.price, self.curve, self.coupling.jobs, self.fixed[0], *state)
+        state, price = (self.run, self.start, self.share), self.coupling.summed(self.price)
+        job_kernels.job_pass(price, self.job_curve, self.coupling.jobs, self.fixed[0], *state)
+        self._follow(price)
+
+    def _follow(self, moved: Array) -> None:
+        """Bring all prices to where jobs have moved the sums over scenarios, (place, T), that they see."""
+        c = self.coupling
+        if c.copies > 1:  # else they are the same array
+            self.price += self.curve * c.everywhere((moved - c.summed(self.price)) / self.job_curve)
 
     def _move_jobs_at_once(self) -> None:
         if not (self.fixed[0] == FREE).any():
             return
         jobs, state, layout = self.coupling.jobs, (self.run, self.start, self.share), self.layout
 
+        price = self.coupling.summed(self.price)
+
         def own() -> Sequence[Array]:
-            return [
-                job_kernels.propose_job_steps(self.price, jobs, self.fixed[0], *state, self.team.rank, layout.ranks)
-            ]
+            return [job_kernels.propose_job_steps(price, jobs, self.fixed[0], *state, self.team.rank, layout.ranks)]
 
         proposed = np.concatenate(self.team.exchange(own, layout.ranks, "master")).reshape(-1, 6)
         proposed = proposed[np.argsort(proposed[:, 0], kind="stable")]
-        job_kernels.take_job_steps(self.price, self.curve, jobs, *state, proposed)
+        job_kernels.take_job_steps(price, self.job_curve, jobs, *state, proposed)
+        self._follow(price)
 
     def _model(self, price: Array, carbon_price: float, step: ProximalStep) -> tuple[float, float]:
         """The model at a price: least values of all columns, and the exact part, USD."""
@@ -318,7 +327,7 @@ class MasterPart:
             return (
                 self.pool.least_value(np.ascontiguousarray(price[self.sites]), carbon_price),
                 stream_kernels.stream_values(np.ascontiguousarray(price[self.periods]), c.streams),
-                job_kernels.job_values(price, c.jobs, *self.fixed, rank, layout.ranks),
+                job_kernels.job_values(c.summed(price), c.jobs, *self.fixed, rank, layout.ranks),
             )
 
         self._share(own, (columns, layout.rows_of), (streams, layout.periods_of), (jobs, layout.rows_of))

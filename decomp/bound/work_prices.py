@@ -40,7 +40,7 @@ def translate(c: Coupling, point: DualPoint) -> tuple[WorkPrices, Array]:
     stream = np.repeat(c.streams.unserved[:, None], price.shape[1], axis=1)
     owner = np.repeat(np.arange(len(stream)), np.diff(c.streams.ptr))
     np.minimum.at(stream, owner, c.streams.cost[:, None] + price[c.streams.site])
-    job = job_kernels.cheapest_runs(price, c.jobs)[0]
+    job = job_kernels.cheapest_runs(c.summed(price), c.jobs)[0]
     job = np.where(c.jobs.optional, np.minimum(job, 0.0), job)
     pool = np.zeros(len(c.pools.work))
     for p in range(len(pool)):

@@ -32,7 +32,7 @@ excess that is paid for, and the price of abatement is that of the dual. They be
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ from decomp.certificate.bound import UNPROVED, BoundProof, prove_bound
 from decomp.certificate.findings import TOLERANCE, Finding, Findings, verdict_of
 from decomp.certificate.fleet import prove_empty, prove_whole
 from decomp.certificate.ray import prove_ray
+from decomp.certificate.scenarios import check_scenarios, name_ends, names_of, row_weights, sizes_of
 from decomp.certificate.schedule import Account, check_allowances, check_schedule
 from decomp.model.instance import Instance
 from decomp.model.result import Result, Status
@@ -111,6 +112,7 @@ def check(
     seconds : time limit of one site's proof, or of the whole fleet's if no multipliers prove the bound.
     """
     findings = Findings(instance)
+    findings.names = names_of(instance, findings.names)
     stored, own = _stated(result).get("instance_hash"), instance.content_hash()
     if stored != own:
         findings.add("instance hash", "", str(stored), own)
@@ -120,10 +122,13 @@ def check(
     if result.schedule is None:
         findings.add("schedule", "", "none in the result", "there")
     else:
-        account = check_schedule(instance, result.schedule, findings)
+        judge = check_scenarios if instance.n_scenarios else check_schedule
+        account = judge(instance, result.schedule, findings)
         _check_cost(result, account, findings)
-    if result.allowances is not None:
-        check_allowances(instance, result.allowances, result.dual, account, findings)
+    if result.allowances is not None and findings.well_formed("allowances", result.allowances, sizes_of(instance)):
+        allowed = row_weights(instance) * result.allowances.allowance_t
+        weighted = replace(result.allowances, allowance_t=allowed)
+        check_allowances(instance, weighted, result.dual, account, findings)
     schedule_findings = len(findings.items)
     proof = UNPROVED
     if bound:
@@ -176,10 +181,11 @@ def _check_infeasible(
 
 def _by_site(instance: Instance, proof: BoundProof) -> dict[str, Any]:
     sites = [(site.method, site.proved) for site in proof.sites]
+    names = [f"{site}{end}" for end in name_ends(instance) for site in instance.sites.name]
     return dict(
         sites_lp=sites.count(("LP", True)),
         sites_milp=sites.count(("MILP", True)),
-        sites_unproved=tuple(str(instance.sites.name[i]) for i, (_, proved) in enumerate(sites) if not proved),
+        sites_unproved=tuple(names[i] for i, (_, proved) in enumerate(sites) if not proved),
     )
 
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from decomp.certificate.findings import TOLERANCE, Findings
+from decomp.certificate.scenarios import joint, priced_pieces, sizes_of
 from decomp.certificate.sites import SiteProof, SiteTask, prove_block
 from decomp.certificate.terms import load_terms, work_terms
 from decomp.certificate.tree import Restriction, leaves
@@ -46,10 +47,10 @@ def prove_bound(
     sums = [(part, total, gross) for part, total, gross in sums if np.isfinite(total)]
     if len(findings.items) > before or not sums:
         return UNPROVED
-    blocks = _blocks(dual, instance.n_sites)
+    blocks = _blocks(dual, len(dual.site_lower))
     tasks = []
     for part, _, _ in sums:
-        of_site = site_tasks(instance, part, seconds)
+        of_site = [task for piece in priced_pieces(instance, part) for task in site_tasks(*piece, seconds)]
         tasks += [[of_site[i] for i in block] for block in blocks]
     if jobs > 1 and len(tasks) > 1:
         with multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks))) as pool:
@@ -72,7 +73,7 @@ def prove_bound(
     by_site: dict[int, SiteProof] = {}
     for b, block in enumerate(blocks):
         by_site |= dict.fromkeys(block.tolist(), _hardest(proofs[b::n]))
-    return BoundProof(*min(bounds), tuple(by_site[i] for i in range(instance.n_sites)))
+    return BoundProof(*min(bounds), tuple(by_site[i] for i in range(len(dual.site_lower))))
 
 
 def _blocks(dual: Dual, n_sites: int) -> list[Array]:
@@ -89,13 +90,18 @@ def _hardest(proofs: list[SiteProof]) -> SiteProof:
 
 def _closed_form(instance: Instance, dual: Dual, only: Restriction | None, findings: Findings) -> tuple[float, float]:
     """All but the sites, and the sum of absolute values, USD; infinite for a part of the schedules that is empty."""
-    if not (_prices_allowed(instance, dual, findings) and findings.well_formed("dual", dual, instance.sizes)):
+    sizes = sizes_of(instance)
+    if not (_prices_allowed(instance, dual, findings) and findings.well_formed("dual", dual, sizes)):
         return -np.inf, 0.0
-    if dual.blocks is not None and not findings.well_formed("blocks", dual.blocks, instance.sizes):
+    if dual.blocks is not None and not findings.well_formed("blocks", dual.blocks, sizes):
         return -np.inf, 0.0
     carbon_term = -dual.carbon_price * instance.carbon_budget_t if np.isfinite(instance.carbon_budget_t) else 0.0
     total, gross = carbon_term, abs(carbon_term)
-    terms = load_terms(instance, dual.load_price, only) if dual.form == "load" else work_terms(instance, dual)
+    if dual.form == "load":
+        pieces = [(world, part.load_price) for world, part in priced_pieces(instance, dual)]
+        terms = load_terms(pieces, joint([world for world, _ in pieces]), only)
+    else:
+        terms = work_terms(instance, dual)
     for what, rows, value in terms:
         if only is not None and what == "jobs" and np.isposinf(value).any():
             return np.inf, np.inf
@@ -108,8 +114,9 @@ def _closed_form(instance: Instance, dual: Dual, only: Restriction | None, findi
 def _prices_allowed(instance: Instance, dual: Dual, findings: Findings) -> bool:
     """0 <= gamma <= price of the excess, zero without a budget; a known form."""
     before, gamma = len(findings.items), dual.carbon_price
-    if dual.form not in FORMS:
-        findings.add("dual.form", "", repr(dual.form), " or ".join((*FORMS, "tree")))
+    forms = FORMS[:1] if len(instance.scenarios.name) > 1 else FORMS
+    if dual.form not in forms:
+        findings.add("dual.form", "", repr(dual.form), " or ".join((*forms, "tree")))
     if not (np.isfinite(gamma) and gamma >= 0):
         findings.add("dual.carbon_price", "", float(gamma), "finite and not negative")
     elif gamma > instance.carbon_excess_usd_per_t * (1 + 1e-12):

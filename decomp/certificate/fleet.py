@@ -14,6 +14,7 @@ import numpy as np
 from decomp.certificate.bound import UNPROVED, BoundProof, rows_by_site, site_tasks
 from decomp.certificate.findings import TOLERANCE, Findings
 from decomp.certificate.model import Builder, Program
+from decomp.certificate.scenarios import priced_pieces, sizes_of
 from decomp.certificate.sites import add_site
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Dual
@@ -68,6 +69,7 @@ def prove_empty(instance: Instance, findings: Findings, *, seconds: float = 60.0
 def _small_program(instance: Instance, findings: Findings, what: str) -> Program | None:
     """The fleet's program, unless it is too large for a proof."""
     slots = len(instance.arcs.site) + len(instance.pool_arcs.site) + 10 * instance.n_sites
+    slots *= max(instance.n_scenarios, 1)
     program = fleet_program(instance) if slots * instance.n_periods <= MOST_COLUMNS else None
     if program is None or len(program.cost) > MOST_COLUMNS:
         none = "not re-proved, the result has no multipliers"
@@ -82,46 +84,79 @@ def _leave_open(findings: Findings, what: str, reason: str, seconds: float, righ
 
 def fleet_program(instance: Instance) -> Program:
     """The extensive form in the certificate's own words; its value is the net cost in USD."""
-    builder, step = Builder(), instance.period_h
-    sizes = instance.sizes
+    builder, starts = Builder(), []
+    emission: list[tuple[Array, Array]] = []
+    zero = Dual.make(sizes_of(instance), **{f.name: 0.0 for f in Dual.columns()})
+    pieces = [world for world, _ in priced_pieces(instance, zero)]
+    for s, world in enumerate(pieces):
+        starts.append(_second_stage(builder, world if s == 0 else _unpaid(world), emission))
+    first = starts[0]
+    rejected = builder.columns(instance.n_jobs, 0.0, ~instance.jobs.mandatory)
+    decided = builder.rows([(1.0, rejected)], 1.0, equal=True)
+    job = np.array([j for j, _, _ in first], dtype=int)
+    builder.entries(decided[job], np.array(list(first.values()), dtype=int), 1.0)
+    for other in starts[1:]:
+        _same(builder, first, other)
+    if np.isfinite(instance.carbon_budget_t):
+        _budget(builder, pieces, emission)
+    return builder.program()
+
+
+def _second_stage(
+    builder: Builder, instance: Instance, emission: list[tuple[Array, Array]]
+) -> dict[tuple[int, int, int], int]:
+    """Sites, streams and pools of one scenario; its columns of starts by (job, site, period)."""
+    step, sizes = instance.period_h, instance.sizes
     zero = Dual.make(sizes, **{f.name: 0.0 for f in Dual.columns()})
     tasks = site_tasks(instance, replace(zero, form="work"), 0.0)
     routed = np.zeros((sizes["arc"], sizes["period"]), dtype=int)
     pool = np.zeros((sizes["pool_arc"], sizes["period"]), dtype=int)
-    begun: list[Array] = []
-    job: list[Array] = []
-    emission: list[tuple[Array, Array]] = []
+    begun: dict[tuple[int, int, int], int] = {}
     arcs_of, pool_arcs_of = rows_by_site(instance, "arcs"), rows_by_site(instance, "pool_arcs")
-    for task, arcs, pool_arcs in zip(tasks, arcs_of, pool_arcs_of, strict=True):
+    for i, (task, arcs, pool_arcs) in enumerate(zip(tasks, arcs_of, pool_arcs_of, strict=True)):
         site = add_site(builder, task)
         routed[arcs], pool[pool_arcs] = site.routed, site.pool
-        begun.append(site.begun)
-        job.append(site.begun_job)
+        keys = zip(site.begun_job.tolist(), [i] * len(site.begun), site.begun_at.tolist(), strict=True)
+        begun |= zip(keys, site.begun.tolist(), strict=True)
         emission.extend(site.emission)
     demand = instance.demand_gpu
     unserved = builder.columns(demand.shape, 0.0, demand, step * instance.streams.unserved_penalty[:, None])
     met = builder.rows([(1.0, unserved)], demand, equal=True)
     builder.entries(met[instance.arcs.stream], routed, 1.0)
-    rejected = builder.columns(instance.n_jobs, 0.0, ~instance.jobs.mandatory)
-    decided = builder.rows([(1.0, rejected)], 1.0, equal=True)
-    builder.entries(decided[np.concatenate(job)], np.concatenate(begun), 1.0)
     work, penalty = instance.pools.work_gpu_h, instance.pools.shortfall_penalty
     hard = np.isinf(penalty)
     shortfall = builder.columns(instance.n_pools, 0.0, np.where(hard, 0.0, work), np.where(hard, 0.0, penalty))
     done = builder.rows([(1.0, shortfall)], work, equal=True)
     builder.entries(np.repeat(done[instance.pool_arcs.pool, None], sizes["period"], axis=1), pool, step)
-    if np.isfinite(instance.carbon_budget_t):
-        _budget(builder, instance, emission)
-    return builder.program()
+    return begun
 
 
-def _budget(builder: Builder, instance: Instance, emission: list[tuple[Array, Array]]) -> None:
+def _unpaid(instance: Instance) -> Instance:
+    """The instance with jobs that are paid for elsewhere."""
+    jobs, candidates = instance.jobs, instance.candidates
+    free = replace(candidates, cost_usd=np.zeros_like(candidates.cost_usd))
+    return replace(instance, jobs=replace(jobs, value_usd=np.zeros_like(jobs.value_usd)), candidates=free)
+
+
+def _same(builder: Builder, first: dict[tuple[int, int, int], int], other: dict[tuple[int, int, int], int]) -> None:
+    """A job runs in one scenario as it does in another; where it cannot in one, it does in none."""
+    both = np.array([(first[key], other[key]) for key in first if key in other], dtype=int).reshape(-1, 2)
+    builder.rows([(1.0, both[:, 0]), (-1.0, both[:, 1])], 0.0, equal=True)
+    alone = [column for key, column in first.items() if key not in other]
+    alone += [column for key, column in other.items() if key not in first]
+    builder.rows([(1.0, np.array(alone, dtype=int))], 0.0, equal=True)
+
+
+def _budget(builder: Builder, pieces: list[Instance], emission: list[tuple[Array, Array]]) -> None:
     """(C3); the excess is bounded by what imports and generators could emit at most."""
-    s, g, price = instance.sites, instance.generators, instance.carbon_excess_usd_per_t
-    most = instance.period_h * (s.carbon_intensity * s.import_limit_mw).sum()
-    most += instance.period_h * instance.n_periods * (g.emission_t_per_mwh * g.p_max_mw).sum()
+    most = 0.0
+    for part in pieces:
+        s, g = part.sites, part.generators
+        most += part.period_h * (s.carbon_intensity * s.import_limit_mw).sum()
+        most += part.period_h * part.n_periods * (g.emission_t_per_mwh * g.p_max_mw).sum()
+    price = pieces[0].carbon_excess_usd_per_t
     soft = np.isfinite(price)
     excess = builder.columns(1, 0.0, most if soft else 0.0, price if soft else 0.0)
-    row = builder.rows([(-1.0, excess)], instance.carbon_budget_t)
+    row = builder.rows([(-1.0, excess)], pieces[0].carbon_budget_t)
     for coefficient, columns in emission:
         builder.entries(np.repeat(row, len(columns)), columns, coefficient)

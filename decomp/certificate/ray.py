@@ -12,6 +12,7 @@ import numpy as np
 
 from decomp.certificate.bound import UNPROVED, BoundProof, prove_bound
 from decomp.certificate.findings import TOLERANCE, Findings
+from decomp.certificate.scenarios import sizes_of
 from decomp.model.instance import Instance, Table
 from decomp.model.result import Dual, Ray
 
@@ -21,9 +22,10 @@ def prove_ray(instance: Instance, ray: Ray, findings: Findings, *, jobs: int = 1
 
     Tonnes (times `carbon_weight`) by which every schedule exceeds the budget; GPU h or MWh where carbon has no weight.
     """
-    if not findings.well_formed("ray", ray, instance.sizes):
+    sizes = sizes_of(instance)
+    if not findings.well_formed("ray", ray, sizes):
         return UNPROVED
-    zero = Dual.make(instance.sizes, **{f.name: 0.0 for f in Dual.columns()})
+    zero = Dual.make(sizes, **{f.name: 0.0 for f in Dual.columns()})
     dual = replace(zero, load_price=ray.load_price, site_lower=ray.site_lower, carbon_price=ray.carbon_weight)
     proof = prove_bound(without_money(instance), dual, findings, jobs=jobs, seconds=seconds)
     if not proof.bound > TOLERANCE * proof.scale:

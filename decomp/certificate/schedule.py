@@ -60,8 +60,6 @@ def check_allowances(
     instance: Instance, allowances: Allowances, dual: Dual | None, account: Account | None, findings: Findings
 ) -> None:
     """Who may emit how much of the budget (C3): every site keeps its own part, together they keep the budget."""
-    if not findings.well_formed("allowances", allowances, instance.sizes):
-        return
     allowed, price = allowances.allowance_t, allowances.abatement_usd_per_t
     if account is None or np.isinf(instance.carbon_budget_t):
         findings.add("allowances", "", "in the result", "absent without schedule or budget")

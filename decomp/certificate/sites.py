@@ -117,7 +117,10 @@ def _share(builder: Builder, owner: Array, columns: Array, most: Array) -> None:
 
 
 def add_site(builder: Builder, task: SiteTask) -> SimpleNamespace:
-    """Add one site; returns the columns that couple it: routed, begun, begun_job, pool, emission (t per unit)."""
+    """Add one site; returns the columns that couple it: routed, begun, pool, emission (t per unit).
+
+    `begun_job`, `begun_at` : job and period of the columns `begun`.
+    """
     site, step, battery = task.site, task.period_h, task.site.battery_mwh > 0
     n_periods = len(site.capacity_gpu)
     load = builder.columns(n_periods, 0.0, site.capacity_gpu, -step * task.load_price)
@@ -270,4 +273,4 @@ def _work(builder: Builder, work: Any, capacity: Array, step: float, load: Array
     pool = builder.columns(rate.shape, 0.0, rate, step * work.pool_cost[:, None])
     for arc in pool:
         builder.entries(rows, arc, 1.0)
-    return dict(routed=routed, begun=begun, begun_job=work.job[row], pool=pool)
+    return dict(routed=routed, begun=begun, begun_job=work.job[row], begun_at=start, pool=pool)

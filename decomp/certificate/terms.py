@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -49,14 +49,21 @@ class Allowed(Protocol):
     def rejectable(self, mandatory: Array) -> Array: ...
 
 
-def load_terms(instance: Instance, price: Array, part: Allowed | None = None) -> Iterator[tuple[str, str, Array]]:
-    """Terms of form "load" at prices (site, period), USD/(GPU h): (what, dimension, USD per row).
+def load_terms(
+    pieces: Sequence[tuple[Instance, Array]], joint: Instance, part: Allowed | None = None
+) -> Iterator[tuple[str, str, Array]]:
+    """Terms of form "load": (what, dimension, USD per row).
 
     An infinite entry says that the row alone cannot be met. `part`: for some of the schedules only.
+
+    Parameters
+    ----------
+    pieces : every scenario with its prices (site, period), USD/(GPU h); a job pays their sum.
+    joint : where jobs have to find room.
     """
-    yield "streams", "stream", _streams(instance, price)
-    yield "jobs", "job", _jobs(instance, price, part)
-    yield "pools", "pool", _pools(instance, price)
+    yield "streams", "stream", np.concatenate([_streams(world, price) for world, price in pieces])
+    yield "jobs", "job", _jobs(joint, np.sum([price for _, price in pieces], axis=0), part)
+    yield "pools", "pool", np.concatenate([_pools(world, price) for world, price in pieces])
 
 
 def work_terms(instance: Instance, dual: Dual) -> Iterator[tuple[str, str, Array]]:

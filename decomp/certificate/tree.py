@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decomp.certificate.findings import Findings
+from decomp.certificate.scenarios import sizes_of
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Dual, Tree
 
@@ -44,9 +45,9 @@ def leaves(instance: Instance, dual: Dual, findings: Findings) -> Iterator[tuple
         findings.add("dual.tree", "", "none", 'there, for form "tree"')
         return
     ends = np.flatnonzero(tree.job == -1)
-    sizes = {**instance.sizes, "node": len(tree.job), "leaf": len(ends)}
+    sizes = {**sizes_of(instance), "node": len(tree.job), "leaf": len(ends)}
     findings.names["leaf"] = np.array([f"leaf at node {n}" for n in ends])
-    if not findings.well_formed("dual", dual, instance.sizes):
+    if not findings.well_formed("dual", dual, sizes):
         return
     if not findings.well_formed("tree", tree, sizes) or not _is_tree(instance, tree, findings):
         return

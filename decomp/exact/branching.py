@@ -60,7 +60,7 @@ def branch(run: Run) -> Outcome:
     """Grow a tree until the gap is closed or a limit is reached, if the fleet is small enough."""
     instance, options, loop = run.instance, run.options.branching, run.loop
     larger = instance.n_jobs > options.jobs or instance.n_sites * instance.n_periods > options.site_periods
-    if larger or run.must_stop() or run.proof is None:
+    if larger or instance.copies > 1 or run.must_stop() or run.proof is None:
         return Outcome.SKIPPED
     run.phase = "branch"
     loop.refix(Fixing(*loop.coupling.free_jobs()))

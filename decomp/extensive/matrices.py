@@ -16,6 +16,7 @@ import highspy
 import numpy as np
 from scipy.sparse import csr_array
 
+from decomp.extensive.names import FIELDS, named
 from decomp.extensive.reductions import untangle
 from decomp.files.hdf5 import PathLike, atomic_path
 from decomp.lp import watch
@@ -36,21 +37,6 @@ LIMITS = (
     highspy.HighsModelStatus.kInterrupt,
 )
 INFEASIBLE = (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible)
-FIELDS = dict(  # schedule field -> variable
-    routed_gpu="route",
-    unserved_gpu="unserved",
-    pool_gpu="pool",
-    pool_shortfall_gpu_h="short",
-    it_power_mw="it",
-    import_mw="imp",
-    export_mw="exp",
-    renewable_mw="ren",
-    charge_mw="chg",
-    discharge_mw="dis",
-    stored_mwh="sto",
-    generation_mw="gen",
-    generator_on="on",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +48,7 @@ class ExtensiveForm:
     cost, lower, upper, integer, columns : one entry a column; `columns` are the MPS names.
     matrix, row_lower, row_upper, rows : csr (row, column), bounds and names of the rows.
     index : variable name -> column numbers in the variable's own shape, -1 where it has no column
-        (shapes: `decomp.extensive.DIMENSIONS`).
+        (shapes: `decomp.extensive.names.DIMENSIONS`).
     relaxed : integrality was dropped.
     """
 
@@ -150,8 +136,8 @@ class ExtensiveForm:
     def row_numbers(self, name: str, *shape: int) -> Array:
         """Row numbers of a group of rows in the group's own shape."""
         position = {row: n for n, row in enumerate(self.rows)}
-        numbers = [position["_".join(map(str, (name, *key)))] for key in np.ndindex(*shape)]
-        return np.array(numbers, dtype=int).reshape(shape)
+        names = (named(name, [*map(str, key)], self.instance) for key in np.ndindex(*shape))
+        return np.array([position[key] for key in names], dtype=int).reshape(shape)
 
     def write_mps(self, path: PathLike) -> None:
         """Write the model as an MPS file, whole or not at all."""

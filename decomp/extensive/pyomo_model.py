@@ -2,8 +2,9 @@
 
 One function per group of equations; each adds its variables and rows and returns its part of the net cost, USD.
 Numbers in brackets are the README's equation numbers. Variable names are the column names of the exported MPS:
-`imp_3_17` is the import of site 3 in period 17. Indices: i site, t period, m power segment, g generator, a arc,
-d stream, c candidate (a job at a site), j job, k pool arc, p pool; Δ = `hours`.
+`imp_3_17` is the import of site 3 in period 17, `imp_s2_3_17` that in scenario 2: with scenarios the instance is an
+expanded one, and a job loads its site's rows in all of them. Indices: i site, t period, m power segment, g generator,
+a arc, d stream, c candidate (a job at a site), j job, k pool arc, p pool; Δ = `hours`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import pyomo.environ as pyo
 from pyomo.opt import WriterFactory
 
 from decomp.extensive.matrices import ExtensiveForm, solve
+from decomp.extensive.names import mps_name, shape
 from decomp.extensive.reductions import battery_ban_is_redundant, grid_ban_is_redundant, start_allowed
 from decomp.lp import watch
 from decomp.model.instance import Array, Instance, Table
 from decomp.model.result import Result, Status
+from decomp.model.scenarios import expand
 
 Model: TypeAlias = Any
 Cost: TypeAlias = Any
@@ -28,13 +31,13 @@ Cost: TypeAlias = Any
 
 def build(instance: Instance, relax: bool = False) -> ExtensiveForm:
     """Build the extensive form of an instance; `relax` drops the integrality of every variable."""
-    began = time.perf_counter()
+    began, instance = time.perf_counter(), expand(instance)
     model = build_model(instance)
     compiled = WriterFactory("compile_standard_form").write(model, mixed_form=True)
     position = {id(column): n for n, column in enumerate(compiled.columns)}
     index: dict[str, Array] = {}
     for variable in model.component_objects(pyo.Var):
-        block = np.full(_shape(instance, variable.local_name), -1)
+        block = np.full(shape(instance, variable.local_name), -1)
         for key, column in variable.items():
             block[() if key is None else key] = position[id(column)]
         index[variable.local_name] = block
@@ -50,8 +53,8 @@ def build(instance: Instance, relax: bool = False) -> ExtensiveForm:
         lower=bounds[:, 0],
         upper=bounds[:, 1],
         integer=np.array([column.is_binary() and not relax for column in compiled.columns], dtype=bool),
-        columns=[_mps_name(column.name) for column in compiled.columns],
-        rows=[_mps_name(row.constraint.name) for row in compiled.rows],
+        columns=[mps_name(column.name, instance) for column in compiled.columns],
+        rows=[mps_name(row.constraint.name, instance) for row in compiled.rows],
         index=index,
         relaxed=relax,
         build_seconds=time.perf_counter() - began,
@@ -151,8 +154,9 @@ def load(m: Model, data: SimpleNamespace) -> Cost:
     for (c, tau), column in m.start.items():
         j, i = data.candidates.job[c], data.candidates.site[c]
         running = data.jobs.gpus[j] * column
-        for t in range(tau, tau + data.jobs.periods[j]):
-            work[i][t].append(running)
+        for row in data.rows_of[i]:
+            for t in range(tau, tau + data.jobs.periods[j]):
+                work[row][t].append(running)
     for (k, t), column in m.pool.items():
         work[data.pool_arcs.site[k]][t].append(column)
     m.gpu = pyo.Var(data.S, data.T, bounds=lambda m, i, t: (0, data.sites.capacity_gpu[i][t]))
@@ -368,6 +372,7 @@ def _plain(instance: Instance) -> SimpleNamespace:
     return SimpleNamespace(
         hours=float(instance.period_h),
         demand_gpu=instance.demand_gpu.tolist(),
+        rows_of=[instance.rows_of(np.array([i])).tolist() for i in range(instance.n_places)],
         **{letter: range(instance.sizes[dimension]) for dimension, letter in letters.items()},
         **{name: lists(table) for name, table in instance.tables()},
     )
@@ -379,22 +384,3 @@ def _group(owners: range, owner: list[int]) -> list[list[int]]:
     for row, of in enumerate(owner):
         rows[of].append(row)
     return rows
-
-
-DIMENSIONS = dict(
-    **dict.fromkeys(("gpu", "it", "imp", "exp", "imp_on", "ren", "chg", "dis", "chg_on"), ("site", "period")),
-    **dict.fromkeys(("gen", "on", "up", "down"), ("generator", "period")),
-    **dict(sto=("site", "instant"), seg=("site", "segment", "period"), peak=("site",), emis=("site",), excess=()),
-    **dict(route=("arc", "period"), unserved=("stream", "period"), start=("candidate", "period"), reject=("job",)),
-    **dict(pool=("pool_arc", "period"), short=("pool",)),
-)
-
-
-def _shape(instance: Instance, variable: str) -> tuple[int, ...]:
-    sizes = {**instance.sizes, "instant": instance.n_periods + 1}
-    return tuple(sizes[dimension] for dimension in DIMENSIONS[variable])
-
-
-def _mps_name(name: str) -> str:
-    """`imp[3,17]` as `imp_3_17`."""
-    return name.replace("[", "_").replace(",", "_").replace("]", "")

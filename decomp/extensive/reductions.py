@@ -22,7 +22,7 @@ def start_allowed(instance: Instance) -> Array:
     last = np.minimum(jobs.deadline, instance.n_periods) - jobs.periods
     allowed: Array = (jobs.release[job, None] <= period) & (period <= last[job, None])
     for c in range(len(job)):
-        room = instance.sites.capacity_gpu[candidates.site[c]] >= jobs.gpus[job[c]]
+        room = instance.least_capacity[candidates.site[c]] >= jobs.gpus[job[c]]
         unbroken = np.convolve(room, np.ones(jobs.periods[job[c]]))[jobs.periods[job[c]] - 1 :]
         allowed[c, : len(unbroken)] &= unbroken[: instance.n_periods] == jobs.periods[job[c]]
     return allowed

@@ -13,6 +13,7 @@ import numpy as np
 
 from decomp.families import equipment, markets, work
 from decomp.families.family import Family, Request, setting
+from decomp.families.futures import with_futures
 from decomp.families.geography import nearest
 from decomp.families.weather import Clock
 from decomp.model.instance import Array, Instance, build_instance
@@ -45,6 +46,7 @@ class Fleet(Family):
     pools: int = setting(0, "deferrable pools", low=0, high=1_000_000)
     mandatory: float = setting(0.0, "share of the sites with one mandatory job", low=0.0, high=1.0)
     exact: float = setting(0.0, "share of sites with an exact power curve", low=0.0, high=1.0)
+    scenarios: int = setting(0, "equally likely scenarios of price, weather and demand", low=0, high=10_000)
 
     name = "fleet"
 
@@ -76,7 +78,7 @@ class Fleet(Family):
         )
         sections = self._work(rngs[3], rngs[4], (latitude, longitude), market, installed, clock, request)
         busy = equipment.emissions_t(table, work.even_load(sections, table["capacity_gpu"], clock), clock)
-        return build_instance(
+        instance = build_instance(
             n_sites,
             clock.n_periods,
             clock.period_h,
@@ -88,6 +90,7 @@ class Fleet(Family):
             seed=request.seed,
             **sections,
         )
+        return with_futures(instance, self.scenarios)
 
     def _work(
         self,

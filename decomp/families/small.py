@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from decomp.families.family import Family, Request
+from decomp.families.family import Family, Request, setting
+from decomp.families.futures import Errors, with_futures
 from decomp.model.instance import Array, Instance, build_instance
 
 Rng = np.random.Generator
@@ -32,6 +33,8 @@ class _Plan:
 class Small(Family):
     """Tiny random instances over all features, always feasible; for comparing methods with the ground truth."""
 
+    scenarios: int = setting(0, "equally likely scenarios of price, weather and demand", low=0, high=10_000)
+
     def instance(self, request: Request) -> Instance:
         rng = np.random.default_rng(request.seed)
         drawn = [int(rng.integers(*limits)) for limits in ((2, 5), (4, 13), (0, 6), (0, 4))]
@@ -50,7 +53,8 @@ class Small(Family):
         _grid(rng, table, plan)
         carbon = _carbon(rng, table, generators, plan, period_h)
         made = dict(sites=table, generators=generators, **work, **carbon)
-        return build_instance(n_sites, n_periods, period_h, family="small", seed=request.seed, **made)
+        instance = build_instance(n_sites, n_periods, period_h, family="small", seed=request.seed, **made)
+        return with_futures(instance, self.scenarios, Errors(cautious=True))
 
 
 def random_small(seed: int) -> Instance:

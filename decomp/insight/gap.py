@@ -105,7 +105,7 @@ def relaxed_cost(instance: Instance, i: int, load: Array, carbon: float) -> floa
 def _work_loss(instance: Instance, schedule: Schedule, dual: Dual) -> dict[str, Array]:
     """What streams, jobs and pools lose against their best at the prices."""
     load_form = dual.form != "work"
-    terms = load_terms(instance, dual.load_price) if load_form else work_terms(instance, dual)
+    terms = load_terms([(instance, dual.load_price)], instance) if load_form else work_terms(instance, dual)
     best = {what: value for what, _, value in terms}
     paid = _paid_on_load if load_form else _paid_on_work
     return {what: value - best[what] for what, value in paid(instance, schedule, dual).items()}

@@ -12,6 +12,7 @@ import numpy as np
 
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Allowances, Dual, Schedule
+from decomp.model.scenarios import Expanded, expand, of_scenario, scenario
 
 HARD_TOLERANCE = 1e-6  # relative; what a hard row (infinite price) may miss before the net cost is infinite
 
@@ -89,7 +90,8 @@ def load_gpu(instance: Instance, schedule: Schedule) -> Array:
     length = instance.jobs.periods[job]
     run = np.repeat(job, length)
     period = schedule.job_start[run] + np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-    np.add.at(load, (schedule.job_site[run], period), instance.jobs.gpus[run])
+    for copy in range(instance.copies):
+        np.add.at(load, (schedule.job_site[run] + copy * instance.n_places, period), instance.jobs.gpus[run])
     return load
 
 
@@ -126,13 +128,15 @@ def allot(instance: Instance, schedule: Schedule | None, dual: Dual | None) -> A
     """The carbon budget, and the excess that is paid for, divided among the sites; None without budget or schedule."""
     if schedule is None or np.isinf(instance.carbon_budget_t):
         return None
+    instance = expand(instance)
     emitted = emissions_t(instance, schedule)
     left = max(0.0, instance.carbon_budget_t - float(emitted.sum()))
-    return Allowances(emitted + left / len(emitted), dual.carbon_price if dual else np.nan)
+    return Allowances(emitted / instance.row_weight + left / instance.n_places, dual.carbon_price if dual else np.nan)
 
 
 def account(instance: Instance, schedule: Schedule) -> Accounts:
-    """Sum up a schedule: net cost by component, work, energy, emissions."""
+    """Sum up a schedule: net cost by component, work, energy, emissions; expected ones where there are scenarios."""
+    instance = expand(instance)
     sites, hours = instance.sites, instance.period_h
     emissions = emissions_t(instance, schedule)
     excess = max(0.0, float(emissions.sum()) - instance.carbon_budget_t)
@@ -140,6 +144,11 @@ def account(instance: Instance, schedule: Schedule) -> Accounts:
     np.add.at(local, instance.generators.site, schedule.generation_mw)
     facility = sites.pue * schedule.it_power_mw
     accepted = schedule.job_site >= 0
+
+    def expected(rows: Array) -> float:
+        weight = instance.expected(len(rows))
+        return float((weight.reshape(-1, *(1 for _ in rows.shape[1:])) * rows).sum())
+
     return Accounts(
         components={
             **{name: float(cost.sum()) for name, cost in site_costs(instance, schedule).items()},
@@ -152,20 +161,42 @@ def account(instance: Instance, schedule: Schedule) -> Accounts:
         emissions_t=emissions,
         carbon_excess_t=excess,
         peak_mw=schedule.import_mw.max(axis=1, initial=0.0),
-        served_gpu_h=float(hours * schedule.routed_gpu.sum()),
-        unserved_gpu_h=float(hours * schedule.unserved_gpu.sum()),
-        pool_gpu_h=float(hours * schedule.pool_gpu.sum()),
-        shortfall_gpu_h=float(schedule.pool_shortfall_gpu_h.sum()),
+        served_gpu_h=hours * expected(schedule.routed_gpu),
+        unserved_gpu_h=hours * expected(schedule.unserved_gpu),
+        pool_gpu_h=hours * expected(schedule.pool_gpu),
+        shortfall_gpu_h=expected(schedule.pool_shortfall_gpu_h),
         accepted_jobs=int(accepted.sum()),
         rejected_jobs=int((~accepted).sum()),
-        bought_mwh=float(hours * schedule.import_mw.sum()),
-        sold_mwh=float(hours * schedule.export_mw.sum()),
-        self_consumed_mwh=float(hours * np.maximum(local - schedule.export_mw, 0.0).sum()),
-        curtailed_mwh=float(hours * (instance.renewable_mw - schedule.renewable_mw).sum()),
-        generated_mwh=float(hours * schedule.generation_mw.sum()),
-        discharged_mwh=float(hours * schedule.discharge_mw.sum()),
-        consumed_mwh=float(hours * facility.sum()),
+        bought_mwh=hours * expected(schedule.import_mw),
+        sold_mwh=hours * expected(schedule.export_mw),
+        self_consumed_mwh=hours * expected(np.maximum(local - schedule.export_mw, 0.0)),
+        curtailed_mwh=hours * expected(instance.renewable_mw - schedule.renewable_mw),
+        generated_mwh=hours * expected(schedule.generation_mw),
+        discharged_mwh=hours * expected(schedule.discharge_mw),
+        consumed_mwh=hours * expected(facility),
     )
+
+
+def by_scenario(instance: Instance, schedule: Schedule) -> list[Accounts]:
+    """The accounts of every scenario; a budget for the expected emissions is no scenario's own."""
+    fleet = expand(instance)
+    if not isinstance(fleet, Expanded) or fleet.base is None:
+        return [account(instance, schedule)]
+    n, found = fleet.n_scenarios, []
+    for s in range(n):
+        alone = scenario(fleet.base, s)
+        if fleet.carbon_scope == "expected":
+            alone = replace(alone, carbon_budget_t=np.inf)
+        found.append(account(alone, of_scenario(schedule, s, n)))
+    return found
+
+
+def cvar(cost: Array, probability: Array, level: float) -> float:
+    """Mean of the worst 1 - level of costs (s,) with probabilities (s,), the last one in part: CVaR, USD."""
+    order = np.argsort(-cost, kind="stable")
+    p = probability[order]
+    counted = np.clip(1.0 - level - (np.cumsum(p) - p), 0.0, p)
+    return float(counted @ cost[order] / counted.sum())
 
 
 def site_costs(instance: Instance, schedule: Schedule) -> dict[str, Array]:

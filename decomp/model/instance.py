@@ -156,6 +156,34 @@ class Instance:
         return len(self.scenarios.name)
 
     @property
+    def copies(self) -> int:
+        """Rows that each site, stream, pool and generator has side by side: 1, or a row for every scenario."""
+        return 1
+
+    @property
+    def row_weight(self) -> Array:
+        """Probability of the scenario that each site's row belongs to, (site,)."""
+        return self.expected(self.n_sites)
+
+    def expected(self, n: int) -> Array:
+        """Weights of n rows, of all scenarios, that make their sum the expected one."""
+        return np.ones(n) if self.copies == 1 else np.repeat(self.scenarios.probability, n // self.copies)
+
+    @property
+    def n_places(self) -> int:
+        """Sites that a job may run at; it loads all rows of its site."""
+        return self.n_sites // self.copies
+
+    def rows_of(self, places: Array) -> Array:
+        """Rows of some sites in all scenarios, scenario by scenario."""
+        return np.asarray((places + self.n_places * np.arange(self.copies)[:, None]).ravel())
+
+    @property
+    def least_capacity(self) -> Array:
+        """GPUs that there are in every scenario, (place, period)."""
+        return np.asarray(self.sites.capacity_gpu.reshape(self.copies, -1, self.n_periods).min(axis=0))
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Length of every dimension."""
         return dict(

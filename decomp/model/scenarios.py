@@ -151,6 +151,16 @@ def expand(instance: Instance) -> Instance:
     return Expanded(**tables, **instance.scalars, base=instance)
 
 
+def base_of(instance: Instance) -> Instance:
+    """What an instance was before it was expanded."""
+    return instance.base if isinstance(instance, Expanded) and instance.base is not None else instance
+
+
+def plain(instance: Instance) -> Instance:
+    """The tables of an expanded instance as one that has never heard of scenarios."""
+    return without_scenarios(Instance(**dict(instance.tables()), **instance.scalars))  # type: ignore[arg-type]
+
+
 def site_rows(grids: Microgrids, scenarios: Scenarios, overrides: Overrides, rows: Array) -> Microgrids:
     """Some sites of the expanded instance (rows s S + i), numbered as positions in `rows`.
 

@@ -36,7 +36,7 @@ def dive(loop: LagrangianLoop, options: Recovery, heard: Heard) -> Fixing:
 
 def keep_decided(loop: LagrangianLoop, before: Fixing) -> None:
     """Fix jobs as they were before, as far as their runs are near the best at the prices."""
-    jobs, price = loop.coupling.jobs, loop.centre.price
+    jobs, price = loop.coupling.jobs, loop.coupling.summed(loop.centre.price)
     known = before.run >= 0
     run, start = np.where(known, before.run, REJECTED), np.where(known, before.start, -1)
     cost = job_kernels.run_values(price, jobs, run, start) - np.where(known, jobs.cost[run], 0.0)
@@ -50,7 +50,8 @@ def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
     """Fix every nearly decided job, and at least a share of the free ones, where they fit."""
     master, jobs, relaxed = loop.master, loop.coupling.jobs, loop.master.work()
     run, start = master.fixing.run.copy(), master.fixing.start.copy()
-    room = loop.coupling.usable - fixed_load(loop.coupling, run, start)
+    room = loop.coupling.least(loop.coupling.usable - fixed_load(loop.coupling, run, start))
+    price = loop.coupling.summed(master.price)
     free = np.flatnonzero(run == FREE)
     top = relaxed.share[free].max(axis=1)
     order = free[np.lexsort((free, -jobs.gpus[free] * jobs.length[free], -np.round(top, 3), jobs.optional[free]))]
@@ -61,11 +62,11 @@ def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
             break
         k, s = int(relaxed.run[j, slot]), int(relaxed.start[j, slot])
         if k >= 0 and not placing.runs_fit(room, jobs, j, k, s):
-            value, k, s = placing.best_fitting_start(master.price, room, jobs, j)
+            value, k, s = placing.best_fitting_start(price, room, jobs, j)
             if jobs.optional[j] and value >= 0.0:
                 k, s = REJECTED, -1
             elif k < 0:
-                _, k, s = job_kernels.best_start(master.price, jobs, j)
+                _, k, s = job_kernels.best_start(price, jobs, j)
         run[j], start[j] = k, s
         if k >= 0:
             room[jobs.site[k], s : s + jobs.length[j]] -= jobs.gpus[j]
@@ -77,10 +78,10 @@ def room_for_all(loop: LagrangianLoop, fixing: Fixing) -> Fixing:
 
     Those that may run nowhere stay rejected.
     """
-    c, price = loop.coupling, loop.centre.price
+    c, price = loop.coupling, loop.coupling.summed(loop.centre.price)
     run, start = fixing.run.copy(), fixing.start.copy()
     value, cheapest, first = job_kernels.cheapest_runs(price, c.jobs)
-    room = c.usable - fixed_load(c, run, start)
+    room = c.least(c.usable - fixed_load(c, run, start))
     for j in sorted(np.flatnonzero(run < 0), key=lambda j: value[j]):
         _, k, s = placing.best_fitting_start(price, room, c.jobs, j)
         run[j], start[j] = (k, s) if k >= 0 else (cheapest[j], first[j])
@@ -94,5 +95,5 @@ def fixed_load(c: Coupling, run: Array, start: Array) -> Array:
     """Load of the jobs that are fixed to run, (S, T) GPU."""
     load = np.zeros_like(c.capacity)
     share = (run >= 0).astype(float)[:, None]
-    job_kernels.job_load(load, c.jobs, run[:, None], start[:, None], share)
+    c.add_job_load(load, run[:, None], start[:, None], share)
     return load

@@ -98,13 +98,13 @@ def repair(
     """Plan the sites that went wrong anew, their jobs included, with ever more sites around them; None if in vain."""
     from decomp.extensive.pyomo_model import solve_extensive  # pyomo takes seconds to import, and is rarely needed here
 
-    sites, few = wrong, max(FEW_SITES, instance.n_sites // 100)
+    sites, few = np.unique(wrong % instance.n_places), max(FEW_SITES, instance.n_places // 100)
     while True:
-        if doubtful is not None and len(sites) >= min(few, instance.n_sites):
+        if doubtful is not None and len(sites) >= min(few, instance.n_places):
             doubtful()  # every site is asked for that, many times
             doubtful = None
         workers.wait()
-        part = restrict(instance, schedule, sites)
+        part = restrict(instance, schedule, instance.rows_of(sites))
         left = max(workers.end - workers.team.clock(), 1.0)
         answer = solve_extensive(
             part.instance,
@@ -117,6 +117,6 @@ def repair(
             return part.merge(schedule, answer.schedule)
         if workers.stops.ask(lambda: workers.team.clock() > workers.end):
             raise Interrupted
-        if len(sites) == instance.n_sites:
+        if len(sites) == instance.n_places:
             return None
-        sites = around(instance, sites, 2 * len(sites) + 1)
+        sites = around(instance, sites, min(2 * len(sites) + 1, instance.n_places))

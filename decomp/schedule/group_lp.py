@@ -24,13 +24,14 @@ class GroupTask:
 
 
 def groups(instance: Instance, size: int) -> list[Array]:
-    """Disjoint groups of at most `size` sites that share work, which cover the fleet."""
-    left, found = np.ones(instance.n_sites, dtype=bool), []
-    for i in range(instance.n_sites):
+    """Disjoint groups of at most `size` sites that share work, which cover the fleet, each in one scenario."""
+    n, found = instance.n_places, []
+    left = np.arange(instance.n_sites) < n
+    for i in range(n):
         if left[i]:
             found.append(around(instance, np.array([i]), size, left))
             left[found[-1]] = False
-    return found
+    return [sites + n * s for s in range(instance.copies) for sites in found]
 
 
 def share_out(instance: Instance, schedule: Schedule, parts: list[SubInstance]) -> list[GroupTask]:

@@ -3,7 +3,8 @@
 A part has the sites' own work only: what a stream or pool is given elsewhere stays there, jobs that run
 elsewhere too, and the emissions of the other sites are taken off the budget. So any schedule of the part
 completes the rest to one of the fleet, and its cost differs from the fleet's by a constant. Where excess
-is priced, what the others emit may leave a budget below zero.
+is priced, what the others emit may leave a budget below zero. Of a fleet with its scenarios side by side a part has
+its sites in all of them, or sites in one: then it has no scenarios, and its jobs have to stay where they are.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import numpy as np
 from decomp.model.accounts import emissions_t
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
+from decomp.model.scenarios import plain
 
 
 @dataclass(frozen=True, eq=False)
 class SubInstance:
-    """A sub-instance, and the rows of the whole that its rows are: one array per dimension."""
+    """A sub-instance, and the rows of the whole that its rows are: one array per dimension, and one for places."""
 
     instance: Instance
     rows: dict[str, Array]
@@ -30,7 +32,7 @@ class SubInstance:
         """The part's own piece of a schedule of the whole."""
         values = {f.name: getattr(whole, f.name)[self.rows[f.metadata["dims"][0]]] for f in whole.columns()}
         site = values["job_site"]
-        return Schedule(**values | {"job_site": np.where(site >= 0, np.searchsorted(self.rows["site"], site), -1)})
+        return Schedule(**values | {"job_site": np.where(site >= 0, np.searchsorted(self.rows["place"], site), -1)})
 
     def merge(self, whole: Schedule, own: Schedule) -> Schedule:
         """A schedule of the whole with the part's own piece put in."""
@@ -41,7 +43,7 @@ def merge_all(whole: Schedule, pieces: Iterable[tuple[SubInstance, Schedule]]) -
     """A schedule of the whole with the pieces of several parts put in."""
     values = {f.name: np.array(getattr(whole, f.name)) for f in whole.columns()}
     for part, own in pieces:
-        sites = np.append(part.rows["site"], -1)
+        sites = np.append(part.rows["place"], -1)
         for f in own.columns():
             piece = sites[own.job_site] if f.name == "job_site" else getattr(own, f.name)
             values[f.name][part.rows[f.metadata["dims"][0]]] = piece
@@ -53,17 +55,17 @@ def restrict(instance: Instance, schedule: Schedule, sites: Array, claimed: Arra
 
     `claimed` (J,) : which rejected jobs may be the part's; default: all.
     """
-    inside = np.zeros(instance.n_sites, dtype=bool)
-    inside[sites] = True
+    inside, places = np.zeros(instance.n_sites, dtype=bool), np.zeros(instance.n_places, dtype=bool)
+    inside[sites] = places[sites % instance.n_places] = True
     arcs, pool_arcs = inside[instance.arcs.site], inside[instance.pool_arcs.site]
     streams = _used(instance.arcs.stream[arcs], instance.n_streams)
     pools = _used(instance.pool_arcs.pool[pool_arcs], instance.n_pools)
     rejected = schedule.job_site < 0
-    movable = np.where(rejected, True if claimed is None else claimed, inside[schedule.job_site])
-    candidates = inside[instance.candidates.site] & movable[instance.candidates.job]
+    movable = np.where(rejected, True if claimed is None else claimed, places[schedule.job_site])
+    candidates = places[instance.candidates.site] & movable[instance.candidates.job]
     jobs = _used(instance.candidates.job[candidates], instance.n_jobs)
     generators = inside[instance.generators.site]
-    rows = dict(site=inside, generator=generators, stream=streams, arc=arcs)
+    rows = dict(site=inside, place=places, generator=generators, stream=streams, arc=arcs)
     rows |= dict(job=jobs, candidate=candidates, pool=pools, pool_arc=pool_arcs)
 
     elsewhere, others = np.zeros_like(instance.demand_gpu), ~arcs & streams[instance.arcs.stream]
@@ -73,14 +75,15 @@ def restrict(instance: Instance, schedule: Schedule, sites: Array, claimed: Arra
     np.add.at(done, instance.pool_arcs.pool[others], instance.period_h * schedule.pool_gpu[others].sum(axis=1))
     work = np.maximum(instance.pools.work_gpu_h - done, 0.0)
     emitted = float(emissions_t(instance, schedule)[~inside].sum())
+    whole = instance if len(sites) == instance.copies * places.sum() else plain(instance)
     part = replace(
-        instance,
+        whole,
         sites=instance.sites.take(inside),
         generators=_renumbered(instance.generators.take(generators), site=inside),
         streams=replace(instance.streams, demand_rps=demand).take(streams),
         arcs=_renumbered(instance.arcs.take(arcs), site=inside, stream=streams),
         jobs=instance.jobs.take(jobs),
-        candidates=_renumbered(instance.candidates.take(candidates), site=inside, job=jobs),
+        candidates=_renumbered(instance.candidates.take(candidates), site=places, job=jobs),
         pools=replace(instance.pools, work_gpu_h=work).take(pools),
         pool_arcs=_renumbered(instance.pool_arcs.take(pool_arcs), site=inside, pool=pools),
         carbon_budget_t=instance.carbon_budget_t - emitted,
@@ -89,7 +92,10 @@ def restrict(instance: Instance, schedule: Schedule, sites: Array, claimed: Arra
 
 
 def around(instance: Instance, sites: Array, size: int, among: Array | None = None) -> Array:
-    """The sites and those that share most work with them, `size` in all if there are so many (`among`: a mask)."""
+    """The sites and those that share most work with them, `size` in all if there are so many (`among`: a mask).
+
+    Of several scenarios the first stands for all: each site has the same neighbours in each.
+    """
     ties = np.zeros(instance.n_sites)
     for owner, place in (
         (instance.candidates.job, instance.candidates.site),

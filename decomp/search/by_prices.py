@@ -252,7 +252,7 @@ def accept(loop: LagrangianLoop, moves: list[Move]) -> None:
 
 def job_loss(loop: LagrangianLoop) -> Array:
     """What the jobs at each site (or rejected, at their candidates) lose against their best run at the prices."""
-    jobs, fixing, price = loop.coupling.jobs, loop.master.fixing, loop.centre.price
+    jobs, fixing, price = loop.coupling.jobs, loop.master.fixing, loop.coupling.summed(loop.centre.price)
     best = job_kernels.cheapest_runs(price, jobs)[0]
     best = np.where(jobs.optional, np.minimum(best, 0.0), best)
     lost = job_kernels.run_values(price, jobs, fixing.run, fixing.start) - best

@@ -148,7 +148,7 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
     `replans`: then some groups of sites plan anew, too. `if_apart`: also where the sites' MILPs will decide all.
     """
     loop, options = run.loop, run.options.improvement
-    if not if_apart and apart(loop):
+    if run.instance.copies > 1 or not if_apart and apart(loop):
         return Outcome.SKIPPED
     if run.search is None:
         rng = np.random.default_rng(run.options.seed)
@@ -187,7 +187,7 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
     """
     search, loop, options, phase, stale = run.search, run.loop, run.options, run.phase, 0
     patience = options.improvement.stale_finishes if patience is None else patience
-    if search is None or run.incumbent is None:
+    if search is None or run.incumbent is None or run.instance.copies > 1:
         return Outcome.SKIPPED
     run.phase = "replan"
     while stale < patience and not run.must_stop():
@@ -234,7 +234,7 @@ def bound_integers(run: Run, routing: Routing) -> Outcome:
     if run.proof is None or run.must_stop():
         return Outcome.SKIPPED
     sharpen(run)
-    if run.must_stop():
+    if run.must_stop() or run.instance.copies > 1:
         return Outcome.DONE
     left = run.seconds_left() - 1.3 * run.finish_seconds * bool((loop.coupling.homes[1] >= 0).any())
     spare = SHARE * run.options.rel_gap * abs(run.bound)

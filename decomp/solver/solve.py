@@ -14,6 +14,7 @@ from decomp.lp.watch import Interrupted
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Iteration, Result
+from decomp.model.scenarios import expand
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.mpi import Team
@@ -42,7 +43,7 @@ def solve(
 
     Parameters
     ----------
-    instance : at the root; other ranks may pass None.
+    instance : at the root; other ranks may pass None. With scenarios, it is solved with all of them side by side.
     team : `Serial()` or `MPI(comm)`.
     options : the same on every rank.
     read : returns (Sites, Generators) of given rows; default takes them from the root's instance.
@@ -67,6 +68,7 @@ def solve(
                 lambda: _extensive(instance, team, options, hooks, since, bool(saved or (stops and stops.replayed))),
                 "extensive form",
             )
+    instance = None if instance is None else expand(instance)
     workers = muster(instance, Workers(team), read, hooks.beside)
     if not team.is_root:
         with team.sheet.section(OTHER):

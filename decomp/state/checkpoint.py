@@ -34,6 +34,7 @@ from decomp.model.accounts import account
 from decomp.model.instance import DIMENSIONS, Array, InputError, Instance, Table, var
 from decomp.model.options import Options
 from decomp.model.result import Iteration, Result
+from decomp.model.scenarios import base_of
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.workers import Workers
 from decomp.schedule.incumbent import Incumbent, fixing_of
@@ -105,10 +106,10 @@ def write_checkpoint(path: PathLike, run: Run, loop: LagrangianLoop) -> None:
     def extend(file: h5py.File) -> None:
         create_dimension(file, "column", len(state.column_site))
         create_dimension(file, "atom", state.atom_run.shape[1])
-        write_table(file, "state", state)
+        write_table(file, "state", state, scenarios=file["scenario"].shape[0])
         write_attributes(file["state"], facts=facts, digest=_digest(result, state, facts))
 
-    write_result(path, result, run.instance, extend)
+    write_result(path, result, base_of(run.instance), extend)
 
 
 def _state(run: Run, loop: LagrangianLoop) -> State:
@@ -191,7 +192,7 @@ def read_checkpoint(path: PathLike, instance: Instance, options: Options) -> Che
         if "state" not in file:
             raise InputError("a result, not a checkpoint: there is no state of a search to resume")
         sizes = read_sizes(file, (*DIMENSIONS, "column", "atom"))
-        state: State = read_table(file, "state", State, sizes)
+        state: State = read_table(file, "state", State, sizes, scenarios=sizes["scenario"])
         facts, digest = (read_attribute(file["state"], name, str) for name in ("facts", "digest"))
     result = read_result(path)
     if digest != _digest(result, state, facts):

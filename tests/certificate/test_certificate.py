@@ -178,7 +178,7 @@ def test_any_dual_vector_gives_a_valid_bound(seed: int) -> None:
 def test_closed_form_terms_against_loops(seed: int) -> None:
     instance, rng = generate("small", seed=seed), np.random.default_rng(seed)
     price, step = rng.normal(0.0, 2.0, (instance.n_sites, instance.n_periods)), instance.period_h
-    terms = {what: value for what, _, value in load_terms(instance, price)}
+    terms = {what: value for what, _, value in load_terms([(instance, price)], instance)}
     jobs, cands, pools = instance.jobs, instance.candidates, instance.pools
     for j in range(instance.n_jobs):
         best = np.inf if jobs.mandatory[j] else 0.0

@@ -1,0 +1,149 @@
+"""Scenarios against the ground truth: the extensive form over all of them, and what must not matter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from decomp.certificate import check
+from decomp.extensive.pyomo_model import build, solve_extensive
+from decomp.families import generate
+from decomp.model.accounts import account, by_scenario
+from decomp.model.instance import Instance
+from decomp.model.options import Options
+from decomp.model.result import Result, Schedule, Status
+from decomp.model.scenarios import SERIES, expand, of_scenario, series_of, side_by_side, with_scenarios
+from decomp.ranks.mpi import Serial
+from decomp.solver.solve import solve
+
+SEEDS = range(6)
+
+
+def stochastic(seed: int, **risk: Any) -> Instance:
+    """A tiny instance with three scenarios that are not equally likely."""
+    instance = generate("small", seed=seed, scenarios=3)
+    unequal = replace(instance.scenarios, probability=np.array([0.5, 0.3, 0.2]))
+    return replace(instance, scenarios=unequal, **risk)
+
+
+def solved(instance: Instance, method: str = "lagrangian", rel_gap: float = 1e-4) -> Result:
+    result = solve(instance, Serial(), Options.from_dict(dict(method=method, rel_gap=rel_gap, time_limit_seconds=60.0)))
+    assert result is not None and result.schedule is not None
+    return result
+
+
+def rearranged(instance: Instance, order: list[int], probability: list[float]) -> Instance:
+    """The instance with scenarios in another order, or some of them more than once."""
+    series = {name: series_of(instance, name)[order] for name in SERIES}
+    return with_scenarios(instance, probability, series)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_bound_optimum_incumbent(seed: int) -> None:
+    instance = stochastic(seed)
+    truth = solve_extensive(instance, time_limit=10.0)
+    relaxed = solve_extensive(instance, relax=True)
+    result = solved(instance)
+    slack = 1e-6 * max(1.0, abs(truth.incumbent))
+    assert truth.status is Status.GAP_REACHED and truth.schedule is not None and result.schedule is not None
+    assert result.bound <= truth.incumbent + slack and truth.bound <= result.incumbent + slack
+    assert result.bound >= relaxed.bound - 1e-3 * max(1.0, abs(relaxed.bound))
+    for found in (truth, result):
+        certificate = check(instance, found)
+        assert certificate.ok, certificate.findings
+    every, together = [a.net_cost for a in by_scenario(instance, result.schedule)], account(instance, result.schedule)
+    expected = instance.scenarios.probability @ every + together.components["carbon_excess"]
+    assert result.incumbent == pytest.approx(expected, abs=slack)
+    assert together.net_cost == pytest.approx(result.incumbent, abs=slack)
+
+
+def test_equal_scenarios_cost_what_one_does() -> None:
+    for seed in (0, 4):
+        one = generate("small", seed=seed)
+        same = with_scenarios(one, [0.2, 0.5, 0.3], {})
+        truth, copies = solve_extensive(one, time_limit=20.0), solve_extensive(same, time_limit=20.0)
+        assert copies.incumbent == pytest.approx(truth.incumbent, rel=1e-9, abs=1e-9)
+        assert truth.schedule is not None
+        alike = side_by_side([truth.schedule] * 3)
+        assert account(same, alike).net_cost == pytest.approx(truth.incumbent, rel=1e-12)
+
+
+def test_a_single_scenario_is_solved_as_the_instance_without() -> None:
+    one = generate("small", seed=5)
+    alone, single = solved(one, "hybrid"), solved(with_scenarios(one, [1.0], {}), "hybrid")
+    assert [(i.phase, i.bound, i.incumbent) for i in alone.log] == [(i.phase, i.bound, i.incumbent) for i in single.log]
+
+
+def test_the_order_of_scenarios_does_not_matter() -> None:
+    instance = stochastic(1)
+    other = rearranged(instance, [2, 0, 1], [0.2, 0.5, 0.3])
+    costs = [solve_extensive(i, time_limit=20.0).incumbent for i in (instance, other)]
+    assert costs[0] == pytest.approx(costs[1], rel=1e-9)
+    results = [solved(i) for i in (instance, other)]
+    assert results[0].bound == pytest.approx(results[1].bound, rel=2e-3)
+
+
+def test_names_in_the_model_tell_the_scenario() -> None:
+    form = build(stochastic(1))
+    assert {"imp_s0_0_0", "imp_s2_1_3", "route_s1_0_0"} <= set(form.columns)
+    assert {"balance_s1_0_2", "carry_s2_0_0"} <= set(form.rows)
+    assert any(name.startswith("start_0_") for name in form.columns) and "imp_0_0" not in form.columns
+
+
+def truth_of(seed: int) -> tuple[Instance, Result, Schedule]:
+    instance = stochastic(seed)
+    result = solve_extensive(instance, time_limit=10.0)
+    assert result.schedule is not None
+    return instance, result, result.schedule
+
+
+def test_the_certificate_rejects_other_probabilities() -> None:
+    instance, result, _ = truth_of(1)
+    other = replace(instance, scenarios=replace(instance.scenarios, probability=np.array([0.3, 0.5, 0.2])))
+    found = [str(f) for f in check(other, result).findings]
+    assert any("instance hash" in f for f in found) and any("net cost: incumbent" in f for f in found)
+
+
+def test_the_certificate_rejects_a_dispatch_of_another_scenario() -> None:
+    instance, result, schedule = truth_of(1)
+    parts = [of_scenario(schedule, s, 3) for s in (0, 2, 2)]
+    found = [str(f) for f in check(instance, replace(result, schedule=side_by_side(parts))).findings]
+    assert any("scenario 's1'" in f for f in found) and not any("scenario 's2'" in f for f in found)
+
+
+def test_the_certificate_rejects_a_job_that_runs_elsewhere_in_one_scenario() -> None:
+    for seed in SEEDS:
+        instance, result, schedule = truth_of(seed)
+        running = np.flatnonzero(schedule.job_site >= 0)
+        if not len(running):
+            continue
+        power = np.array(schedule.it_power_mw)
+        j, s = int(running[0]), 1
+        start, site = int(schedule.job_start[j]), int(schedule.job_site[j]) + s * instance.n_sites
+        slope = instance.sites.power_slope_mw_per_gpu[site % instance.n_sites, 0]
+        power[site, start] -= 0.5 * slope * instance.jobs.gpus[j]
+        found = check(instance, replace(result, schedule=replace(schedule, it_power_mw=power))).findings
+        assert any("(2) IT power above the curve: scenario 's1'" in str(f) for f in found), found
+        return
+    raise AssertionError("no job runs")
+
+
+def test_the_certificate_rejects_a_bound_that_is_too_high() -> None:
+    instance = stochastic(1)
+    result = solved(instance)
+    assert result.dual is not None
+    lower = np.array(result.dual.site_lower)
+    lower[-1] += 1.0
+    found = [str(f) for f in check(instance, replace(result, dual=replace(result.dual, site_lower=lower))).findings]
+    assert any("bound: site_lower: site" in f and "in scenario 's2'" in f for f in found)
+    assert any("bound: claimed" in str(f) for f in check(instance, replace(result, bound=result.bound + 5.0)).findings)
+
+
+def test_rows_of_all_scenarios() -> None:
+    instance = stochastic(2)
+    fleet = expand(instance)
+    assert expand(fleet) is fleet and fleet.copies == 3 and fleet.n_places == instance.n_sites
+    assert fleet.rows_of(np.array([1])).tolist() == [1, 1 + instance.n_sites, 1 + 2 * instance.n_sites]
