@@ -211,7 +211,6 @@ class MasterPart:
         """
         self.centre = (self.price if reached else self.centre) if centre is None else centre
         self.curve = step.size * self.weight
-        self.job_curve = self.coupling.summed(self.curve)
         self.own_curve = np.ascontiguousarray(self.curve[self.sites])
         self.curve_then = np.ascontiguousarray(self.curve[self.periods])
         tonnes = self._begin()
@@ -294,14 +293,14 @@ class MasterPart:
 
     def _move_jobs_in_turn(self) -> None:
         state, price = (self.run, self.start, self.share), self.coupling.summed(self.price)
-        job_kernels.job_pass(price, self.job_curve, self.coupling.jobs, self.fixed[0], *state)
+        job_kernels.job_pass(price, self.coupling.summed(self.curve), self.coupling.jobs, self.fixed[0], *state)
         self._follow(price)
 
     def _follow(self, moved: Array) -> None:
         """Bring all prices to where jobs have moved the sums over scenarios, (place, T), that they see."""
         c = self.coupling
         if c.copies > 1:  # else they are the same array
-            self.price += self.curve * c.everywhere((moved - c.summed(self.price)) / self.job_curve)
+            self.price += self.curve * c.everywhere((moved - c.summed(self.price)) / c.summed(self.curve))
 
     def _move_jobs_at_once(self) -> None:
         if not (self.fixed[0] == FREE).any():
@@ -315,7 +314,7 @@ class MasterPart:
 
         proposed = np.concatenate(self.team.exchange(own, layout.ranks, "master")).reshape(-1, 6)
         proposed = proposed[np.argsort(proposed[:, 0], kind="stable")]
-        job_kernels.take_job_steps(price, self.job_curve, jobs, *state, proposed)
+        job_kernels.take_job_steps(price, self.coupling.summed(self.curve), jobs, *state, proposed)
         self._follow(price)
 
     def _model(self, price: Array, carbon_price: float, step: ProximalStep) -> tuple[float, float]:
