@@ -30,7 +30,8 @@ def stochastic(seed: int, **risk: Any) -> Instance:
 
 
 def solved(instance: Instance, method: str = "lagrangian", rel_gap: float = 1e-4) -> Result:
-    result = solve(instance, Serial(), Options.from_dict(dict(method=method, rel_gap=rel_gap, bundle=dict(max_iterations=100))))
+    options = dict(method=method, rel_gap=rel_gap, bundle=dict(max_iterations=100))
+    result = solve(instance, Serial(), Options.from_dict(options))
     assert result is not None and result.schedule is not None
     return result
 
