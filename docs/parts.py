@@ -1,19 +1,136 @@
-"""Parts of pages that are made from the code: the table of options and the help of every command."""
+"""Parts of pages that are made from the code and from measured rows, as Markdown."""
 
 from __future__ import annotations
 
 import importlib
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from decomp.model.options import Options
+from decomp.bench.tables import Columns, one_digit, table
+from decomp.families import FAMILIES
+from decomp.model.options import METHODS, Options
+from decomp.model.result import Status
+from decomp.model.text import number, percent
+from decomp.solver.methods import METHODS as PHASES
 from drivers.__main__ import verbs
+
+MEASURED = Path(__file__).parent / "measured"  # JSON lines, one a row, as `python -m drivers.bench` writes them
+INSTANCE: Columns = (("family", "family", str), ("sites", "sites", number), ("seed", "seed", str))
+REACHED: Columns = (
+    ("bound, USD", "bound", number),
+    ("incumbent, USD", "incumbent", number),
+    ("gap", "gap", percent),
+)
+LOOP: Columns = (("sites", "sites", number), ("ranks", "ranks", number))
+TABLES: dict[str, Columns] = {
+    "fleets": (
+        *INSTANCE,
+        ("jobs", "jobs", number),
+        ("gap asked", "rel_gap", percent),
+        ("limit, s", "limit_seconds", number),
+        *REACHED,
+        ("wall s", "seconds", number),
+        ("check, s", "check_seconds", one_digit),
+    ),
+    "ten-sites": (*INSTANCE, ("method", "method", str), ("limit, s", "limit_seconds", number), ("gap", "gap", percent)),
+    "linear-programs": (
+        *INSTANCE,
+        ("method", "method", str),
+        ("wall s", "seconds", number),
+        ("s to 0.1 %", "within_01", one_digit),
+        ("outcome", "outcome", str),
+    ),
+    "budgets": (
+        ("budget, t", "budget_t", one_digit),
+        ("which is", "note", str),
+        *REACHED,
+        ("gap, USD", "gap_usd", number),
+        ("abatement price, USD/t", "carbon_price", number),
+        ("outcome", "outcome", str),
+    ),
+    "methods": (*INSTANCE, ("lagrangian", "lagrangian", percent), ("hybrid", "hybrid", percent)),
+    "frontier": (
+        ("seed", "seed", str),
+        ("budgets", "budgets", number),
+        ("mean gap", "mean_gap", percent),
+        ("largest gap", "most_gap", percent),
+        ("wall s", "seconds", number),
+        ("a cold solve, s", "cold_mean", one_digit),
+        ("the slowest, s", "cold_most", str),
+    ),
+    "rolling": (
+        ("step, h", "step_h", number),
+        ("windows", "windows", number),
+        ("start", "start", str),
+        ("iterations of the bound", "bound_iterations", number),
+        ("other iterations", "other_iterations", number),
+        ("net cost, USD", "net_cost", number),
+        ("mean gap", "mean_gap", percent),
+    ),
+    "replay": (
+        *LOOP,
+        ("processor s along the path", "path_seconds", one_digit),
+        ("replayed, s", "replayed_seconds", one_digit),
+        ("off by", "off", percent),
+        ("wall s on two cores", "wall_seconds", one_digit),
+    ),
+    "foreseen": (
+        *LOOP,
+        ("loop, s", "loop_seconds", number),
+        ("root alone", "root_seconds", number),
+        ("messages", "message_seconds", number),
+        ("sites and moves", "work_seconds", number),
+        ("loop with messages in a tree", "tree_seconds", number),
+    ),
+}
+EXIT_CODES = {
+    Status.GAP_REACHED: "the gap asked for is reached",
+    Status.LIMIT: "stopped at a limit, by a signal or for lack of progress; the result holds what was found, "
+    "which may be a bound without a schedule",
+    Status.INFEASIBLE: "proven infeasible; the result holds the [proof](bound.md#proof-that-there-is-no-schedule)",
+    Status.FAILED: "internal failure, a rank that keeps the others waiting for too long, or no room on the disk",
+}
+
+
+def measured_rows(name: str) -> list[dict[str, Any]]:
+    """Rows of one file of measurements."""
+    return [json.loads(line) for line in (MEASURED / f"{name}.jsonl").read_text("utf-8").splitlines()]
+
+
+def measured(name: str) -> str:
+    """A table of measured rows with the date, machine and command of each kind."""
+    rows, lines = measured_rows(name), []
+    for row in rows:
+        machine = row["machine"]
+        line = f"- {row['run'][:10]}, {machine['cores']} cores {machine['cpu']}: `{row['command']}`"
+        lines += [line] if line not in lines else []
+    return "\n".join([*table(rows, TABLES[name]), "", *lines]) + "\n"
 
 
 def options_table() -> str:
-    """Every option with its default, legal values and meaning, as a Markdown table."""
-    rows = ["| option | default | legal values | meaning |", "|---|---|---|---|"]
-    rows += ["| " + " | ".join(map(str, row)) + " |" for row in Options.describe()]
-    return "\n".join(rows) + "\n"
+    """Every option with its default, legal values and meaning."""
+    return _table(("option", "default", "legal values", "meaning"), Options.describe())
+
+
+def methods_table() -> str:
+    """The phases of every method."""
+    rows = [(f"`{name}`", " → ".join(p.name for p in PHASES[name])) for name in METHODS if name in PHASES]
+    return _table(("`--method`", "phases"), rows)
+
+
+def families_table() -> str:
+    """Every family with the first line of its docstring."""
+    return _table(("family", "what"), [(f"`{k}`", (f.__doc__ or "").splitlines()[0]) for k, f in FAMILIES.items()])
+
+
+def exit_codes_table() -> str:
+    """The exit codes of `solve`."""
+    bad = (2, "bad usage or bad input; one line says which dataset or file, where, the value, and what would be right")
+    rows = [bad, *((status.exit_code, EXIT_CODES[status]) for status in Status)]
+    return _table(("exit code", "of `solve`"), sorted(rows))
 
 
 def help_texts() -> str:
@@ -26,10 +143,25 @@ def help_texts() -> str:
     return "\n".join(texts)
 
 
+def _table(heading: Sequence[str], rows: Any) -> str:
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "options": options_table,
+    "methods": methods_table,
+    "families": families_table,
+    "exit-codes": exit_codes_table,
+    "commands": help_texts,
+    **{f"measured-{name}": partial(measured, name) for name in TABLES},
+}
+
+
 def write_generated(folder: Path) -> None:
     """Write the generated parts of pages into a folder; what has not changed keeps its time stamp."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (("options.md", options_table()), ("commands.md", help_texts())):
+    for name, text in ((f"{name}.md", part()) for name, part in PARTS.items()):
         path = folder / name
         if not path.exists() or path.read_text("utf-8") != text:
             path.write_text(text, "utf-8")

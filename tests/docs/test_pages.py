@@ -7,6 +7,7 @@ block behind a comment `<!-- parsed only: reason -->` is checked against the par
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import shlex
@@ -18,7 +19,6 @@ from typing import NamedTuple
 
 import pytest
 
-from decomp.families import FAMILIES
 from decomp.model.instance import TABLES
 from decomp.model.options import Options
 from decomp.model.result import Status
@@ -181,17 +181,30 @@ def test_the_readme_is_short() -> None:
     assert len(README.read_bytes()) <= 12_288
 
 
-def test_families_groups_and_exit_codes_are_all_named() -> None:
-    data, files = (DOCS / "data.md").read_text("utf-8"), (DOCS / "files.md").read_text("utf-8")
-    assert all(f"`{family}`" in data for family in FAMILIES)
+def test_groups_and_exit_codes_are_all_named() -> None:
+    files = (DOCS / "files.md").read_text("utf-8")
     assert all(f"`{group}`" in files for group in (*TABLES, "schedule", "dual", "log"))
     assert all(f"\n| {status.exit_code} |" in README.read_text("utf-8") for status in Status)
 
 
 def test_equations_are_numbered_as_the_code_quotes_them() -> None:
-    [model] = [block.body for block in blocks(DOCS / "model.md") if "facility" in block.body]
-    numbers = re.findall(r"   \((C?\d)\)$", model, re.M)
+    numbers = re.findall(r"\\tag\{(C?\d)\}", (DOCS / "model.md").read_text("utf-8"))
     assert numbers == [*map(str, range(1, 10)), "C1", "C2", "C3", "C4"]
+
+
+def test_the_notation_names_fields_of_the_records() -> None:
+    for table, column in re.findall(r"`(\w+)\.(\w+)`", (DOCS / "model.md").read_text("utf-8")):
+        assert column in {f.name for f in TABLES[table].columns()}, (table, column)
+
+
+def test_the_numbers_of_the_readme_are_measured_ones() -> None:
+    """Rows of its table of results: bound, incumbent and seconds stand in the measured rows, to the last digit."""
+    rows = [json.loads(line) for path in (DOCS / "measured").glob("*.jsonl") for line in path.read_text().splitlines()]
+    certified = [r for r in rows if r.get("certified") and "bound" in r]
+    known = {(round(r["bound"]), round(r["incumbent"]), r["seconds"]) for r in certified}
+    shown = re.findall(r"^\|.*\| (−[\d,]+) \| (−[\d,]+) \| [\d.]+ % \| ([\d,]+) \|$", README.read_text("utf-8"), re.M)
+    numbers = [[float(text.replace(",", "").replace("−", "-")) for text in row] for row in shown]
+    assert len(numbers) == 6 and all(tuple(row) in known for row in numbers), numbers
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
