@@ -13,6 +13,7 @@ import numpy as np
 
 from decomp.bound import job_kernels, stream_kernels
 from decomp.model.instance import Array, Instance
+from decomp.model.rounding import with_exact_fits
 
 FREE, REJECTED = -2, -1
 
@@ -83,6 +84,7 @@ class Coupling:
     @classmethod
     def of(cls, instance: Instance) -> Coupling:
         """The coupling of an instance, its rows grouped by stream, job and pool."""
+        instance = with_exact_fits(instance)
         arc_order, arc_ptr = _group(instance.arcs.stream, instance.n_streams)
         candidate_order, candidate_ptr = _group(instance.candidates.job, instance.n_jobs)
         pool_order, pool_ptr = _group(instance.pool_arcs.pool, instance.n_pools)

@@ -15,7 +15,7 @@ import numpy as np
 from decomp.certificate.findings import TOLERANCE, Findings
 from decomp.certificate.scenarios import joint, priced_pieces, sizes_of
 from decomp.certificate.sites import SiteProof, SiteTask, prove_block
-from decomp.certificate.terms import load_terms, work_terms
+from decomp.certificate.terms import largest, load_terms, work_terms
 from decomp.certificate.tree import Restriction, leaves
 from decomp.model.instance import Array, Instance, Table
 from decomp.model.result import Dual
@@ -138,9 +138,12 @@ def site_tasks(instance: Instance, dual: Dual, seconds: float) -> list[SiteTask]
     tasks = []
     for i in range(instance.n_sites):
         rows = {name: listed[i] for name, listed in of_site.items()}
+        site = _columns(instance.sites, i)
+        jobs = instance.candidates.job[rows["candidates"]]
+        site.capacity_gpu = _with_jobs(site.capacity_gpu, instance.jobs.gpus[jobs])
         tasks.append(
             SiteTask(
-                site=_columns(instance.sites, i),
+                site=site,
                 generators=_columns(instance.generators, rows["generators"]),
                 work=_work(instance, dual, rows) if dual.form == "work" else None,
                 period_h=instance.period_h,
@@ -152,6 +155,13 @@ def site_tasks(instance: Instance, dual: Dual, seconds: float) -> list[SiteTask]
             )
         )
     return tasks
+
+
+def _with_jobs(capacity: Array, gpus: Array) -> Array:
+    """The capacity (period,) with room for every job that fits by rounding, GPU."""
+    for job in np.unique(gpus):
+        capacity = np.where((job > capacity) & (job <= largest(capacity)), job, capacity)
+    return capacity
 
 
 def _columns(table: Table, rows: int | Array) -> SimpleNamespace:

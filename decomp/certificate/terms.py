@@ -13,6 +13,14 @@ from decomp.model.result import Dual
 CHUNK = 4_000_000
 """Job starts priced at a time; bounds the memory."""
 
+FIT = 1e-9
+"""What may be asked for beyond a limit and still fit, relative and in its unit: rounding of the input."""
+
+
+def largest(limit: Array) -> Array:
+    """The most that may be asked for where there is so much of it."""
+    return np.asarray(limit + FIT * (1.0 + limit))
+
 
 def spread(first: Array, count: Array) -> tuple[Array, Array]:
     """Row k repeated count_k times, and first_k, first_k + 1, ... beside it."""
@@ -32,7 +40,7 @@ def possible_starts(
     row, start = spread(release, deadline - periods - release + 1)
     span = np.where(deadline - release >= periods, deadline - release, 0)
     at, period = spread(release, span)
-    short = capacity[site[at], period] < gpus[at] * (1 - 1e-9)
+    short = gpus[at] > largest(capacity[site[at], period])
     if short.any():
         count = np.concatenate([[0], np.cumsum(short)])
         begin = (np.cumsum(span) - span - release)[row] + start
@@ -125,6 +133,6 @@ def _pools(instance: Instance, price: Array) -> Array:
     begin = np.searchsorted(pool, np.arange(n_pools))
     before = filled - room - (filled - room)[begin][pool] if n_pools else filled
     used = np.clip(pools.work_gpu_h[pool] - before, 0.0, room)
-    rounding = np.isinf(unit) & (used <= 1e-9 * pools.work_gpu_h[pool])
+    rounding = np.isinf(unit) & (used <= FIT * (1.0 + pools.work_gpu_h[pool]))
     cost = np.multiply(used, unit, out=np.zeros_like(used), where=~rounding)
     return np.bincount(pool, weights=cost, minlength=n_pools)

@@ -23,6 +23,7 @@ from decomp.extensive.reductions import battery_ban_is_redundant, grid_ban_is_re
 from decomp.lp import watch
 from decomp.model.instance import Array, Instance, Table
 from decomp.model.result import Result, Status
+from decomp.model.rounding import with_exact_fits
 from decomp.model.scenarios import expand
 
 Model: TypeAlias = Any
@@ -76,7 +77,7 @@ def solve_extensive(instance: Instance, *, relax: bool = False, time_limit: floa
 
 def build_model(instance: Instance) -> Model:
     """The Pyomo model; its objective is the net cost, USD, constants included."""
-    model = pyo.ConcreteModel("decomp")
+    model, instance = pyo.ConcreteModel("decomp"), with_exact_fits(instance)
     data = _plain(instance)
     parts = [
         inference(model, data),
@@ -280,13 +281,12 @@ def battery(m: Model, data: SimpleNamespace, instance: Instance) -> Cost:
 
     def bounds(m: Model, i: int, t: int) -> tuple[float, float]:
         floor = s.battery_min_mwh[i] if t < horizon else max(s.battery_min_mwh[i], s.battery_final_mwh[i])
-        return floor, s.battery_mwh[i]
+        return min(floor, s.battery_mwh[i]), s.battery_mwh[i]
 
     def store(m: Model, i: int, t: int) -> Any:
-        keep = (1 - s.self_discharge_per_h[i]) ** hours
-        before = m.sto[i, t] if t else s.battery_initial_mwh[i]
+        kept = (1 - s.self_discharge_per_h[i]) ** hours * (m.sto[i, t] if t else s.battery_initial_mwh[i])
         flow = s.charge_efficiency[i] * m.chg[i, t] - (1 / s.discharge_efficiency[i]) * m.dis[i, t]
-        return m.sto[i, t + 1] - keep * before - hours * flow == 0
+        return m.sto[i, t + 1] - kept - hours * flow == 0
 
     m.chg = pyo.Var(owners, data.T, bounds=lambda m, i, t: (0, s.charge_mw[i]))
     m.dis = pyo.Var(owners, data.T, bounds=lambda m, i, t: (0, s.discharge_mw[i]))

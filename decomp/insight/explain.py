@@ -19,6 +19,7 @@ from decomp.lp.highs import run_lp, to_highs
 from decomp.model.accounts import load_gpu
 from decomp.model.instance import Array, InputError, Instance, Microgrids, Table, var
 from decomp.model.result import Dual, Result, Schedule
+from decomp.model.rounding import FIT
 from decomp.site.relaxation import relaxed_site
 
 STEP = 0.01  # of a GPU, MW or MWh
@@ -112,7 +113,7 @@ def _choices(instance: Instance, schedule: Schedule, paid: Array, room: Array, j
     jobs, candidates = instance.jobs, instance.candidates
     gpus, length, value = float(jobs.gpus[j]), int(jobs.periods[j]), float(jobs.value_usd[j])
     own_site, own_start = int(schedule.job_site[j]), int(schedule.job_start[j])
-    starts, fits = np.arange(jobs.release[j], jobs.deadline[j] - length + 1), gpus * (1.0 - 1e-9)
+    starts, fits = np.arange(jobs.release[j], jobs.deadline[j] - length + 1), gpus - FIT * (1.0 + gpus)
     own, others = Choice(-1, -1), [] if jobs.mandatory[j] or own_site < 0 else [Choice(-1, -1)]
     for k in np.flatnonzero(candidates.job == j):
         i = int(candidates.site[k])

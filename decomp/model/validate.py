@@ -27,12 +27,12 @@ from decomp.model.instance import (
     Streams,
     Table,
 )
+from decomp.model.rounding import FIT, fits, possible_work
 from decomp.model.times import parse_utc
 
 PRICE_LIMIT = 1e6  # USD per MWh, GPU h, ...: beyond it units were mixed up
 INTENSITY_LIMIT = 10.0  # t/MWh; coal emits 1
 NUMBER_LIMIT = 1e12  # of anything
-TOLERANCE = 1e-9
 LEAST_COEFFICIENT = 2e-8  # times the hours of a period, 1/12 or more, it is above 1e-9, below which solvers drop it
 
 COUPLING = ("streams", "arcs", "jobs", "candidates", "pools", "pool_arcs")
@@ -68,7 +68,7 @@ def validate_scalars(scalars: Mapping[str, Any]) -> None:
     )
     for name, (low, high, unit) in ranges.items():
         value = scalars[name]
-        if not low * (1 - TOLERANCE) <= value <= high * (1 + TOLERANCE):
+        if not low * (1 - FIT) <= value <= high * (1 + FIT):
             raise InputError(f"{name}: {value:g} {unit}, must be between {low:g} and {high:g} {unit}")
     if scalars["carbon_scope"] not in ("expected", "every"):
         raise InputError(f"carbon_scope: {scalars['carbon_scope']!r}, must be 'expected' or 'every'")
@@ -240,14 +240,14 @@ def _check_generators(g: Generators, label: Label) -> None:
     unsorted = np.diff(g.site, prepend=0) < 0
     _refuse(unsorted, "generators.site", label, "comes after a generator of a later site; sort the rows by site")
     _refuse(
-        g.p_min_mw > g.p_max_mw,
+        ~fits(g.p_min_mw, g.p_max_mw),
         "generators.p_min_mw",
         label,
         "{low:g} MW, must be at most p_max_mw = {high:g} MW",
         low=g.p_min_mw,
         high=g.p_max_mw,
     )
-    outside = (g.initial_mw > 0) & ((g.initial_mw < g.p_min_mw - TOLERANCE) | (g.initial_mw > g.p_max_mw + TOLERANCE))
+    outside = (g.initial_mw > 0) & ~(fits(g.p_min_mw, g.initial_mw) & fits(g.initial_mw, g.p_max_mw))
     _refuse(
         outside,
         "generators.initial_mw",
@@ -268,9 +268,9 @@ def _check_battery(s: Sites, site: Label, period_h: float) -> None:
     for name in ("battery_min_mwh", "battery_initial_mwh", "battery_final_mwh"):
         value = getattr(s, name)
         text = "{value:g} MWh, must be at most battery_mwh = {most:g} MWh"
-        _refuse(value > s.battery_mwh + TOLERANCE, f"sites.{name}", site, text, value=value, most=s.battery_mwh)
+        _refuse(~fits(value, s.battery_mwh), f"sites.{name}", site, text, value=value, most=s.battery_mwh)
     _refuse(
-        s.battery_initial_mwh < s.battery_min_mwh - TOLERANCE,
+        ~fits(s.battery_min_mwh, s.battery_initial_mwh),
         "sites.battery_initial_mwh",
         site,
         "{value:g} MWh, must be at least battery_min_mwh = {least:g} MWh",
@@ -284,7 +284,7 @@ def _check_battery(s: Sites, site: Label, period_h: float) -> None:
         lowest = np.minimum(lowest, stored)
     for name, most in (("battery_min_mwh", lowest), ("battery_final_mwh", stored)):
         value = getattr(s, name)
-        bad = value > most * (1 + TOLERANCE) + TOLERANCE
+        bad = ~fits(value, most)
         text = "{value:g} MWh cannot be reached: charging all the time gives {most:g} MWh"
         _refuse(bad, f"sites.{name}", site, text, value=value, most=most)
 
@@ -300,7 +300,7 @@ def _check_power(s: Sites, generators: Generators, site: Label, period_h: float)
     need = s.pue * idle[:, None]
     supply = s.import_limit_mw + renewable + most + (battery * s.discharge_mw)[:, None]
     text = "idle load needs {need:g} MW, but imports, wind, sun, generators and battery give at most {supply:g} MW"
-    bad = need > supply + TOLERANCE * (1 + need)
+    bad = ~fits(need, supply)
     _refuse(bad, "sites.import_limit_mw", site, text, need=need, supply=supply)
     full = np.full(s.capacity_gpu.shape, -np.inf)
     for slope, intercept in zip(s.power_slope_mw_per_gpu.T, s.power_intercept_mw.T, strict=True):
@@ -310,7 +310,7 @@ def _check_power(s: Sites, generators: Generators, site: Label, period_h: float)
     forced = least + np.where(s.curtailable[:, None], 0.0, renewable)
     sink = s.pue * full + s.export_limit_mw + (battery * s.charge_mw)[:, None]
     text = "{forced:g} MW cannot be turned off, but full load, export and battery take at most {sink:g} MW"
-    bad = forced > sink + TOLERANCE * (1 + sink)
+    bad = ~fits(forced, sink)
     _refuse(bad, "sites.export_limit_mw", site, text, forced=forced, sink=sink)
 
 
@@ -328,7 +328,7 @@ def _generation_range(g: Generators, shape: tuple[int, ...], period_h: float) ->
     held = on
     for t in range(n_periods):
         before = np.maximum(g.p_min_mw, g.initial_mw - down * t)
-        held = held & ((t < stay_on) | (before > np.maximum(g.p_min_mw, down) + TOLERANCE))
+        held = held & ((t < stay_on) | ~fits(before, np.maximum(g.p_min_mw, down)))
         low = held * np.maximum(g.p_min_mw, g.initial_mw - down * (t + 1))
         started = np.maximum(g.p_min_mw, up) + up * (t - stay_off)
         high = np.where(on, g.initial_mw + up * (t + 1), (t >= stay_off) * started)
@@ -343,7 +343,7 @@ def _generation_range(g: Generators, shape: tuple[int, ...], period_h: float) ->
 def _check_streams(streams: Streams, arcs: Arcs, site: Label) -> None:
     total, limit = arcs.round_trip_ms + streams.service_ms[arcs.stream], streams.latency_limit_ms[arcs.stream]
     _refuse(
-        total > limit * (1 + TOLERANCE),
+        ~fits(total, limit),
         "arcs.round_trip_ms",
         lambda k: f"arc {k} (stream {str(streams.name[arcs.stream[k]])!r} at {site(arcs.site[k])})",
         "round trip plus service take {total:g} ms, must be at most latency_limit_ms = {limit:g} ms",
@@ -364,13 +364,13 @@ def _check_jobs(jobs: Jobs, candidates: Candidates, capacity_gpu: Array) -> None
     k, i = candidates.job[rows], candidates.site[rows]
     run, longest = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
     for t in range(horizon):
-        usable = (t >= jobs.release[k]) & (t < jobs.deadline[k]) & (jobs.gpus[k] <= capacity_gpu[i, t] + TOLERANCE)
+        usable = (t >= jobs.release[k]) & (t < jobs.deadline[k]) & fits(jobs.gpus[k], capacity_gpu[i, t])
         run = (run + 1) * usable
         np.maximum(longest, run, out=longest)
-    fits = np.zeros(len(jobs.name), dtype=bool)
-    fits[k[longest >= jobs.periods[k]]] = True
+    placed = np.zeros(len(jobs.name), dtype=bool)
+    placed[k[longest >= jobs.periods[k]]] = True
     text = "mandatory, but no candidate site has {gpus:g} GPU for {periods} periods between release and deadline"
-    _refuse(jobs.mandatory & ~fits, "jobs.gpus", job, text, gpus=jobs.gpus, periods=jobs.periods)
+    _refuse(jobs.mandatory & ~placed, "jobs.gpus", job, text, gpus=jobs.gpus, periods=jobs.periods)
 
 
 def _check_pools(pools: Pools, arcs: PoolArcs, capacity_gpu: Array, period_h: float) -> None:
@@ -380,11 +380,7 @@ def _check_pools(pools: Pools, arcs: PoolArcs, capacity_gpu: Array, period_h: fl
     _refuse(pools.end > horizon, "pools.end", pool, text, end=pools.end)
     text = "{end}, must be after start = {start}"
     _refuse(pools.end <= pools.start, "pools.end", pool, text, end=pools.end, start=pools.start)
-    most = np.zeros(len(pools.name))
-    for t in range(horizon):
-        inside = (t >= pools.start[arcs.pool]) & (t < pools.end[arcs.pool])
-        rate = inside * np.minimum(arcs.rate_gpu, capacity_gpu[arcs.site, t])
-        most += period_h * np.bincount(arcs.pool, rate, len(pools.name))
-    bad = np.isinf(pools.shortfall_penalty) & (pools.work_gpu_h > most * (1 + TOLERANCE) + TOLERANCE)
+    most = possible_work(pools, arcs, capacity_gpu, period_h)
+    bad = np.isinf(pools.shortfall_penalty) & ~fits(pools.work_gpu_h, most)
     text = "{work:g} GPU h must be done, but its rates and the sites' capacity allow {most:g} GPU h"
     _refuse(bad, "pools.work_gpu_h", pool, text, work=pools.work_gpu_h, most=most)

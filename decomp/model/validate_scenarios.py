@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from decomp.model.instance import SERIES, TABLES, Array, InputError, Instance, Overrides, Scenarios
+from decomp.model.rounding import FIT
 from decomp.model.scenarios import expand, series_of
 from decomp.model.validate import (
-    TOLERANCE,
     Label,
     _check_column,
     _check_columns,
@@ -53,7 +53,7 @@ def validate_overrides(
     _check_names("scenarios", "scenario", scenarios.name)
     p = scenarios.probability
     _refuse(p <= 0, "scenarios.probability", scenario, "0, must be above 0; leave the scenario out")
-    if len(p) and abs(float(p.sum()) - 1.0) > TOLERANCE:
+    if len(p) and abs(float(p.sum()) - 1.0) > FIT:
         raise InputError(f"scenarios.probability: the probabilities sum to {p.sum():.9g}, must be 1")
     at: Label = lambda k: f"override {k}"  # noqa: E731
     known = ", ".join(SERIES)

@@ -11,6 +11,7 @@ from decomp.lp.block import Block, Model
 from decomp.model.accounts import emissions_t, load_gpu
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
+from decomp.model.rounding import with_exact_fits
 from decomp.schedule.subinstance import SubInstance, around
 from decomp.site.equations import add_allowance, add_site
 
@@ -61,7 +62,7 @@ def share_out(instance: Instance, schedule: Schedule, parts: list[SubInstance]) 
 
 def side_by_side(instance: Instance, jobs: Array) -> tuple[Block, list[Array]]:
     """All sites beside the load of jobs, (S, T) GPU; and the rows (T,) that carry the load of each site."""
-    block, links = Block(), []
+    block, links, instance = Block(), [], with_exact_fits(instance)
     for i in range(instance.n_sites):
         add_site(block, instance.microgrids, i, instance.period_h, f"s{i}_")
         links.append(block.add_rows(jobs[i], jobs[i], (1.0, block.columns[f"s{i}_load"])))

@@ -6,12 +6,13 @@ import numpy as np
 
 from decomp.bound.job_kernels import run_value
 from decomp.compiled import compiled
+from decomp.model.rounding import FIT
 
 
 @compiled
 def runs_fit(room, rows, j, k, start):
     """Whether a run of job j fits into the room left (S, T)."""
-    return room[rows.site[k], start : start + rows.length[j]].min() >= rows.gpus[j] * (1.0 - 1e-9)
+    return room[rows.site[k], start : start + rows.length[j]].min() >= rows.gpus[j] - FIT * (1.0 + rows.gpus[j])
 
 
 @compiled

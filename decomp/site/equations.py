@@ -90,6 +90,7 @@ def battery_terms(
     n = sites.capacity_gpu.shape[1]
     least = np.full(n, sites.battery_min_mwh[i])
     least[-1] = max(least[-1], sites.battery_final_mwh[i])
+    least = np.minimum(least, sites.battery_mwh[i])
     pc, pd = sites.charge_mw[i], sites.discharge_mw[i]
     chg = block.add_columns(prefix + "charge", n, 0.0, pc)
     dis = block.add_columns(prefix + "discharge", n, 0.0, pd, dt * sites.wear_usd_per_mwh[i])

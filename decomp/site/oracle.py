@@ -15,6 +15,7 @@ import numpy as np
 from decomp.lp.block import Block
 from decomp.lp.highs import Effort, run_lp, safe_bound, solve_integral, to_highs
 from decomp.model.instance import Array, Instance, Microgrids
+from decomp.model.rounding import fits
 from decomp.site.equations import add_allowance, add_site
 from decomp.site.relaxation import relaxed_site
 
@@ -98,7 +99,7 @@ class SiteRows:
         model = block.finish()
         columns = model.columns
         low, high = model.low.copy(), model.high.copy()
-        if (load - droppable > high[columns["load"]] * (1.0 + 1e-9) + 1e-9).any():
+        if not fits(load - droppable, high[columns["load"]]).all():
             return None
         high[columns["load"]] = np.minimum(load, high[columns["load"]])
         low[columns["load"]] = np.minimum(np.maximum(load - droppable, 0.0), high[columns["load"]])
