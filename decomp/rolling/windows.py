@@ -112,6 +112,7 @@ class Past:
             sites=self._sites(end),
             generators=self._generators(),
             streams=_cut(whole.streams, now, end),
+            overrides=_cut(whole.overrides, now, end),
             jobs=self._job_table(jobs, running, end),
             candidates=candidates,
             pools=self._pool_table(pools, end),

@@ -57,6 +57,7 @@ def cut(instance: Instance, start: int, end: int) -> Instance:
         instance,
         sites=_periods(instance.sites, start, end),
         streams=_periods(instance.streams, start, end),
+        overrides=_periods(instance.overrides, start, end),
         pools=replace(pools.take(due), start=np.maximum(pools.start[due] - start, 0), end=pools.end[due] - start),
         pool_arcs=replace(arcs, pool=np.searchsorted(due, arcs.pool)),
     )
