@@ -58,6 +58,14 @@ class PoolRows(NamedTuple):
     rate: Array
 
 
+def hourly(price: Array, period_h: float) -> Array:
+    """Prices per GPU-hour, as results state them, from prices per GPU and period, as everything in a solve has them, USD.
+
+    A unit of load in a period then costs its price, with no length of a period in kernels, masters and site problems.
+    """
+    return price / period_h
+
+
 @dataclass(frozen=True, eq=False)
 class Coupling:
     """Everything the master knows: work, budget, capacities; no energy data.

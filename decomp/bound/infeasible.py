@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from decomp.bound.coupling import Coupling
+from decomp.bound.coupling import Coupling, hourly
 from decomp.bound.lagrangian import DualPoint, LagrangianLoop, first_prices
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Bundle
@@ -131,5 +131,4 @@ def _converged(
 
 
 def _ray(instance: Instance, proof: DualPoint, scale: float, carbon_weight: float) -> Ray:
-    price: Array = proof.price / (instance.period_h * scale)
-    return Ray(price, proof.site_lower / scale, carbon_weight)
+    return Ray(hourly(proof.price, instance.period_h * scale), proof.site_lower / scale, carbon_weight)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import highspy
 import numpy as np
 
-from decomp.bound.coupling import REJECTED, Coupling, Fixing
+from decomp.bound.coupling import REJECTED, Coupling, Fixing, hourly
 from decomp.bound.lagrangian import DualPoint
 from decomp.bound.stream_blocks import SiteBlock, join, partition, without_price
 from decomp.bound.work_prices import SiteWork, WorkPrices, site_with_work, site_works, translate
@@ -185,10 +185,10 @@ def dual_of_work(instance: Instance, load_price: Array, proof: WorkProof) -> Dua
     """The proof in the units of the result; the load prices (S, T) it was translated from go with it."""
     hours, prices = instance.period_h, proof.prices
     return Dual(
-        load_price=load_price / hours,
-        stream_price=prices.stream / hours,
+        load_price=hourly(load_price, hours),
+        stream_price=hourly(prices.stream, hours),
         job_price=prices.job,
-        pool_price=prices.pool / hours,
+        pool_price=hourly(prices.pool, hours),
         site_lower=proof.site_lower,
         carbon_price=prices.carbon,
         form="work",

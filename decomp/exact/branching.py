@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decomp.bound import stream_kernels
-from decomp.bound.coupling import REJECTED, Fixing
+from decomp.bound.coupling import REJECTED, Fixing, hourly
 from decomp.bound.lagrangian import DualPoint
 from decomp.bound.work_prices import SiteWork, site_with_work
 from decomp.exact.column_lp import DEAREST_CARBON, LinearMaster, Optimum, Runs
@@ -287,7 +287,7 @@ class TreeSearch:
             last=split[:, 2],
             inside=np.array([node.inside for node in self.nodes]),
             outside=np.array([node.outside for node in self.nodes]),
-            load_price=np.array([p.price for p in points]) / self.run.instance.period_h,
+            load_price=hourly(np.array([p.price for p in points]), self.run.instance.period_h),
             carbon_price=np.array([p.carbon_price for p in points]),
             site_lower=np.array([p.site_lower for p in points]),
         )

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from decomp.bound.coupling import hourly
 from decomp.bound.infeasible import Infeasible
 from decomp.bound.lagrangian import BundleStep, DualPoint, LagrangianLoop, Start
 from decomp.files.hdf5 import PathLike
@@ -218,8 +219,7 @@ class Run:
 
 def dual_of(instance: Instance, proof: DualPoint) -> Dual:
     """The proof in the units of the result: prices per GPU-hour; work priced at its cheapest place."""
-    hours = instance.period_h
-    price = proof.price / hours
+    price = hourly(proof.price, instance.period_h)
     arcs = instance.arcs
     stream = np.repeat(instance.streams.unserved_penalty[:, None], instance.n_periods, axis=1)
     np.minimum.at(stream, arcs.stream, (arcs.cost - instance.streams.revenue[arcs.stream])[:, None] + price[arcs.site])
