@@ -59,7 +59,7 @@ class PoolRows(NamedTuple):
 
 
 def hourly(price: Array, period_h: float) -> Array:
-    """Prices per GPU-hour, as results state them, from prices per GPU and period, as everything in a solve has them, USD.
+    """Prices per GPU-hour, as results state them, from prices per GPU and period, as a whole solve has them, USD.
 
     A unit of load in a period then costs its price, with no length of a period in kernels, masters and site problems.
     """
