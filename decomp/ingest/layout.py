@@ -24,7 +24,7 @@ class Layout:
     unit_rows: int = key("rows between header and values", 0, low=0)
     header: bool = key("the table has a header; else columns are c1, c2, …", True)
     columns: list[str] = key("names of the columns of a table without header", [])
-    decimal: str = key("decimal sign (default: a point)", "")
+    decimal: str = key('decimal sign (default: a point), or "auto"', "")
     thousands: str = key("sign between thousands", "")
     na_values: Any = key("words and numbers that mean missing: a list, or a table of lists by column", [])
     drop_duplicates: bool = key("drop rows that say the same as another", False)

@@ -107,6 +107,8 @@ def _zone(table: Table, file: File, stamps: Stamps, horizon: Horizon, tags: dict
     if not name and np.isnan(stamps.offset).any():
         raise InputError(f"{table.name}: timestamps carry no offset; give the file's time_zone")
     local = zone(name or "UTC", f"{table.name}: time_zone")
+    if file.time_zone == "above" and name != "UTC":
+        library.note(f"{table.name}: its clock is {name} all along, as the lines above the table say")
     if name in ABBREVIATIONS:
         around = (tags.get("time_zone", ""), horizon.time_zone)
         place = next((z for z in around if "/" in z), ABBREVIATIONS[name][1])

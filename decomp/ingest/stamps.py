@@ -211,7 +211,7 @@ def _hours(table: Table, name: str, separator: str) -> tuple[Array, Array, Array
     for k, word in enumerate(cells.words):
         text = _start_of(str(word), separator)
         found = re.fullmatch(r"(?:HE|HB|H|Hour)? ?(\d{1,2}):?(\d{2})?(?::00)?(?:\.0+)? ?([ABX*])?", text)
-        if found and int(found[1]) <= 25 and int(found[2] or 0) < 60:
+        if found and int(found[1]) <= 26 and int(found[2] or 0) < 60:
             seconds[k] = 3600 * int(found[1]) + 60 * int(found[2] or 0)
             fold[k], good[k] = MARKS.get(found[3] or "", -1), True
     return seconds[cells.codes], fold[cells.codes], good[cells.codes]
@@ -229,11 +229,24 @@ def zone_of(table: Table, file: File) -> str:
         return ""
     if file.time_zone == "above":
         for names, values in zip(table.above, table.above[1:], strict=False):
-            if "timezone" in names and len(values) > names.index("timezone"):
-                named = values[names.index("timezone")].strip()
-                return "UTC" if named in ("GMT", "UTC") else named
+            said = dict(zip(names, values, strict=False))
+            if "timezone" in said or "utc_offset_seconds" in said:
+                return _said_above(said)
         return ""
     return file.time_zone
+
+
+def _said_above(said: dict[str, str]) -> str:
+    """The clock of a table below a line of names and one of values: the offset goes before the name.
+
+    Open-Meteo's local times keep one offset through all of a series, also where clocks are changed.
+    """
+    try:
+        minutes = round(float(said.get("utc_offset_seconds", "").strip()) / 60)
+    except ValueError:
+        named = said.get("timezone", "").strip()
+        return "UTC" if named in ("GMT", "UTC") else named
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}" if minutes else "UTC"
 
 
 def to_utc(stamps: Stamps, local: tzinfo, step: int, stamp: str, blank: Array) -> tuple[Array, Array]:

@@ -258,6 +258,9 @@ def parse_table(text: str, name: str, layout: Layout) -> Table:
     kept = lines[top : len(lines) - layout.skipfooter]
     if layout.sep == "auto":
         layout = replace(layout, sep=guess_separator(kept, layout))
+    if layout.decimal == "auto":
+        comma = layout.sep != "," and re.search(r"\d,\d", "\n".join(kept[:400]))
+        layout = replace(layout, decimal="," if comma else "")
     if not layout.sep:
         raise InputError(f'{name}: sep = "": must be a sign, or "auto"')
     above = [next(csv.reader([line]), []) for line in lines[:top]]
