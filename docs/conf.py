@@ -13,8 +13,9 @@ import decomp  # noqa: E402
 project = "decomp"
 author = "the decomp authors"
 release = version = decomp.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "formulas"]
 exclude_patterns = ["_build", "generated"]
+html_math_renderer = "mathml"
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 # Links to files of the checkout are for readers of the repository.
@@ -25,5 +26,7 @@ napoleon_numpy_docstring = True
 napoleon_use_ivar = True
 html_theme = "furo"
 html_title = f"decomp {release}"
+html_static_path = ["static"]
+html_css_files = ["pages.css"]
 
 write_generated(HERE / "generated")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -101,12 +102,12 @@ def measured_rows(name: str) -> list[dict[str, Any]]:
 
 
 def measured(name: str) -> str:
-    """A table of measured rows with the date, machine and command of each kind."""
-    rows, lines = measured_rows(name), []
+    """A table of measured rows with the date, machine and command of each kind; gap and limit stand in the rows."""
+    rows, lines = measured_rows(name), dict[str, None]()
     for row in rows:
         machine = row["machine"]
-        line = f"- {row['run'][:10]}, {machine['cores']} cores {machine['cpu']}: `{row['command']}`"
-        lines += [line] if line not in lines else []
+        command = re.sub(r"(--rel-gap|--time-limit) [\d.]+", r"\1 …", row["command"])
+        lines[f"- {row['run'][:10]}, {machine['cores']} cores {machine['cpu']}: `{command}`"] = None
     return "\n".join([*table(rows, TABLES[name]), "", *lines]) + "\n"
 
 
