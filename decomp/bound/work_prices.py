@@ -112,7 +112,7 @@ def site_works(instance: Instance, c: Coupling, prices: WorkPrices) -> list[Site
     rows = [_by_site(site, instance.n_sites) for site in (c.streams.site, c.jobs.site, c.pools.site)]
     owners = [np.repeat(np.arange(len(ptr) - 1), np.diff(ptr)) for ptr in (c.streams.ptr, c.jobs.ptr, c.pools.ptr)]
     works, must = [], ~c.jobs.optional & (c.homes[1] >= 0)
-    grids = Microgrids(replace(instance.sites, capacity_gpu=c.capacity), instance.generators)
+    grids = replace(instance.microgrids, sites=replace(instance.sites, capacity_gpu=c.capacity))
     for i, (arcs, candidates, pool_arcs) in enumerate(zip(*rows, strict=True)):
         stream, pool = owners[0][arcs], owners[2][pool_arcs]
         most, cost = _fluid(instance.n_periods, c, prices, (arcs, stream), (pool_arcs, pool))

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from decomp.certificate.devices import site_devices
 from decomp.certificate.findings import TOLERANCE, Findings
 from decomp.certificate.scenarios import joint, priced_pieces, sizes_of
 from decomp.certificate.sites import SiteProof, SiteTask, prove_block
@@ -135,7 +136,7 @@ def site_tasks(instance: Instance, dual: Dual, seconds: float) -> list[SiteTask]
     claimed = dual.site_lower
     tolerance = TOLERANCE * np.maximum.reduce([np.ones(instance.n_sites), np.abs(claimed), 1e-3 * paid])
     of_site = {name: rows_by_site(instance, name) for name in ("generators", "arcs", "candidates", "pool_arcs")}
-    tasks = []
+    devices, tasks = site_devices(instance), []
     for i in range(instance.n_sites):
         rows = {name: listed[i] for name, listed in of_site.items()}
         site = _columns(instance.sites, i)
@@ -145,6 +146,7 @@ def site_tasks(instance: Instance, dual: Dual, seconds: float) -> list[SiteTask]
             SiteTask(
                 site=site,
                 generators=_columns(instance.generators, rows["generators"]),
+                devices=devices[i],
                 work=_work(instance, dual, rows) if dual.form == "work" else None,
                 period_h=instance.period_h,
                 carbon=carbon,

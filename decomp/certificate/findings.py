@@ -53,6 +53,8 @@ def row_names(instance: Instance) -> dict[str, Array]:
     def each(text: str, *columns: Array) -> Array:
         return np.array([text.format(*row) for row in zip(*columns, strict=True)], dtype=str)
 
+    devices, v, r = instance.devices, instance.device_variables, instance.device_rows
+    device = each("device '{}' at site '{}'", devices.name, site[devices.site])
     arcs, pool_arcs, generators = instance.arcs, instance.pool_arcs, instance.generators
     return dict(
         site=each("site '{}'", site),
@@ -61,6 +63,8 @@ def row_names(instance: Instance) -> dict[str, Array]:
         pool=each("pool '{}'", pool),
         arc=each("stream '{}' at site '{}'", stream[arcs.stream], site[arcs.site]),
         pool_arc=each("pool '{}' at site '{}'", pool[pool_arcs.pool], site[pool_arcs.site]),
+        device_variable=each("{}, {}[{}]", device[v.device], v.name, v.index),
+        device_row=each("{}, {}[{}]", device[r.device], r.name, r.index),
         generator=each("generator {} at site '{}'", np.arange(len(generators.site)), site[generators.site]),
     )
 

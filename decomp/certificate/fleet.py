@@ -156,6 +156,8 @@ def _budget(builder: Builder, pieces: list[Instance], emission: list[tuple[Array
         s, g = part.sites, part.generators
         most += part.period_h * (s.carbon_intensity * s.import_limit_mw).sum()
         most += part.period_h * part.n_periods * (g.emission_t_per_mwh * g.p_max_mw).sum()
+        v = part.device_variables
+        most += np.maximum(v.emission * v.low, v.emission * v.high).clip(0.0).sum()
     price = pieces[0].carbon_excess_usd_per_t
     soft = np.isfinite(price)
     excess = builder.columns(1, 0.0, most if soft else 0.0, price if soft else 0.0)

@@ -149,10 +149,10 @@ class Builder:
         self.n_rows = 0
 
     def columns(
-        self, shape: Any, low: Any, high: Any, cost: Any = 0.0, integer: bool = False, ban: bool = False
+        self, shape: Any, low: Any, high: Any, cost: Any = 0.0, integer: Any = False, ban: bool = False
     ) -> Array:
         """Add columns; everything broadcasts to `shape`. Returns their numbers in that shape."""
-        given = (low, high, cost, integer or ban, ban)
+        given = (low, high, cost, np.logical_or(integer, ban), ban)
         low, high, *rest = (np.broadcast_to(np.asarray(x, dtype=float), shape).ravel() for x in given)
         self._columns.append((low, np.maximum(low, high), *rest))
         first, self.n_columns = self.n_columns, self.n_columns + len(low)

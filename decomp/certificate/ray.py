@@ -35,7 +35,7 @@ def prove_ray(instance: Instance, ray: Ray, findings: Findings, *, jobs: int = 1
 
 def without_money(instance: Instance) -> Instance:
     """The instance with zero for all that is in USD, but for the infinite prices of what must be."""
-    names = ("sites", "generators", "streams", "arcs", "jobs", "candidates", "pools")
+    names = ("sites", "generators", "device_variables", "streams", "arcs", "jobs", "candidates", "pools")
     excess = instance.carbon_excess_usd_per_t
     bare: dict[str, Any] = {name: _free(getattr(instance, name)) for name in names}
     bare |= dict(carbon_price_usd_per_t=0.0, carbon_excess_usd_per_t=excess if np.isinf(excess) else 0.0)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from decomp.certificate.devices import check_devices, device_power, device_sums
 from decomp.certificate.findings import TOLERANCE, Findings
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Allowances, Dual, Schedule
@@ -48,11 +49,12 @@ def check_schedule(instance: Instance, schedule: Schedule, findings: Findings) -
     _pools(instance, schedule, findings, load)
     capacity = instance.sites.capacity_gpu
     findings.at_most("(1) load", "site", load, capacity, np.maximum(1.0, capacity), "GPU")
-    scale = _power_scale(instance)
+    scale = _power_scale(instance, schedule)
     _power(instance, schedule, findings, load, scale)
     _grid(instance, schedule, findings, scale)
     _battery(instance, schedule, findings)
     starts = _generators(instance, schedule, findings)
+    check_devices(instance, schedule, load, findings)
     return _settle(instance, schedule, findings, placed, starts)
 
 
@@ -77,7 +79,7 @@ def check_allowances(
 def _signs(schedule: Schedule, findings: Findings) -> None:
     for f in schedule.columns():
         array = np.asarray(getattr(schedule, f.name))
-        if array.dtype.kind == "f" and array.size:
+        if array.dtype.kind == "f" and array.size and f.metadata["low"] == 0:
             scale = np.maximum(1.0, np.abs(array).max(axis=-1, keepdims=array.ndim > 1))
             findings.at_least(f"sign of {f.name}", f.metadata["dims"][0], array, 0.0, scale, f.metadata["unit"])
 
@@ -152,14 +154,14 @@ def _curve(instance: Instance, load: Array) -> Array:
     return value
 
 
-def _power_scale(instance: Instance) -> Array:
+def _power_scale(instance: Instance, schedule: Schedule) -> Array:
     """Natural scale of a site's power rows, MW, (site, 1): its largest device or load, at least 1 MW."""
     sites, generators = instance.sites, instance.generators
     facility = (sites.pue * _curve(instance, sites.capacity_gpu)).max(axis=1)
     battery = np.where(sites.battery_mwh > 0, np.maximum(sites.charge_mw, sites.discharge_mw), 0.0)
     scale = np.maximum.reduce([np.ones(instance.n_sites), facility, instance.renewable_mw.max(axis=1), battery])
     np.maximum.at(scale, generators.site, generators.p_max_mw)
-    return scale[:, None]
+    return np.maximum(scale, device_power(instance, schedule)[1])[:, None]
 
 
 def _power(instance: Instance, schedule: Schedule, findings: Findings, load: Array, scale: Array) -> None:
@@ -173,6 +175,7 @@ def _power(instance: Instance, schedule: Schedule, findings: Findings, load: Arr
     net_import, from_battery = schedule.import_mw - schedule.export_mw, schedule.discharge_mw - schedule.charge_mw
     supply = net_import + schedule.renewable_mw + from_battery
     np.add.at(supply, generators.site, schedule.generation_mw)
+    supply += device_power(instance, schedule)[0]
     findings.equal("(3,4) power balance", "site", supply, sites.pue * power, scale, "MW")
     available = instance.renewable_mw
     findings.at_most("(4) wind and sun", "site", schedule.renewable_mw, available, scale, "MW")
@@ -248,6 +251,8 @@ def _settle(instance: Instance, schedule: Schedule, findings: Findings, placed: 
     bought, sold, output = schedule.import_mw, schedule.export_mw, schedule.generation_mw
     emitted = step * (s.carbon_intensity * bought - s.export_credit * sold).sum(axis=1)
     np.add.at(emitted, g.site, step * g.emission_t_per_mwh * output.sum(axis=1))
+    of_devices, tonnes = device_sums(instance, schedule)
+    emitted += tonnes
     over = emitted.sum() - instance.carbon_budget_t
     gross = step * (s.carbon_intensity * bought + s.export_credit * sold).sum() + instance.carbon_budget_t
     if not over <= TOLERANCE * max(1.0, gross) and np.isinf(instance.carbon_excess_usd_per_t):
@@ -264,6 +269,7 @@ def _settle(instance: Instance, schedule: Schedule, findings: Findings, placed: 
         demand_charge=(s.demand_charge * peak).sum(),
         wear=step * (s.wear_usd_per_mwh[:, None] * schedule.discharge_mw).sum(),
         generation=fuel.sum() + (g.start_usd[:, None] * starts).sum(),
+        **(dict(devices=of_devices) if len(instance.devices.site) else {}),
         routing=step * (arcs.cost[:, None] * schedule.routed_gpu).sum(),
         inference_revenue=-step * (instance.streams.revenue[arcs.stream, None] * schedule.routed_gpu).sum(),
         unserved=step * (instance.streams.unserved_penalty[:, None] * schedule.unserved_gpu).sum(),

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from decomp.certificate.devices import add_devices, power_reach
 from decomp.certificate.model import Builder, Program
 from decomp.certificate.terms import possible_starts
 from decomp.model.instance import Array
@@ -25,12 +26,13 @@ from decomp.model.instance import Array
 class SiteTask:
     """One site at given prices, with the lower bound claimed for it; travels to worker processes.
 
-    `site`, `generators` and `work` hold the instance's columns for this site; `carbon` is USD/t on every
+    `site`, `generators`, `devices` and `work` hold the instance's columns for this site; `carbon` is USD/t on every
     tonne; `load_price` is (period,), USD/(GPU h), zero in form "work".
     """
 
     site: SimpleNamespace
     generators: SimpleNamespace
+    devices: SimpleNamespace
     work: SimpleNamespace | None
     period_h: float
     carbon: float
@@ -125,21 +127,25 @@ def add_site(builder: Builder, task: SiteTask) -> SimpleNamespace:
     n_periods = len(site.capacity_gpu)
     load = builder.columns(n_periods, 0.0, site.capacity_gpu, -step * task.load_price)
     power, full = _power(builder, site, load)
-    charge, discharge = _battery(builder, site, step, n_periods)
+    charge, discharge, stored = _battery(builder, site, step, n_periods)
     output = _generators(builder, task.generators, step, task.carbon, n_periods)
     available = site.wind_mw + site.solar_mw
     least = np.where(site.curtailable, 0.0, available)
     renewable = builder.columns(n_periods, least, available)
-    take = site.pue * full + battery * site.charge_mw - least
+    draw, supply = power_reach(task.devices, n_periods)
+    take = site.pue * full + battery * site.charge_mw - least + draw
     idle = site.pue * np.max(site.power_intercept_mw)
-    give = available + battery * site.discharge_mw + np.sum(task.generators.p_max_mw) - idle
+    give = available + battery * site.discharge_mw + np.sum(task.generators.p_max_mw) - idle + supply
     most_in, most_out = np.clip(take, 0.0, site.import_limit_mw), np.clip(give, 0.0, site.export_limit_mw)
     bought, sold = _grid(builder, task, most_in, most_out)
     terms = [(1.0, bought), (-1.0, sold), (1.0, renewable), (-site.pue, power)]
     terms += [(1.0, discharge), (-1.0, charge)] if battery else []
-    builder.rows(terms + [(1.0, g) for g in output], 0.0, equal=True)
+    balance = builder.rows(terms + [(1.0, g) for g in output], 0.0, equal=True)
     emission = [(step * site.carbon_intensity, bought), (-step * site.export_credit, sold)]
     emission += [(step * e, g) for e, g in zip(task.generators.emission_t_per_mwh, output, strict=True)]
+    quantities = [(1.0, load), (1.0, power), (site.pue, power), (1.0, bought), (1.0, sold), (1.0, renewable)]
+    quantities += [(1.0, charge), (1.0, discharge), (1.0, stored)]
+    emission += add_devices(builder, task.devices, task.carbon, balance, quantities, output)
     work = {} if task.work is None else _work(builder, task.work, site.capacity_gpu, step, load)
     return SimpleNamespace(emission=emission, **work)
 
@@ -183,10 +189,11 @@ def _power(builder: Builder, site: SimpleNamespace, load: Array) -> tuple[Array,
     return power, full
 
 
-def _battery(builder: Builder, site: SimpleNamespace, step: float, n_periods: int) -> tuple[Array, Array]:
-    """(6): charging and discharging columns; empty without a battery."""
+def _battery(builder: Builder, site: SimpleNamespace, step: float, n_periods: int) -> tuple[Array, Array, Array]:
+    """(6): columns of charging, discharging and stored energy; empty without a battery."""
     if not site.battery_mwh > 0:
-        return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
+        none = np.zeros(0, dtype=int)
+        return none, none, none
     charge = builder.columns(n_periods, 0.0, site.charge_mw)
     discharge = builder.columns(n_periods, 0.0, site.discharge_mw, step * site.wear_usd_per_mwh)
     charging = builder.columns(n_periods, 0.0, 1.0, ban=True)
@@ -201,7 +208,7 @@ def _battery(builder: Builder, site: SimpleNamespace, step: float, n_periods: in
     flows = [(-step * site.charge_efficiency, charge), (step / site.discharge_efficiency, discharge)]
     rows = builder.rows([(1.0, stored), *flows], start, equal=True)
     builder.entries(rows[1:], stored[:-1], -keep)
-    return charge, discharge
+    return charge, discharge, stored
 
 
 def _generators(builder: Builder, g: SimpleNamespace, step: float, carbon: float, n_periods: int) -> list[Array]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from decomp.model.instance import SECOND_STAGE, Instance
+import re
+
+from decomp.model.instance import SECOND_STAGE, Array, Instance
 
 DIMENSIONS = dict(
     **dict.fromkeys(("gpu", "it", "imp", "exp", "imp_on", "ren", "chg", "dis", "chg_on"), ("site", "period")),
     **dict.fromkeys(("gen", "on", "up", "down"), ("generator", "period")),
     **dict(sto=("site", "instant"), seg=("site", "segment", "period"), peak=("site",), emis=("site",), excess=()),
     **dict(route=("arc", "period"), unserved=("stream", "period"), start=("candidate", "period"), reject=("job",)),
-    **dict(pool=("pool_arc", "period"), short=("pool",)),
+    **dict(pool=("pool_arc", "period"), short=("pool",), device=("device_variable",)),
 )
 
 FIELDS = dict(  # schedule field -> variable
@@ -26,6 +28,7 @@ FIELDS = dict(  # schedule field -> variable
     stored_mwh="sto",
     generation_mw="gen",
     generator_on="on",
+    device_value="device",
 )
 
 
@@ -39,7 +42,7 @@ ROWS = dict(
     **dict.fromkeys(("carry", "curve", "one_seg", "on_curve", "imp_ban", "exp_ban", "balance", "above"), "site"),
     **dict.fromkeys(("emit", "store", "chg_ban", "dis_ban"), "site"),
     **dict.fromkeys(("gen_min", "gen_max", "switch", "min_up", "min_down", "ramp_up", "ramp_down"), "generator"),
-    **dict(serve="stream", finish="pool"),
+    **dict(serve="stream", finish="pool", device_row="device_row"),
 )
 
 
@@ -56,3 +59,16 @@ def named(stem: str, key: list[str], instance: Instance) -> str:
         s, k = divmod(int(key[0]), instance.sizes[dimension] // instance.copies)
         key = [f"s{s}", str(k), *key[1:]]
     return "_".join([stem, *key])
+
+
+def readable(names: list[str], device: Array, instance: Instance) -> list[str]:
+    """The names with those of device variables as `device_site_variable_t`."""
+    v, owner, taken = instance.device_variables, instance.devices, set(names)
+    for k, column in enumerate(device):
+        if column >= 0:
+            words = [owner.name[v.device[k]], instance.sites.name[owner.site[v.device[k]]], v.name[k]]
+            words += [str(v.index[k])] if v.index[k] >= 0 else []
+            name = re.sub(r"\W+", "_", "_".join(words), flags=re.ASCII)
+            names[column] = name if name not in taken else f"{name}_{names[column]}"
+            taken.add(names[column])
+    return names

@@ -1,4 +1,4 @@
-"""The extensive form in Pyomo: the whole model in one piece, the readable truth; the only importer of pyomo.
+"""The extensive form in Pyomo: the whole model in one piece, the readable truth.
 
 One function per group of equations; each adds its variables and rows and returns its part of the net cost, USD.
 Numbers in brackets are the README's equation numbers. Variable names are the column names of the exported MPS:
@@ -18,10 +18,12 @@ import pyomo.environ as pyo
 from pyomo.opt import WriterFactory
 
 from decomp.extensive.matrices import ExtensiveForm, solve
-from decomp.extensive.names import mps_name, shape
+from decomp.extensive.names import mps_name, readable, shape
+from decomp.extensive.plain import device_terms, group, plain
 from decomp.extensive.reductions import battery_ban_is_redundant, grid_ban_is_redundant, start_allowed
 from decomp.lp import watch
-from decomp.model.instance import Array, Instance, Table
+from decomp.model.devices import variable_site
+from decomp.model.instance import Array, Instance
 from decomp.model.result import Result, Status
 from decomp.model.rounding import with_exact_fits
 from decomp.model.scenarios import expand
@@ -53,8 +55,8 @@ def build(instance: Instance, relax: bool = False) -> ExtensiveForm:
         row_upper=np.where(kind == -1, np.inf, rhs),
         lower=bounds[:, 0],
         upper=bounds[:, 1],
-        integer=np.array([column.is_binary() and not relax for column in compiled.columns], dtype=bool),
-        columns=[mps_name(column.name, instance) for column in compiled.columns],
+        integer=np.array([column.is_integer() and not relax for column in compiled.columns], dtype=bool),
+        columns=readable([mps_name(column.name, instance) for column in compiled.columns], index["device"], instance),
         rows=[mps_name(row.constraint.name, instance) for row in compiled.rows],
         index=index,
         relaxed=relax,
@@ -78,7 +80,7 @@ def solve_extensive(instance: Instance, *, relax: bool = False, time_limit: floa
 def build_model(instance: Instance) -> Model:
     """The Pyomo model; its objective is the net cost, USD, constants included."""
     model, instance = pyo.ConcreteModel("decomp"), with_exact_fits(instance)
-    data = _plain(instance)
+    data = plain(instance)
     parts = [
         inference(model, data),
         jobs(model, data, instance),
@@ -86,8 +88,10 @@ def build_model(instance: Instance) -> Model:
         load(model, data),
         power(model, data, instance),
         grid(model, data, instance),
+        renewables(model, data, instance),
         generators(model, data),
         battery(model, data, instance),
+        devices(model, data, instance),
         balance(model, data, instance),
         demand_charge(model, data),
         emissions(model, data, instance),
@@ -102,7 +106,7 @@ def inference(m: Model, data: SimpleNamespace) -> Cost:
     arcs, streams, demand = data.arcs, data.streams, data.demand_gpu
     m.route = pyo.Var(data.A, data.T, bounds=lambda m, a, t: (0, demand[arcs.stream[a]][t]))
     m.unserved = pyo.Var(data.D, data.T, bounds=lambda m, d, t: (0, demand[d][t]))
-    arcs_of = _group(data.D, arcs.stream)
+    arcs_of = group(data.D, arcs.stream)
     m.serve = pyo.Constraint(
         data.D,
         data.T,
@@ -218,6 +222,24 @@ def grid(m: Model, data: SimpleNamespace, instance: Instance) -> Cost:
     )
 
 
+def renewables(m: Model, data: SimpleNamespace, instance: Instance) -> Cost:
+    """0 ≤ ren ≤ wind + sun, equal where these may not be curtailed."""
+    available, curtailable = instance.renewable_mw.tolist(), data.sites.curtailable
+    m.ren = pyo.Var(data.S, data.T, bounds=lambda m, i, t: (0 if curtailable[i] else available[i][t], available[i][t]))
+    return 0
+
+
+def devices(m: Model, data: SimpleNamespace, instance: Instance) -> Cost:
+    """low ≤ Σ coefficient x quantity ≤ high: the devices' own variables, and rows over these and what sites do."""
+    v, r = data.device_variables, data.device_rows
+    numbers, kinds = range(len(v.low)), (pyo.Reals, pyo.Integers)
+    m.device = pyo.Var(numbers, domain=lambda m, k: kinds[v.integer[k]], bounds=lambda m, k: (v.low[k], v.high[k]))
+    sums = device_terms(m, data)
+    free = [k for k, terms in enumerate(sums) if any(not isinstance(term, float) for term in terms)]
+    m.device_row = pyo.Constraint(free, rule=lambda m, k: pyo.inequality(r.low[k], pyo.quicksum(sums[k]), r.high[k]))
+    return pyo.quicksum(v.cost[k] * m.device[k] for k in numbers)
+
+
 def generators(m: Model, data: SimpleNamespace) -> Cost:
     """(7) Generators: on, up (start), down (stop); minimum times, ramps; the state before the horizon is data."""
     n, hours = data.generators, data.hours
@@ -302,17 +324,18 @@ def battery(m: Model, data: SimpleNamespace, instance: Instance) -> Cost:
 
 
 def balance(m: Model, data: SimpleNamespace, instance: Instance) -> Cost:
-    """(3, 4) imp - exp + ren + Σ gen + dis - chg = pue it; 0 ≤ ren ≤ wind + sun, equal where not curtailable."""
-    s, generators_of = data.sites, _group(data.S, data.generators.site)
-    available = instance.renewable_mw.tolist()
-    m.ren = pyo.Var(
-        data.S, data.T, bounds=lambda m, i, t: (0 if s.curtailable[i] else available[i][t], available[i][t])
-    )
+    """(3, 4) imp - exp + ren + Σ gen + dis - chg + Σ power device = pue it."""
+    s, generators_of = data.sites, group(data.S, data.generators.site)
+    acting: list[list[list[tuple[int, float]]]] = [[[] for _ in data.T] for _ in data.S]
+    for k, mw in enumerate(data.device_variables.power):
+        if mw:
+            acting[data.devices.site[data.device_variables.device[k]]][data.device_variables.period[k]].append((k, mw))
 
     def rule(m: Model, i: int, t: int) -> Any:
         local = m.ren[i, t] + pyo.quicksum(m.gen[g, t] for g in generators_of[i])
         if s.battery_mwh[i] > 0:
             local += m.dis[i, t] - m.chg[i, t]
+        local += pyo.quicksum(mw * m.device[k] for k, mw in acting[i][t])
         return m.imp[i, t] - m.exp[i, t] + local - s.pue[i][t] * m.it[i, t] == 0
 
     m.balance = pyo.Constraint(data.S, data.T, rule=rule)
@@ -331,11 +354,16 @@ def demand_charge(m: Model, data: SimpleNamespace) -> Cost:
 def emissions(m: Model, data: SimpleNamespace, instance: Instance) -> Cost:
     """(9) emis_i = Σ_t Δ (carbon_intensity imp - export_credit exp + Σ_g emission_g gen), at the carbon price."""
     s, n, hours = data.sites, data.generators, data.hours
-    generators_of = _group(data.S, n.site)
+    generators_of = group(data.S, n.site)
     least = -hours * (instance.sites.export_credit * instance.sites.export_limit_mw).sum(axis=1)
     most = hours * (instance.sites.carbon_intensity * instance.sites.import_limit_mw).sum(axis=1)
     burn = hours * len(data.T) * instance.generators.emission_t_per_mwh * instance.generators.p_max_mw
     np.add.at(most, instance.generators.site, burn)
+    v, owner = instance.device_variables, variable_site(instance)
+    ends = np.sort([v.emission * v.low, v.emission * v.high], axis=0)
+    np.add.at(least, owner, ends[0])
+    np.add.at(most, owner, ends[1])
+    emitting = group(data.S, owner.tolist())
     m.emis = pyo.Var(data.S, bounds=lambda m, i: (float(least[i]), float(most[i])))
 
     def rule(m: Model, i: int) -> Any:
@@ -343,7 +371,8 @@ def emissions(m: Model, data: SimpleNamespace, instance: Instance) -> Cost:
             hours * (s.carbon_intensity[i][t] * m.imp[i, t] - s.export_credit[i][t] * m.exp[i, t]) for t in data.T
         )
         burned = pyo.quicksum(hours * n.emission_t_per_mwh[g] * m.gen[g, t] for g in generators_of[i] for t in data.T)
-        return m.emis[i] - grid - burned == 0
+        of_devices = pyo.quicksum(v.emission[k] * m.device[k] for k in emitting[i] if v.emission[k])
+        return m.emis[i] - grid - burned - of_devices == 0
 
     m.emit = pyo.Constraint(data.S, rule=rule)
     return pyo.quicksum(instance.carbon_price_usd_per_t * m.emis[i] for i in data.S)
@@ -358,29 +387,3 @@ def carbon_budget(m: Model, data: SimpleNamespace, instance: Instance) -> Cost:
     m.excess = pyo.Var(bounds=(0, 0 if np.isinf(price) else most))
     m.carbon = pyo.Constraint(expr=pyo.quicksum(m.emis.values()) - m.excess <= instance.carbon_budget_t)
     return 0 if np.isinf(price) else price * m.excess
-
-
-def _plain(instance: Instance) -> SimpleNamespace:
-    """The instance as nested Python lists (Pyomo is far faster with plain floats), and the index sets."""
-
-    def lists(table: Table) -> SimpleNamespace:
-        return SimpleNamespace(**{f.name: getattr(table, f.name).tolist() for f in table.columns()})
-
-    letters = dict(
-        site="S", period="T", segment="M", generator="G", stream="D", arc="A", job="J", pool="P", pool_arc="K"
-    )
-    return SimpleNamespace(
-        hours=float(instance.period_h),
-        demand_gpu=instance.demand_gpu.tolist(),
-        rows_of=[instance.rows_of(np.array([i])).tolist() for i in range(instance.n_places)],
-        **{letter: range(instance.sizes[dimension]) for dimension, letter in letters.items()},
-        **{name: lists(table) for name, table in instance.tables()},
-    )
-
-
-def _group(owners: range, owner: list[int]) -> list[list[int]]:
-    """Rows of a table by the owner they name."""
-    rows: list[list[int]] = [[] for _ in owners]
-    for row, of in enumerate(owner):
-        rows[of].append(row)
-    return rows

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from decomp.model.instance import Array, Instance
+from decomp.model.instance import QUANTITIES, Array, Instance
 from decomp.model.result import Schedule
 
 
@@ -40,14 +40,18 @@ def grid_ban_is_redundant(instance: Instance) -> Array:
     no_profit = (s.buy_price >= s.sell_price) & (s.carbon_intensity >= s.export_credit)
     if instance.carbon_price_usd_per_t < 0:
         no_profit = np.zeros_like(no_profit)
+    e = instance.device_entries  # rows of devices may want both
+    used = np.isin(e.quantity, [QUANTITIES.index("grid_import"), QUANTITIES.index("grid_export")])
+    no_profit[instance.devices.site[instance.device_rows.device[e.row[used]]], e.period[used]] = False
     return np.asarray(no_profit | (s.import_limit_mw <= 0) | (s.export_limit_mw <= 0))
 
 
 def battery_ban_is_redundant(instance: Instance) -> Array:
     """Where (site, period), bool, charging and discharging at once (6) cannot pay; True without a battery.
 
-    Proof for a site without generators, its wind and sun curtailable (or none), its power never negative, and
-    buy ≥ 0 in period t and all later ones. Let e' ≥ e be the new and the old stored energy before t (equal at first).
+    Proof for a site without generators and devices, its wind and sun curtailable (or none), its power never negative,
+    and buy ≥ 0 in period t and all later ones. Let e' ≥ e be the new and the old stored energy before t (at first
+    equal).
     - Net discharge n = dis - chg ≥ 0: take chg' = 0, dis' = n. The balance is unchanged, no more is discharged, and
       e' ≥ e holds after t as efficiencies are ≤ 1; e' does not rise, so it stays below its ceiling.
     - n < 0: take dis' = 0, chg' = -n or as much of it as fills the battery: e' ≥ e again. What is not charged, at
@@ -60,6 +64,7 @@ def battery_ban_is_redundant(instance: Instance) -> Array:
     shape = s.buy_price.shape
     simple = np.ones(instance.n_sites, dtype=bool)
     simple[instance.generators.site] = False
+    simple[instance.devices.site] = False
     simple &= s.curtailable | ~(instance.renewable_mw > 0).any(axis=1)
     simple &= (s.power_intercept_mw.max(axis=1) >= 0) & (instance.carbon_price_usd_per_t >= 0)
     from_here_on = np.logical_and.accumulate((s.buy_price >= 0)[:, ::-1], axis=1)[:, ::-1]

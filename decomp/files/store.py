@@ -33,6 +33,7 @@ from decomp.files.hdf5 import (
 )
 from decomp.model.instance import (
     DIMENSIONS,
+    OPTIONAL,
     RISK,
     SCALARS,
     TABLES,
@@ -51,7 +52,7 @@ from decomp.model.instance import (
     Sites,
     Streams,
 )
-from decomp.model.microgrids import followers
+from decomp.model.microgrids import FOLLOWERS, OWNERS, followers
 from decomp.model.result import Allowances, Blocks, Dual, Iteration, Ray, Result, Schedule, Status, Tree
 from decomp.model.scenarios import site_rows
 from decomp.model.times import parse_utc
@@ -251,15 +252,20 @@ def read_sites(path: PathLike, ids: Sequence[int] | Array) -> Microgrids:
 
 def _read_places(file: h5py.File, wanted: Array, sizes: dict[str, int]) -> Microgrids:
     """The tables' rows of some sites, and of what belongs to them."""
-    sites: Sites = read_table(file, "sites", Sites, sizes, wanted)
-    owner = read_column(file, "generators", Generators, "site", sizes)
-    if np.any((owner < 0) | (owner >= sizes["site"])):
-        raise InputError(f"generators.site: must be indexes below {sizes['site']}, the number of sites")
-    if np.any(np.diff(owner) < 0):
-        raise InputError("generators.site: must rise; sort the rows by site")
-    rows, owner = followers(owner, wanted)
-    generators: Generators = read_table(file, "generators", Generators, sizes, rows)
-    return Microgrids(sites, replace(generators, site=owner))
+    taken, tables = {"site": wanted}, {"sites": read_table(file, "sites", Sites, sizes, wanted)}
+    for name, (dimension, column) in FOLLOWERS.items():
+        if sizes[dimension] == 0 and name in OPTIONAL:
+            tables[name], taken[dimension] = read_table(file, name, TABLES[name], sizes), np.zeros(0, dtype=int)
+            continue
+        of = OWNERS[column]
+        owner = read_column(file, name, TABLES[name], column, sizes)
+        if np.any((owner < 0) | (owner >= sizes[of])):
+            raise InputError(f"{name}.{column}: must be indexes below {sizes[of]}, the number of {of.split('_')[-1]}s")
+        if np.any(np.diff(owner) < 0):
+            raise InputError(f"{name}.{column}: must rise; sort the rows by {of.split('_')[-1]}")
+        taken[dimension], place = followers(owner, taken[of])
+        tables[name] = replace(read_table(file, name, TABLES[name], sizes, taken[dimension]), **{column: place})
+    return Microgrids(**tables)
 
 
 def _read_scenarios(
@@ -284,7 +290,7 @@ def read_fleet_tables(path: PathLike) -> FleetTables:
     """Read and validate all that couples the sites, without the sites' microgrids."""
     with open_hdf5(path, INSTANCE) as file:
         sizes, scalars = read_sizes(file, DIMENSIONS), _scalars(file)
-        tables = {n: read_table(file, n, c, sizes) for n, c in TABLES.items() if n not in ("sites", "generators")}
+        tables = {n: read_table(file, n, c, sizes) for n, c in TABLES.items() if n not in ("sites", *FOLLOWERS)}
         fleet = FleetTables(
             sizes=sizes,
             scalars=scalars,

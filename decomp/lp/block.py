@@ -15,7 +15,7 @@ Terms = list[tuple[Array | float, Array]]
 
 @dataclass
 class Block:
-    """A linear problem under construction; `columns` maps a variable's name to its column numbers."""
+    """A linear problem under construction; `columns` and `rows` map names to numbers (of rows only some are named)."""
 
     low: list[Array] = field(default_factory=list)
     high: list[Array] = field(default_factory=list)
@@ -27,6 +27,7 @@ class Block:
     entries: list[tuple[Array, Array, Array]] = field(default_factory=list)
     columns: dict[str, Array] = field(default_factory=dict)
     bans: list[Array] = field(default_factory=list)
+    rows: dict[str, Array] = field(default_factory=dict)
     n_columns: int = 0
     n_rows: int = 0
 
@@ -38,7 +39,7 @@ class Block:
         high: Array | float,
         cost: Array | float = 0.0,
         emission: Array | float = 0.0,
-        integer: bool = False,
+        integer: Array | bool = False,
     ) -> Array:
         """Add n variables; returns their column numbers."""
         for store, value in ((self.low, low), (self.high, high), (self.cost, cost), (self.emission, emission)):
@@ -78,6 +79,7 @@ class Block:
             row_high=np.concatenate(self.row_high),
             columns=dict(self.columns),
             bans=np.concatenate([np.zeros((0, 3), dtype=int), *self.bans]),
+            rows=dict(self.rows),
         )
 
 
@@ -86,7 +88,7 @@ class Block:
 class Model:
     """min cost·x subject to row_low <= matrix x <= row_high, low <= x <= high, some x integer.
 
-    `bans` (n, 3): mode column, and the two columns of which only one may be positive.
+    `columns`, `rows` : numbers by name. `bans` (n, 3) : mode column, and two columns of which only one may be positive.
     """
 
     matrix: csc_matrix
@@ -99,6 +101,7 @@ class Model:
     row_high: Array
     columns: dict[str, Array]
     bans: Array
+    rows: dict[str, Array] = field(default_factory=dict)
 
 
 

@@ -54,8 +54,8 @@ class Accounts(Totals):
     Attributes
     ----------
     components : contributions to net cost, USD, signed (income is negative), in the order of the objective:
-        bought, sold, demand_charge, wear, fuel, no_load, starts, routing, revenue, unserved, job_value,
-        candidate_cost, shortfall, carbon_price, carbon_excess.
+        bought, sold, demand_charge, wear, fuel, no_load, starts, devices (where there are any), routing,
+        revenue, unserved, job_value, candidate_cost, shortfall, carbon_price, carbon_excess.
     load_gpu : load (site, period), GPU (1).
     facility_mw : facility power (site, period), MW (3).
     emissions_t : emissions (site), t CO2 (9).
@@ -121,7 +121,8 @@ def emissions_t(instance: Instance, schedule: Schedule) -> Array:
     grid = sites.carbon_intensity * schedule.import_mw - sites.export_credit * schedule.export_mw
     emissions = grid.sum(axis=1)
     np.add.at(emissions, generators.site, generators.emission_t_per_mwh * schedule.generation_mw.sum(axis=1))
-    return np.asarray(instance.period_h * emissions)
+    of_devices = _of_devices(instance, instance.device_variables.emission, schedule)
+    return np.asarray(instance.period_h * emissions + of_devices)
 
 
 def allot(instance: Instance, schedule: Schedule | None, dual: Dual | None) -> Allowances | None:
@@ -200,14 +201,14 @@ def cvar(cost: Array, probability: Array, level: float) -> float:
 
 
 def site_costs(instance: Instance, schedule: Schedule) -> dict[str, Array]:
-    """Cost of grid, battery and generators of every site (site), USD, by component (6-8)."""
+    """Cost of grid, battery, generators and devices of every site (site), USD, by component (6-8)."""
     sites, generators, hours = instance.sites, instance.generators, instance.period_h
     peak = schedule.import_mw.max(axis=1, initial=0.0)
 
     def generating(cost: Array) -> Array:
         return np.bincount(generators.site, cost, minlength=instance.n_sites)
 
-    return {
+    costs = {
         "bought": hours * (sites.buy_price * schedule.import_mw).sum(axis=1),
         "sold": -hours * (sites.sell_price * schedule.export_mw).sum(axis=1),
         "demand_charge": sites.demand_charge * np.maximum(0.0, peak - sites.peak_so_far_mw),
@@ -216,6 +217,15 @@ def site_costs(instance: Instance, schedule: Schedule) -> dict[str, Array]:
         "no_load": generating(hours * generators.no_load_usd_per_h * schedule.generator_on.sum(axis=1)),
         "starts": generating(generators.start_usd * starts(instance, schedule).sum(axis=1)),
     }
+    if len(instance.devices.site):
+        costs["devices"] = _of_devices(instance, instance.device_variables.cost, schedule)
+    return costs
+
+
+def _of_devices(instance: Instance, unit: Array, schedule: Schedule) -> Array:
+    """What device variables come to at every site (site), at so much a unit (device_variable)."""
+    site = instance.devices.site[instance.device_variables.device]
+    return np.bincount(site, unit * schedule.device_value, minlength=instance.n_sites)
 
 
 def _work_cost(instance: Instance, schedule: Schedule) -> dict[str, float]:

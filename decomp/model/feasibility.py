@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from decomp.model.accounts import emissions_t, load_gpu, starts
+from decomp.model.devices import activity, device_mw, device_place
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
 
@@ -34,7 +35,7 @@ def broken_rule(instance: Instance, schedule: Schedule) -> str | None:
     ----------
     instance : validated. schedule : of its shape; anything else in it may be wrong.
     """
-    for rules in (_numbers, _jobs, _work, _power, _battery, _generators, _budget):
+    for rules in (_numbers, _jobs, _work, _power, _battery, _generators, _devices, _budget):
         for rule in rules(instance, schedule):
             missed = np.asarray(rule.excess / rule.scale)
             if missed.size and not missed.max() <= MISSED:  # not a number is wrong too
@@ -51,6 +52,10 @@ def _said(instance: Instance, rule: Rule, missed: Array) -> str:
 
 def _place(instance: Instance, rows: str, k: int) -> str:
     """What row k of a table is called, with its site where it has one."""
+    if rows == "device_variable":
+        return device_place(instance, instance.device_variables, k)
+    if rows == "device_row":
+        return device_place(instance, instance.device_rows, k)
     sites = dict(arc=instance.arcs.site, pool_arc=instance.pool_arcs.site, generator=instance.generators.site)
     if rows in sites:
         return f"{rows.replace('_', ' ')} {k} at site {str(instance.sites.name[sites[rows][k]])!r}"
@@ -63,7 +68,7 @@ def _numbers(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
     """Every quantity is a number and none is negative."""
     for f in schedule.columns():
         array = getattr(schedule, f.name)
-        if array.dtype.kind == "f" and array.size:
+        if array.dtype.kind == "f" and array.size and f.metadata["low"] == 0:
             scale = np.maximum(np.abs(array).max(axis=-1, keepdims=True, initial=0.0), 1.0)
             yield Rule(f"{f.name} below zero", f.metadata["dims"][0], -array, scale)
 
@@ -115,6 +120,7 @@ def _power(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
     yield Rule("IT power above its curve, MW (2)", "site", power - most, scale)
     supply = bought - sold + used + schedule.discharge_mw - schedule.charge_mw
     np.add.at(supply, instance.generators.site, schedule.generation_mw)
+    supply += device_mw(instance, schedule)
     yield Rule("power out of balance, MW (4)", "site", np.abs(supply - s.pue * power), scale)
     yield Rule("wind and sun above what there is, MW (4)", "site", used - available, scale)
     wasted = np.where(s.curtailable[:, None], 0.0, available - used)
@@ -180,6 +186,18 @@ def _generators(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
         last = np.where((last < 0) & long_so, -g.initial_periods[:, None], last)
         owed = period < last + least[:, None]
         yield Rule(f"minimum {name} time (7)", "generator", (owed & ~state) + 0.0)
+
+
+def _devices(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
+    """Bounds, whole numbers and rows of devices."""
+    v, r, value = instance.device_variables, instance.device_rows, schedule.device_value
+    scale = np.maximum(np.maximum(np.abs(v.low), np.abs(v.high)), 1.0)
+    yield Rule("below its least value", "device_variable", v.low - value, scale)
+    yield Rule("above its largest value", "device_variable", value - v.high, scale)
+    yield Rule("no whole number", "device_variable", np.where(v.integer, np.abs(value - np.round(value)), 0.0))
+    total, largest = activity(instance, schedule)
+    yield Rule("below its least sum", "device_row", r.low - total, np.maximum(largest, 1.0))
+    yield Rule("above its largest sum", "device_row", total - r.high, np.maximum(largest, 1.0))
 
 
 def _budget(instance: Instance, schedule: Schedule) -> Iterator[Rule]:

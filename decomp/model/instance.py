@@ -18,8 +18,13 @@ import numpy as np
 
 from decomp.model.microgrids import Microgrids
 from decomp.model.records import (
+    QUANTITIES,
     Arcs,
     Candidates,
+    DeviceEntries,
+    DeviceRows,
+    Devices,
+    DeviceVariables,
     Generators,
     Jobs,
     Overrides,
@@ -35,6 +40,7 @@ from decomp.model.table import Array, InputError, Table, var
 __all__ = [
     "DIMENSIONS",
     "OPTIONAL",
+    "QUANTITIES",
     "RISK",
     "SECOND_STAGE",
     "SERIES",
@@ -42,6 +48,10 @@ __all__ = [
     "Arcs",
     "Array",
     "Candidates",
+    "DeviceEntries",
+    "DeviceRows",
+    "DeviceVariables",
+    "Devices",
     "Generators",
     "InputError",
     "Instance",
@@ -75,10 +85,24 @@ TABLES: dict[str, type[Table]] = dict(
     pool_arcs=PoolArcs,
     scenarios=Scenarios,
     overrides=Overrides,
+    devices=Devices,
+    device_variables=DeviceVariables,
+    device_rows=DeviceRows,
+    device_entries=DeviceEntries,
 )
-OPTIONAL = dict(scenarios="scenario", overrides="override")  # tables that the first files lack, and their dimensions
+OPTIONAL = dict(  # tables that the first files lack, and their dimensions
+    scenarios="scenario",
+    overrides="override",
+    devices="device",
+    device_variables="device_variable",
+    device_rows="device_row",
+    device_entries="device_entry",
+)
 RISK = ("risk_weight", "risk_level", "carbon_scope")  # scalars that count only where there are scenarios
-SECOND_STAGE = ("site", "generator", "stream", "arc", "pool", "pool_arc")  # what answers each scenario anew
+SECOND_STAGE = (  # what answers each scenario anew
+    *("site", "generator", "stream", "arc", "pool", "pool_arc"),
+    *("device", "device_variable", "device_row", "device_entry"),
+)
 DIMENSIONS = (
     *("site", "period", "segment", "generator", "stream", "arc", "job", "candidate", "pool", "pool_arc"),
     *OPTIONAL.values(),
@@ -112,6 +136,10 @@ class Instance:
     pool_arcs: PoolArcs
     scenarios: Scenarios
     overrides: Overrides
+    devices: Devices
+    device_variables: DeviceVariables
+    device_rows: DeviceRows
+    device_entries: DeviceEntries
     carbon_budget_t: float = np.inf
     carbon_excess_usd_per_t: float = np.inf
     carbon_price_usd_per_t: float = 0.0
@@ -199,6 +227,10 @@ class Instance:
             pool_arc=len(self.pool_arcs.site),
             scenario=self.n_scenarios,
             override=len(self.overrides.row),
+            device=len(self.devices.site),
+            device_variable=len(self.device_variables.device),
+            device_row=len(self.device_rows.device),
+            device_entry=len(self.device_entries.row),
         )
 
     @property
@@ -219,7 +251,7 @@ class Instance:
     @property
     def microgrids(self) -> Microgrids:
         """The sites with what belongs to each of them."""
-        return Microgrids(self.sites, self.generators)
+        return Microgrids(**{f.name: getattr(self, f.name) for f in fields(Microgrids)})
 
     def tables(self) -> Iterator[tuple[str, Table]]:
         return ((name, getattr(self, name)) for name in TABLES)
@@ -250,47 +282,24 @@ _TYPES: dict[str, type] = dict(float=float, int=int, str=str)
 SCALARS = {f.name: _TYPES[str(f.type)] for f in fields(Instance) if f.name not in TABLES}
 
 
-def build_instance(
-    n_sites: int,
-    n_periods: int,
-    period_h: float,
-    *,
-    sites: dict[str, Any],
-    generators: dict[str, Any] | None = None,
-    streams: dict[str, Any] | None = None,
-    arcs: dict[str, Any] | None = None,
-    jobs: dict[str, Any] | None = None,
-    candidates: dict[str, Any] | None = None,
-    pools: dict[str, Any] | None = None,
-    pool_arcs: dict[str, Any] | None = None,
-    scenarios: dict[str, Any] | None = None,
-    overrides: dict[str, Any] | None = None,
-    **scalars: Any,
-) -> Instance:
+def build_instance(n_sites: int, n_periods: int, period_h: float, *, sites: dict[str, Any], **given: Any) -> Instance:
     """Build an instance from dicts of arrays; scalars broadcast, absent tables are empty.
 
     Values are arrays, lists, or columns of pandas and xarray; what is not of a field's kind is refused (InputError),
     never rounded or parsed. One-dimensional values of a field (site, period) count along the periods.
     The length of a table is that of its first array; names default to the table's row numbers.
+
+    Parameters
+    ----------
+    sites : the table of sites. given : the other tables, and the instance's scalars, by name.
     """
-    given = dict(
-        sites=sites,
-        generators=generators,
-        streams=streams,
-        arcs=arcs,
-        jobs=jobs,
-        candidates=candidates,
-        pools=pools,
-        pool_arcs=pool_arcs,
-        scenarios=scenarios,
-        overrides=overrides,
-    )
+    rest = dict(given, sites=sites)
     sizes = dict(site=count(n_sites, "n_sites"), period=count(n_periods, "n_periods"))
     slopes = Sites.given(sites).get("power_slope_mw_per_gpu", 0.0)
     sizes["segment"] = (1, *plain(slopes, "sites.power_slope_mw_per_gpu").shape)[-1]
     tables: dict[str, Table] = {}
     for name, cls in TABLES.items():
-        values = cls.given(given[name])
+        values = cls.given(rest.pop(name, None))
         row = cls.columns()[0].metadata["dims"][0]
         if row != "site":
             sizes[row] = cls.rows(values)
@@ -300,10 +309,10 @@ def build_instance(
             values |= {f.name: np.zeros([sizes[d] for d in f.metadata["dims"]]) for f in cls.columns()}
         tables[name] = cls.make(sizes, **values)
     known = {f.name for f in fields(Instance)}
-    for key in scalars:
+    for key in rest:
         if key not in known:
             raise InputError(f"{key}: no such quantity of an instance")
-    return Instance(period_h=period_h, **tables, **scalars)  # type: ignore[arg-type]
+    return Instance(period_h=period_h, **tables, **rest)  # type: ignore[arg-type]
 
 
 def describe(instance: Instance) -> dict[str, Any]:

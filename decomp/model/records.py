@@ -164,3 +164,65 @@ class Overrides(Table):
     scenario: Array = var("override", "1", "index of the scenario", kind="i8", low=0)
     row: Array = var("override", "1", "index of the site, or of the stream for demand_rps", kind="i8", low=0)
     value: Array = var("override,period", "as the series", "what the series is in the scenario")
+
+
+@dataclass(frozen=True, eq=False)
+class Devices(Table):
+    """Additions to sites: variables of their own, and rows over these and what the site does; sorted by site."""
+
+    name: Array = var("device", "1", "name of the device, one of its kind at its site", kind="U")
+    site: Array = var("device", "1", "index of the site", kind="i8", low=0)
+    kind: Array = var("device", "1", "kind of device", kind="U", default="")
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceVariables(Table):
+    """Variables of devices, each a number; sorted by device."""
+
+    device: Array = var("device_variable", "1", "index of the device", kind="i8", low=0)
+    name: Array = var("device_variable", "1", "name of the variable, the same in all periods", kind="U")
+    index: Array = var("device_variable", "1", "its place in time (-1: none)", kind="i8", low=-1, default=-1)
+    period: Array = var("device_variable", "1", "period that it acts in (-1: all)", kind="i8", low=-1, default=-1)
+    unit: Array = var("device_variable", "1", "unit of the variable", kind="U", default="1")
+    low: Array = var("device_variable", "unit", "least value")
+    high: Array = var("device_variable", "unit", "largest value")
+    integer: Array = var("device_variable", "1", "takes whole values only", kind="?", default=False)
+    cost: Array = var("device_variable", "USD/unit", "cost of a unit", default=0.0)
+    emission: Array = var("device_variable", "t/unit", "emissions of a unit", default=0.0)
+    power: Array = var("device_variable", "MW/unit", "power that a unit gives its site (<0: draws)", default=0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceRows(Table):
+    """Rows of devices: low <= sum of the row's entries <= high; sorted by device."""
+
+    device: Array = var("device_row", "1", "index of the device", kind="i8", low=0)
+    name: Array = var("device_row", "1", "name of the row, the same in all periods", kind="U")
+    index: Array = var("device_row", "1", "its place in time (-1: none)", kind="i8", low=-1, default=-1)
+    unit: Array = var("device_row", "1", "unit of the sum", kind="U", default="1")
+    low: Array = var("device_row", "unit", "least sum", default=-np.inf, infinite=True)
+    high: Array = var("device_row", "unit", "largest sum", default=np.inf, infinite=True)
+    cumulative: Array = var(
+        "device_row", "1", "a rolling plan keeps it over all periods so far", kind="?", default=False
+    )
+
+
+QUANTITIES = (  # what an entry of a device's row may multiply; numbers in `DeviceEntries.quantity`
+    *("variable", "load", "it_power", "facility", "grid_import", "grid_export"),
+    *("renewable", "charge", "discharge", "stored", "generation"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceEntries(Table):
+    """Coefficients of the rows of devices; sorted by row."""
+
+    row: Array = var("device_entry", "1", "index of the row", kind="i8", low=0)
+    quantity: Array = var(
+        "device_entry", "1", "multiplied: " + ", ".join(QUANTITIES), kind="i8", low=0, high=len(QUANTITIES) - 1
+    )
+    at: Array = var(
+        "device_entry", "1", "number of variable in the device, of generator at the site", kind="i8", low=0, default=0
+    )
+    period: Array = var("device_entry", "1", "period (-1: a variable)", kind="i8", low=-1, default=-1)
+    coefficient: Array = var("device_entry", "unit", "coefficient")

@@ -43,6 +43,10 @@ class Schedule(Table):
     stored_mwh: Array = var("site,instant", "MWh", "stored energy at the start of each period and at the end", low=0)
     generation_mw: Array = var("generator,period", "MW", "generator output", low=0)
     generator_on: Array = var("generator,period", "1", "generator is on", kind="?")
+    device_value: Array = field(
+        default_factory=lambda: np.zeros(0),  # of a fleet without devices
+        metadata=var("device_variable", "unit", "value of the device's variable", default=0.0, later=True).metadata,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -144,7 +144,7 @@ def expand(instance: Instance) -> Instance:
     streams = each(instance.streams)
     demand = series_of(instance, "demand_rps").reshape(streams.demand_rps.shape)
     tables: dict[str, Any] = {name: table for name, table in instance.tables()}
-    tables |= dict(sites=grids.sites, generators=grids.generators, streams=replace(streams, demand_rps=demand))
+    tables |= grids.tables() | dict(streams=replace(streams, demand_rps=demand))
     tables |= dict(arcs=each(instance.arcs, stream=instance.n_streams, site=n_sites), pools=each(instance.pools))
     tables |= dict(pool_arcs=each(instance.pool_arcs, pool=instance.n_pools, site=n_sites))
     tables |= dict(overrides=instance.overrides.take(slice(0, 0)))
@@ -181,9 +181,12 @@ def site_rows(grids: Microgrids, scenarios: Scenarios, overrides: Overrides, row
                     values[k] = overrides.value[at]
             changed[name] = values
     own, p = grids.take(i), scenarios.probability[s]
-    return Microgrids(
+    device = p[own.devices.site]
+    return replace(
+        own,
         sites=weighted(replace(own.sites, **changed), p),
         generators=weighted(own.generators, p[own.generators.site]),
+        device_variables=weighted(own.device_variables, device[own.device_variables.device]),
     )
 
 

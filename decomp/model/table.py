@@ -33,9 +33,10 @@ def var(
 ) -> Any:
     """Declare an array field: dimensions (comma separated), unit, meaning, legal range, default.
 
-    `infinite` admits +inf ("no limit"), `missing` admits NaN ("not known"). `later`: the first files did not have it,
-    so a file may lack it, and as long as it keeps its default it has no part in the content hash. A `coefficient`
-    stands in the matrix of the model, where solvers leave out what is very small.
+    `infinite` admits +inf ("no limit"), and -inf where there is no `low`; `missing` admits NaN ("not known").
+    `later`: the first files did not have it, so a file may lack it, and as long as it keeps its default it has no
+    part in the content hash. A `coefficient` stands in the matrix of the model, where solvers
+    leave out what is very small.
     """
     meta = dict(dims=tuple(dims.split(",")), unit=unit, long_name=long_name, low=low, high=high)
     meta |= dict(default=default, kind=kind, infinite=infinite, missing=missing, later=later, coefficient=coefficient)

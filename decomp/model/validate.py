@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from decomp.model.device_ranges import power_range
 from decomp.model.instance import (
     Arcs,
     Array,
@@ -99,7 +100,11 @@ def validate_sites(grids: Microgrids, period_h: float) -> None:
     _check_columns("generators", generators, generator)
     _check_generators(generators, generator)
     _check_battery(sites, site, period_h)
-    _check_power(sites, generators, site, period_h)
+    if len(grids.devices.site):
+        from decomp.model.validate_devices import validate_devices  # made of the checks below
+
+        validate_devices(grids)
+    _check_power(grids, site, period_h)
 
 
 def validate_coupling(tables: Mapping[str, Any], site_name: Array, capacity_gpu: Array, period_h: float) -> None:
@@ -182,7 +187,7 @@ def _check_column(where: str, meta: Mapping[str, Any], array: Array, label: Labe
     if array.size == 0 or (array.min() >= low and array.max() <= high):
         return
     bad = ~((array >= low) & (array <= high))
-    bad &= ~(meta["missing"] & np.isnan(array)) & ~(meta["infinite"] & (array == np.inf))
+    bad &= ~(meta["missing"] & np.isnan(array)) & ~(meta["infinite"] & np.isinf(array) & (array >= meta["low"]))
     legal = f"at least {low:g}" if meta["kind"] == "i8" else f"between {low:g} and {high:g}"
     legal += unit + " or inf" * meta["infinite"]
     _refuse(bad, where, label, f"{{value:g}}{unit}, must be {legal}", meta["dims"][-1], value=array)
@@ -289,16 +294,18 @@ def _check_battery(s: Sites, site: Label, period_h: float) -> None:
         _refuse(bad, f"sites.{name}", site, text, value=value, most=most)
 
 
-def _check_power(s: Sites, generators: Generators, site: Label, period_h: float) -> None:
+def _check_power(grids: Microgrids, site: Label, period_h: float) -> None:
     """Each site can power its idle load, and get rid of what it cannot turn off, in every period (equations 2-4)."""
+    s = grids.sites
+    drawn, given = power_range(grids)
     idle = s.power_intercept_mw.max(axis=1)
     text = "idle power is {idle:g} MW, must be at least 0 in some segment"
     _refuse(idle < 0, "sites.power_intercept_mw", site, text, idle=idle)
     battery = s.battery_mwh > 0
-    least, most = _generation_range(generators, s.capacity_gpu.shape, period_h)
+    least, most = _generation_range(grids.generators, s.capacity_gpu.shape, period_h)
     renewable = s.wind_mw + s.solar_mw
     need = s.pue * idle[:, None]
-    supply = s.import_limit_mw + renewable + most + (battery * s.discharge_mw)[:, None]
+    supply = s.import_limit_mw + renewable + most + (battery * s.discharge_mw)[:, None] + given
     text = "idle load needs {need:g} MW, but imports, wind, sun, generators and battery give at most {supply:g} MW"
     bad = ~fits(need, supply)
     _refuse(bad, "sites.import_limit_mw", site, text, need=need, supply=supply)
@@ -308,7 +315,7 @@ def _check_power(s: Sites, generators: Generators, site: Label, period_h: float)
     text = f"{{full:g}} MW at full load, must be at most {NUMBER_LIMIT:g} MW"
     _refuse(full > NUMBER_LIMIT, "sites.power_slope_mw_per_gpu", site, text, full=full)
     forced = least + np.where(s.curtailable[:, None], 0.0, renewable)
-    sink = s.pue * full + s.export_limit_mw + (battery * s.charge_mw)[:, None]
+    sink = s.pue * full + s.export_limit_mw + (battery * s.charge_mw)[:, None] - drawn
     text = "{forced:g} MW cannot be turned off, but full load, export and battery take at most {sink:g} MW"
     bad = ~fits(forced, sink)
     _refuse(bad, "sites.export_limit_mw", site, text, forced=forced, sink=sink)

@@ -9,6 +9,7 @@ import numpy as np
 
 from decomp.lp.block import Block, Model
 from decomp.model.accounts import emissions_t, load_gpu
+from decomp.model.devices import variable_site
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
 from decomp.model.rounding import with_exact_fits
@@ -74,10 +75,12 @@ def side_by_side(instance: Instance, jobs: Array) -> tuple[Block, list[Array]]:
 
 
 def held(instance: Instance, model: Model, values: Iterable[tuple[str, Array]]) -> Model:
-    """The model at the price of carbon, with variables held, by name."""
+    """The model at the price of carbon, with variables held, by name, but where the value is NaN."""
     low, high = model.low.copy(), model.high.copy()
     for name, value in values:
-        low[model.columns[name]] = high[model.columns[name]] = value
+        known = ~np.isnan(value)
+        columns = model.columns[name][known]
+        low[columns] = high[columns] = value[known]
     return replace(model, cost=model.cost + instance.carbon_price_usd_per_t * model.emission, low=low, high=high)
 
 
@@ -116,13 +119,16 @@ def fixed_integers(instance: Instance, schedule: Schedule) -> Iterator[tuple[str
 
 
 def commitments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
-    """Names of the generators' integer variables and their changes, and where the schedule has them."""
+    """Names of the integers of generators (with their changes) and devices, and where the schedule has them."""
     for g, i in enumerate(instance.generators.site):
         on = schedule.generator_on[g].astype(float)
         change = np.diff(on, prepend=float(instance.generators.initial_mw[g] > 0))
         yield f"s{i}_g{g}_on", on
         yield f"s{i}_g{g}_start", np.maximum(change, 0.0)
         yield f"s{i}_g{g}_stop", np.maximum(-change, 0.0)
+    site, whole = variable_site(instance), np.where(instance.device_variables.integer, schedule.device_value, np.nan)
+    for i in np.unique(site):
+        yield f"s{i}_device", whole[site == i]
 
 
 def _segments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
@@ -150,6 +156,7 @@ def schedule_of(task: GroupTask, model: Model, x: Array) -> Schedule:
     both = np.minimum(bought, sold)
     places = enumerate(instance.generators.site)
     output = [values[f"s{i}_g{g}_output"] for g, i in places]
+    owners = np.unique(variable_site(instance))
     return replace(
         now,
         routed_gpu=rows(len(instance.arcs.site), "routed{}"),
@@ -164,4 +171,5 @@ def schedule_of(task: GroupTask, model: Model, x: Array) -> Schedule:
         discharge_mw=at_sites("discharge"),
         stored_mwh=np.column_stack([now.stored_mwh[:, 0], at_sites("stored")]),
         generation_mw=np.array(output).reshape(now.generation_mw.shape),
+        device_value=np.concatenate([now.device_value[:0], *(values[f"s{i}_device"] for i in owners)]),
     )

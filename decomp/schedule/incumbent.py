@@ -11,6 +11,7 @@ import numpy as np
 from decomp.bound.coupling import REJECTED, Coupling, Fixing
 from decomp.bound.lagrangian import LagrangianLoop
 from decomp.model.accounts import complete
+from decomp.model.devices import variable_site
 from decomp.model.feasibility import broken_rule
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
@@ -78,6 +79,7 @@ def assemble(instance: Instance, loop: LagrangianLoop, work: Work, plans: Sequen
         stored_mwh=np.column_stack([start_mwh, stack("stored")]),
         generation_mw=generation,
         generator_on=on,
+        device_value=_device_values(instance, plans),
     )
     return complete(instance, schedule)
 
@@ -99,6 +101,17 @@ def _unsort(rows: Array, order: Array) -> Array:
     out = np.empty_like(rows)
     out[order] = rows
     return out
+
+
+
+def _device_values(instance: Instance, plans: Sequence[Plan | None]) -> Array:
+    """Every device variable's value (device_variable,)."""
+    value, site = np.zeros(len(instance.device_variables.low)), variable_site(instance)
+    for i in np.unique(site):
+        plan = plans[i]
+        if plan is not None:
+            value[site == i] = plan.values["device"]
+    return value
 
 
 

@@ -64,9 +64,8 @@ def restrict(instance: Instance, schedule: Schedule, sites: Array, claimed: Arra
     movable = np.where(rejected, True if claimed is None else claimed, places[schedule.job_site])
     candidates = places[instance.candidates.site] & movable[instance.candidates.job]
     jobs = _used(instance.candidates.job[candidates], instance.n_jobs)
-    generators = inside[instance.generators.site]
-    rows = dict(site=inside, place=places, generator=generators, stream=streams, arc=arcs)
-    rows |= dict(job=jobs, candidate=candidates, pool=pools, pool_arc=pool_arcs)
+    rows = dict(place=places, stream=streams, arc=arcs, job=jobs, candidate=candidates, pool=pools, pool_arc=pool_arcs)
+    grids, own = instance.microgrids, np.flatnonzero(inside)
 
     elsewhere, others = np.zeros_like(instance.demand_gpu), ~arcs & streams[instance.arcs.stream]
     np.add.at(elsewhere, instance.arcs.stream[others], schedule.routed_gpu[others])
@@ -78,8 +77,7 @@ def restrict(instance: Instance, schedule: Schedule, sites: Array, claimed: Arra
     whole = instance if len(sites) == instance.copies * places.sum() else plain(instance)
     part = replace(
         whole,
-        sites=instance.sites.take(inside),
-        generators=_renumbered(instance.generators.take(generators), site=inside),
+        **grids.take(own).tables(),
         streams=replace(instance.streams, demand_rps=demand).take(streams),
         arcs=_renumbered(instance.arcs.take(arcs), site=inside, stream=streams),
         jobs=instance.jobs.take(jobs),
@@ -88,7 +86,7 @@ def restrict(instance: Instance, schedule: Schedule, sites: Array, claimed: Arra
         pool_arcs=_renumbered(instance.pool_arcs.take(pool_arcs), site=inside, pool=pools),
         carbon_budget_t=instance.carbon_budget_t - emitted,
     )
-    return SubInstance(part, {name: np.flatnonzero(mask) for name, mask in rows.items()})
+    return SubInstance(part, grids.rows(own) | {name: np.flatnonzero(mask) for name, mask in rows.items()})
 
 
 def around(instance: Instance, sites: Array, size: int, among: Array | None = None) -> Array:

@@ -112,7 +112,7 @@ def cost_pieces(task: ClusterTask, k: int) -> Pieces:
 
 
 def _present_supply(task: ClusterTask, k: int) -> tuple[Array, float]:
-    """Battery and generators (T, MW), and the import peak, of the cheapest relaxed dispatch at the present load."""
+    """Battery, generators, devices (T, MW), and the import peak, of the cheapest relaxed dispatch at this load."""
     block = Block()
     add_site(block, task.grids, k, task.period_h, relaxed=True)
     model = block.finish()
@@ -129,6 +129,10 @@ def _present_supply(task: ClusterTask, k: int) -> tuple[Array, float]:
             supply += x[where]
         elif name == "charge":
             supply -= x[where]
+        elif name == "device":
+            v = task.grids.take(np.array([k])).device_variables
+            at = np.flatnonzero(v.power)
+            np.add.at(supply, v.period[at], v.power[at] * x[where[at]])
     return supply, max(float(task.grids.sites.peak_so_far_mw[k]), float(x[columns["import"]].max()))
 
 

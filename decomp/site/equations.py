@@ -10,6 +10,7 @@ import numpy as np
 
 from decomp.lp.block import Block, Terms, either
 from decomp.model.instance import Array, Generators, Microgrids, Sites
+from decomp.site.devices import Expression, Quantities, add_devices, uses_grid
 
 
 def add_site(
@@ -36,12 +37,18 @@ def add_site(
     if sites.exact_power_curve[i]:
         _exact_curve(block, prefix, slope, intercept, cap, load, power, relaxed)
     available = sites.wind_mw[i] + sites.solar_mw[i]
+    banned = uses_grid(grids, i)
     used = block.add_columns(prefix + "renewable", n, 0.0 if sites.curtailable[i] else available, available)
-    balance_terms = [*grid_terms(block, sites, i, dt, prefix, relaxed), (1.0, used)]
+    balance_terms = [*grid_terms(block, sites, i, dt, prefix, relaxed, banned), (1.0, used)]
     balance_terms += battery_terms(block, sites, i, dt, prefix, relaxed)
-    for g in np.flatnonzero(generators.site == i):
-        balance_terms.append((1.0, _generator(block, generators, int(g), n, dt, f"{prefix}g{g}_")))
-    block.add_rows(0.0, 0.0, *balance_terms, (-sites.pue[i], power))
+    made = [
+        _generator(block, generators, int(g), n, dt, f"{prefix}g{g}_") for g in np.flatnonzero(generators.site == i)
+    ]
+    balance_terms += [(1.0, output) for output in made]
+    balance = block.rows[prefix + "balance"] = block.add_rows(0.0, 0.0, *balance_terms, (-sites.pue[i], power))
+    of = dict(load=Expression([(1.0, load)]), it_power=Expression([(1.0, power)]))
+    of |= dict(facility=Expression([(sites.pue[i], power)])) | grid_and_battery(block, prefix)
+    add_devices(block, grids, i, balance, Quantities(of, [Expression([(1.0, output)]) for output in made]), prefix)
 
 
 def _exact_curve(
@@ -62,8 +69,18 @@ def _exact_curve(
     block.add_rows(1.0, 1.0, *chosen)
 
 
-def grid_terms(block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: bool) -> Terms:
-    """Import, export, demand charge: (4), (5), (8)."""
+def grid_and_battery(block: Block, prefix: str) -> dict[str, Expression]:
+    """Import, export, wind and sun, and the battery if there is one, as devices may use them."""
+    names = {"grid_import": "import", "grid_export": "export"}
+    names |= {name: name for name in ("renewable", "charge", "discharge", "stored")}
+    columns = {name: block.columns.get(prefix + own) for name, own in names.items()}
+    return {name: Expression([(1.0, where)]) for name, where in columns.items() if where is not None}
+
+
+def grid_terms(
+    block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: bool, banned: Array | bool = False
+) -> Terms:
+    """Import, export, demand charge: (4), (5), (8). `banned` (T,) : where both at once are not to be left to cost."""
     n = sites.capacity_gpu.shape[1]
     most_in, most_out = sites.import_limit_mw[i], sites.export_limit_mw[i]
     buy, sell = sites.buy_price[i], sites.sell_price[i]
@@ -71,7 +88,7 @@ def grid_terms(block: Block, sites: Sites, i: int, dt: float, prefix: str, relax
     sold = block.add_columns(prefix + "export", n, 0.0, most_out, -dt * sell, -dt * sites.export_credit[i])
     # Cancelling import against export never costs when buying is dearer in money and in carbon.
     tempting = (buy < sell) | (sites.carbon_intensity[i] < sites.export_credit[i])
-    at = np.flatnonzero(tempting & (most_in > 0) & (most_out > 0))
+    at = np.flatnonzero((tempting | banned) & (most_in > 0) & (most_out > 0))
     if len(at):
         either(block, prefix + "import_", bought[at], sold[at], (most_in[at], most_out[at]), relaxed)
     if sites.demand_charge[i] > 0:

@@ -174,8 +174,7 @@ class SiteOracle(SiteRows):
         """Proven least energy, MWh, by which the site misses its power balance at every load; 0 where it need not."""
         block = Block()
         add_site(block, self.grids, self.i, self.period_h, relaxed=True)
-        n = self.load.shape[1]
-        balance = np.arange(block.n_rows - n, block.n_rows)
+        n, balance = self.load.shape[1], block.rows["balance"]
         for name, sign in (("lacking", 1.0), ("surplus", -1.0)):
             block.add_entries(balance, block.add_columns(name, n, 0.0, MOST_MISSED_MW), sign)
         model = block.finish()

@@ -16,7 +16,8 @@ import numpy as np
 
 from decomp.lp.block import Block, Model, Terms
 from decomp.model.instance import Array, Generators, Microgrids
-from decomp.site.equations import battery_terms, commitment_bounds, grid_terms
+from decomp.site.devices import Expression, Quantities, add_devices, uses_grid
+from decomp.site.equations import battery_terms, commitment_bounds, grid_and_battery, grid_terms
 
 
 def power_pieces(slope: Array, intercept: Array) -> tuple[Array, Array, float]:
@@ -48,15 +49,16 @@ def relaxed_site(grids: Microgrids, i: int, dt: float) -> Model:
     pieces = [block.add_columns(f"load{p}", n, 0.0, w) for p, w in enumerate(width)]
     most = slopes @ width  # IT power at full load beyond the floor, MW
     exact, must_use = bool(sites.exact_power_curve[i]), not sites.curtailable[i]
-    limited = (sites.buy_price[i] < 0) | must_use | exact
+    equipped = bool((grids.devices.site == i).any())  # devices may make power worth less than nothing
+    limited = (sites.buy_price[i] < 0) | must_use | exact | equipped
     at = np.flatnonzero(limited)
     available = sites.wind_mw[i] + sites.solar_mw[i]
     least = (available if must_use else 0.0) - np.where(limited, 0.0, pue * most)
     renewable = block.add_columns("renewable", n, least, available)
-    terms = [*grid_terms(block, sites, i, dt, "", True), (1.0, renewable)]
+    terms = [*grid_terms(block, sites, i, dt, "", True, uses_grid(grids, i)), (1.0, renewable)]
     terms += battery_terms(block, sites, i, dt, "", True, at)
-    for g in np.flatnonzero(generators.site == i):
-        terms += _generator_terms(block, generators, int(g), n, dt)
+    made = [_generator_terms(block, generators, int(g), n, dt) for g in np.flatnonzero(generators.site == i)]
+    terms += [term for output in made for term in output]
     terms += [(-pue * a, piece) for a, piece in zip(slopes, pieces, strict=True)]
     balance = block.add_rows(pue * floor, pue * floor, *terms)
     if len(at):
@@ -65,6 +67,12 @@ def relaxed_site(grids: Microgrids, i: int, dt: float) -> Model:
         chord = np.divide(most, cap, out=np.zeros_like(most), where=cap > 0)[at] if exact else 0.0
         rise = [(a - chord, piece[at]) for a, piece in zip(slopes, pieces, strict=True)]
         block.add_rows(-np.inf, 0.0 if exact else most[at], (1.0, waste), *rise)
+    if equipped:  # then waste has a column in every period
+        power: Terms = [(1.0, waste), *((a, piece) for a, piece in zip(slopes, pieces, strict=True))]
+        of = dict(load=Expression([(1.0, piece) for piece in pieces]), it_power=Expression(power, floor))
+        of |= dict(facility=Expression([(pue * a, piece) for a, piece in power], pue * floor))
+        of |= grid_and_battery(block, "")
+        add_devices(block, grids, i, balance, Quantities(of, [Expression(output) for output in made]))
     return block.finish()
 
 
