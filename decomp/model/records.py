@@ -189,7 +189,9 @@ class DeviceVariables(Table):
     integer: Array = var("device_variable", "1", "takes whole values only", kind="?", default=False)
     cost: Array = var("device_variable", "USD/unit", "cost of a unit", default=0.0)
     emission: Array = var("device_variable", "t/unit", "emissions of a unit", default=0.0)
-    power: Array = var("device_variable", "MW/unit", "power that a unit gives its site (<0: draws)", default=0.0)
+    power: Array = var(
+        "device_variable", "MW/unit", "power that a unit gives its site (<0: draws)", default=0.0, coefficient=True
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,4 +227,4 @@ class DeviceEntries(Table):
         "device_entry", "1", "number of variable in the device, of generator at the site", kind="i8", low=0, default=0
     )
     period: Array = var("device_entry", "1", "period (-1: a variable)", kind="i8", low=-1, default=-1)
-    coefficient: Array = var("device_entry", "unit", "coefficient")
+    coefficient: Array = var("device_entry", "unit", "coefficient", coefficient=True)
