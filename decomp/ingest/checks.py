@@ -179,14 +179,20 @@ def _clipped(wanted: Wanted, near: Records, value: Array, real: Array, inside: A
     return np.where(beyond & ~np.isnan(real), (limit / series.factor - wanted.offset) / wanted.factor, value)
 
 
+def check_stamps(wanted: Wanted, records: Records) -> None:
+    """Refuse records that all stand at half the step unless it is said what their stamps mark."""
+    step = records.step
+    half = len(records.wall) and step >= 120 and (records.wall % step * 2 == step).all()
+    if half and not records.file.stamp and wanted.how != "samples":
+        raise InputError(
+            f"{records.place}: stamps stand at half the step of {step // 60} min: "
+            'say stamp = "middle" (or "start", "end")'
+        )
+
+
 def without_strays(wanted: Wanted, near: Records, low: int, high: int) -> Records:
     """Records on the step only: others are refused, or dropped by off_grid = "drop"."""
-    step, how = near.step, wanted.how
-    clock = gaps.phase(near.wall, step)
-    if not near.file.stamp and how != "samples" and clock * 2 == step and step >= 120:
-        raise InputError(
-            f'{near.place}: stamps stand at half the step of {step // 60} min: say stamp = "middle" (or "start", "end")'
-        )
+    step = near.step
     usual = gaps.phase(near.start, step)
     off = np.flatnonzero(near.start % step != usual)
     inside = off[(near.start[off] + step > low) & (near.start[off] < high)]

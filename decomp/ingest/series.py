@@ -7,7 +7,7 @@ from datetime import datetime, timezone, tzinfo
 import numpy as np
 
 from decomp.ingest import gaps
-from decomp.ingest.checks import check_rows, check_values, gap_advice, one_each, summary, without_strays
+from decomp.ingest.checks import check_rows, check_stamps, check_values, gap_advice, one_each, summary, without_strays
 from decomp.ingest.clock import ABBREVIATIONS, changes_clocks, zone
 from decomp.ingest.keys import fill
 from decomp.ingest.layout import File, Series
@@ -59,6 +59,7 @@ def _from_file(wanted: Wanted, file: File, horizon: Horizon, tags: dict[str, str
         start = same_day(start, series.year, local, records.place)
     low = int(start.timestamp())
     high = low + round(horizon.periods * horizon.step.total_seconds())
+    check_stamps(wanted, records)
     check_rows(wanted, records, stamps, rows, low, high)
     reach = margin(series) + 2 * max(records.steps)
     near = records.take((records.start >= low - reach) & (records.start < high + reach) & ~records.never)

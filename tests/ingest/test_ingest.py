@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import decomp
 from decomp.files.store import read_instance
-from decomp.ingest import ingest
+from decomp.ingest import library
 from decomp.ingest.budget import baseline_t, requested_gpu
+from decomp.ingest.build import ingest
 from decomp.ingest.keys import key_reference
 from decomp.ingest.network import great_circle_km
 from decomp.ingest.spec import Origin, Spec
 from decomp.model.instance import InputError
 from decomp.model.validate import validate
 from drivers import ingest as driver
+from running import run_limited
 from series_files import times, write
 
 ROOT = Path(__file__).parents[2]
@@ -295,6 +299,27 @@ def test_the_driver_refuses_in_one_line_and_leaves_nothing(
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
     assert not target.exists() and not list(tmp_path.glob("*.h5*"))
+
+
+def test_without_pandas_all_else_works_and_ingest_says_what_to_install(
+    spec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "find_spec", lambda name: None)
+    assert driver.run(driver.main, [str(spec), "-o", str(tmp_path / "fleet.h5")]) == 2
+    error = capsys.readouterr().err
+    assert error.endswith("reading files needs pandas: pip install 'decomp-fleet[ingest]'\n") and error.count("\n") == 1
+    blocked = "import sys; sys.modules.update(pandas=None, pvlib=None); import decomp.api, drivers.ingest"
+    assert run_limited([sys.executable, "-c", blocked], 60).returncode == 0
+
+
+def test_python_reads_a_spec_too(spec: Path) -> None:
+    wide = spec.parent / "wide.csv"
+    wide.write_text(wide.read_text().replace(",103,", ",,"))
+    rule = 'defaults.series.price={file="wide", column="{zone}_eur", unit="eur/MWh", missing="hold"}'
+    with pytest.warns(UserWarning, match="1 missing value.* filled by 'hold'"):
+        instance = decomp.ingest(spec, overrides=[rule])
+    assert instance.content_hash() == ingest(spec, overrides=[rule])[0].content_hash()
+    assert "A: price 110 … 117.7, mean 113.71 USD/MWh, 12.5 % filled, 2022-07-15T00:00Z" in instance.source
 
 
 def test_every_key_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
