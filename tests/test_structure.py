@@ -65,7 +65,7 @@ FLOORS = (
     ("model", "compiled"),
     ("files", "lp", "families"),
     ("ranks", "ingest", "certificate"),
-    ("site", "extensive"),
+    ("site", "extensive", "scenarios"),
     ("bound",),
     ("schedule",),
     ("search", "benders"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from decomp.ingest import weather
 from decomp.ingest.keys import within
+from decomp.ingest.layout import Series
 from decomp.ingest.library import Library
 from decomp.ingest.series import read_series
 from decomp.ingest.spec import Battery, GeneratorType, Horizon, Site
@@ -16,6 +18,13 @@ from decomp.ingest.units import QUANTITIES
 from decomp.model.instance import Array, InputError
 
 Columns = dict[str, Any]
+RIVALS = (("temperature", "pue"), ("wind_speed", "wind_factor"), ("cloud", "irradiance", "solar_factor"))
+
+
+def with_series(site: Site, given: dict[str, Series]) -> Site:
+    """The site with some series in place of its own, and of those that say the same in other quantities."""
+    replaced = {other for names in RIVALS if given.keys() & set(names) for other in names}
+    return replace(site, series={k: v for k, v in site.series.items() if k not in replaced} | given)
 
 
 def site_columns(site: Site, horizon: Horizon, library: Library) -> Columns:
@@ -63,14 +72,14 @@ def _one(series: dict[str, Array], names: tuple[str, ...], what: str) -> str:
 
 
 def _pue(series: dict[str, Array]) -> Array:
-    name = _one(series, ("temperature", "pue"), "facility power")
+    name = _one(series, RIVALS[0], "facility power")
     return weather.pue(series[name]) if name == "temperature" else series[name]
 
 
 def _wind(site: Site, series: dict[str, Array], horizon: Horizon) -> Array:
     if site.wind_capacity_mw == 0:
         return np.zeros(horizon.periods)
-    name = _one(series, ("wind_speed", "wind_factor"), "wind_capacity_mw")
+    name = _one(series, RIVALS[1], "wind_capacity_mw")
     if name == "wind_factor":
         return series[name]
     return weather.wind_factor(series[name], site.series[name].wind_height_m, site.hub_height_m)
@@ -79,7 +88,7 @@ def _wind(site: Site, series: dict[str, Array], horizon: Horizon) -> Array:
 def _solar(site: Site, series: dict[str, Array], horizon: Horizon) -> Array:
     if site.solar_capacity_mw == 0:
         return np.zeros(horizon.periods)
-    name = _one(series, ("cloud", "irradiance", "solar_factor"), "solar_capacity_mw")
+    name = _one(series, RIVALS[2], "solar_capacity_mw")
     if name == "solar_factor":
         return series[name]
     sun = weather.sun_position(horizon.start_utc, horizon.step, horizon.periods, site.latitude, site.longitude)

@@ -224,6 +224,19 @@ class Carbon:
 
 
 @dataclass(frozen=True, kw_only=True)
+class History:
+    days: int = key("days before the start of the fleet's horizon, whose errors make scenarios", 60, low=1, high=3660)
+    forecast: dict[str, Series] = key("what was forecast, by quantity; without: what was a day earlier", {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble:
+    members: list[str] = key("names of the members: what {member} stands for in series and paths of files")
+    probability: list[float] = key("probability of each (default: all the same)", [], low=0, high=1)
+    series: dict[str, Series] = key("series of a member, by quantity", {})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Spec:
     name: str = key("name of the fleet")
     horizon: Horizon = key("horizon")
@@ -241,6 +254,8 @@ class Spec:
     latency: Latency = key("round trips", Latency)
     egress: Egress = key("cost of moving data", Egress)
     carbon: Carbon = key("carbon budget and price", Carbon)
+    history: History = key("past days, for scenarios", History)
+    ensemble: Ensemble | None = key("an ensemble, for scenarios", None)
 
 
 def load_spec(path: str | Path, overrides: Iterable[str] = ()) -> Spec:

@@ -57,6 +57,9 @@ export in --mps x --result r --csv D/jobs.csv
 export in --mps m --result r --sol x --csv D/jobs.csv
 export in --mps m --result r --plain x --csv D/jobs.csv
 ingest x -o y
+scenarios x -o y --count 1
+scenarios in -o y --history x
+scenarios in -o y --ensemble x
 submit x -o y --dry-run
 submit in -o y --options x --dry-run
 submit x --result y --dry-run
@@ -199,6 +202,9 @@ generate fleet -o out --sites -1
 generate fleet -o out --jobs 1e3
 generate fleet -o out --seed -1
 generate fleet -o out --set negative=nan
+scenarios in -o out --count 0
+scenarios in -o out --count 2 --reduce -1
+scenarios in -o out --count 2 --seed -1
 submit in --ranks 0
 submit in --minutes -1
 submit in --rel-gap nan
