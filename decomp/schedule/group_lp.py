@@ -13,6 +13,7 @@ from decomp.model.devices import variable_site
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
 from decomp.model.rounding import with_exact_fits
+from decomp.schedule.incumbent import dispatch_fields
 from decomp.schedule.subinstance import SubInstance, around
 from decomp.site.equations import add_allowance, add_site
 
@@ -120,12 +121,13 @@ def fixed_integers(instance: Instance, schedule: Schedule) -> Iterator[tuple[str
 
 def commitments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
     """Names of the integers of generators (with their changes) and devices, and where the schedule has them."""
-    for g, i in enumerate(instance.generators.site):
-        on = schedule.generator_on[g].astype(float)
+    sites = instance.generators.site
+    for g, i in enumerate(sites):
+        on, k = schedule.generator_on[g].astype(float), int((sites[:g] == i).sum())
         change = np.diff(on, prepend=float(instance.generators.initial_mw[g] > 0))
-        yield f"s{i}_g{g}_on", on
-        yield f"s{i}_g{g}_start", np.maximum(change, 0.0)
-        yield f"s{i}_g{g}_stop", np.maximum(-change, 0.0)
+        yield f"s{i}_g{k}_on", on
+        yield f"s{i}_g{k}_start", np.maximum(change, 0.0)
+        yield f"s{i}_g{k}_stop", np.maximum(-change, 0.0)
     site, whole = variable_site(instance), np.where(instance.device_variables.integer, schedule.device_value, np.nan)
     for i in np.unique(site):
         yield f"s{i}_device", whole[site == i]
@@ -149,27 +151,20 @@ def schedule_of(task: GroupTask, model: Model, x: Array) -> Schedule:
     def rows(count: int, name: str) -> Array:
         return np.array([values.get(name.format(k), np.zeros(n)) for k in range(count)]).reshape(count, n)
 
-    def at_sites(name: str) -> Array:
-        return rows(instance.n_sites, "s{}_" + name)
-
-    bought, sold = at_sites("import"), at_sites("export")
-    both = np.minimum(bought, sold)
-    places = enumerate(instance.generators.site)
-    output = [values[f"s{i}_g{g}_output"] for g, i in places]
-    owners = np.unique(variable_site(instance))
+    own: list[dict[str, Array]] = [{} for _ in range(instance.n_sites)]
+    for name, x_of in values.items():
+        site, _, variable = name.partition("_")
+        if variable and site[1:].isdigit():
+            own[int(site[1:])][variable] = x_of
+    dispatch = dispatch_fields(instance, own)
+    both = np.minimum(dispatch["import_mw"], dispatch["export_mw"])
+    dispatch |= dict(import_mw=dispatch["import_mw"] - both, export_mw=dispatch["export_mw"] - both)
+    dispatch |= dict(generator_on=now.generator_on)  # held
     return replace(
         now,
         routed_gpu=rows(len(instance.arcs.site), "routed{}"),
         unserved_gpu=rows(instance.n_streams, "unserved{}"),
         pool_gpu=rows(len(instance.pool_arcs.site), "pool{}"),
         pool_shortfall_gpu_h=np.array([values[f"short{p}"][0] for p in range(instance.n_pools)]),
-        it_power_mw=at_sites("it_power"),
-        import_mw=bought - both,
-        export_mw=sold - both,
-        renewable_mw=at_sites("renewable"),
-        charge_mw=at_sites("charge"),
-        discharge_mw=at_sites("discharge"),
-        stored_mwh=np.column_stack([now.stored_mwh[:, 0], at_sites("stored")]),
-        generation_mw=np.array(output).reshape(now.generation_mw.shape),
-        device_value=np.concatenate([now.device_value[:0], *(values[f"s{i}_device"] for i in owners)]),
+        **dispatch,
     )

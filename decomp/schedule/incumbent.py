@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,6 @@ def admits(instance: Instance, incumbent: Incumbent) -> bool:
     return broken is None
 
 
-
 def fixing_of(c: Coupling, schedule: Schedule) -> Fixing:
     """The job decisions of a schedule, each at the cheapest candidate of its site."""
     run = np.full(c.n_jobs, REJECTED)
@@ -48,21 +47,14 @@ def fixing_of(c: Coupling, schedule: Schedule) -> Fixing:
     return Fixing(run, np.array(schedule.job_start))
 
 
-
 def assemble(instance: Instance, loop: LagrangianLoop, work: Work, plans: Sequence[Plan | None]) -> Schedule:
     """Put placed work and dispatch together in the instance's order; dropped load becomes unserved.
 
     A site without a plan keeps its work and has zeros for its dispatch: the caller's to replace.
     """
-    c, n = loop.coupling, instance.n_periods
-    run = work.fixing.run
+    c, run = loop.coupling, work.fixing.run
     site = np.where(run >= 0, np.append(c.jobs.site, -1)[run], -1)
 
-    def stack(name: str) -> Array:
-        return np.array([np.zeros(n) if p is None else p.values.get(name, np.zeros(n)) for p in plans])
-
-    start_mwh = np.where(instance.sites.battery_mwh > 0, instance.sites.battery_initial_mwh, 0.0)
-    generation, on = _generators(instance, plans)
     schedule = Schedule(
         routed_gpu=_unsort(_drop(c, work, plans), c.arc_order),
         unserved_gpu=instance.demand_gpu,
@@ -70,19 +62,9 @@ def assemble(instance: Instance, loop: LagrangianLoop, work: Work, plans: Sequen
         job_start=np.where(run >= 0, work.fixing.start, -1),
         pool_gpu=_unsort(work.pooled, c.pool_arc_order),
         pool_shortfall_gpu_h=instance.pools.work_gpu_h,
-        it_power_mw=stack("it_power"),
-        import_mw=stack("import"),
-        export_mw=stack("export"),
-        renewable_mw=stack("renewable"),
-        charge_mw=stack("charge"),
-        discharge_mw=stack("discharge"),
-        stored_mwh=np.column_stack([start_mwh, stack("stored")]),
-        generation_mw=generation,
-        generator_on=on,
-        device_value=_device_values(instance, plans),
+        **dispatch_fields(instance, [None if plan is None else plan.values for plan in plans]),
     )
     return complete(instance, schedule)
-
 
 
 def _drop(c: Coupling, work: Work, plans: Sequence[Plan | None]) -> Array:
@@ -95,7 +77,6 @@ def _drop(c: Coupling, work: Work, plans: Sequence[Plan | None]) -> Array:
     return work.routed * np.clip(keep, 0.0, 1.0)[c.streams.site]
 
 
-
 def _unsort(rows: Array, order: Array) -> Array:
     """Rows in the coupling's order, put back into the instance's."""
     out = np.empty_like(rows)
@@ -103,29 +84,41 @@ def _unsort(rows: Array, order: Array) -> Array:
     return out
 
 
+def dispatch_fields(instance: Instance, values: Sequence[Mapping[str, Array] | None]) -> dict[str, Array]:
+    """The sites' part of a schedule, by its fields.
 
-def _device_values(instance: Instance, plans: Sequence[Plan | None]) -> Array:
-    """Every device variable's value (device_variable,)."""
-    value, site = np.zeros(len(instance.device_variables.low)), variable_site(instance)
+    Parameters
+    ----------
+    values : of each site, by the names that `add_site` gives without a prefix: (period,) each, generators g0, g1, ...
+        of the site in the instance's order, and the values of all its device variables; None: zero.
+    """
+    generators, n = instance.generators, instance.n_periods
+    zero = np.zeros(n)
+
+    def at_sites(name: str) -> Array:
+        return np.array([zero if v is None else v.get(name, zero) for v in values]).reshape(len(values), n)
+
+    def of_generators(name: str) -> Array:
+        found = np.zeros((len(generators.site), n))
+        for g, i in enumerate(generators.site):
+            if (v := values[i]) is not None:
+                found[g] = v[f"g{(generators.site[:g] == i).sum()}_{name}"]
+        return found
+
+    device_value, site = np.zeros(len(instance.device_variables.low)), variable_site(instance)
     for i in np.unique(site):
-        plan = plans[i]
-        if plan is not None:
-            value[site == i] = plan.values["device"]
-    return value
-
-
-
-def _generators(instance: Instance, plans: Sequence[Plan | None]) -> tuple[Array, Array]:
-    """Output and on/off of every generator, (generator, period)."""
-    shape = (len(instance.generators.site), instance.n_periods)
-    output, on = np.zeros(shape), np.zeros(shape, dtype=bool)
-    for g, i in enumerate(instance.generators.site):
-        first = int(np.searchsorted(instance.generators.site, i))
-        plan = plans[i]
-        if plan is None:
-            continue
-        values = plan.values
-        names = sorted((name for name in values if name.endswith("output")), key=lambda s: int(s[1:-7]))
-        prefix = names[g - first][: -len("output")]
-        output[g], on[g] = values[prefix + "output"], values[prefix + "on"] > 0.5
-    return output, on
+        if (v := values[i]) is not None:
+            device_value[site == i] = v["device"]
+    start_mwh = np.where(instance.sites.battery_mwh > 0, instance.sites.battery_initial_mwh, 0.0)
+    return dict(
+        it_power_mw=at_sites("it_power"),
+        import_mw=at_sites("import"),
+        export_mw=at_sites("export"),
+        renewable_mw=at_sites("renewable"),
+        charge_mw=at_sites("charge"),
+        discharge_mw=at_sites("discharge"),
+        stored_mwh=np.column_stack([start_mwh, at_sites("stored")]),
+        generation_mw=of_generators("output"),
+        generator_on=of_generators("on") > 0.5,
+        device_value=device_value,
+    )

@@ -13,9 +13,7 @@ from decomp.model.instance import Array, Generators, Microgrids, Sites
 from decomp.site.devices import Expression, Quantities, add_devices, uses_grid
 
 
-def add_site(
-    block: Block, grids: Microgrids, i: int, period_h: float, prefix: str = "", relaxed: bool = False
-) -> None:
+def add_site(block: Block, grids: Microgrids, i: int, period_h: float, prefix: str = "", relaxed: bool = False) -> None:
     """Add site `i` to the block; its load is the variable `prefix + "load"` (GPU, one per period).
 
     Every variable has finite bounds, so that any dual vector proves a lower bound. With `relaxed` the
@@ -42,7 +40,8 @@ def add_site(
     balance_terms = [*grid_terms(block, sites, i, dt, prefix, relaxed, banned), (1.0, used)]
     balance_terms += battery_terms(block, sites, i, dt, prefix, relaxed)
     made = [
-        _generator(block, generators, int(g), n, dt, f"{prefix}g{g}_") for g in np.flatnonzero(generators.site == i)
+        _generator(block, generators, int(g), n, dt, f"{prefix}g{k}_")
+        for k, g in enumerate(np.flatnonzero(generators.site == i))
     ]
     balance_terms += [(1.0, output) for output in made]
     balance = block.rows[prefix + "balance"] = block.add_rows(0.0, 0.0, *balance_terms, (-sites.pue[i], power))
