@@ -20,7 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from decomp.model.instance import OPTIONAL, SECOND_STAGE, Array, InputError, Table
+from decomp.model.instance import OPTIONAL, SECOND_STAGE, Array, InputError, Table, dims_by_scenario
 
 SCHEMA_VERSION = 1
 CHUNK_BYTES = 1 << 16  # of a (row, period) dataset: some 85 sites at 96 periods
@@ -128,7 +128,7 @@ def write_table(file: h5py.Group, name: str, *tables: Table, along: str = "", sc
         array, dims = (np.stack(arrays), (along, *meta["dims"])) if along else (arrays[0], meta["dims"])
         if scenarios:
             flat = tuple(file.file[dim].shape[0] * (scenarios if dim in SECOND_STAGE else 1) for dim in dims)
-            dims = by_scenario(dims)
+            dims = dims_by_scenario(dims)
             array = array.reshape([file.file[dim].shape[0] for dim in dims]) if array.shape == flat else array
         shape = tuple(file.file[dim].shape[0] for dim in dims)
         if array.shape != shape:
@@ -136,11 +136,6 @@ def write_table(file: h5py.Group, name: str, *tables: Table, along: str = "", sc
         dataset = create_dataset(group, f.name, array, meta["kind"], meta["unit"], meta["long_name"])
         for axis, dim in enumerate(dims):
             dataset.dims[axis].attach_scale(file.file[dim])
-
-
-def by_scenario(dims: tuple[str, ...]) -> tuple[str, ...]:
-    """The dimensions of an array with the scenario before the one whose rows answer each scenario."""
-    return tuple(d for dim in dims for d in (("scenario", dim) if dim in SECOND_STAGE else (dim,)))
 
 
 # ---------------------------------------------------------------- reading
@@ -271,7 +266,7 @@ def read_column(
     dims = (along, *meta["dims"]) if along else meta["dims"]
     flat = [sizes[dim] * (scenarios if dim in SECOND_STAGE else 1) for dim in dims]
     if scenarios:
-        dims = by_scenario(dims)
+        dims = dims_by_scenario(dims)
     shape = tuple(sizes[dim] for dim in dims)
     if meta["later"] and file.get(f"{table}/{key}", getlink=True) is None:
         return np.full(shape if rows is None else (len(rows), *shape[1:]), meta["default"])

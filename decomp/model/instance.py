@@ -66,6 +66,7 @@ __all__ = [
     "Table",
     "build_instance",
     "describe",
+    "dims_by_scenario",
     "var",
 ]
 
@@ -107,6 +108,11 @@ DIMENSIONS = (
     *("site", "period", "segment", "generator", "stream", "arc", "job", "candidate", "pool", "pool_arc"),
     *OPTIONAL.values(),
 )
+
+
+def dims_by_scenario(dims: tuple[str, ...]) -> tuple[str, ...]:
+    """The dimensions of an array with the scenario before the one whose rows answer each scenario."""
+    return tuple(d for dim in dims for d in (("scenario", dim) if dim in SECOND_STAGE else (dim,)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,6 +258,28 @@ class Instance:
     def microgrids(self) -> Microgrids:
         """The sites with what belongs to each of them."""
         return Microgrids(**{f.name: getattr(self, f.name) for f in fields(Microgrids)})
+
+    def __repr__(self) -> str:
+        """A summary in ten lines."""
+        from decomp.model.summary import summary_of_instance
+
+        return summary_of_instance(self)
+
+    def to_xarray(self) -> dict[str, Any]:
+        """The tables as xarray data sets.
+
+        Returns
+        -------
+        dict : by name of the table ("sites", "streams", ...), an `xarray.Dataset` each, with dimensions, `units` and
+            `long_name` of every array; names and times (UTC) are coordinates, scalars of the instance attributes.
+
+        Raises
+        ------
+        ImportError : xarray is not installed.
+        """
+        from decomp.model.datasets import datasets_of_instance
+
+        return datasets_of_instance(self)
 
     def tables(self) -> Iterator[tuple[str, Table]]:
         return ((name, getattr(self, name)) for name in TABLES)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from decomp.model.instance import Array, Table, var
+from decomp.model.instance import Array, Instance, Table, var
 
 
 class Status(str, Enum):
@@ -166,8 +166,36 @@ class Result:
         gap = f"gap {self.gap_abs:,.2f} USD = {100 * self.gap_rel:.3f} %" if np.isfinite(self.gap_rel) else "no gap"
         return f"{self.status.value}: incumbent {self.incumbent:,.2f} USD, bound {self.bound:,.2f} USD, {gap}"
 
+    def __repr__(self) -> str:
+        """A summary in ten lines."""
+        from decomp.model.summary import summary_of_result
+
+        return summary_of_result(self)
+
+    def to_xarray(self, instance: Instance | None = None) -> dict[str, Any]:
+        """Schedule, dual solution and log as xarray data sets.
+
+        Parameters
+        ----------
+        instance : what the result is of; with it, names and times (UTC) are coordinates, and what answers each
+            scenario has the scenario as a dimension.
+
+        Returns
+        -------
+        dict : an `xarray.Dataset` each for "schedule", "dual", "allowances", "ray" (as far as the result has them) and
+            "log", with dimensions, `units` and `long_name` of every array.
+
+        Raises
+        ------
+        ImportError : xarray is not installed.
+        """
+        from decomp.model.datasets import datasets_of_result
+
+        return datasets_of_result(self, instance)
+
     @property
     def gap_abs(self) -> float:
+        """incumbent - bound, USD."""
         return self.incumbent - self.bound
 
     @property

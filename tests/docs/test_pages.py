@@ -121,7 +121,7 @@ def solved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("solved")
     fleet = decomp.generate("fleet", sites=3, periods=24, jobs=4, seed=1)
     decomp.write(folder / "fleet.h5", fleet)
-    decomp.write(folder / "result.h5", decomp.solve(fleet, rel_gap=0.1, time_limit=20, method="lagrangian"), fleet)
+    decomp.write(folder / "result.h5", decomp.solve(fleet, rel_gap=0.1, method="lagrangian"), fleet)
     return folder
 
 
