@@ -33,7 +33,7 @@ LATE = "give up when a rank keeps the others waiting for so long (default 600)"
 def parser() -> Arguments:
     p = Arguments(prog="solve", description="Schedule a fleet to a proven gap.")
     p.reads("instance", help="instance file")
-    p.writes("-o", "--output", required=True, help="result file")
+    p.writes("-o", "--output", metavar="RESULT", help="result file (default: NAME.result.h5 beside the instance)")
     p.add_argument("--method", choices=METHODS, help="default: hybrid")
     p.add_argument("--rel-gap", type=float, help="stop at (incumbent - bound) / |incumbent| (default 1e-3)")
     p.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop after so many seconds")
@@ -82,6 +82,7 @@ def recorded(path: Path) -> dict[int, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    args.output = args.output or args.instance.parent / f"{args.instance.stem}.result.h5"
     with make_team(args.patience) as team:
         found: tuple[Instance | None, Checkpoint | None, dict[int, Any] | None] = None, None, None
         log = JsonLog(None)
@@ -123,7 +124,8 @@ def work(
         progress = stack.enter_context(Progress(root=team.is_root))
         stack.enter_context(log)
         if instance is not None:
-            progress.banner({**describe(instance), "ranks": team.size, "method": options.method})
+            facts = {"ranks": team.size, "method": options.method, "result": args.output}
+            progress.banner({**describe(instance), **facts})
         if saved is not None:
             before = dict(iterations=len(saved.result.log), spent_seconds=round(saved.seconds, 1))
             progress.banner({"resumed": "{iterations} iterations and {spent_seconds} s before".format(**before)})
