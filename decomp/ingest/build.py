@@ -14,7 +14,8 @@ from decomp.ingest.keys import within
 from decomp.ingest.library import Library
 from decomp.ingest.sites import generator_columns, power_curves, site_columns
 from decomp.ingest.spec import Spec, load_spec
-from decomp.ingest.work import build_jobs, build_pools, read_trace
+from decomp.ingest.trace import read_trace
+from decomp.ingest.work import build_jobs, build_pools
 from decomp.model.instance import Array, InputError, Instance, build_instance
 from decomp.model.times import stamp
 
@@ -89,7 +90,7 @@ def _build(spec: Spec, library: Library) -> Instance:
         raise InputError("[jobs] and [pools] need a [trace]")
     if spec.trace is not None:
         with within("trace"):
-            trace = read_trace(spec.trace, horizon.periods * horizon.period_min / 60, library)
+            trace = read_trace(spec.trace, horizon, library)
         if spec.jobs is not None:
             with within("jobs"):
                 tables["jobs"], tables["candidates"] = build_jobs(

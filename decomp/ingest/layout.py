@@ -28,7 +28,9 @@ class Layout:
     thousands: str = key("sign between thousands", "")
     na_values: Any = key("words and numbers that mean missing: a list, or a table of lists by column", [])
     drop_duplicates: bool = key("drop rows that say the same as another", False)
-    where: dict[str, Any] = key('only rows in which these columns are: a text, a list of texts, ">0", "!=x"', {})
+    where: dict[str, Any] = key(
+        'only rows in which these columns are so: a text, a list, ">0", "!=x", "!~regular expression"', {}
+    )
     pvlib: str = key("read by this reader of pvlib.iotools (epw, tmy3, nsrdb_psm4, pvgis, surfrad …)", "")
 
     @classmethod

@@ -17,6 +17,7 @@ from decomp.ingest.stamps import Stamps, read_stamps
 from decomp.ingest.table import Table, parse_table
 from decomp.model.instance import InputError
 
+Parser = Callable[[str, str, Layout], Table]
 LONG_BYTES = 5_000_000  # files above are announced while they are read
 
 
@@ -74,8 +75,8 @@ class Library:
         self.used[name] = hashlib.sha256(data).hexdigest()[:12]
         return data
 
-    def table(self, layout: Layout) -> Table:
-        """The table of a file by its layout."""
+    def table(self, layout: Layout, parse: Parser | None = None) -> Table:
+        """The table of a file by its layout, or by another parser of its text."""
         known = repr([getattr(layout, f) for f in Layout.__dataclass_fields__])
         if known not in self._tables:
             data, path = self.bytes_of(layout.path), self.root / layout.path
@@ -89,7 +90,7 @@ class Library:
 
                 self._tables[known] = parse_weather(text, path.name, layout)
             else:
-                self._tables[known] = parse_table(text, path.name, layout)
+                self._tables[known] = (parse or parse_table)(text, path.name, layout)
         return self._tables[known]
 
     def timed(self, file: File) -> Timed:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from decomp.ingest.keys import read_toml
+from decomp.ingest.keys import merge, read_toml
 from decomp.model.instance import InputError
 
 FORMER = {"delimiter": "sep", "reader": "format"}  # names of keys in the first version
@@ -28,7 +28,7 @@ def names_for(kind: str) -> list[str]:
 
 
 def with_preset(table: dict[str, Any], place: str) -> dict[str, Any]:
-    """A table of a spec with the keys of the preset it names; its own keys win."""
+    """A table of a spec with the keys of the preset it names; its own keys win, those of `where` column by column."""
     table = {FORMER.get(name, name): value for name, value in table.items()}
     name = table.get("format", "")
     if name in ("", "csv"):
@@ -42,7 +42,8 @@ def with_preset(table: dict[str, Any], place: str) -> dict[str, Any]:
         near = get_close_matches(str(name), known, 1, 0.5)
         hint = f"; it is for {KINDS[other]}" if other else f"; did you mean {near[0]}?" if near else ""
         raise InputError(f"{place}.format = {name!r}: no such preset{hint}; known are {', '.join(known)}")
-    return {k: v for k, v in presets()[name].items() if k not in ABOUT} | table
+    keys = {k: v for k, v in presets()[name].items() if k not in ABOUT}
+    return merge(keys, table)
 
 
 def guess_preset(text: str) -> str:

@@ -118,14 +118,27 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True)
 class JobTrace(Layout):
-    name_column: str = key("column of the job's name")
-    gpus_column: str = key("column of the number of GPUs")
-    duration_column: str = key("column of the duration")
-    submit_column: str = key("column of the submission time, counted from the group's start")
+    layout: str = key(
+        "a table, or a JSON list of jobs with their attempts, of which the last counts", "table", among="table attempts"
+    )
+    name_column: Any = key("column of the job's name; like the others a list: the first that is there")
+    gpus_column: Any = key("column of the number of GPUs, or of resources such as cpu=8,gres/gpu=4")
+    duration_column: Any = key("column of the duration: a number of time_unit, or [D-]HH:MM:SS", "")
+    start_column: Any = key("column of the start, where there is no duration", "")
+    end_column: Any = key("column of the end, where there is no duration", "")
+    submit_column: Any = key("column of the submission: a time, or counted from the first day's midnight in time_unit")
     group_column: str = key("column of the virtual cluster", "")
-    time_unit: str = key("unit of duration and submission", "s", among="s min h")
-    first_day: int = key("first day of submissions taken, counted from the group's start", 0, low=0)
-    days: int = key("days taken; all are folded onto the horizon by time of day", 1, low=1)
+    time_unit: str = key("unit of durations and of times that are counted", "s", among="s min h")
+    time_format: Any = key('strptime format of times, "epoch_s", "epoch_ms"; "": ISO 8601, or counted', "")
+    time_zone: str = key("zone of times without offset: UTC, an IANA name, ±hh:mm", "")
+    first_day: int = key(
+        "first day taken: 0 is that of the first submission; of times that are counted day 0", 0, low=0
+    )
+    days: int = key("days taken, in UTC; those beyond the horizon move into it by whole days", 1, low=1)
+
+    @property
+    def hours_per_unit(self) -> float:
+        return {"s": 1 / 3600, "min": 1 / 60, "h": 1.0}[self.time_unit]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,21 +211,27 @@ class Inference:
 
 @dataclass(frozen=True, kw_only=True)
 class PairTable(Layout):
-    path: str = key("table with one row per ordered pair of regions; none: the rule for all", "")
-    from_column: str = key("column of the first region", "")
+    path: str = key("table of pairs of regions; none: the rule for all", "")
+    layout: str = key(
+        "a row for each ordered pair, or a row from and a column to each region", "pairs", among="pairs matrix"
+    )
+    from_column: str = key("column of the first region (of a matrix: the first column)", "")
     to_column: str = key("column of the second region", "")
     value_column: str = key("column of the value", "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency(PairTable):
-    ms_per_km: float = key("missing pairs: round trip per km of great circle, ms", 0.021, low=0)
-    offset_ms: float = key("missing pairs: constant part, ms", 5.0, low=0)
+    missing: str = key("pairs and regions that the table lacks", "refuse", among="refuse great_circle")
+    ms_per_km: float = key("great circle: round trip per km, ms", 0.021, low=0)
+    offset_ms: float = key("great circle: constant part, ms", 5.0, low=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Egress(PairTable):
-    missing_usd_per_gb: float = key("missing pairs, USD/GB", 0.08, low=0)
+    missing_usd_per_gb: float | None = key(
+        "pairs and regions that the table lacks, USD/GB; unsaid they are refused, without a table 0.08", None, low=0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,6 +47,7 @@ class Table:
     body: str = ""  # the text below the header
     first_line: int = 1  # of the body, in the file
     origin: Array | None = None  # row of the body that each row came from, when they are not the same
+    lines: Array | None = None  # of the rows in the file, where they do not follow from the body
     said: dict[str, Any] = field(default_factory=dict)  # keys of the layout that the file itself gives
     _cells: dict[int, Cells] = field(default_factory=dict)
 
@@ -120,7 +121,10 @@ class Table:
 
     def rows(self, what: str) -> Array:
         """Positions of the rows in which the layout's conditions hold; at least one."""
-        rows = np.flatnonzero(self.where({}))
+        held = self.where({})
+        if self.layout.drop_duplicates:
+            held &= ~self.frame.duplicated().to_numpy(bool)
+        rows = np.flatnonzero(held)
         if not len(rows):
             where = self.layout.where
             raise InputError(f"{self.name}: no {what}" + (f" with {where}" if where else ""))
@@ -153,12 +157,14 @@ class Table:
         allowed, banned = np.zeros(len(cells.words), dtype=bool), np.zeros(len(cells.words), dtype=bool)
         positive = False
         for member in members:
-            found = re.fullmatch(r"(>=|<=|!=|>|<)\s*(.*)", member) if isinstance(member, str) else None
+            found = re.fullmatch(r"(>=|<=|!=|!~|>|<)\s*(.*)", member) if isinstance(member, str) else None
             if found is None or member in exact:
                 positive = True
                 allowed |= self._equal(cells, name, member)
             elif found[1] == "!=":
                 banned |= self._equal(cells, name, found[2])
+            elif found[1] == "!~":
+                banned |= self._matching(cells, name, found[2])
             else:
                 positive = True
                 allowed |= self._compared(cells, name, found[1], found[2], member)
@@ -170,6 +176,12 @@ class Table:
         if isinstance(member, bool):
             return np.array([w.lower() == str(member).lower() for w in cells.words], dtype=bool)
         return self._word_numbers(cells, name) == member
+
+    def _matching(self, cells: Cells, name: str, pattern: str) -> Array:
+        try:
+            return np.array([bool(re.search(pattern, w)) for w in cells.words], dtype=bool)
+        except re.error as error:
+            raise InputError(f"where: {name} = {'!~' + pattern!r}: not a regular expression: {error}") from error
 
     def _compared(self, cells: Cells, name: str, sign: str, bound: str, said: str) -> Array:
         try:
@@ -189,6 +201,8 @@ class Table:
     @cached_property
     def _lines(self) -> Array:
         """Line in the file of every row of the body."""
+        if self.lines is not None:
+            return self.lines
         if not self.body:
             return self.first_line + np.arange(len(self.frame))
         lines = [at for at, _ in records(self.body, self.layout, self.first_line)]

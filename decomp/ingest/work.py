@@ -2,59 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from decomp.ingest.library import Library
 from decomp.ingest.network import egress_usd_per_gb, great_circle_km
-from decomp.ingest.spec import Egress, Horizon, Jobs, JobTrace, Pools, Site
+from decomp.ingest.spec import Egress, Horizon, Jobs, Pools, Site
+from decomp.ingest.trace import Trace
 from decomp.model.instance import Array, InputError
 
 Columns = dict[str, Any]
 SERVER = 8
-
-
-@dataclass(frozen=True)
-class Trace:
-    """Submissions of the chosen days folded onto the horizon, by time of day; arrays (job,)."""
-
-    name: Array
-    group: Array
-    gpus: Array
-    hours: Array
-    submit_h: Array
-
-    def take(self, rows: Array) -> Trace:
-        return Trace(*(getattr(self, k)[rows] for k in ("name", "group", "gpus", "hours", "submit_h")))
-
-
-def read_trace(trace: JobTrace, horizon_h: float, library: Library) -> Trace:
-    """Jobs submitted on the chosen days, in order of their time of day."""
-    table = library.table(trace)
-    rows = table.rows("job")
-    unit = {"s": 1 / 3600, "min": 1 / 60, "h": 1.0}[trace.time_unit]
-    names = [trace.gpus_column, trace.duration_column, trace.submit_column]
-    gpus, duration, submit = (table.numbers_in(name, rows) for name in names)
-    wrong = np.flatnonzero(~((gpus > 0) & (duration > 0) & (submit >= 0)))
-    if len(wrong):
-        k = int(wrong[0])
-        raise InputError(
-            f"{table.place(int(rows[k]))}: a job of {gpus[k]:g} GPUs, duration {duration[k]:g}, submitted at "
-            f"{submit[k]:g}; GPUs and duration must be positive, submission at least 0"
-        )
-    first, last = 24.0 * trace.first_day, 24.0 * (trace.first_day + trace.days)
-    called = table.cells(trace.name_column).text()[rows]
-    group = table.cells(trace.group_column).text()[rows] if trace.group_column else np.full(len(rows), "all")
-    kept = sorted(
-        ((submit[k] * unit - first) % horizon_h, str(called[k]), str(group[k]), gpus[k], duration[k] * unit)
-        for k in np.flatnonzero((submit * unit >= first) & (submit * unit < last))
-    )
-    if not kept:
-        raise InputError(f"{table.name}: no job was submitted on days {trace.first_day} … +{trace.days}")
-    submit_h, named, grouped, size, hours = (np.array(c) for c in zip(*kept, strict=True))
-    return Trace(named, grouped, size, hours, submit_h)
 
 
 def build_jobs(
