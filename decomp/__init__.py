@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -13,11 +14,13 @@ from decomp.model.result import Dual, Result, Schedule, Status
 
 __version__ = "0.1.0"
 # Functions of decomp.api, which loads the solvers when the first of them is asked for.
-_API = ("check", "explain", "generate", "ingest", "read", "solve", "write")
+_API = ("attach", "check", "explain", "generate", "ingest", "read", "site_block", "solve", "write")
 __all__ = ["Dual", "InputError", "Instance", "Result", "Schedule", "Status", "__version__", "build_instance", *_API]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "devices":
+        return import_module("decomp.devices")
     if name not in _API:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import decomp.api
@@ -26,7 +29,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_API})
+    return sorted({*globals(), *_API, "devices"})
 
 
 class _Package(ModuleType):

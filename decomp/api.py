@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from decomp import certificate
+from decomp.devices import attach as devices_attach
 from decomp.families import generate
 from decomp.files.hdf5 import PathLike, holds, open_hdf5, read_attribute
 from decomp.files.store import INSTANCE, RESULT, read_instance, read_result, write_instance, write_result
@@ -25,7 +26,7 @@ from decomp.ranks.clock import restart_clock
 from decomp.ranks.mpi import MPI, Serial
 from decomp.solver.solve import solve as solve_on
 
-__all__ = ["check", "explain", "generate", "ingest", "read", "solve", "write"]
+__all__ = ["attach", "check", "explain", "generate", "ingest", "read", "site_block", "solve", "write"]
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -47,6 +48,8 @@ def _typed(function: F) -> F:
 
 check = _typed(certificate.check)
 explain = _typed(insight.explain)
+attach = _typed(devices_attach.attach)
+site_block = _typed(devices_attach.site_block)
 
 
 def ingest(spec: PathLike, data: PathLike | None = None, overrides: Iterable[str] = ()) -> Instance:

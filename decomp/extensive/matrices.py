@@ -168,6 +168,9 @@ def to_schedule(form: ExtensiveForm, x: Array) -> Schedule:
     x = np.clip(x, form.lower, form.upper)
     values = {field: np.where(form.index[name] >= 0, x[form.index[name]], 0.0) for field, name in FIELDS.items()}
     values["generator_on"] = values["generator_on"] > 0.5
+    v = instance.device_variables
+    unused = np.where(v.integer, np.ceil(v.low), np.maximum(v.low, np.minimum(v.high, 0.0)))
+    values["device_value"] = np.where(form.index["device"] >= 0, values["device_value"], unused)
     site, start = np.full(instance.n_jobs, -1), np.full(instance.n_jobs, -1)
     starts_at = form.index["start"]
     candidate, period = np.nonzero((starts_at >= 0) & (x[starts_at] > 0.5))

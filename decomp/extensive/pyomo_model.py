@@ -42,7 +42,7 @@ def build(instance: Instance, relax: bool = False) -> ExtensiveForm:
     for variable in model.component_objects(pyo.Var):
         block = np.full(shape(instance, variable.local_name), -1)
         for key, column in variable.items():
-            block[() if key is None else key] = position[id(column)]
+            block[() if key is None else key] = position.get(id(column), -1)  # of a device, if nothing uses it
         index[variable.local_name] = block
     kind, rhs = np.array([row.bound_type for row in compiled.rows], dtype=int), np.asarray(compiled.rhs, dtype=float)
     bounds = np.array([column.bounds for column in compiled.columns], dtype=float).reshape(-1, 2)

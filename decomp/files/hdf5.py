@@ -102,6 +102,8 @@ def create_dataset(group: h5py.Group, name: str, array: Array, kind: str, unit: 
         block = max(1, min(rows, CHUNK_BYTES // (8 * columns)))
         chunks = (*(1 for _ in outer), block, columns)
         how = dict(chunks=chunks, compression="gzip", compression_opts=1, shuffle=True)
+    elif array.nbytes > CHUNK_BYTES and kind != "U":
+        how = dict(chunks=(CHUNK_BYTES // 8,), compression="gzip", compression_opts=1, shuffle=True)
     if kind == "U":
         dataset = group.create_dataset(name, data=array.astype(object), dtype=h5py.string_dtype())
     elif kind == "f8":

@@ -31,7 +31,7 @@ def entry_range(grids: Microgrids) -> tuple[Array, Array]:
     low[own], high[own] = v.low[variable], v.high[variable]
     made = np.flatnonzero(e.quantity == len(QUANTITIES) - 1)
     high[made] = g.p_max_mw[np.searchsorted(g.site, site[made]) + e.at[made]]
-    for number, (least, most) in enumerate(_site_ranges(grids), start=1):
+    for number, (least, most) in enumerate(site_ranges(grids), start=1):
         mine = np.flatnonzero(e.quantity == number)
         at = site[mine], e.period[mine]
         low[mine], high[mine] = least[at], most[at]
@@ -39,7 +39,7 @@ def entry_range(grids: Microgrids) -> tuple[Array, Array]:
     return ends[0], ends[1]
 
 
-def _site_ranges(grids: Microgrids) -> list[tuple[Array, Array]]:
+def site_ranges(grids: Microgrids) -> list[tuple[Array, Array]]:
     """Bounds of what rows may use of a site, each (site, period), in the order of QUANTITIES."""
     s = grids.sites
     zero, battery = np.zeros_like(s.pue), (s.battery_mwh > 0)[:, None]

@@ -1,0 +1,79 @@
+"""Devices put on sites: kinds of the library, or blocks written in Pyomo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from decomp.devices.draft import Addition, Draft, attach_drafts
+from decomp.devices.kind import Kind, Place
+from decomp.model.instance import InputError, Instance
+from decomp.model.validate import validate_sites
+
+
+def place_of(instance: Instance, site: str) -> tuple[int, Place]:
+    """Row of a site by its name, and the site alone.
+
+    Raises
+    ------
+    InputError : no site has this name.
+    """
+    found = np.flatnonzero(instance.sites.name == site)
+    if not len(found):
+        known = ", ".join(instance.sites.name[:5]) + (", ..." if instance.n_sites > 5 else "")
+        raise InputError(f"site {site!r}: there is none of this name; known are {known}")
+    i = int(found[0])
+    return i, Place(instance.microgrids.take(np.array([i])), instance.period_h)
+
+
+def site_block(instance: Instance, site: str) -> Any:
+    """A Pyomo block of a site, to be added to and handed to `attach`; see `pyomo_block.site_block`."""
+    from decomp.devices import pyomo_block  # pyomo takes a second to import
+
+    return pyomo_block.site_block(place_of(instance, site)[1])
+
+
+def attach(
+    instance: Instance, site: str | Sequence[str], device: Any, *, name: str = "", cumulative: Sequence[str] = ()
+) -> Instance:
+    """The instance with a device more at a site, or at each of several.
+
+    Parameters
+    ----------
+    site : name of the site; of several only for a kind of the library.
+    device : a kind of `decomp.devices` with its settings, or a block of `decomp.site_block` with what was added to it.
+    name : of the device; default: its kind.
+    cumulative : constraints of the block that a rolling plan keeps over all periods so far, by name.
+
+    Raises
+    ------
+    InputError : the device cannot be stored as rows, or cannot be at this site; it names the component.
+    """
+    sites = [site] if isinstance(site, str) else list(site)
+    name = name or (kind_of(device) if isinstance(device, Kind) else "device")
+    additions = []
+    for one in sites:
+        i, place = place_of(instance, one)
+        if (instance.devices.name[instance.devices.site == i] == name).any():
+            raise InputError(f"device {name!r} at site {one!r}: this name is taken; give it another")
+        additions.append(Addition(i, _draft(device, place, one, name, tuple(cumulative)), name, kind_of(device)))
+    found = attach_drafts(instance, additions)
+    validate_sites(found.microgrids.take(np.array([a.site for a in additions])), found.period_h)
+    return found
+
+
+def kind_of(device: Any) -> str:
+    """What a device is called in the table of devices: a kind's name in the library, or `pyomo`."""
+    from decomp.devices import KINDS
+
+    return next((name for name, kind in KINDS.items() if type(device) is kind), "pyomo")
+
+
+def _draft(device: Any, place: Place, site: str, name: str, cumulative: tuple[str, ...]) -> Draft:
+    if isinstance(device, Kind):
+        return device.draft(place)
+    from decomp.devices import pyomo_block
+
+    return pyomo_block.read_block(device, site, name, cumulative)
