@@ -13,7 +13,7 @@ import decomp  # noqa: E402
 project = "decomp"
 author = "the decomp authors"
 release = version = decomp.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "formulas"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "formulas", "docstrings"]
 exclude_patterns = ["_build", "generated"]
 html_math_renderer = "mathml"
 myst_enable_extensions = ["dollarmath", "deflist"]
@@ -24,6 +24,7 @@ autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
 napoleon_numpy_docstring = True
 napoleon_use_ivar = True
+default_role = "code"
 html_theme = "furo"
 html_title = f"decomp {release}"
 html_static_path = ["static"]

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from decomp.bench.tables import Columns, one_digit, table
 from decomp.families import FAMILIES
+from decomp.model.instance import TABLES as INSTANCE_TABLES
 from decomp.model.options import METHODS, Options
-from decomp.model.result import Status
+from decomp.model.result import Allowances, Blocks, Dual, Ray, Schedule, Status, Tree
+from decomp.model.table import Table
 from decomp.model.text import number, percent
 from decomp.solver.methods import METHODS as PHASES
 from drivers.__main__ import verbs
@@ -87,6 +91,9 @@ TABLES: dict[str, Columns] = {
         ("loop with messages in a tree", "tree_seconds", number),
     ),
 }
+RESULT_TABLES: dict[str, type[Table]] = dict(
+    schedule=Schedule, dual=Dual, tree=Tree, blocks=Blocks, allowances=Allowances, ray=Ray
+)
 EXIT_CODES = {
     Status.GAP_REACHED: "the gap asked for is reached",
     Status.LIMIT: "stopped at a limit, by a signal or for lack of progress; the result holds what was found, "
@@ -134,6 +141,33 @@ def exit_codes_table() -> str:
     return _table(("exit code", "of `solve`"), sorted(rows))
 
 
+def fields_of(tables: Mapping[str, type[Table]]) -> str:
+    """Every array of some tables with its dimensions, unit, legal range and default."""
+    texts = []
+    for name, cls in tables.items():
+        rows = [
+            (f"`{f.name}`", ", ".join(f.metadata["dims"]), f.metadata["unit"], _range(f.metadata), _default(f.metadata))
+            + (f.metadata["long_name"],)
+            for f in cls.columns()
+        ]
+        text = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+        heading = ("array", "dimensions", "unit", "legal", "default", "meaning")
+        texts.append(f"### {name}\n\n{text}\n\n{_table(heading, rows)}")
+    return "\n".join(texts)
+
+
+def _range(meta: Mapping[str, Any]) -> str:
+    low, high = meta["low"], meta["high"]
+    words = [f"≥ {low:g}"] * bool(np.isfinite(low)) + [f"≤ {high:g}"] * bool(np.isfinite(high))
+    words += ["or inf"] * meta["infinite"] + ["or NaN"] * meta["missing"]
+    return " ".join(words)
+
+
+def _default(meta: Mapping[str, Any]) -> str:
+    default = meta["default"]
+    return "" if default is None or default == "" else f"{default:g}" if isinstance(default, float) else str(default)
+
+
 def help_texts() -> str:
     """The help of every command."""
     texts = []
@@ -154,6 +188,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "methods": methods_table,
     "families": families_table,
     "exit-codes": exit_codes_table,
+    "instance-tables": partial(fields_of, INSTANCE_TABLES),
+    "result-tables": partial(fields_of, RESULT_TABLES),
     "commands": help_texts,
     **{f"measured-{name}": partial(measured, name) for name in TABLES},
 }

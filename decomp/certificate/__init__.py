@@ -91,7 +91,7 @@ class Certificate:
 
     @property
     def gap_rel(self) -> float:
-        """(cost - certified bound) / max(|cost|, 1 USD): both recomputed."""
+        """(cost - certified bound) / max(abs(cost), 1 USD), both recomputed."""
         return (self.cost - self.certified_bound) / max(abs(self.cost), 1.0)
 
     def record(self) -> dict[str, Any]:

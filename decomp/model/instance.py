@@ -270,8 +270,8 @@ class Instance:
 
         Returns
         -------
-        dict : by name of the table ("sites", "streams", ...), an `xarray.Dataset` each, with dimensions, `units` and
-            `long_name` of every array; names and times (UTC) are coordinates, scalars of the instance attributes.
+        By name of the table ("sites", "streams", ...) an `xarray.Dataset`, with dimensions, `units` and `long_name` of
+        every array; names and times (UTC) are coordinates, scalars of the instance attributes.
 
         Raises
         ------

@@ -182,8 +182,8 @@ class Result:
 
         Returns
         -------
-        dict : an `xarray.Dataset` each for "schedule", "dual", "allowances", "ray" (as far as the result has them) and
-            "log", with dimensions, `units` and `long_name` of every array.
+        An `xarray.Dataset` each for "schedule", "dual", "allowances", "ray" (as far as the result has them) and "log",
+        with dimensions, `units` and `long_name` of every array.
 
         Raises
         ------
