@@ -78,7 +78,16 @@ def ingest(spec: PathLike, data: PathLike | None = None, overrides: Iterable[str
 
 
 def read(path: PathLike) -> Instance | Result:
-    """Read an instance or a result, whichever the file holds."""
+    """Read an instance or a result, whichever the file holds.
+
+    Returns
+    -------
+    The instance, validated, or the result.
+
+    Raises
+    ------
+    InputError : names file, dataset, place and value, and what would be right.
+    """
     with open_hdf5(path, INSTANCE, RESULT) as file:
         is_result = read_attribute(file, "format", str) == RESULT
     return read_result(path) if is_result else read_instance(path)

@@ -103,10 +103,12 @@ class Certificate:
 def check(
     instance: Instance, result: Result, *, bound: bool = True, jobs: int = 1, seconds: float = 60.0
 ) -> Certificate:
-    """Re-prove schedule and bound of a result; the instance is taken as it is (reading one validates it).
+    """Re-prove schedule and bound of a result, from these two alone.
 
     Parameters
     ----------
+    instance : taken as it is; reading one validates it.
+    result : what a solve, or anybody else, claims about it.
     bound : also re-prove the bound; False accepts the schedule alone.
     jobs : processes that share the sites (spawned, so call from under `if __name__ == "__main__"`).
     seconds : time limit of one site's proof, or of the whole fleet's if no multipliers prove the bound.

@@ -43,6 +43,10 @@ def generate(
     seed : seed of every random number, 0 or more.
     settings : settings of the family, as values or as text.
 
+    Returns
+    -------
+    The instance; the same request gives the same arrays.
+
     Raises
     ------
     InputError : unknown family or setting, or a value out of range.

@@ -82,6 +82,17 @@ class Explanation:
 def explain(instance: Instance, result: Result) -> Explanation:
     """Explain the schedule of a result by the prices of its bound.
 
+    All values are marginal ones of the relaxed problem: they hold for a little more or less.
+
+    Parameters
+    ----------
+    instance : the fleet.
+    result : of this instance, with a schedule and prices.
+
+    Returns
+    -------
+    Alternatives of every job, the price of inference, and what more equipment and budget would be worth, USD.
+
     Raises
     ------
     InputError : there is no schedule, or there are no prices (the extensive form has none).

@@ -319,7 +319,18 @@ def build_instance(n_sites: int, n_periods: int, period_h: float, *, sites: dict
 
     Parameters
     ----------
-    sites : the table of sites. given : the other tables, and the instance's scalars, by name.
+    n_sites, n_periods : sizes.
+    period_h : length of a period, hours, 1/12 to 1.
+    sites : the table of sites, array by name.
+    given : the other tables (streams, arcs, jobs, ...) likewise, and the instance's scalars, by name.
+
+    Returns
+    -------
+    The instance; its numbers are judged when it is solved, written or read.
+
+    Raises
+    ------
+    InputError : an unknown name, a missing array, or one whose shape or kind does not fit.
     """
     rest = dict(given, sites=sites)
     sizes = dict(site=count(n_sites, "n_sites"), period=count(n_periods, "n_periods"))

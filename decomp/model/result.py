@@ -12,7 +12,12 @@ from decomp.model.instance import Array, Instance, Table, var
 
 
 class Status(str, Enum):
-    """What ended a solve, and so what may be trusted."""
+    """What ended a solve, and so what may be trusted.
+
+    GAP_REACHED: bound and schedule are as close as asked for. LIMIT: time, a signal or lack of progress; there may be a
+    bound without a schedule. INFEASIBLE: there is no schedule, and the ray, or HiGHS for the extensive form, proves it.
+    FAILED: the solver of the extensive form gave up.
+    """
 
     GAP_REACHED = "gap_reached"
     LIMIT = "limit"
@@ -21,6 +26,7 @@ class Status(str, Enum):
 
     @property
     def exit_code(self) -> int:
+        """Exit code of the command `solve`."""
         return {Status.GAP_REACHED: 0, Status.LIMIT: 3, Status.INFEASIBLE: 4, Status.FAILED: 5}[self]
 
 
@@ -127,7 +133,23 @@ class Ray(Table):
 
 @dataclass(frozen=True)
 class Iteration:
-    """One line of the log: what the table, the stopping rules and the tests read. USD, seconds."""
+    """One line of the log.
+
+    Attributes
+    ----------
+    iteration : number of the line, from 0.
+    phase : step of the method that it belongs to.
+    bound, incumbent : best proven lower bound, and net cost of the best schedule (None: none yet), USD.
+    wall_seconds : spent on the solve, those before it was resumed included.
+    model : value of the master's model, an upper bound of what prices prove with the jobs as they are fixed, USD.
+    step : "serious" or "null" step of the bundle method; empty where no prices were asked.
+    residual_gpu : load put on sites less load that their columns carry, summed over sites, mean of the periods, GPU.
+    carbon_price : of the best prices, USD/t, beside the instance's own.
+    columns : answers that the master holds.
+    site_seconds, master_seconds : of the iteration, for the sites' answers and for the master.
+    recovery_seconds : since the line before, where no prices were asked.
+    idle_seconds : that the root waited for other ranks since the line before.
+    """
 
     iteration: int
     phase: str
