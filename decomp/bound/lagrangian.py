@@ -16,6 +16,7 @@ from decomp.site.faults import SiteFailure
 from decomp.site.service import SiteAnswers, SiteService
 
 STILL = 0.01  # of the most that sites emit at any of the first prices: so little says nothing of their scale
+HELD = 3  # with scenarios, so many serious steps in a row make it longer too: what some gain others overshoot
 LONGEST_STEP = 1e5  # beyond it prices only run away, as they do when the fixed jobs leave no schedule
 
 
@@ -118,7 +119,7 @@ class LagrangianLoop:
         if len(silent):
             raise SiteFailure(f"site {silent[0]} has answered at none of the first prices, so there is no start")
         self.master.step = options.step
-        self.nulls = 0
+        self.nulls = self.gains = 0
 
     def _prove(self, price: Array, carbon_price: float, answers: SiteAnswers) -> DualPoint:
         fixing = self.master.fixing
@@ -174,9 +175,11 @@ class LagrangianLoop:
         ratio = min(gained / promised, 1.0) if promised > 0 else 1.0
         if serious:
             self.nulls = 0
-            if ratio > 0.5:
+            self.gains += 1
+            held = self.coupling.copies > 1 and self.gains % HELD == 0
+            if ratio > 0.5 or held:
                 self.master.step = min(self.master.step * (2.0 if ratio > 0.8 else 1.3), LONGEST_STEP)
         else:
-            self.nulls += 1
+            self.nulls, self.gains = self.nulls + 1, 0
             if ratio < -1.0 or self.nulls > 2:
                 self.master.step *= max(0.3, 0.5 / max(1.0 - ratio, 0.5))

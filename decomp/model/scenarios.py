@@ -180,14 +180,8 @@ def site_rows(grids: Microgrids, scenarios: Scenarios, overrides: Overrides, row
                 if k >= 0:
                     values[k] = overrides.value[at]
             changed[name] = values
-    own, p = grids.take(i), scenarios.probability[s]
-    device = p[own.devices.site]
-    return replace(
-        own,
-        sites=weighted(replace(own.sites, **changed), p),
-        generators=weighted(own.generators, p[own.generators.site]),
-        device_variables=weighted(own.device_variables, device[own.device_variables.device]),
-    )
+    own = grids.take(i)
+    return weighted_grids(replace(own, sites=replace(own.sites, **changed)), scenarios.probability[s])
 
 
 def weighted(table: Any, weight: Array) -> Any:
@@ -198,6 +192,17 @@ def weighted(table: Any, weight: Array) -> Any:
             value = getattr(table, f.name)
             changed[f.name] = value * (weight if value.ndim == 1 else weight[:, None])
     return replace(table, **changed)
+
+
+def weighted_grids(grids: Microgrids, weight: Array) -> Microgrids:
+    """Sites with what belongs to them, money and emissions multiplied by a weight a site."""
+    device = weight[grids.devices.site]
+    return replace(
+        grids,
+        sites=weighted(grids.sites, weight),
+        generators=weighted(grids.generators, weight[grids.generators.site]),
+        device_variables=weighted(grids.device_variables, device[grids.device_variables.device]),
+    )
 
 
 def _repeated(table: Any, n: int) -> Any:

@@ -18,6 +18,8 @@ from decomp.bound.lagrangian import LagrangianLoop
 from decomp.lp.highs import Effort
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Improvement
+from decomp.model.scenarios import weighted_grids
+from decomp.model.selection import forward_selection
 from decomp.ranks.workers import Workers
 from decomp.schedule.place import Work, place_work
 from decomp.search.cluster import ClusterTask, Move, improve_cluster
@@ -30,14 +32,16 @@ class Neighbours:
 
     shared: csr_array
     tried: Array
+    copies: int = 1
 
     @classmethod
     def of(cls, coupling: Coupling) -> Neighbours:
-        n_sites, n = len(coupling.capacity), len(coupling.jobs.site)
+        n_sites, n = coupling.n_places, len(coupling.jobs.site)
         member = csr_array((np.ones(n), coupling.jobs.site, coupling.jobs.ptr), shape=(coupling.n_jobs, n_sites))
-        return cls(csr_array(member.T @ member), np.zeros(n_sites))
+        return cls(csr_array(member.T @ member), np.zeros(n_sites), coupling.copies)
 
 
+LEAST_SCENARIOS = 3  # that judge the moves of a cluster, if there are as many
 CLAIMANTS = 3  # clusters that may each count on all of a stream's unserved work
 
 
@@ -69,7 +73,7 @@ class SearchState:
             rel_gap=options.rel_gap / growth,
             windows=max(round(options.windows / growth), 1),
         )
-        if n_sites > options.whole_sites:
+        if n_sites * self.neighbours.copies > options.whole_sites:
             return grown
         fleet = replace(grown, cluster_sites=n_sites, rounds_per_finish=1)
         return replace(fleet, runs_kept=2 * grown.runs_kept, rel_gap=grown.rel_gap / 4)
@@ -108,37 +112,54 @@ def neighbourhood(
 ) -> ClusterTask:
     """The task of one cluster at the present fixing and placed work: (S, T) GPU in all and in pools, which stay.
 
-    All jobs at its sites are its to move, and so are those that are rejected and could run there.
+    All jobs at its sites are its to move, and so are those that are rejected and could run there. A few scenarios that
+    stand for all judge them, as many as the cluster's size leaves rows for.
     """
     c, fixing = loop.coupling, work.fixing
-    position = np.full(len(c.capacity), -1)
-    position[members] = np.arange(len(members))
-    inside = position >= 0
+    chosen, factor = representatives(c, loop.centre.price, members, options.scenario_rows // len(members))
+    rows = (members + c.n_places * chosen[:, None]).ravel()
+    place, position = np.full(c.n_places, -1), np.full(len(c.capacity), -1)
+    place[members], position[rows] = np.arange(len(members)), np.arange(len(rows))
     owner = np.repeat(np.arange(c.n_jobs), np.diff(c.jobs.ptr))
-    touches = np.zeros(c.n_jobs, dtype=bool)
+    touches, inside = np.zeros(c.n_jobs, dtype=bool), place >= 0
     touches[owner[inside[c.jobs.site]]] = True
     jobs = np.flatnonzero(touches & np.append(inside[c.jobs.site], True)[fixing.run])
     return ClusterTask(
-        grids=instance.microgrids.take(members),
+        grids=weighted_grids(instance.microgrids.take(rows), np.repeat(factor[chosen], len(members))),
         period_h=instance.period_h,
         carbon_price=instance.carbon_price_usd_per_t + loop.centre.carbon_price,
-        choices=tuple(job_choice(c, fixing, int(j), position) for j in jobs),
-        load=load[members],
-        fixed_load=pooled[members],
+        choices=tuple(job_choice(c, fixing, int(j), place) for j in jobs),
+        load=load[rows],
+        fixed_load=pooled[rows],
         runs_kept=options.runs_kept,
         effort=Effort(options.rel_gap, options.cluster_nodes),
         until=until,
         windows=1,
         seed=0,
-        **_inference_around(c, loop.centre.price, work, inside, position, claim),
+        copies=len(chosen),
+        **_inference_around(c, loop.centre.price, work, position, claim, factor),
     )
+
+
+def representatives(c: Coupling, price: Array, members: Array, most: int) -> tuple[Array, Array]:
+    """A few scenarios, at least LEAST_SCENARIOS, whose prices at some sites stand for all; and by how much more each
+    counts there than it does by itself, (K,).
+    """
+    p, seen = c.probability, price.reshape(c.copies, c.n_places, -1)[:, members].reshape(c.copies, -1)
+    seen = seen / p[:, None]
+    distance = np.abs(seen[:, None] - seen[None]).sum(axis=2)
+    chosen, weight = forward_selection(distance, p, max(most, LEAST_SCENARIOS))
+    factor = np.ones(c.copies)
+    factor[chosen] = weight / p[chosen]
+    return chosen, factor
 
 
 def claims(c: Coupling, chosen: list[Array], rng: np.random.Generator) -> list[Claim]:
     """Share out what several clusters see; unserved work goes whole to a few, since the jobs in its way are lumps."""
-    number = np.full(len(c.capacity), len(chosen))
+    number = np.full(c.n_places, len(chosen))
     for k, members in enumerate(chosen):
         number[members] = k
+    number = np.tile(number, c.copies)
     n_streams = len(c.streams.unserved)
     owner = np.repeat(np.arange(n_streams), np.diff(c.streams.ptr))
     seen = np.zeros((n_streams, len(chosen) + 1), dtype=bool)
@@ -168,10 +189,13 @@ def job_choice(c: Coupling, fixing: Fixing, j: int, position: Array) -> JobChoic
 
 
 def _inference_around(
-    c: Coupling, price: Array, work: Work, inside: Array, position: Array, claim: Claim
+    c: Coupling, price: Array, work: Work, position: Array, claim: Claim, factor: Array
 ) -> dict[str, Array]:
-    """Streams that the cluster may serve: arcs inside, work inside, its claim to work and room."""
-    rows = c.streams
+    """Streams that the cluster may serve: arcs inside, work inside, its claim to work and room.
+
+    `factor` (K,) : on the money of each scenario.
+    """
+    rows, inside = c.streams, position >= 0
     owner = np.repeat(np.arange(len(rows.unserved)), np.diff(rows.ptr))
     streams = np.unique(owner[inside[rows.site]])
     number = np.full(len(rows.unserved), -1)
@@ -187,13 +211,14 @@ def _inference_around(
     cheapest = np.repeat(rows.unserved[streams, None], shape[1], axis=1)
     there = np.where(work.room[rows.site[around]] > 0, rows.cost[around, None] + price[rows.site[around]], np.inf)
     np.minimum.at(cheapest, number[owner[around]], there)
+    each = np.repeat(factor, len(rows.unserved) // c.copies)
     return dict(
         arc_site=position[rows.site[mine]],
         arc_stream=number[owner[mine]],
-        arc_cost=rows.cost[mine],
+        arc_cost=each[owner[mine]] * rows.cost[mine],
         demand=here + np.where(claim.unserved[streams, None], unserved, 0.0),
-        unserved=rows.unserved[streams],
-        leave_price=cheapest,
+        unserved=each[streams] * rows.unserved[streams],
+        leave_price=each[streams, None] * cheapest,
         leave_room=claim.room[streams, None] * room,
     )
 

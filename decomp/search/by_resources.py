@@ -50,7 +50,7 @@ def replan(task: ReplanTask) -> Piece:
     """Search the jobs of a group, from where they are now."""
     instance, schedule = task.group.instance, task.group.schedule
     coupling = Coupling.of(instance)
-    fixing, everywhere = fixing_of(coupling, schedule), np.arange(instance.n_sites)
+    fixing, everywhere = fixing_of(coupling, schedule), np.arange(instance.n_places)
     choices = tuple(job_choice(coupling, fixing, j, everywhere) for j in range(instance.n_jobs))
     model, runs = planning_model(task.group, choices)
     search = JobSearch(choices, task.runs_kept, task.effort, task.until, windows=1, seed=0)
@@ -72,7 +72,7 @@ def planning_model(group: GroupTask, choices: tuple[JobChoice, ...]) -> tuple[Mo
     """The group's MILP, commitments held, and the columns of each job's runs."""
     instance, schedule = group.instance, group.schedule
     block, links = side_by_side(instance, np.zeros_like(instance.sites.capacity_gpu))
-    runs = [add_job(block, choice, links) for choice in choices]
+    runs = [add_job(block, choice, links, instance.copies) for choice in choices]
     return held(instance, block.finish(), commitments(instance, schedule)), runs
 
 
@@ -81,7 +81,8 @@ def replan_round(
 ) -> Schedule:
     """Disjoint groups of sites plan anew on all ranks; none begins after `until`, seconds by the root's clock."""
     owner = claims(instance, groups)
-    parts = [restrict(instance, schedule, np.sort(sites), owner == k) for k, sites in enumerate(groups)]
+    rows = [instance.rows_of(np.sort(sites)) for sites in groups]
+    parts = [restrict(instance, schedule, sites, owner == k) for k, sites in enumerate(rows)]
     end = workers.deadline(until)
     effort = Effort(options.rel_gap, options.nodes)
     shared = share_out(instance, schedule, parts)

@@ -29,7 +29,8 @@ class ClusterTask(JobSearch):
 
     Attributes
     ----------
-    grids : the cluster's n sites. period_h : hours.
+    grids : the cluster's n sites, or rows of its sites in as many scenarios as there are `copies`, one after the
+    other; a job loads its site in all of them. period_h : hours.
     carbon_price : USD/t all in.
     load (n, T) : present load, GPU; fixed_load (n, T) : of which jobs that stay and pools.
     arc_site, arc_stream (a,) : position of site and stream; arc_cost (a,) USD per GPU and period.
@@ -49,6 +50,7 @@ class ClusterTask(JobSearch):
     unserved: Array
     leave_price: Array
     leave_room: Array
+    copies: int
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def cluster_model(task: ClusterTask) -> tuple[Model, list[Array]]:
         x = block.add_columns(f"x{a}", n, 0.0, task.demand[d], task.arc_cost[a])
         block.add_entries(balance[d], x, 1.0)
         block.add_entries(links[k], x, -1.0)
-    runs = [add_job(block, choice, links) for choice in task.choices]
+    runs = [add_job(block, choice, links, task.copies) for choice in task.choices]
     return block.finish(), runs
 
 

@@ -53,14 +53,14 @@ class JobSearch:
     seed: int
 
 
-def add_job(block: Block, choice: JobChoice, links: Sequence[Array]) -> Array:
-    """One binary per run, exactly one of them (C2)."""
+def add_job(block: Block, choice: JobChoice, links: Sequence[Array], copies: int = 1) -> Array:
+    """One binary per run, exactly one of them (C2); with several `copies` of every place it loads them all."""
     y = block.add_columns(f"job{choice.job}", len(choice.run), 0.0, 1.0, choice.cost, integer=True)
     one = block.add_rows(1.0, 1.0, (1.0, y[:1]))
     block.add_entries(np.repeat(one, len(y) - 1), y[1:], 1.0)
     for column, run, k, s in zip(y, choice.run, choice.place, choice.start, strict=True):
-        if run >= 0:
-            link = links[k][s : s + choice.length]
+        for row in range(k, len(links), len(links) // copies) if run >= 0 else ():
+            link = links[row][s : s + choice.length]
             block.add_entries(link, np.full(len(link), column), -choice.gpus)
     return y
 

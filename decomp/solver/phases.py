@@ -148,7 +148,7 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
     `replans`: then some groups of sites plan anew, too. `if_apart`: also where the sites' MILPs will decide all.
     """
     loop, options = run.loop, run.options.improvement
-    if run.instance.copies > 1 or not if_apart and apart(loop):
+    if not if_apart and apart(loop):
         return Outcome.SKIPPED
     if run.search is None:
         rng = np.random.default_rng(run.options.seed)
@@ -187,7 +187,9 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
     """
     search, loop, options, phase, stale = run.search, run.loop, run.options, run.phase, 0
     patience = options.improvement.stale_finishes if patience is None else patience
-    if search is None or run.incumbent is None or run.instance.copies > 1:
+    copies = run.instance.copies
+    too_large = copies > 1 and options.replan.sites * copies > options.improvement.scenario_rows
+    if search is None or run.incumbent is None or too_large:
         return Outcome.SKIPPED
     run.phase = "replan"
     while stale < patience and not run.must_stop():
