@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -126,7 +127,7 @@ def _not_a_number(near: Records, k: int) -> str:
         return f"is not a number by thousands = {layout.thousands!r}; is that the decimal sign (decimal)?"
     if text.lower().lstrip("+-") in ("inf", "infinity"):
         return f"is not finite; na_values = [{text!r}] if it means missing"
-    return f"is not a number; na_values = [{text!r}] if it means missing"
+    return f"is not a number{'' if re.search('[0-9]', text) else f'; na_values = [{text!r}] if it means missing'}"
 
 
 def _check_plausible(wanted: Wanted, records: Records, near: Records, real: Array, inside: Array) -> None:

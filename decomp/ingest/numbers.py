@@ -14,6 +14,9 @@ BLANK = frozenset(
 )
 SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-", "\u2019": "'"})
 
+# A sign before or behind a number; the unit is the spec's.
+CURRENCY = r"^([+-]?) ?[$€£¥] ?(?=[\d.])|(?<=\d) ?[$€£¥]()$"
+
 
 def missing_of(na_values: Any, column: str) -> list[Any]:
     """What means missing in a column."""
@@ -32,6 +35,7 @@ def numbers(words: Array, decimal: str, thousands: str, missing: list[Any]) -> t
     import pandas as pd
 
     texts = pd.Series(words, dtype=object).astype(str).str.translate(SPACES).str.strip()
+    texts = texts.str.replace(CURRENCY, r"\1\2", regex=True)
     absent = texts.str.lower().isin(BLANK | {str(m).strip().lower() for m in missing}).to_numpy(bool)
     wrong = np.zeros(len(texts), dtype=bool)
     if thousands:

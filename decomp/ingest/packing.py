@@ -75,7 +75,9 @@ def unpack(data: bytes, name: str) -> bytes:
         return lzma.decompress(data)
     if data.startswith(b"PK\x03\x04") or data.startswith(b"PK\x05\x06"):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = [m for m in archive.namelist() if not m.endswith("/") and not m.startswith("__MACOSX")]
+            hidden = ("__MACOSX", ".")
+            names = [m for m in archive.namelist() if not m.endswith("/")]
+            members = [m for m in names if not m.startswith(hidden) and not Path(m).name.startswith(".")]
             if "[Content_Types].xml" in members:
                 raise InputError(f"{name}: is a workbook (xlsx); save the sheet as CSV")
             if len(members) != 1:

@@ -210,9 +210,10 @@ def _hours(table: Table, name: str, separator: str) -> tuple[Array, Array, Array
     fold[:] = -1
     for k, word in enumerate(cells.words):
         text = _start_of(str(word), separator)
-        found = re.fullmatch(r"(?:HE|HB|H|Hour)? ?(\d{1,2}):?(\d{2})?(?::00)?(?:\.0+)? ?([ABX*])?", text)
+        found = re.fullmatch(r"(?:HE|HB|H|Hour)? ?(\d{1,2}):?(\d{2})?(?::00)?(?:\.0+)? ?([AP]M|[ABX*])?", text)
         if found and int(found[1]) <= 26 and int(found[2] or 0) < 60:
-            seconds[k] = 3600 * int(found[1]) + 60 * int(found[2] or 0)
+            hour = int(found[1]) % 12 + 12 * (found[3] == "PM") if found[3] in ("AM", "PM") else int(found[1])
+            seconds[k] = 3600 * hour + 60 * int(found[2] or 0)
             fold[k], good[k] = MARKS.get(found[3] or "", -1), True
     return seconds[cells.codes], fold[cells.codes], good[cells.codes]
 

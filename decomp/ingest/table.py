@@ -76,6 +76,8 @@ class Table:
             other = next((s for s in SEPARATORS if s in self.header[0] and s != self.layout.sep), None)
             if other:
                 return f"the header is one cell, {self.header[0][:60]!r}: sep = {other!r}?"
+        if re.search("[\x80-\x9f]", "".join(self.header)):
+            return f'there are {", ".join(self.header[:12])}; encoding = "cp1252"?'
         shown = ", ".join(self.header[:12]) + (", …" if len(self.header) > 12 else "")
         near = get_close_matches(name, self.header, 1, 0.75)
         hint = f"; did you mean {near[0]!r}?" if near else "; skiprows passes over lines above the header"
@@ -262,7 +264,7 @@ def parse_table(text: str, name: str, layout: Layout) -> Table:
     ------
     InputError : no table; names file, line and the key that mends it.
     """
-    lines = text.rstrip("\n").split("\n")
+    lines = text.removesuffix("\n").split("\n")
     top = _lines_above(lines, name, layout)
     if top >= len(lines) - layout.skipfooter:
         raise InputError(
@@ -376,7 +378,8 @@ def _check_width(table: Table) -> None:
         filled = np.flatnonzero((table.frame.iloc[:, k].str.strip() != "").to_numpy(bool))
         if filled.size:
             raise InputError(
-                f"{table.place(int(filled[0]))}: {k + 1} cells where the header has {n}; {_too_wide(table.layout)}"
+                f"{table.place(int(filled[0]))}: {k + 1} cells where the header has {n}; "
+                + (table.known_columns("") if n == 1 else _too_wide(table.layout))
             )
     table.frame = table.frame.iloc[:, :n]
 

@@ -57,6 +57,12 @@ FILES: dict[str, tuple[str, str, Keys, Keys, Keys, list[float]]] = {
         + "".join(f"27.10.2024 {h}:00;x;1.00{k},5;-\n" for k, h in enumerate(FALL)),
         dict(step_min=60), dict(column="DE [€/MWh]"), EUROPE, [1000.5, 1001.5, 1002.5, 1003.5, 1004.5],
     ),
+    "smard_en": (
+        "smard_en",
+        "Start date;End date;Germany/Luxembourg [€/MWh] Original resolutions\n"
+        + "".join(f"May 6, 2024 {h % 12 or 12}:00 {'AP'[h // 12]}M;x;1,0{h:02d}.5\n" for h in H24),
+        dict(step_min=60), dict(column="Germany*"), {}, [1003.5, 1004.5, 1005.5],
+    ),
     "nordpool": (
         "nordpool",
         "Elspot Prices in EUR/MWh;;\nData was last updated 28-10-2024;;\n;Hours;SE1\n"
