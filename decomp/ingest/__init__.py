@@ -1,7 +1,10 @@
-"""Real data → instance: a TOML spec names CSV series, job and request traces and latency tables.
+"""Real data → instance: a TOML spec names files of series, job and request traces and tables of pairs.
 
-`spec` declares the keys, `readers` the file formats, `series` units, time zones, gaps and resampling; `sites`,
-`demand` and `work` fill the instance's tables, `budget` the carbon budget, `build` puts them together.
+`spec` and `layout` declare the keys, `presets` known layouts of them. `packing`, `parse` and `table` are the door for
+every file, `weather_files` for those that pvlib reads; `library` remembers what was read. `stamps` and `clock` turn
+times to UTC; `series`, `records`, `checks`, `gaps`, `units` and `numbers` a column to one value per period. `sites`,
+`demand`, `work` and `network` fill the instance's tables, `budget` the carbon budget, `build` puts them together.
+`inspect` and `guess` look into a file.
 """
 
 from decomp.ingest.build import ingest

@@ -13,8 +13,9 @@ import numpy as np
 
 from decomp.ingest.layout import File, Layout
 from decomp.ingest.packing import read_text, readable
+from decomp.ingest.parse import parse_table
 from decomp.ingest.stamps import Stamps, read_stamps
-from decomp.ingest.table import Table, parse_table
+from decomp.ingest.table import Table
 from decomp.model.instance import InputError
 
 Parser = Callable[[str, str, Layout], Table]

@@ -1,0 +1,160 @@
+"""From a text to a table: lines above and below, header, separator; the cells are read by pandas."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from decomp.ingest.layout import Layout
+from decomp.ingest.table import SEPARATORS, Table, pattern, records
+from decomp.model.instance import InputError
+
+
+def parse_table(text: str, name: str, layout: Layout) -> Table:
+    """The table in a text.
+
+    Raises
+    ------
+    InputError : no table; names file, line and the key that mends it.
+    """
+    lines = text.removesuffix("\n").split("\n")
+    top = _lines_above(lines, name, layout)
+    if top >= len(lines) - layout.skipfooter:
+        raise InputError(
+            f"{name}: has {len(lines)} lines; skiprows = {layout.skiprows!r} and skipfooter = {layout.skipfooter} "
+            "leave none"
+        )
+    kept = lines[top : len(lines) - layout.skipfooter]
+    if layout.sep == "auto":
+        layout = replace(layout, sep=guess_separator(kept, layout))
+    if layout.decimal == "auto":
+        comma = layout.sep != "," and re.search(r"\d,\d", "\n".join(kept[:400]))
+        layout = replace(layout, decimal="," if comma else "")
+    if not layout.sep:
+        raise InputError(f'{name}: sep = "": must be a sign, or "auto"')
+    above = [next(csv.reader([line]), []) for line in lines[:top]]
+    header, skipped = _header(kept, name, layout, top)
+    body = "\n".join(kept[skipped:])
+    frame = _frame(body, name, layout, len(header), top + skipped)
+    if not layout.header and not layout.columns:
+        header = [f"c{k + 1}" for k in range(len(header))]
+    table = Table(name, layout, header, frame, above, body, top + skipped + 1)
+    _check_width(table)
+    return table
+
+
+def _lines_above(lines: list[str], name: str, layout: Layout) -> int:
+    """How many lines stand above the header."""
+    said = layout.skiprows
+    if isinstance(said, int) and not isinstance(said, bool) and said >= 0:
+        return said
+    if not isinstance(said, (str, list)):
+        raise InputError(f"skiprows = {said!r}: must be a number of lines, or a text that the header's line holds")
+    for words in [said] if isinstance(said, str) else said:
+        for k, line in enumerate(lines[:200]):
+            if words in line:
+                return k
+    raise InputError(f"{name}: no line among the first 200 holds {said!r}, which skiprows expects in the header")
+
+
+def _header(kept: list[str], name: str, layout: Layout, top: int) -> tuple[list[str], int]:
+    """Names of the columns, and how many lines they take."""
+    rows = records("\n".join(kept[:400]), layout)
+    try:
+        line, cells = next(iter(rows))
+    except (StopIteration, csv.Error) as error:
+        raise InputError(f"{name}: no header from line {top + 1} on") from error
+    if not layout.header:
+        return layout.columns or cells, line - 1
+    try:
+        follower = next(iter(rows))[0]
+    except (StopIteration, csv.Error):
+        follower = len(kept) + 1
+    if follower > len(kept):
+        raise InputError(f"{name}: has a header in line {top + line} and no row below it")
+    return cells, follower - 1
+
+
+def _frame(body: str, name: str, layout: Layout, width: int, above: int) -> Any:
+    """All cells as text by pandas; one column more than the header has, for what stands beyond it."""
+    import pandas as pd
+
+    sample = records("\n".join(body.split("\n", 30)[:30]), layout)
+    try:
+        width = max([width, *(len(cells) for _, cells in sample)]) + 1
+    except csv.Error as error:
+        raise InputError(f"{name}, below line {above}: {error}") from error
+    sep = layout.sep if len(layout.sep) == 1 or layout.sep == r"\s+" else pattern(layout.sep)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                io.StringIO(body),
+                sep=sep,
+                header=None,
+                names=range(width),
+                index_col=False,
+                dtype=str,
+                na_filter=False,
+                comment=layout.comment or None,
+                skipinitialspace=True,
+                engine="c" if len(sep) == 1 or sep == r"\s+" else "python",
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, ValueError) as error:
+        raise InputError(_why(error, name, layout, above)) from error
+    frame = frame.iloc[layout.unit_rows :].reset_index(drop=True)
+    return frame if len(sep) == 1 else frame.fillna("")
+
+
+def _why(error: Exception, name: str, layout: Layout, above: int) -> str:
+    """pandas' reason in the words of the file."""
+    text = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
+    if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", text):
+        line, cells = above + int(found[2]), int(found[3])
+        return f"{name}, line {line}: {cells} cells where the header has fewer; {_too_wide(layout)}"
+    if found := re.search(r"EOF inside string starting at row (\d+)", text):
+        return f"{name}, line {above + int(found[1]) + 1}: a quotation mark is opened and never closed"
+    return f"{name}, below line {above}: no table by sep = {layout.sep!r}: {text}"
+
+
+def _too_wide(layout: Layout) -> str:
+    return (
+        f"is sep = {layout.sep!r} right, or is it a decimal comma (decimal), a title above the header (skiprows) or a "
+        "line below the table (skipfooter)?"
+    )
+
+
+def _check_width(table: Table) -> None:
+    """Refuse content beyond the header; empty cells there carry nothing."""
+    n = len(table.header)
+    for k in range(n, table.frame.shape[1]):
+        filled = np.flatnonzero((table.frame.iloc[:, k].str.strip() != "").to_numpy(bool))
+        if filled.size:
+            raise InputError(
+                f"{table.place(int(filled[0]))}: {k + 1} cells where the header has {n}; "
+                + (table.known_columns("") if n == 1 else _too_wide(table.layout))
+            )
+    table.frame = table.frame.iloc[:, :n]
+
+
+def guess_separator(lines: list[str], layout: Layout) -> str:
+    """The separator by which the header and most rows have the same number of cells, more than one."""
+    best, most = ",", 0.0
+    for sep in SEPARATORS:
+        try:
+            widths = [len(row) for _, row in records("\n".join(lines[:60]), replace(layout, sep=sep))]
+        except csv.Error:
+            continue
+        head = widths[0] if widths else 0
+        if head < 2:
+            continue
+        agree = sum(head <= w <= head + 1 for w in widths) / len(widths)
+        if agree * (1 + 0.001 * head) > most:
+            best, most = sep, agree * (1 + 0.001 * head)
+    return best
