@@ -91,6 +91,8 @@ def inspect_file(path: str | Path, preset: str = "") -> Inspection:
         keys |= guess_times(table)
         if not any(k in keys for k in ("time_column", "month_column")):
             lines += [*_about_table(table), "times: no column looks like times"]
+            if set(table.header[1:]) <= set(table.column(0).words):  # regions along both sides
+                return Inspection(lines, "\n".join(["[latency]", *_toml(dict(path=path.name, layout="matrix") | keys)]))
             return Inspection(lines, "\n".join([f"[files.{_name(path)}]", *_toml(dict(path=path.name) | keys)]))
     keys, told = _clock(library, path, keys)
     lines += [*_about_table(table), *told]
@@ -334,7 +336,8 @@ def _value_column(table: Table, file: File, where: dict[str, str]) -> tuple[str,
         for name in numeric:
             if re.search(pattern, name, re.I):
                 return quantity, name, unit
-    return "price", numeric[-1] if numeric else "?", "usd/MWh"
+    most = max(numeric, key=lambda name: len(table.cells(name).words), default="?")
+    return "price", most, "usd/MWh"
 
 
 def _toml(keys: dict[str, Any]) -> list[str]:

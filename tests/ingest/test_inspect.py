@@ -79,6 +79,11 @@ def test_presets_are_guessed_and_may_be_named(tmp_path: Path) -> None:
         inspect_file(tmp_path / "f.csv", "nyiso")
 
 
+def test_a_grid_of_regions_is_a_table_of_latency(tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text("Region,a-1,b-2\na-1,1.5,80\nb-2,81,2.5\n")
+    assert inspect_file(tmp_path / "f.csv").block == '[latency]\npath = "f.csv"\nlayout = "matrix"'
+
+
 def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "f.csv").write_bytes(b"PAR1\0\0")
     assert driver.run(driver.main, [str(tmp_path / "f.csv")]) == 2
