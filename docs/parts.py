@@ -20,7 +20,7 @@ from decomp.model.result import Allowances, Blocks, Dual, Ray, Schedule, Status,
 from decomp.model.table import Table
 from decomp.model.text import number, percent
 from decomp.solver.methods import METHODS as PHASES
-from drivers.__main__ import verbs
+from drivers.__main__ import GROUPS, verbs
 
 MEASURED = Path(__file__).parent / "measured"  # JSON lines, one a row, as `python -m drivers.bench` writes them
 INSTANCE: Columns = (("family", "family", str), ("sites", "sites", number), ("seed", "seed", str))
@@ -134,6 +134,13 @@ def families_table() -> str:
     return _table(("family", "what"), [(f"`{k}`", (f.__doc__ or "").splitlines()[0]) for k, f in FAMILIES.items()])
 
 
+def verbs_table() -> str:
+    """The commands by group, with the first line of each."""
+    known = verbs()
+    rows = [(group, f"`{verb}`", known[verb]) for group, members in GROUPS.items() for verb in members if verb in known]
+    return _table(("to", "verb", "what it does"), rows)
+
+
 def exit_codes_table() -> str:
     """The exit codes of `solve`."""
     bad = (2, "bad usage or bad input; one line says which dataset or file, where, the value, and what would be right")
@@ -188,6 +195,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "methods": methods_table,
     "families": families_table,
     "exit-codes": exit_codes_table,
+    "verbs": verbs_table,
     "instance-tables": partial(fields_of, INSTANCE_TABLES),
     "result-tables": partial(fields_of, RESULT_TABLES),
     "commands": help_texts,
