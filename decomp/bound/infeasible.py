@@ -18,11 +18,14 @@ from decomp.model.instance import Array, Instance
 from decomp.model.options import Bundle
 from decomp.model.result import Ray
 from decomp.ranks.workers import Workers
+from decomp.site.oracle import missed
 from decomp.site.service import SiteService
 
 PER_TONNE = 100.0  # USD: puts tonnes on the scale of energy prices, for which the tolerances of the LPs are made
 MARGIN = 1e-5  # relative; what a proof must exceed to count, above all rounding of solver and certificate
 CONVERGED = 1e-5
+DUAL_NOISE = 1e-9
+MOST_NAMED = 8  # rows of devices that are named when they contradict each other
 PASSES = 600
 
 
@@ -81,7 +84,31 @@ def _refuse_power(instance: Instance, workers: Workers) -> None:
     if missing[worst] > MARGIN:
         name, zero = instance.sites.name[worst], np.zeros_like(instance.sites.capacity_gpu)
         reason = f"site {str(name)!r} misses its power balance by at least {missing[worst]:,.4g} MWh at every load"
+        if rows := contradiction(instance, worst):
+            reason = f"site {str(name)!r} cannot do at any load what its devices ask together: {', '.join(rows)}"
         raise Infeasible(reason, Ray(zero, np.where(np.arange(len(missing)) == worst, missing, 0.0)))
+
+
+def contradiction(instance: Instance, i: int) -> list[str]:
+    """Rows of devices at a site that cannot all hold, but could without any one of them; none if power alone lacks.
+
+    A deletion filter (Chinneck) over the rows that the proof uses, the site's own rows standing.
+    """
+    grids = instance.microgrids.take(np.array([i]))
+    r, d = grids.device_rows, grids.devices
+    asked = np.ones(len(r.low), dtype=bool)
+    dual = missed(grids, 0, instance.period_h)[1]
+    support = np.abs(dual) > DUAL_NOISE
+    if not len(r.low) or missed(grids, 0, instance.period_h, ~asked)[0] > MARGIN:
+        return []
+    asked = support if missed(grids, 0, instance.period_h, support)[0] > MARGIN else asked
+    for k in np.flatnonzero(asked):
+        asked[k] = False
+        asked[k] = missed(grids, 0, instance.period_h, asked)[0] <= MARGIN
+    found = np.flatnonzero(asked)
+    place = [f"[{k}]" if k >= 0 else "" for k in r.index.tolist()]
+    names = [f"{d.name[r.device[k]]}.{r.name[k]}{place[k]}" for k in found[:MOST_NAMED]]
+    return names + [f"and {len(found) - MOST_NAMED} more"] * (len(found) > MOST_NAMED)
 
 
 def _refuse_work(instance: Instance, workers: Workers, options: Bundle, stop: Callable[[], bool]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,13 @@ def site_block(instance: Instance, site: str) -> Any:
 
 
 def attach(
-    instance: Instance, site: str | Sequence[str], device: Any, *, name: str = "", cumulative: Sequence[str] = ()
+    instance: Instance,
+    site: str | Sequence[str],
+    device: Any,
+    *,
+    name: str = "",
+    cumulative: Sequence[str] = (),
+    end_low: Mapping[str, float] | None = None,
 ) -> Instance:
     """The instance with a device more at a site, or at each of several.
 
@@ -46,6 +52,7 @@ def attach(
     device : a kind of `decomp.devices` with its settings, or a block of `decomp.site_block` with what was added to it.
     name : of the device; default: its kind.
     cumulative : constraints of the block that a rolling plan keeps over all periods so far, by name.
+    end_low : least values of variables of the block in the last period of a rolling plan, by name.
 
     Raises
     ------
@@ -58,7 +65,9 @@ def attach(
         i, place = place_of(instance, one)
         if (instance.devices.name[instance.devices.site == i] == name).any():
             raise InputError(f"device {name!r} at site {one!r}: this name is taken; give it another")
-        additions.append(Addition(i, _draft(device, place, one, name, tuple(cumulative)), name, kind_of(device)))
+        additions.append(
+            Addition(i, _draft(device, place, one, name, tuple(cumulative), dict(end_low or {})), name, kind_of(device))
+        )
     found = attach_drafts(instance, additions)
     validate_sites(found.microgrids.take(np.array([a.site for a in additions])), found.period_h)
     return found
@@ -71,9 +80,11 @@ def kind_of(device: Any) -> str:
     return next((name for name, kind in KINDS.items() if type(device) is kind), "pyomo")
 
 
-def _draft(device: Any, place: Place, site: str, name: str, cumulative: tuple[str, ...]) -> Draft:
+def _draft(
+    device: Any, place: Place, site: str, name: str, cumulative: tuple[str, ...], end_low: dict[str, float]
+) -> Draft:
     if isinstance(device, Kind):
         return device.draft(place)
     from decomp.devices import pyomo_block
 
-    return pyomo_block.read_block(device, site, name, cumulative)
+    return pyomo_block.read_block(device, site, name, cumulative, end_low)

@@ -58,8 +58,9 @@ def site_block(place: Place) -> Block:
 class _Reader:
     """Reads a block into a draft."""
 
-    def __init__(self, block: Block, label: str, cumulative: tuple[str, ...]):
+    def __init__(self, block: Block, label: str, cumulative: tuple[str, ...], end_low: dict[str, float]):
         self.block, self.label, self.cumulative, self.draft = block, label, set(cumulative), Draft()
+        self.end_low = end_low
         self.uses: dict[int, Use] = {}
         self.numbers: dict[int, int] = {}
         self.of: dict[int, tuple[Any, int]] = {}  # variable and the period it acts in
@@ -138,7 +139,8 @@ class _Reader:
             low, high = self._bounds(one)
             name, index = _name(self.block, one)
             integer, unit = not one.is_continuous(), _unit(one)
-            more = dict(integer=integer, unit=unit, period=period, **self.extra[key])
+            end_low = self.end_low.get(name, -np.inf)
+            more = dict(integer=integer, unit=unit, period=period, end_low=end_low, **self.extra[key])
             self.numbers[key] = int(self.draft.variables(name, low, high, index=index, **more)[0])
 
     # ------------------------------------------------------------ expressions
@@ -227,12 +229,12 @@ class _Reader:
         self.draft.total(name, low, high, *known, *uses, unit=unit, index=index, cumulative=name in self.cumulative)
 
 
-def read_block(block: Block, site: str, name: str, cumulative: tuple[str, ...] = ()) -> Draft:
+def read_block(block: Block, site: str, name: str, cumulative: tuple[str, ...], end_low: dict[str, float]) -> Draft:
     """The device that a block describes.
 
     Parameters
     ----------
-    cumulative : names of constraints that a rolling plan keeps over all periods so far, such as budgets.
+    cumulative, end_low : as of `attach`.
 
     Raises
     ------
@@ -244,7 +246,7 @@ def read_block(block: Block, site: str, name: str, cumulative: tuple[str, ...] =
         raise InputError(f"{label}: must be a block made by decomp.site_block, or a kind of decomp.devices")
     if made_for != site:
         raise InputError(f"{label}: its block was made for site {made_for!r}; make one for {site!r}")
-    return _Reader(block, label, cumulative).read()
+    return _Reader(block, label, cumulative, end_low).read()
 
 
 def _summands(expression: Any) -> list[Any]:

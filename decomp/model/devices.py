@@ -32,6 +32,14 @@ def device_mw(instance: Instance, schedule: Schedule) -> Array:
 
 def activity(instance: Instance, schedule: Schedule) -> tuple[Array, Array]:
     """What every row sums up to (device_row,), and the size of its largest term."""
+    e, n_rows = instance.device_entries, len(instance.device_rows.low)
+    terms, largest = entry_terms(instance, schedule), np.zeros(n_rows)
+    np.maximum.at(largest, e.row, np.abs(terms))
+    return np.bincount(e.row, terms, minlength=n_rows), largest
+
+
+def entry_terms(instance: Instance, schedule: Schedule) -> Array:
+    """Coefficient times quantity of every entry (device_entry,)."""
     e, rows = instance.device_entries, instance.device_rows
     site = instance.devices.site[rows.device[e.row]]
     value = np.zeros(len(e.row))
@@ -44,10 +52,7 @@ def activity(instance: Instance, schedule: Schedule) -> tuple[Array, Array]:
     made = e.quantity == len(QUANTITIES) - 1
     generator = np.searchsorted(instance.generators.site, site[made]) + e.at[made]
     value[made] = schedule.generation_mw[generator, e.period[made]]
-    terms = e.coefficient * value
-    largest = np.zeros(len(rows.low))
-    np.maximum.at(largest, e.row, np.abs(terms))
-    return np.bincount(e.row, terms, minlength=len(rows.low)), largest
+    return np.asarray(e.coefficient * value)
 
 
 def _series(instance: Instance, schedule: Schedule) -> list[Array]:

@@ -186,6 +186,9 @@ class DeviceVariables(Table):
     unit: Array = var("device_variable", "1", "unit of the variable", kind="U", default="1")
     low: Array = var("device_variable", "unit", "least value")
     high: Array = var("device_variable", "unit", "largest value")
+    end_low: Array = var(
+        "device_variable", "unit", "least value where a rolling plan ends", default=-np.inf, infinite=True
+    )
     integer: Array = var("device_variable", "1", "takes whole values only", kind="?", default=False)
     cost: Array = var("device_variable", "USD/unit", "cost of a unit", default=0.0)
     emission: Array = var("device_variable", "t/unit", "emissions of a unit", default=0.0)

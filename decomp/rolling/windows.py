@@ -16,13 +16,15 @@ from decomp.model.accounts import account, emissions_t
 from decomp.model.instance import Array, Instance, Table
 from decomp.model.result import Schedule
 from decomp.model.times import stamp, start_of
+from decomp.rolling.device_cut import cut_devices
 
 ALIVE_MW = 1e-7  # output of a generator that is on with no output: the initial state knows on from off by output alone
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Periods [now, end) of a run as an instance; `jobs` and `pool_arcs` are the rows of the run's that it has.
+    """Periods [now, end) of a run as an instance; `jobs`, `pool_arcs` and `device_variables` are the rows of the run's
+    that it has.
 
     `running` (job) marks the jobs that have started before; `target` (job) is the site of the last plan, -1 for none.
     """
@@ -34,6 +36,7 @@ class Window:
     pool_arcs: Array
     running: Array
     target: Array
+    device_variables: Array
 
     def moved(self, schedule: Schedule) -> int:
         """Jobs planned before, not yet started, and now planned at another site."""
@@ -71,6 +74,7 @@ class Past:
         for f in Schedule.columns():
             if f.metadata["dims"][-1] == "period":
                 values[f.name][:, upto:] = 0
+        values["device_value"][self.instance.device_variables.period >= upto] = 0.0
         late = values["job_start"] >= upto
         values["job_site"][late] = values["job_start"][late] = -1
         over = self.instance.pools.end <= upto
@@ -107,8 +111,10 @@ class Past:
         budget = self.carbon_left()
         if np.isfinite(budget) and not all_carbon:
             budget *= self._carbon_share(end)
+        devices, variables = cut_devices(whole, self.schedule(), now, end)
         instance = replace(
             whole,
+            **devices,
             sites=self._sites(end),
             generators=self._generators(),
             streams=_cut(whole.streams, now, end),
@@ -122,7 +128,7 @@ class Past:
             carbon_budget_t=budget,
             start_utc=stamp(start_of(whole, now)),
         )
-        return Window(instance, now, end, jobs, pool_arcs, running[jobs], self.target[jobs])
+        return Window(instance, now, end, jobs, pool_arcs, running[jobs], self.target[jobs], variables)
 
     def _sites(self, end: int) -> Any:
         sites, now = self.instance.sites, self.now
@@ -212,6 +218,9 @@ class Past:
             if dims[-1] == "period":
                 rows = window.pool_arcs if dims[0] == "pool_arc" else slice(None)
                 self.done[f.name][rows, self.now : upto] = mine[:, :k]
+        devices = window.instance.device_variables
+        value = np.where(devices.integer, np.round(plan.device_value), plan.device_value)
+        self.done["device_value"][window.device_variables[devices.period < k]] = value[devices.period < k]
         self.done["stored_mwh"][:, self.now + 1 : upto + 1] = plan.stored_mwh[:, 1 : k + 1]
         starts = ~window.running & (plan.job_site >= 0) & (plan.job_start < k)
         started = window.jobs[starts]

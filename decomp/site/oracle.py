@@ -19,7 +19,7 @@ from decomp.model.rounding import fits
 from decomp.site.equations import add_allowance, add_site
 from decomp.site.relaxation import relaxed_site
 
-MOST_MISSED_MW = 1e6
+MOST_MISSED = 1e6  # MW, or units of a device's row
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,31 @@ class Plan:
     emissions: float
     values: dict[str, Array]
     seconds: float
+
+
+def missed(grids: Microgrids, i: int, period_h: float, asked: Array | None = None) -> tuple[float, Array]:
+    """Proven least sum by which a site misses its power balance (MWh) and rows of its devices at every load.
+
+    And the dual value of each of these rows. `asked` (device_row,) : those that count; default: all.
+    """
+    block = Block()
+    add_site(block, grids, i, period_h, relaxed=True)
+    own, n = block.rows.get("device", np.zeros(0, dtype=int)), len(block.rows["balance"])
+    for name, sign in (("lacking", 1.0), ("surplus", -1.0)):
+        block.add_entries(block.rows["balance"], block.add_columns(name, n, 0.0, MOST_MISSED), sign)
+        block.add_entries(own, block.add_columns("device_" + name, len(own), 0.0, MOST_MISSED), sign)
+    model = block.finish()
+    low, high, cost = model.row_low.copy(), model.row_high.copy(), np.zeros_like(model.cost)
+    if asked is not None:
+        low[own[~asked]], high[own[~asked]] = -np.inf, np.inf
+    for name in ("lacking", "surplus"):
+        cost[model.columns[name]], cost[model.columns["device_" + name]] = period_h, 1.0
+    model = replace(model, row_low=low, row_high=high)
+    solver = to_highs(replace(model, cost=cost))
+    if not run_lp(solver, small=True):
+        return 0.0, np.zeros(len(own))
+    dual = np.array(solver.getSolution().row_dual)
+    return max(safe_bound(model, cost, dual), 0.0), dual[own]
 
 
 @dataclass(eq=False)
@@ -171,19 +196,11 @@ class SiteOracle(SiteRows):
         return SiteAnswer(lower, None, np.nan, np.nan, load_price, carbon_price, 0.0)
 
     def shortage(self) -> float:
-        """Proven least energy, MWh, by which the site misses its power balance at every load; 0 where it need not."""
-        block = Block()
-        add_site(block, self.grids, self.i, self.period_h, relaxed=True)
-        n, balance = self.load.shape[1], block.rows["balance"]
-        for name, sign in (("lacking", 1.0), ("surplus", -1.0)):
-            block.add_entries(balance, block.add_columns(name, n, 0.0, MOST_MISSED_MW), sign)
-        model = block.finish()
-        cost = np.zeros_like(model.cost)
-        cost[model.columns["lacking"]] = cost[model.columns["surplus"]] = self.period_h
-        solver = to_highs(replace(model, cost=cost))
-        if not run_lp(solver, small=True):
-            return 0.0
-        return max(safe_bound(model, cost, np.array(solver.getSolution().row_dual)), 0.0)
+        """Proven least energy, MWh, by which the site misses its power balance at every load; 0 where it need not.
+
+        What rows of devices are missed by counts too, in their own units.
+        """
+        return missed(self.grids, self.i, self.period_h)[0]
 
     def _run(self) -> Array | None:
         """Primal point if HiGHS says optimal; keeps the duals."""

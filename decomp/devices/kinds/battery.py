@@ -33,12 +33,12 @@ class Battery(Kind):
         mw = 0.2 * site.full_mw if self.mw is None else self.mw
         mwh = 4.0 * mw if self.mwh is None else self.mwh
         initial = 0.5 * mwh if self.initial_mwh is None else self.initial_mwh
-        least = np.full(len(t), self.least_mwh)
-        least[-1] = max(self.least_mwh, initial if self.final_mwh is None else self.final_mwh)
+        final = max(self.least_mwh, initial if self.final_mwh is None else self.final_mwh)
+        least = np.where(t == t[-1], final, self.least_mwh)
         charge = draft.variables("charge", 0.0, mw, index=t, unit="MW", power=-1.0)
         worn = hours * self.wear_usd_per_mwh
         discharge = draft.variables("discharge", 0.0, mw, index=t, unit="MW", power=1.0, cost=worn)
-        stored = draft.variables("stored", least, mwh, index=t, unit="MWh")
+        stored = draft.variables("stored", least, mwh, index=t, unit="MWh", end_low=final)
         charging = draft.variables("charging", 0.0, 1.0, index=t, integer=True)
         keep = (1.0 - self.self_discharge_per_h) ** hours
         start = np.where(t == 0, keep * initial, 0.0)

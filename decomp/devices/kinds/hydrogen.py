@@ -36,7 +36,8 @@ class Hydrogen(Kind):
         given = draft.variables("cell", 0.0, self.cell_mw, index=t, unit="MW", power=1.0)
         price = -hours * self.offtake_usd_per_mwh
         sold = draft.variables("offtake", 0.0, self.offtake_mw, index=t, unit="MW", cost=price)
-        stored = draft.variables("stored", np.where(t == t[-1], initial, 0.0), tank, index=t, unit="MWh")
+        least = np.where(t == t[-1], initial, 0.0)
+        stored = draft.variables("stored", least, tank, index=t, unit="MWh", end_low=initial)
         start = np.where(t == 0, initial, 0.0)
         terms = [(1.0, stored), (np.where(t > 0, -1.0, 0.0), np.roll(stored, 1)), (hours, sold)]
         terms += [(-hours * self.electrolyser_efficiency, drawn), (hours / self.cell_efficiency, given)]

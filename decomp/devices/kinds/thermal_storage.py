@@ -39,7 +39,8 @@ class ThermalStorage(Kind):
         charge = draft.variables("charge", 0.0, most_in, index=t, unit="MW", power=-unit)
         discharge = draft.variables("discharge", 0.0, most_out, index=t, unit="MW", power=unit)
         initial = self.initial_share * tank
-        stored = draft.variables("stored", np.where(t == t[-1], initial, 0.0), tank, index=t, unit="MWh")
+        least = np.where(t == t[-1], initial, 0.0)
+        stored = draft.variables("stored", least, tank, index=t, unit="MWh", end_low=initial)
         keep = (1.0 - self.loss_per_h) ** hours
         start = np.where(t == 0, keep * initial, 0.0)
         terms = [(1.0, stored), (-hours, charge), (hours, discharge), (np.where(t > 0, -keep, 0.0), np.roll(stored, 1))]
