@@ -1,4 +1,4 @@
-"""What `import decomp` offers: make, ingest, read, solve, check, explain, write."""
+"""What `import decomp` offers: make, ingest, read, solve, check, explain, evaluate, write."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import numpy as np
 
 from decomp import certificate
 from decomp.devices import attach as devices_attach
+from decomp.evaluation.evaluate import Evaluation, fresh_scenarios
+from decomp.evaluation.evaluate import evaluate as evaluate_on
 from decomp.families import generate
 from decomp.files.hdf5 import PathLike, holds, open_hdf5, read_attribute
 from decomp.files.store import INSTANCE, RESULT, read_instance, read_result, write_instance, write_result
@@ -20,13 +22,13 @@ from decomp.insight import explain as insight
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
-from decomp.model.strict import instance_of
+from decomp.model.strict import instance_of, scalar
 from decomp.model.validate import validate
 from decomp.ranks.clock import restart_clock
 from decomp.ranks.mpi import MPI, Serial
 from decomp.solver.solve import solve as solve_on
 
-__all__ = ["attach", "check", "explain", "generate", "ingest", "read", "site_block", "solve", "write"]
+__all__ = ["attach", "check", "evaluate", "explain", "generate", "ingest", "read", "site_block", "solve", "write"]
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -137,6 +139,54 @@ def solve(instance: Instance | None, *, comm: Any = None, time_limit: float = np
     with Serial() if comm is None else MPI(comm) as team:
         team.at_root(lambda: _check_instance(instance), "the instance")
         return solve_on(instance, team, chosen)
+
+
+def evaluate(
+    instance: Instance | None,
+    result: Result | None,
+    scenarios: Instance | None = None,
+    *,
+    count: int | None = None,
+    seed: int = 1,
+    values: bool = True,
+    comm: Any = None,
+    **options: Any,
+) -> Evaluation | None:
+    """Hold the jobs of a plan against scenarios; everything else answers each of them.
+
+    Parameters
+    ----------
+    instance, result : the fleet and its plan; of several ranks only the root needs them.
+    scenarios : the fleet with the scenarios to come; None: its own.
+    count, seed : so many fresh synthetic scenarios instead.
+    values : also what planning for the expected series, and what knowing the scenario, would cost.
+    comm : as in `solve`. options : of every solve, with `time_limit_seconds` for each.
+
+    Returns
+    -------
+    The evaluation, at the root; None on other ranks.
+
+    Raises
+    ------
+    InputError : no schedule, no scenarios, scenarios of another fleet, or an option that is not valid.
+    """
+    chosen: Options = Options.from_dict(options)
+
+    def fresh() -> None:
+        nonlocal scenarios
+        _check_instance(instance)
+        instance_of(result, Result, "result")
+        if count is not None and scenarios is not None:
+            raise InputError("count: not with scenarios, which are given")
+        if count is not None:
+            scenarios = fresh_scenarios(instance, scalar(count, int, "count"), scalar(seed, int, "seed"))
+        if scenarios is not None:
+            _check_instance(scenarios)
+
+    restart_clock()
+    with Serial() if comm is None else MPI(comm) as team:
+        team.at_root(fresh, "the instance")
+        return evaluate_on(instance, result, team, chosen, fresh=scenarios, values=values)
 
 
 def _check_instance(instance: Any) -> None:

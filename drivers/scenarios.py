@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from decomp.families.futures import synthetic
+from decomp.families.futures import drawn
 from decomp.files.store import read_instance, write_instance
 from decomp.ingest.build import open_spec
 from decomp.model.instance import SERIES, InputError, Instance
@@ -58,8 +58,7 @@ def futures(args: argparse.Namespace) -> tuple[Instance, list[str]]:
         if args.count is None and args.reduce is None:
             raise InputError("--count: missing; how many scenarios")
         if args.count is not None:
-            rng = np.random.default_rng([args.seed, args.count])
-            instance = synthetic(without_scenarios(instance), args.count, rng)
+            instance = drawn(instance, args.count, args.seed)
         return reduced(instance, args.reduce) if args.reduce else instance, []
     if args.history and args.count is None:
         raise InputError("--count: missing; how many days of the history")

@@ -73,7 +73,7 @@ FLOORS = (
     ("state",),
     ("exact",),
     ("solver",),
-    ("frontier", "rolling", "insight"),
+    ("frontier", "rolling", "insight", "evaluation"),
     ("report",),
     ("bench", "studies"),
     ("api",),

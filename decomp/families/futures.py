@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from decomp.model.instance import Array, InputError, Instance
-from decomp.model.scenarios import with_scenarios
+from decomp.model.scenarios import with_scenarios, without_scenarios
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,13 @@ def synthetic(instance: Instance, count: int, rng: np.random.Generator, errors: 
 
 def with_futures(instance: Instance, count: int, errors: Errors = Errors()) -> Instance:
     """The instance as it is for a count of 0, else with synthetic scenarios drawn from its own seed."""
-    return synthetic(instance, count, np.random.default_rng([instance.seed, count]), errors) if count else instance
+    return drawn(instance, count, instance.seed, errors=errors) if count else instance
+
+
+def drawn(instance: Instance, count: int, *seed: int, errors: Errors = Errors()) -> Instance:
+    """The instance with so many synthetic scenarios in place of its own; other seeds give others."""
+    rng = np.random.default_rng([seed[0], count, *seed[1:]])
+    return synthetic(without_scenarios(instance), count, rng, errors)
 
 
 def correlated(rng: np.random.Generator, shape: tuple[int, int, int], period_h: float, errors: Errors) -> Array:

@@ -60,6 +60,10 @@ ingest x -o y
 scenarios x -o y --count 1
 scenarios in -o y --history x
 scenarios in -o y --ensemble x
+evaluate x r --csv y
+evaluate in x --csv y
+evaluate in r --csv y --scenarios x
+evaluate in r --csv y --options x
 submit x -o y --dry-run
 submit in -o y --options x --dry-run
 submit x --result y --dry-run
@@ -205,6 +209,10 @@ generate fleet -o out --set negative=nan
 scenarios in -o out --count 0
 scenarios in -o out --count 2 --reduce -1
 scenarios in -o out --count 2 --seed -1
+evaluate in r --count 1
+evaluate in r --count 2 --seed -1
+evaluate in r --rel-gap 1.5
+evaluate in r --time-limit nan
 submit in --ranks 0
 submit in --minutes -1
 submit in --rel-gap nan

@@ -1,0 +1,239 @@
+"""A plan in scenarios: its jobs stay, the rest answers each; what planning for one future, or knowing it, would cost.
+
+Every amount comes as an interval between a proven bound and the cost of a schedule (Birge and Louveaux, Introduction to
+Stochastic Programming, chapter 4, define the two values).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import t as student
+
+from decomp.evaluation.held import with_jobs_of
+from decomp.families.futures import drawn
+from decomp.model.accounts import by_scenario, cvar, emissions_t
+from decomp.model.instance import OPTIONAL, Array, InputError, Instance
+from decomp.model.options import Options
+from decomp.model.result import Result, Schedule
+from decomp.model.scenarios import mean, scenario
+from decomp.ranks.clock import process_seconds
+from decomp.ranks.mpi import Team
+from decomp.solver.solve import solve
+from decomp.state.solve_state import Hooks, Listener
+
+
+def fresh_scenarios(instance: Instance, count: int, seed: int) -> Instance:
+    """The instance with so many synthetic scenarios that no seed of `drawn` alone gives."""
+    return drawn(instance, count, seed, 1)
+
+
+class Interval(NamedTuple):
+    """Between these two lies an amount, USD."""
+
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A plan's jobs over some scenarios.
+
+    Attributes
+    ----------
+    name, probability, cost : of the scenarios, (s,); net cost with the plan's jobs, USD.
+    level : of CVaR.
+    this : what the plan's jobs cost at best, expected or weighted by risk as in the instance, USD.
+    best : the scenarios are those planned for; then `this` is what the best plan for them costs.
+    mean_value : what the jobs of a plan for the expected series cost at best; None if not asked for.
+    perfect : the same if jobs could wait until it is known which scenario comes; None if not asked for.
+    mean_cost, perfect_cost : (s,) net cost in each scenario of these two, NaN where there is none.
+    """
+
+    name: Array
+    probability: Array
+    cost: Array
+    level: float
+    this: Interval
+    best: bool
+    mean_value: Interval | None = None
+    perfect: Interval | None = None
+    mean_cost: Array | None = None
+    perfect_cost: Array | None = None
+
+    @property
+    def mean(self) -> float:
+        """Expected net cost, USD."""
+        return float(self.probability @ self.cost)
+
+    def half_width(self, confidence: float = 0.95) -> float:
+        """Half of the mean's confidence interval by Student's t, USD; NaN where scenarios are not equally likely."""
+        n = len(self.cost)
+        if n < 2 or not np.allclose(self.probability, 1.0 / n) or not np.isfinite(self.cost).all():
+            return np.nan
+        return float(student.ppf(0.5 + 0.5 * confidence, n - 1) * self.cost.std(ddof=1) / np.sqrt(n))
+
+    @property
+    def cvar(self) -> float:
+        """Mean of the worst 1 - level of the scenarios, USD."""
+        return cvar(self.cost, self.probability, self.level)
+
+    @property
+    def stochastic(self) -> Interval | None:
+        """Value of the stochastic solution: what the mean-value plan costs more than this one, USD.
+
+        Where `this` is the best plan for the scenarios, it is not negative; with fresh ones it may be.
+        """
+        if self.mean_value is None:
+            return None
+        low, high = _difference(self.mean_value, self.this)
+        return Interval(max(low, 0.0), max(high, 0.0)) if self.best else Interval(low, high)
+
+    @property
+    def information(self) -> Interval | None:
+        """Expected value of perfect information: what this plan costs more than plans that knew, USD."""
+        if self.perfect is None:
+            return None
+        low, high = _difference(self.this, self.perfect)
+        return Interval(max(low, 0.0), max(high, 0.0))
+
+
+def _difference(a: Interval, b: Interval) -> Interval:
+    return Interval(a.lower - b.upper, a.upper - b.lower)
+
+
+def evaluate(
+    instance: Instance | None,
+    result: Result | None,
+    team: Team,
+    options: Options,
+    *,
+    fresh: Instance | None = None,
+    values: bool = True,
+    listeners: tuple[Listener, ...] = (),
+) -> Evaluation | None:
+    """Hold a result's jobs against scenarios, on all ranks of a team.
+
+    Parameters
+    ----------
+    instance, result : at the root; other ranks may pass None.
+    options : of every solve; the time limit is that of one.
+    fresh : the fleet with the scenarios to come (root only); default: the instance's own.
+    values : also what planning for the expected series, and what knowing the scenario, would cost: one solve more for
+        the former, one a scenario for the latter.
+
+    Returns
+    -------
+    The evaluation at the root, None on the others.
+
+    Raises
+    ------
+    InputError : no schedule, no scenarios, or scenarios of another fleet; on all ranks.
+    """
+    steps = _steps(instance, result, fresh, values) if instance is not None and result is not None else None
+    answer: Result | None = None
+    found: list[Evaluation] = []
+    present: Instance | None = None
+
+    def step() -> bool:
+        nonlocal present
+        assert steps is not None
+        try:
+            present = steps.send(answer)
+        except StopIteration as end:
+            found.append(end.value)
+            return False
+        return True
+
+    while team.at_root(step, "evaluation"):
+        hooks = Hooks(listeners=list(listeners))
+        answer = solve(present, team, options, hooks=hooks, since=process_seconds())
+    return found[0] if found else None
+
+
+Steps = Generator[Instance, Result, Evaluation]  # asks for solves, and is sent what they return
+
+
+def _steps(instance: Instance, result: Result, fresh: Instance | None, values: bool) -> Steps:
+    """The root's side: every instance that is to be solved, one after the other."""
+    plan = result.schedule
+    if plan is None:
+        raise InputError("the result holds no schedule, whose jobs could be held")
+    fleet = instance if fresh is None else fresh
+    _check(instance, fleet)
+    if fresh is None:
+        this, cost = Interval(result.bound, result.incumbent), costs(instance, plan)
+    else:
+        this, cost = yield from _held(fleet, plan)
+    s = fleet.scenarios
+    found = Evaluation(s.name, s.probability, cost, fleet.risk_level, this, fresh is None)
+    if not values:
+        return found
+    expected = yield mean(instance)
+    if expected.schedule is None:
+        raise InputError("no schedule was found for the expected series; values=False leaves them out")
+    mean_value, mean_cost = yield from _held(fleet, expected.schedule)
+    price = result.dual.carbon_price if result.dual is not None else 0.0
+    perfect, perfect_cost = yield from _informed(fleet, price, this.upper)
+    return replace(found, mean_value=mean_value, mean_cost=mean_cost, perfect=perfect, perfect_cost=perfect_cost)
+
+
+def _check(instance: Instance, fleet: Instance) -> None:
+    if not fleet.n_scenarios:
+        raise InputError("scenarios: there are none; --scenarios FILE or --count K gives some")
+    skipped = OPTIONAL.values()
+    for name, size in instance.sizes.items():
+        if name not in skipped and fleet.sizes[name] != size:
+            raise InputError(f"scenarios: are of a fleet with {fleet.sizes[name]} {name}s, not {size}")
+    if not np.array_equal(instance.sites.name, fleet.sites.name):
+        raise InputError("scenarios: are of a fleet whose sites have other names")
+
+
+def _held(fleet: Instance, plan: Schedule) -> Generator[Instance, Result, tuple[Interval, Array]]:
+    """What the plan's jobs cost over the scenarios."""
+    held = with_jobs_of(fleet, plan)
+    answer = yield held
+    if answer.schedule is None:
+        return Interval(answer.bound, np.inf), np.full(fleet.n_scenarios, np.inf)
+    return Interval(answer.bound, answer.incumbent), costs(held, answer.schedule)
+
+
+def _informed(fleet: Instance, price: float, known: float) -> Generator[Instance, Result, tuple[Interval, Array]]:
+    """What plans cost that know their scenario; `known`: one that does not know it costs so much.
+
+    A budget for the expected emissions is priced (USD/t), which leaves a lower bound by weak duality, (C3); the plans
+    found so have a cost where they keep it together, or pay for what they exceed it by.
+    """
+    p, n = fleet.scenarios.probability, fleet.n_scenarios
+    joint = fleet.carbon_scope == "expected" and np.isfinite(fleet.carbon_budget_t)
+    price = min(price, fleet.carbon_excess_usd_per_t) if joint else 0.0
+    lower, upper, emitted = np.zeros(n), np.full(n, np.nan), np.zeros(n)
+    for s in range(n):
+        alone = scenario(fleet, s)
+        if joint:
+            priced = fleet.carbon_price_usd_per_t + price
+            alone = replace(alone, carbon_budget_t=np.inf, carbon_price_usd_per_t=priced)
+        answer = yield alone
+        lower[s] = answer.bound
+        if answer.schedule is not None:
+            emitted[s] = emissions_t(alone, answer.schedule).sum()
+            upper[s] = answer.incumbent - price * emitted[s]
+    least = objective(fleet, lower) if not joint else float(p @ lower) - price * fleet.carbon_budget_t
+    over = max(float(p @ emitted) - fleet.carbon_budget_t, 0.0) if joint else 0.0
+    paid = over * fleet.carbon_excess_usd_per_t if over > 1e-6 * fleet.carbon_budget_t else 0.0
+    most = np.inf if np.isnan(upper).any() else objective(fleet, upper) + paid
+    return Interval(least, max(min(most, known), least)), upper
+
+
+def costs(fleet: Instance, schedule: Schedule) -> Array:
+    """Net cost of a schedule in each scenario (s,), USD; excess of a budget for the expected emissions is in none."""
+    return np.array([accounts.net_cost for accounts in by_scenario(fleet, schedule)])
+
+
+def objective(fleet: Instance, cost: Array) -> float:
+    """Expected net cost, or that and CVaR as the instance weighs them, USD."""
+    p, weight = fleet.scenarios.probability, fleet.risk_weight
+    return (1.0 - weight) * float(p @ cost) + (weight * cvar(cost, p, fleet.risk_level) if weight else 0.0)

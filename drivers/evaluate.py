@@ -1,0 +1,174 @@
+"""evaluate: what a plan is worth when the future is not the one that was planned for.
+
+python -m drivers.evaluate fleet.h5 result.h5 --count 100 --seed 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from decomp.evaluation.evaluate import Evaluation, Interval, evaluate, fresh_scenarios
+from decomp.files.hdf5 import atomic_path
+from decomp.files.store import read_instance
+from decomp.model.instance import InputError, Instance
+from decomp.model.options import Options
+from decomp.model.result import Result
+from decomp.model.text import number
+from decomp.ranks.mpi import Team
+from decomp.state.progress import Progress
+
+from .arguments import SEED, Arguments, whole
+from .common import make_team, read_result_of, run
+
+INFEASIBLE = 4
+
+
+def parser() -> Arguments:
+    p = Arguments(prog="evaluate", description="Hold the jobs of a plan against scenarios.")
+    p.reads("instance", help="instance file")
+    p.reads("result", help="result file")
+    p.reads("--scenarios", metavar="FILE", help="the fleet with the scenarios to come (default: its own)")
+    p.add_argument("--count", type=whole(2), metavar="K", help="so many fresh synthetic scenarios instead")
+    p.add_argument("--seed", type=SEED, default=1, metavar="K", help="seed of these (default 1)")
+    p.add_argument("--cost-only", action="store_true", help="without the values of planning and of knowing")
+    p.add_argument("--rel-gap", type=float, default=1e-3, help="gap asked for in each solve (default 1e-3)")
+    p.add_argument("--time-limit", type=float, metavar="SECONDS", help="for each solve")
+    p.reads("--options", metavar="TOML", help="further options, as of solve")
+    p.writes("--csv", metavar="FILE", help="write the costs of every scenario")
+    p.add_argument("--json", action="store_true", help="everything, for programs")
+    return p
+
+
+def open_input(args: argparse.Namespace) -> tuple[Options, Instance, Result, Instance | None]:
+    """Everything that can be wrong with the input is wrong here, before any work."""
+    parser().keep_apart(args)
+    given = Options.from_toml(args.options) if args.options else Options()
+    options: Options = given.updated(rel_gap=args.rel_gap, time_limit_seconds=args.time_limit)
+    instance = read_instance(args.instance)
+    result = read_result_of(args.result, instance, args.instance)
+    if args.scenarios and args.count:
+        raise InputError("--count: not with --scenarios, which has its own")
+    fresh = read_instance(args.scenarios) if args.scenarios else None
+    if args.count:
+        fresh = fresh_scenarios(instance, args.count, args.seed)
+    return options, instance, result, fresh
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    with make_team() as team:
+        found: list[tuple[Instance, Result, Instance | None]] = []
+
+        def look() -> Options:
+            options, *rest = open_input(args)
+            found.append((*rest,))  # type: ignore[arg-type]
+            return options
+
+        options = team.at_root(look, "reading the instance")
+        instance, result, fresh = found[0] if found else (None, None, None)
+        evaluation = work(args, team, options, instance, result, fresh)
+        code = 0
+        if evaluation is not None:
+            if args.csv:
+                write_costs(args.csv, evaluation)
+            print(json.dumps(record(evaluation)) if args.json else "\n".join(markdown(evaluation)))
+            if not np.isfinite(evaluation.cost).all():
+                print("infeasible: no dispatch was found that does the plan's jobs in these scenarios", file=sys.stderr)
+                code = INFEASIBLE
+        code = team.bcast(code, "exit code")
+    return int(code)
+
+
+def work(
+    args: argparse.Namespace,
+    team: Team,
+    options: Options,
+    instance: Instance | None,
+    result: Result | None,
+    fresh: Instance | None,
+) -> Evaluation | None:
+    """The evaluation; how it goes is shown on a terminal."""
+    with Progress(root=team.is_root and not args.json and sys.stdout.isatty()) as progress:
+        return evaluate(
+            instance, result, team, options, fresh=fresh, values=not args.cost_only, listeners=(progress,)
+        )
+
+
+def rows(e: Evaluation) -> list[tuple[str, str]]:
+    """What there is to say, in words and USD."""
+
+    def between(interval: Interval) -> str:
+        return f"{number(interval.lower)} to {number(interval.upper)}"
+
+    shown = [("expected net cost", number(e.mean))]
+    half = e.half_width()
+    if np.isfinite(half):
+        shown.append(("95 % confidence interval", f"{number(e.mean - half)} to {number(e.mean + half)}"))
+    shown += [
+        (f"mean of the worst {100 * (1 - e.level):g} % (CVaR)", number(e.cvar)),
+        ("least and most", f"{number(e.cost.min())} to {number(e.cost.max())}"),
+        ("these jobs at best", between(e.this)),
+    ]
+    if e.stochastic is not None and e.mean_value is not None:
+        shown.append(("jobs of the mean-value plan at best", between(e.mean_value)))
+        shown.append(("value of the stochastic solution", between(e.stochastic)))
+    if e.information is not None and e.perfect is not None:
+        shown.append(("knowing the scenario", between(e.perfect)))
+        shown.append(("expected value of perfect information", between(e.information)))
+    return shown
+
+
+def markdown(e: Evaluation) -> list[str]:
+    """The evaluation as a Markdown table."""
+    return [f"| {len(e.cost)} scenarios | USD |", "|:--|--:|", *(f"| {name} | {text} |" for name, text in rows(e))]
+
+
+def record(e: Evaluation) -> dict[str, object]:
+    """Plain values, USD; null where there is nothing."""
+
+    def plain(value: float) -> float | None:
+        return float(value) if np.isfinite(value) else None
+
+    def interval(value: Interval | None) -> list[float | None] | None:
+        return None if value is None else [plain(value.lower), plain(value.upper)]
+
+    def each(values: np.ndarray | None) -> list[float | None] | None:
+        return None if values is None else [plain(v) for v in values]
+
+    return {
+        "mean": plain(e.mean),
+        "half_width_95": plain(e.half_width()),
+        "cvar": plain(e.cvar),
+        "level": e.level,
+        "this": interval(e.this),
+        "mean_value": interval(e.mean_value),
+        "perfect": interval(e.perfect),
+        "value_of_stochastic_solution": interval(e.stochastic),
+        "value_of_perfect_information": interval(e.information),
+        "scenarios": e.name.tolist(),
+        "probability": e.probability.tolist(),
+        "cost": each(e.cost),
+        "mean_value_cost": each(e.mean_cost),
+        "perfect_cost": each(e.perfect_cost),
+    }
+
+
+def write_costs(path: Path, e: Evaluation) -> None:
+    """A line a scenario: probability, and the net costs in it."""
+    named = dict(net_cost_usd=e.cost, mean_value_plan_usd=e.mean_cost, knowing_usd=e.perfect_cost)
+    columns = {name: values for name, values in named.items() if values is not None}
+    lines = [",".join(("scenario", "probability", *columns))]
+    for s, name in enumerate(e.name):
+        lines.append(",".join((f'"{name}"', f"{e.probability[s]:.9g}", *(f"{v[s]:.6f}" for v in columns.values()))))
+    with atomic_path(path) as beside:
+        beside.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
