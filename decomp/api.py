@@ -178,7 +178,7 @@ def evaluate(
         instance_of(result, Result, "result")
         if count is not None and scenarios is not None:
             raise InputError("count: not with scenarios, which are given")
-        if count is not None:
+        if count is not None and instance is not None:
             scenarios = fresh_scenarios(instance, scalar(count, int, "count"), scalar(seed, int, "seed"))
         if scenarios is not None:
             _check_instance(scenarios)

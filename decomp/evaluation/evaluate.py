@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import t as student
 
 from decomp.evaluation.held import with_jobs_of
 from decomp.families.futures import drawn
-from decomp.model.accounts import by_scenario, cvar, emissions_t
+from decomp.model.accounts import account, by_scenario, cvar, emissions_t
 from decomp.model.instance import OPTIONAL, Array, InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result, Schedule
@@ -154,7 +154,7 @@ def evaluate(
     return found[0] if found else None
 
 
-Steps = Generator[Instance, Result, Evaluation]  # asks for solves, and is sent what they return
+Steps = Generator[Instance, Any, Evaluation]  # asks for solves, and is sent what they return
 
 
 def _steps(instance: Instance, result: Result, fresh: Instance | None, values: bool) -> Steps:
@@ -208,7 +208,7 @@ def _informed(fleet: Instance, price: float, known: float) -> Generator[Instance
     found so have a cost where they keep it together, or pay for what they exceed it by.
     """
     p, n = fleet.scenarios.probability, fleet.n_scenarios
-    joint = fleet.carbon_scope == "expected" and np.isfinite(fleet.carbon_budget_t)
+    joint = common_budget(fleet)
     price = min(price, fleet.carbon_excess_usd_per_t) if joint else 0.0
     lower, upper, emitted = np.zeros(n), np.full(n, np.nan), np.zeros(n)
     for s in range(n):
@@ -224,13 +224,20 @@ def _informed(fleet: Instance, price: float, known: float) -> Generator[Instance
     least = objective(fleet, lower) if not joint else float(p @ lower) - price * fleet.carbon_budget_t
     over = max(float(p @ emitted) - fleet.carbon_budget_t, 0.0) if joint else 0.0
     paid = over * fleet.carbon_excess_usd_per_t if over > 1e-6 * fleet.carbon_budget_t else 0.0
-    most = np.inf if np.isnan(upper).any() else objective(fleet, upper) + paid
+    upper += paid
+    most = np.inf if np.isnan(upper).any() else objective(fleet, upper)
     return Interval(least, max(min(most, known), least)), upper
 
 
 def costs(fleet: Instance, schedule: Schedule) -> Array:
-    """Net cost of a schedule in each scenario (s,), USD; excess of a budget for the expected emissions is in none."""
-    return np.array([accounts.net_cost for accounts in by_scenario(fleet, schedule)])
+    """Net cost of a schedule in each scenario (s,), USD; each pays the same for what exceeds a common budget."""
+    alone = np.array([accounts.net_cost for accounts in by_scenario(fleet, schedule)])
+    return alone + (account(fleet, schedule).components["carbon_excess"] if common_budget(fleet) else 0.0)
+
+
+def common_budget(fleet: Instance) -> bool:
+    """Whether there is a budget for the expected emissions."""
+    return fleet.carbon_scope == "expected" and bool(np.isfinite(fleet.carbon_budget_t))
 
 
 def objective(fleet: Instance, cost: Array) -> float:
