@@ -18,7 +18,7 @@ from decomp.ingest.guess import guess_layout, guess_times, guess_zone
 from decomp.ingest.keys import record
 from decomp.ingest.layout import File
 from decomp.ingest.library import Library
-from decomp.ingest.packing import read_text
+from decomp.ingest.packing import read_text, unpack
 from decomp.ingest.presets import guess_preset, names_for, presets
 from decomp.ingest.records import utc_text
 from decomp.ingest.stamps import Stamps, to_utc, zone_of
@@ -84,7 +84,7 @@ def inspect_file(path: str | Path, preset: str = "") -> Inspection:
         return Inspection(lines, "\n".join([head, *_toml(dict(path=path.name, format=named))]))
     keys: dict[str, Any] = dict(format=named) if named else guess_layout(text)
     if encoding == "latin-1":
-        keys["encoding"] = "cp1252" if re.search("[\x80-\x9f]", text) else "latin-1"
+        keys["encoding"] = _one_byte(data)
     file = _file(path, keys)
     table = library.table(file)
     if not named:
@@ -105,6 +105,17 @@ def inspect_file(path: str | Path, preset: str = "") -> Inspection:
 def _name(path: Path) -> str:
     stem = re.sub(r"\W+", "_", path.name.split(".")[0]).strip("_").lower()
     return stem or "data"
+
+
+def _one_byte(data: bytes) -> str:
+    """The likely encoding of text that is no UTF: signs that Latin-1 lacks are those of cp1252, or Japanese."""
+    for name in ("latin-1", "cp1252", "cp932"):
+        try:
+            if not re.search("[\x80-\x9f]", unpack(data, "").decode(name)):
+                return name
+        except UnicodeDecodeError:
+            continue
+    return "latin-1"
 
 
 def _file(path: Path, keys: dict[str, Any]) -> File:

@@ -88,6 +88,8 @@ def _frame(body: str, name: str, layout: Layout, width: int, above: int) -> Any:
     sample = records("\n".join(body.split("\n", 30)[:30]), layout)
     try:
         width = max([width, *(len(cells) for _, cells in sample)]) + 1
+        if layout.where:  # the file may hold other, wider tables
+            width = max(width, max(line.count(layout.sep) for line in body.split("\n")) + 2)
     except csv.Error as error:
         raise InputError(f"{name}, below line {above}: {error}") from error
     sep = layout.sep if len(layout.sep) == 1 or layout.sep == r"\s+" else pattern(layout.sep)
@@ -131,10 +133,10 @@ def _too_wide(layout: Layout) -> str:
 
 
 def _check_width(table: Table) -> None:
-    """Refuse content beyond the header; empty cells there carry nothing."""
-    n = len(table.header)
+    """Refuse content beyond the header in rows that are wanted; empty cells there carry nothing."""
+    n, mine = len(table.header), table.where({})
     for k in range(n, table.frame.shape[1]):
-        filled = np.flatnonzero((table.frame.iloc[:, k].str.strip() != "").to_numpy(bool))
+        filled = np.flatnonzero(mine & (table.frame.iloc[:, k].str.strip() != "").to_numpy(bool))
         if filled.size:
             raise InputError(
                 f"{table.place(int(filled[0]))}: {k + 1} cells where the header has {n}; "

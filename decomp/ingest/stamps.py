@@ -17,7 +17,7 @@ UNREADABLE = np.iinfo(np.int64).min
 CLOCK = r"(?:[T ]\d{1,2}(?::?\d{2}){0,2}|\d{1,2}:\d{2}(?::\d{2})?(?: ?[AaPp][Mm])?)(?:[.,]\d+)?"
 OFFSET = re.compile(rf"({CLOCK}) ?(Z|z|[+-]\d{{2}}(?::?\d{{2}})?)$")
 ABBREVIATION = re.compile(r"(\d|[AaPp][Mm]) ?\(?([A-Z]{3,5})\)?$")
-MIDNIGHT = re.compile(r"(?<=[T ])24:00(:00(?:\.0+)?)?")
+MIDNIGHT = re.compile(r"(?<=[T ])24(:00(?::00(?:\.0+)?)?|$)")
 FIRST, LAST = (int(np.datetime64(day, "s").astype(np.int64)) for day in ("1900-01-01", "2200-01-01"))
 MARKS = {"A": 0, "B": 1, "X": 1, "*": 1}
 
@@ -73,7 +73,7 @@ def parse_times(words: Array, formats: str | list[str], separator: str = "") -> 
         if found and (with_offset or found[0][len(found[1])] == " "):  # 01:00-02:00 is a range to a format without %z
             text, offset[k] = text[: found.end(1)], _seconds(found[2])
         if MIDNIGHT.search(text):
-            text, late[k] = MIDNIGHT.sub(lambda m: "00:00" + (m[1] or ""), text), True
+            text, late[k] = MIDNIGHT.sub(lambda m: "00" + m[1], text), True
         texts[k] = text.strip()
     parsed = max((_parsed(texts, f) for f in formats), key=lambda label: int((label != UNREADABLE).sum()))
     label = np.where(late & (parsed != UNREADABLE), parsed + DAY, parsed)
@@ -211,7 +211,7 @@ def _hours(table: Table, name: str, separator: str) -> tuple[Array, Array, Array
     for k, word in enumerate(cells.words):
         text = _start_of(str(word), separator)
         found = re.fullmatch(r"(?:HE|HB|H|Hour)? ?(\d{1,2}):?(\d{2})?(?::00)?(?:\.0+)? ?([AP]M|[ABX*])?", text)
-        if found and int(found[1]) <= 26 and int(found[2] or 0) < 60:
+        if found and int(found[1]) <= 25 and int(found[2] or 0) < 60:
             hour = int(found[1]) % 12 + 12 * (found[3] == "PM") if found[3] in ("AM", "PM") else int(found[1])
             seconds[k] = 3600 * hour + 60 * int(found[2] or 0)
             fold[k], good[k] = MARKS.get(found[3] or "", -1), True

@@ -205,7 +205,10 @@ class Table:
             return self.lines
         if not self.body:
             return self.first_line + np.arange(len(self.frame))
-        lines = [at for at, _ in records(self.body, self.layout, self.first_line)]
+        if self.layout.sep in SEPARATORS and not self.layout.comment and '"' not in self.body:  # a line a record
+            lines = [k for k, text in enumerate(self.body.split("\n"), self.first_line) if text.strip(" ")]
+        else:
+            lines = [at for at, _ in records(self.body, self.layout, self.first_line)]
         lines = lines[self.layout.unit_rows :]
         return np.array(lines + [lines[-1] if lines else 0] * (len(self.frame) - len(lines)))
 

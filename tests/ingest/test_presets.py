@@ -134,6 +134,12 @@ FILES: dict[str, tuple[str, str, Keys, Keys, Keys, list[float]]] = {
         "miso", MISO + "\nX.HUB,Hub,LMP," + ",".join(str(h) for h in range(1, 25)) + "\n",
         {}, dict(column="", where={"Node": "X.HUB"}), dict(start="2024-05-06T05:00Z"), [1, 2, 3],
     ),
+    "miso_archive": (
+        "miso_archive", "MARKET_DAY,NODE,TYPE,VALUE," + ",".join(f"HE{h}" for h in range(1, 25)) + "\n"
+        + "".join(f"05/0{d}/2024,X.HUB,Hub,LMP," + ",".join(f"{d}{h:02d}" for h in range(1, 25)) + "\n" for d in (5, 6)
+                  ),
+        {}, dict(where={"NODE": "X.HUB", "VALUE": "LMP"}), dict(start="2024-05-06T03:00Z"), [523, 524, 601],
+    ),
     "isone": (
         "isone",
         '"C","Report"\n"C","made up"\n"H","Date","Hour Ending","Location","LMP"\n"H","Date","HE","String","Number"\n'
