@@ -123,10 +123,10 @@ class Library:
         else:
             raise InputError(f"{other.name}: no column holds times; times_from = {file.times_from!r}")
         number = table.numbers(table.first_of(file.time_column))[0]
-        rows = number.astype(int) if (number == number.astype(int)).all() else np.zeros(0, dtype=int)
-        if not len(rows) or rows.min() < 0 or rows.max() >= len(other):
-            raise InputError(f"{table.name}: rows are numbered beyond the {len(other)} times of {other.name}")
-        return stamps.take(rows)
+        if not np.isin(number, np.arange(len(other))).all():
+            last = len(other) - 1
+            raise InputError(f"{table.name}: its rows are not numbered 0 to {last} as the times of {other.name}")
+        return stamps.take(number.astype(int))
 
 
 def _as_said(file: File, table: Table) -> File:

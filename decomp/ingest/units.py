@@ -56,7 +56,7 @@ QUANTITIES = {
 
 
 def price_units(currencies: dict[str, float]) -> dict[str, tuple[float, float]]:
-    """Units of a price: every currency per MWh and per kWh, and US cents and pence as they are quoted."""
+    """Units of a price: every currency per MWh and per kWh."""
     known = {"usd": 1.0} | {k.lower(): v for k, v in currencies.items()}
     per = {"MWh": 1.0, "kWh": 1000.0}
     return {f"{name}/{unit}": (rate * size, 0.0) for name, rate in known.items() for unit, size in per.items()}
