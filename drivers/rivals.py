@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from decomp.bench.measure import cores
-from decomp.lp.highs import run as run_highs
 from decomp.model.instance import InputError
 from decomp.ranks.clock import process_seconds
 from decomp.state.progress import plain
@@ -68,7 +67,7 @@ def highs_relaxation(task: Task, solver: str) -> None:
     """The LP relaxation; the interior-point method without crossover, unless it ends imprecise."""
     model = highs(task, solver=solver, solve_relaxation=True, run_crossover="choose")
     began = time.perf_counter()
-    run_highs(model, task.seconds - process_seconds())
+    import_module("decomp.lp.highs").run(model, task.seconds - process_seconds())
     status = model.modelStatusToString(model.getModelStatus())
     bound = model.getInfo().objective_function_value if status == "Optimal" else None
     tell(status.lower(), bound, solve_seconds=time.perf_counter() - began)
@@ -98,7 +97,7 @@ def highs_milp(task: Task) -> None:
         tell("running", event.data_out.mip_dual_bound, event.data_out.mip_primal_bound)
 
     model.cbMipLogging.subscribe(note)
-    run_highs(model, task.seconds - process_seconds())
+    import_module("decomp.lp.highs").run(model, task.seconds - process_seconds())
     info, status = model.getInfo(), model.modelStatusToString(model.getModelStatus())
     incumbent = info.objective_function_value if info.primal_solution_status == 2 else None
     tell(status.lower(), info.mip_dual_bound, incumbent, solve_seconds=time.perf_counter() - began)

@@ -29,7 +29,7 @@ def mpirun() -> Callable[..., Finished]:
     if mpiexec is None:
         pytest.skip("no mpiexec")
 
-    def run(n: int, target: str | Path, *arguments: object, seconds: float = 120.0, **environment: str) -> Finished:
+    def run(n: int, target: str | Path, *arguments: object, seconds: float = 300.0, **environment: str) -> Finished:
         program = [str(target)] if str(target).endswith(".py") else ["-m", str(target)]
         command = [mpiexec, "-n", str(n), sys.executable, "-m", "mpi4py", *program, *map(str, arguments)]
         return run_limited(command, seconds, **environment)

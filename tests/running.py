@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 Finished = subprocess.CompletedProcess[str]
 
 
-def run_limited(command: list[str], seconds: float = 120.0, cwd: Path | None = None, **environment: str) -> Finished:
+def run_limited(command: list[str], seconds: float = 300.0, cwd: Path | None = None, **environment: str) -> Finished:
     """Run a command with the checkout importable; past its time, it and all it started are ended and the test fails."""
     env = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", **environment}
     with subprocess.Popen(

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import CHECKOUT, run_limited
 from decomp.compiled import read, write
+from running import CHECKOUT, run_limited
+
+pytestmark = pytest.mark.slow
 
 LOW = "from pkg.compiled import compiled\n\n@compiled\ndef low(x, pair):\n    return x + 1.0 + 100.0 * pair.a\n"
 HIGH = "from pkg.compiled import compiled\nfrom pkg.low import low\n\n@compiled(fastmath=True)\n"

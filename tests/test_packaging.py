@@ -17,6 +17,8 @@ import decomp
 from running import run_limited
 from test_structure import CHECKOUT, SOURCES, imports
 
+pytestmark = pytest.mark.slow
+
 SETUP = ConfigParser()
 SETUP.read(CHECKOUT / "setup.cfg")
 

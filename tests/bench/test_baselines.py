@@ -12,6 +12,8 @@ from decomp.bound.coupling import Coupling
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (1, 4, 7)
 
 

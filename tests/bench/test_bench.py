@@ -24,6 +24,8 @@ from drivers.common import run
 from drivers.rivals import RIVALS
 from running import CHECKOUT, find_mpiexec, run_limited
 
+pytestmark = pytest.mark.slow
+
 KEYS = {"method", "family", "sites", "seed", "limit_seconds", "rel_gap", "command", "seconds", "cpu_seconds"}
 KEYS |= {"memory_mb", "bound", "incumbent", "gap", "outcome", "machine", "versions", "run", "commit", "warm_up_seconds"}
 TINY = ["--sites", "2", "--periods", "8", "--time-limit", "15", "--rel-gap", "0.05", "--ranks", "1"]

@@ -13,6 +13,8 @@ from drivers.common import run
 from drivers.scaling import main
 from running import find_mpiexec, run_limited
 
+pytestmark = pytest.mark.slow
+
 ROW = dict(iterations=10, wall_seconds=12.0, path=8.0, idle=0.0, split={"sites": 1.0}, gap=0.1)
 
 

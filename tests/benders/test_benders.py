@@ -26,6 +26,8 @@ from decomp.solver.solve import solve
 from loops import loop_of
 from tiny import tiny
 
+pytestmark = pytest.mark.slow
+
 POINTS = 1000
 TIGHT = Benders(rel_gap=1e-6, max_iterations=60)
 

@@ -27,6 +27,8 @@ from drivers.common import run
 from drivers.solve import main as solve_main
 from tiny import tiny
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = Options.from_dict(dict(improvement=dict(stale_finishes=1)))
 SEEDS = (0, 1, 2, 3, 5, 6, 8, 10, 11, 12, 14, 16, 17, 20, 23)
 OVERLAP = dict(name=["a", "b"], gpus=[800.0, 700.0], periods=8, release=0, deadline=8, value_usd=0.0, mandatory=True)

@@ -18,6 +18,8 @@ from decomp.model.options import Options
 from decomp.model.result import Result, Schedule, Status
 from decomp.ranks.mpi import Serial
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = Options.from_dict(dict(rel_gap=0.01, improvement=dict(stale_finishes=1), recovery=dict(repair_seconds=2.0)))
 
 

@@ -34,7 +34,7 @@ DATA = CHECKOUT.parent / "shared" / "data"
 BLOCK = re.compile(r"(?:<!-- (?P<note>parsed only: [^>]+) -->\n+)?^```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.M | re.S)
 
 # What makes a command short enough for a test; everything else is run as it stands.
-SHORTER = [(r"--sites \d+", "--sites 3 --periods 24 --jobs 4"), (r"--time-limit \d+", "--time-limit 20")]
+SHORTER = [(r"--sites \d+", "--sites 3 --periods 24 --jobs 4"), (r"--time-limit \d+", "--time-limit 120")]
 SHORTER += [(r"mpiexec -n \d+", "mpiexec -n 2"), (r"--rel-gap \S+", "--rel-gap 0.1")]
 SHORTER += [(r"(?<=joint_study -o joint)$", " --variants joint --sweeps")]
 SHORTER += [(r"--periods 672", "--periods 48"), (r"--window 36 --step 24", "--window 24 --step 24")]

@@ -80,9 +80,7 @@ def test_without_slurm_nothing_is_submitted(path: Path) -> None:
     assert not path.with_suffix(".sbatch").exists()
 
 
-def test_any_path_goes_through_the_script_unharmed(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_path_goes_through_the_script_unharmed(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run with a stand-in for the checkout's script, it hands on the very words."""
     folder = tmp_path / "a b 'q' \"d\" $HOME `id` ü\nx"
     (folder / "slurm").mkdir(parents=True)

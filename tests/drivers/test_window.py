@@ -12,6 +12,8 @@ from decomp.files.store import read_result, write_instance
 from running import run_limited
 from tiny import tiny
 
+pytestmark = pytest.mark.slow
+
 # A command that prints, lets a library of C print, prints into a table, writes a file last, and has an exit code.
 PROGRAM = """
 import ctypes, sys

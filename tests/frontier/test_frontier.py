@@ -24,6 +24,8 @@ from drivers.common import run
 from drivers.frontier import main
 from tiny import plain
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = Options.from_dict(dict(rel_gap=0.01, improvement=dict(stale_finishes=1), recovery=dict(repair_seconds=2.0)))
 SEEDS = (5, 8, 14)
 

@@ -15,6 +15,8 @@ from decomp.model.rounding import FIT, fits
 from decomp.model.scenarios import with_scenarios
 from decomp.model.validate import validate
 
+pytestmark = pytest.mark.slow
+
 METHODS = ("lagrangian", "benders", "hybrid", "extensive")
 PRICE = np.array([40.0, 60.0, 20.0, 80.0, 50.0, 30.0])
 

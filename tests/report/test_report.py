@@ -19,6 +19,8 @@ from decomp.report.jobs import pack
 from decomp.report.words import MINUS, amount, gap_text, usd
 from drivers import compare, report
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
 

@@ -27,6 +27,8 @@ from drivers.common import run
 from drivers.rolling import main
 from tiny import plain, tiny
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = Options.from_dict(
     dict(
         method="lagrangian",

@@ -18,6 +18,8 @@ from decomp.schedule.redispatch import redispatch
 from decomp.solver.solve import solve
 from loops import optimum, workers_of
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (1, 4, 7, 9, 13, 16)
 
 

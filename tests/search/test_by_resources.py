@@ -20,6 +20,8 @@ from decomp.search.by_resources import ReplanTask, claims, replan, replan_round
 from decomp.solver.solve import solve
 from loops import optimum, workers_of
 
+pytestmark = pytest.mark.slow
+
 LONG = 1e12
 
 
@@ -87,9 +89,10 @@ def test_without_time_nothing_changes() -> None:
 
 def test_hybrid_replans_in_the_time_that_prices_leave() -> None:
     """On a fleet too large to branch on or to close, only hybrid goes on when the prices have nothing more to say."""
-    instance = generate("fleet", sites=9, periods=48, period_h=0.5, seed=1)
+    instance = generate("fleet", sites=4, periods=24, period_h=1.0, seed=1)
     # what the MILPs of whole blocks claim can take minutes to prove again
     options = dict(rel_gap=0.0, improvement=dict(stale_finishes=1), milp_bound=dict(block_sites=1))
+    options |= dict(branching=dict(site_periods=0), closing=dict(site_periods=0))
     costs = {}
     for method in ("lagrangian", "hybrid"):
         result = solved(instance, method=method, **options)

@@ -22,6 +22,8 @@ from decomp.search.cluster import ClusterTask, Move, cluster_model, cost_pieces,
 from decomp.solver.solve import solve
 from loops import loop_of
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (4, 7, 9, 10, 13, 16, 28, 32)
 OPTIONS = Options.from_dict(dict(rel_gap=0.0, improvement=dict(stale_finishes=1, cluster_sites=3)))
 TASKS: dict[int, list[ClusterTask]] = {}

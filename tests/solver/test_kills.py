@@ -23,6 +23,8 @@ from decomp.files.store import read_result, write_instance
 from drivers.check import main as check
 from running import CHECKOUT, find_mpiexec
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("DECOMP_KILLS", "3"))
 RANKS = 3
 GONE_SECONDS = 30.0

@@ -22,6 +22,8 @@ from decomp.model.result import Iteration, Result, Status
 from decomp.ranks.team import Serial
 from decomp.solver.solve import solve
 
+pytestmark = pytest.mark.slow
+
 GENEROUS = 60.0  # seconds in which anything here has ended on the busiest machine; without limits it takes minutes
 
 
@@ -30,9 +32,7 @@ def flat(price: float = 40.0) -> Instance:
     n = 48
     demand = np.zeros((1, n))
     demand[0, 12:] = 500.0
-    sites = dict(
-        capacity_gpu=1000.0, power_slope_mw_per_gpu=[[0.001]], power_intercept_mw=[[0.2]], import_limit_mw=3.0
-    )
+    sites = dict(capacity_gpu=1000.0, power_slope_mw_per_gpu=[[0.001]], power_intercept_mw=[[0.2]], import_limit_mw=3.0)
     jobs = dict(gpus=[800.0], periods=[20], release=[0], deadline=[22], value_usd=[80000.0])
     return decomp.build_instance(
         1,

@@ -14,6 +14,8 @@ from decomp.model.result import Result
 from decomp.ranks.team import Serial
 from decomp.solver.solve import solve
 
+pytestmark = pytest.mark.slow
+
 METHODS = ("lagrangian", "benders", "hybrid")
 
 

@@ -19,6 +19,8 @@ from decomp.model.instance import Array
 from decomp.model.result import Result
 from running import find_mpiexec, run_limited
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = """
 rel_gap = 2e-3
 [bundle]

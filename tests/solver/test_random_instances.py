@@ -17,6 +17,8 @@ from decomp.model.result import Status
 from decomp.ranks.mpi import Serial
 from decomp.solver.solve import solve
 
+pytestmark = pytest.mark.slow
+
 CHUNKS, WIDTH = 20, 1000
 DRAWS = int(os.environ.get("DECOMP_RANDOM_DRAWS", "10"))  # of every chunk
 GOAL = 1e-4

@@ -22,6 +22,8 @@ from drivers.colocation_study import main
 from drivers.common import run
 from running import CHECKOUT
 
+pytestmark = pytest.mark.slow
+
 DATA = CHECKOUT.parent / "shared" / "data"
 real_data = pytest.mark.skipif(not (DATA / "nyiso_lbmp_5min_2019_4zones.csv.gz").exists(), reason="no data")
 
@@ -156,8 +158,8 @@ def test_the_command_writes_tables_figures_and_files(tmp_path: Path, capsys: pyt
         (["--month", "July"], "month 'July': not a month such as"),
         (["--days", "32"], "32 days: 2019-03 has 31"),
         (["--replan", "5"], "replan 5 h: must be quarter hours that divide a day"),
-        (["--wind", "-1"], "wind -1: must be between 0 and 10000"),
-        (["--deferrable", "nan"], "deferrable nan: must be between 0 and 1"),
+        (["--wind", "-1"], "--wind: -1: must be a number of at least 0 and at most 10000"),
+        (["--deferrable", "nan"], "--deferrable: nan: must be a number of at least 0 and at most 1"),
         (["--data", "nowhere"], "nowhere: no such data directory"),
     ],
 )

@@ -25,6 +25,8 @@ from decomp.studies.variants import VARIANTS, as_it_comes, firm_gpu, no_battery,
 from drivers.common import run
 from drivers.joint_study import main
 
+pytestmark = pytest.mark.slow
+
 ONCE = dict(branching=dict(site_periods=0), closing=dict(site_periods=0))  # nothing is solved twice
 NEAR = Options().updated(rel_gap=1e-6, **ONCE)
 
@@ -157,7 +159,7 @@ def test_the_command_solves_checks_and_writes(tmp_path: Path, capsys: pytest.Cap
     ("arguments", "said"),
     [
         (["--sites", "5"], "family paper: the number of sites is fixed"),
-        (["--seconds", "0"], "seconds 0: must be above 0"),
+        (["--seconds", "0"], "--seconds: 0: must be a number above 0"),
         (["--variants", "no-carbon"], "variants: joint must be one of them"),
         (["--rel-gap", "7"], "rel_gap: 7.0, must be a number between 0 and 1"),
     ],
