@@ -40,6 +40,9 @@ class Service:
         """This rank's share of a request of the root."""
         raise NotImplementedError
 
+    def close(self) -> None:
+        """The run is over; what it holds beside memory is given back."""
+
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Service)
@@ -181,7 +184,7 @@ class Workers:
                 kind, request = self.team.bcast(None)
             patience = self.team.patient() if isinstance(request, Wait) else nullcontext()
             if isinstance(request, Stop):
-                watch.end_in(np.inf)
+                self._close()
                 return
             if isinstance(request, Tasks):
                 self.team.map_tasks(self._bound(request), what=request.what)
@@ -200,6 +203,11 @@ class Workers:
         """Let the other ranks leave `serve`. Root only."""
         self.dismissed = True
         self._tell(Stop())
+        self._close()
+
+    def _close(self) -> None:
+        for service in self._services.values():
+            service.close()
         watch.end_in(np.inf)
 
     def _tell(self, request: Any) -> None:

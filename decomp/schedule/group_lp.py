@@ -159,7 +159,6 @@ def schedule_of(task: GroupTask, model: Model, x: Array) -> Schedule:
     dispatch = dispatch_fields(instance, own)
     both = np.minimum(dispatch["import_mw"], dispatch["export_mw"])
     dispatch |= dict(import_mw=dispatch["import_mw"] - both, export_mw=dispatch["export_mw"] - both)
-    dispatch |= dict(generator_on=now.generator_on)  # held
     return replace(
         now,
         routed_gpu=rows(len(instance.arcs.site), "routed{}"),

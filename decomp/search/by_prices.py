@@ -170,8 +170,11 @@ def claims(c: Coupling, chosen: list[Array], rng: np.random.Generator) -> list[C
     return [Claim(seen[:, k] & (rank[:, k] < CLAIMANTS), room) for k in range(len(chosen))]
 
 
-def job_choice(c: Coupling, fixing: Fixing, j: int, position: Array) -> JobChoice:
-    """All runs of job j at sites that have a position (S,; -1: none), and rejection if it may be."""
+def job_choice(c: Coupling, fixing: Fixing | None, j: int, position: Array) -> JobChoice:
+    """All runs of job j at sites that have a position (S,; -1: none), and rejection if it may be.
+
+    Without a fixing it has its first run now.
+    """
     jobs = c.jobs
     runs, starts = [], []
     for k in range(jobs.ptr[j], jobs.ptr[j + 1]):
@@ -184,7 +187,8 @@ def job_choice(c: Coupling, fixing: Fixing, j: int, position: Array) -> JobChoic
     if jobs.optional[j]:
         run, start = np.append(run, REJECTED), np.append(start, -1)
         place, cost = np.append(place, -1), np.append(cost, 0.0)
-    at = int(np.flatnonzero((run == fixing.run[j]) & (start == fixing.start[j]))[0])
+    now = np.full(len(run), True) if fixing is None else (run == fixing.run[j]) & (start == fixing.start[j])
+    at = int(np.flatnonzero(now)[0])
     return JobChoice(j, float(jobs.gpus[j]), int(jobs.length[j]), run, place, start, cost, at)
 
 

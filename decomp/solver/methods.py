@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from decomp.exact.beside import await_beside, begin_beside
 from decomp.exact.branching import branch
 from decomp.exact.whole import finish_whole
 from decomp.solver.phases import (
@@ -29,11 +30,13 @@ class Phase:
     """One step of a method.
 
     `name` : in checkpoints, which say where to go on. `section` : where its seconds are booked.
+    `again` : also for a run that goes on from a later phase.
     """
 
     name: str
     work: Callable[[Run], Outcome]
     section: str
+    again: bool = False
 
 
 def _dive(routing: Routing) -> Phase:
@@ -50,13 +53,15 @@ IMPROVE_AND_REPLAN = Phase("improve", partial(improve, routing=by_prices, replan
 BRANCH = Phase("branch", branch, "branching")
 WHOLE = Phase("whole", finish_whole, "extensive form")
 REPLAN = Phase("replan", replan, "recovery")
+BESIDE = Phase("beside", begin_beside, "python", again=True)
+AWAIT = Phase("await", await_beside, "recovery")
 
 METHODS: dict[str, tuple[Phase, ...]] = {
     "lagrangian": (BOUND, _dive(by_prices), IMPROVE, _milp_bound(by_prices)),
     "benders": (BOUND, _dive(by_benders), _milp_bound(by_benders)),
     "hybrid": (
-        *(BOUND, _dive(by_prices), IMPROVE_AND_REPLAN, _milp_bound(by_prices)),
-        *(BRANCH, WHOLE, REPLAN),
+        *(BESIDE, BOUND, _dive(by_prices), IMPROVE_AND_REPLAN, _milp_bound(by_prices)),
+        *(BRANCH, WHOLE, REPLAN, AWAIT),
     ),
 }
 LAST_RESUMED = ("improve", "dive")  # what a run that had gone further goes on with: the first of these in its method
@@ -67,4 +72,5 @@ def phases_left(method: str, phase: str) -> tuple[Phase, ...]:
     phases = METHODS[method]
     names = [p.name for p in phases]
     last = names.index(next(name for name in LAST_RESUMED if name in names))
-    return phases[min(names.index(phase) if phase in names else last, last) :]
+    first = min(names.index(phase) if phase in names else last, last)
+    return tuple(p for p in phases[:first] if p.again) + phases[first:]

@@ -17,6 +17,7 @@ from decomp.bound.coupling import Coupling, Fixing
 from decomp.bound.infeasible import refuse
 from decomp.bound.lagrangian import LagrangianLoop, Start, first_prices
 from decomp.bound.milp_bound import dual_of_work, milp_bound
+from decomp.exact.beside import consult
 from decomp.model.accounts import account
 from decomp.ranks.clock import process_seconds
 from decomp.schedule.dive import dive, keep_decided
@@ -155,9 +156,13 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
         run.search = SearchState(Neighbours.of(loop.coupling), rng)
     search, run.phase = run.search, "improve"
     while loop.coupling.n_jobs and not run.must_stop() and search.stale < options.stale_finishes:
+        if consult(run) and run.incumbent is not None:
+            loop.refix(run.incumbent.fixing)
         until = run.deadline - 1.3 * run.finish_seconds
         started = process_seconds()
         present = search.effort(options)
+        if run.beside is not None:  # one try fewer: SCIP has its rank
+            present = replace(present, attempts=max(present.attempts - 1, 1))
         gained = improve_round(run.instance, loop, run.workers, search.neighbours, present, search.rng, until)
         for _ in range(options.iterations):
             run.record(loop.iterate())
@@ -193,6 +198,7 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
         return Outcome.SKIPPED
     run.phase = "replan"
     while stale < patience and not run.must_stop():
+        consult(run)
         loop.refix(run.incumbent.fixing)
         size = round(options.replan.sites * options.improvement.growth**stale)
         groups = clusters(search.neighbours, job_loss(loop), size, search.rng)[:most]

@@ -26,6 +26,7 @@ from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.workers import Workers
 from decomp.schedule.incumbent import Incumbent, admits
 from decomp.search.by_prices import SearchState
+from decomp.search.fleet_model import Beside
 
 
 class Outcome(Enum):
@@ -90,6 +91,7 @@ class Run:
         self.present: LagrangianLoop | None = None
         self.start: Start | None = None
         self.search: SearchState | None = None
+        self.beside: Beside | None = None
         self.seconds_before = 0.0
         self.finish_seconds = 0.0
         self.waited_before = 0.0
@@ -236,7 +238,7 @@ def dual_of(instance: Instance, proof: DualPoint) -> Dual:
 
 def provenance(instance: Instance, options: Options, ranks: int) -> dict[str, object]:
     """Where a result comes from."""
-    packages = ("numpy", "scipy", "numba", "highspy", "mpi4py", "h5py")
+    packages = ("numpy", "scipy", "numba", "highspy", "mpi4py", "h5py", "pyscipopt")
     return dict(
         instance_hash=instance.content_hash(),
         method=options.method,

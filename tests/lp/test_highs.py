@@ -11,18 +11,18 @@ from typing import Any
 import highspy
 import numpy as np
 import pytest
-from scipy.sparse import csc_matrix
 
 from decomp.lp import watch
-from decomp.lp.block import Model
 from decomp.lp.highs import run, run_lp, to_highs
 from decomp.lp.watch import Interrupted
+from lp_models import knapsacks
 from running import CHECKOUT
 
 SOURCES = [p for folder in ("decomp", "drivers") for p in sorted((CHECKOUT / folder).rglob("*.py"))]
 DOOR = "decomp/lp/highs.py"
 SCIPY = "decomp/certificate/model.py"  # shares nothing with the solver, so not the door either
-METHODS = {"run", "solve", "startSolve", "joinSolve", "optimize", "minimize", "maximize", "presolve", "crossover"}
+METHODS = {"run", "solve", "startSolve", "joinSolve", "minimize", "maximize", "presolve", "crossover"}
+METHODS |= {"optimize", "optimizeNogil"}  # SCIP's
 
 
 @cache
@@ -46,7 +46,8 @@ def test_every_run_of_highs_goes_through_the_door() -> None:
         handed_on = owner in {"solver", "highs"} and id(a) not in full
         if a.attr in METHODS and (id(a) in bare or handed_on):
             found.append((name, ast.unparse(a)))
-    assert sorted(found) == [(DOOR, "solver.run"), ("drivers/rivals.py", "model.optimize")]  # the latter is SCIP's
+    scip = [("decomp/lp/scip_process.py", "search.model.optimizeNogil"), ("drivers/rivals.py", "model.optimize")]
+    assert sorted(found) == [(DOOR, "solver.run"), *scip]
 
 
 def test_scipy_runs_highs_in_the_certificate_alone_and_with_a_limit() -> None:
@@ -59,25 +60,6 @@ def test_scipy_runs_highs_in_the_certificate_alone_and_with_a_limit() -> None:
     for _, call in calls:
         (options,) = [k.value for k in call.keywords if k.arg == "options"]
         assert "time_limit" in {k.arg for k in options.keywords}
-
-
-def knapsacks(n: int = 24, seed: int = 0) -> Model:
-    """n knapsacks at random that share 3 n things: an easy LP, and a MIP that has to branch."""
-    rng = np.random.default_rng(seed)
-    weight = rng.integers(10, 100, size=(n, 3 * n)).astype(float)
-    columns = 3 * n
-    return Model(
-        matrix=csc_matrix(weight),
-        low=np.zeros(columns),
-        high=np.ones(columns),
-        cost=-rng.integers(10, 100, size=columns).astype(float),
-        emission=np.zeros(columns),
-        integer=np.ones(columns, dtype=bool),
-        row_low=np.full(n, -np.inf),
-        row_high=np.floor(weight.sum(axis=1) / 2),
-        columns={},
-        bans=np.zeros((0, 3), dtype=int),
-    )
 
 
 def hard() -> highspy.Highs:
