@@ -61,18 +61,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = study.table()
     shares, ratios = study.by_share(), study.by_ratio()
     found = laws(study, shares, ratios, truth(study))
-    paces = study.by_pace()
+    paces, foreseen = study.by_pace(), study.by_foresight()
     months = by_month(setting, args.data, print) if args.data and args.days is None else []
     command = shlex.join(["python", "-m", "drivers.colocation_study", *(sys.argv[1:] if argv is None else argv)])
     write_csv(args.output / "table2.csv", rows)
     write_csv(args.output / "figures12.csv", shares, "saving", "benefit")
     write_csv(args.output / "figures34.csv", ratios, "saving", "benefit")
     write_csv(args.output / "laws.csv", found)
+    write_csv(args.output / "foresight.csv", foreseen)
     if months:
         write_csv(args.output / "months.csv", months)
     write_files(args.output, study)
     write_figures(args.output, shares, ratios)
-    write_text(args.output / "summary.md", summary(study, command, rows, found, shares, paces, months))
+    write_text(args.output / "summary.md", summary(study, command, rows, found, shares, paces, months, foreseen))
     print((args.output / "summary.md").read_text("utf-8"))
     return 0
 

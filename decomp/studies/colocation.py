@@ -15,6 +15,7 @@ import numpy as np
 from decomp.model.accounts import account
 from decomp.model.instance import Instance
 from decomp.model.result import Result, Schedule, Status
+from decomp.studies.errors import among_errors
 from decomp.studies.market import DAY, Case, Market, Month, as_it_arrives, honest, instance_of, read_market
 from decomp.studies.window import operate, plan, roll
 
@@ -85,6 +86,20 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Foreseen:
+    """What scheduling by one kind of foresight costs, USD, and saves, as a share of the cost without colocation.
+
+    `won_back` is the share of what the forecast loses against perfect foresight that this kind does not lose.
+    """
+
+    tariff: str
+    foresight: str
+    cost_usd: float
+    saving: float
+    won_back: float
+
+
+@dataclass(frozen=True)
 class MonthRow:
     """One month of the year: what prices and wind were, and savings as in Table II."""
 
@@ -113,7 +128,7 @@ class Study:
         return instance_of(self.market, case, self.setting.demand_charge)
 
     def run(self, case: Case, foresight: str) -> Schedule:
-        """The month's schedule; foresight is "none" (work runs as it arrives), "perfect" or "forecast"."""
+        """The month's schedule; foresight is "none" (work runs as it arrives), "perfect", "forecast" or "scenarios"."""
         key = (case, foresight)
         if key not in self._known:
             instance = self.instance(case)
@@ -121,7 +136,8 @@ class Study:
                 self._known[key] = operate(instance, as_it_arrives(self.market, case))
             else:
                 expect = honest(self.market, case) if foresight == "forecast" else None
-                self._known[key] = roll(instance, self.setting.every, self.setting.ahead, expect).schedule
+                futures = among_errors(self.market, case) if foresight == "scenarios" else None
+                self._known[key] = roll(instance, self.setting.every, self.setting.ahead, expect, futures).schedule
                 self.tell(
                     f"{case.tariff:9} wind {case.wind_mw:5.0f} MW, deferrable {case.deferrable:.0%}, {foresight}: "
                     f"{self.cost(case, foresight):,.0f} USD"
@@ -151,6 +167,19 @@ class Study:
             rows.append(self._row(alone, CONFIGURATIONS[0], "none"))
             rows.append(self._row(case, CONFIGURATIONS[1], "none"))
             rows += [self._row(case, CONFIGURATIONS[2], foresight) for foresight in ("perfect", "forecast")]
+        return rows
+
+    def by_foresight(self) -> list[Foreseen]:
+        """Forecast, scenarios around it, and perfect foresight, under both tariffs."""
+        rows = []
+        for case in self._bases():
+            alone = self.cost(replace(case, wind_mw=0.0), "none")
+            cost = {foresight: self.cost(case, foresight) for foresight in ("forecast", "scenarios", "perfect")}
+            lost = cost["forecast"] - cost["perfect"]
+            rows += [
+                Foreseen(case.tariff, foresight, usd, 1.0 - usd / alone, (cost["forecast"] - usd) / max(lost, 1e-9))
+                for foresight, usd in cost.items()
+            ]
         return rows
 
     def _row(self, case: Case, configuration: str, foresight: str) -> Row:

@@ -25,6 +25,7 @@ RECORDS = 3  # five-minute records a period
 ZONES = ("WEST", "NYC", "LONGIL", "NORTH")
 FARMS = ("122", "303", "309", "317")
 PUBLISHED = 44  # the day-ahead prices of tomorrow are out by 11:00
+DAYS_BEFORE = 28  # whose errors are known when the month starts
 UTC_OFFSET_H = 5  # days are those of Eastern standard time, all year
 FILES = {
     "price": File(path="nyiso_lbmp_5min_2019_4zones.csv.gz", step_min=5, time_column="timestamp_utc"),
@@ -72,7 +73,7 @@ class Market:
     """A month's series, (period): prices in USD/MWh, wind as a share of its capacity; and the site without either.
 
     `site` is an instance in which all work is a stream that must be served at once, `missing` the share of real-time
-    prices that were not recorded.
+    prices that were not recorded, `before` what is known of the days before.
     """
 
     real_time: Array
@@ -81,6 +82,16 @@ class Market:
     site: Instance
     source: str
     missing: float = 0.0
+    before: Before | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """The days before the month: series as in `Market`."""
+
+    real_time: Array
+    day_ahead: Array
+    wind_factor: Array
 
 
 @dataclass(frozen=True)
@@ -107,11 +118,12 @@ def read_market(month: Month, data: Path | None) -> Market:
     library = Library(data, FILES)
     start = month.start + timedelta(hours=UTC_OFFSET_H)
     horizon = Horizon(start=start, periods=month.n_days * DAY, period_min=60 * PERIOD_H)
-    real_time, day_ahead, missing = _prices(
-        library, month, replace(horizon, periods=RECORDS * horizon.periods, period_min=5)
-    )
-    wind = Series(unit="1", file="wind", column=f"{month.farm}_WIND_1_rt_cf", year=2020)
-    factor = read_series(library, "wind_factor", wind, horizon, {})
+    real_time, day_ahead, factor, missing = _series(library, month, horizon)
+    earlier = replace(horizon, start=start - timedelta(days=DAYS_BEFORE), periods=DAYS_BEFORE * DAY)
+    try:
+        before = Before(*_series(library, month, earlier)[:3])
+    except InputError:  # the files begin with the year
+        before = None
     source = (
         f"NYISO zone {month.zone}, 5-minute real-time and hourly day-ahead prices; RTS-GMLC wind farm {month.farm}, "
         "5-minute real time, of the same calendar days in 2020; "
@@ -119,7 +131,16 @@ def read_market(month: Month, data: Path | None) -> Market:
     source += f"{missing:.2%} of the real-time prices, zero in all zones at once, are missing: day-ahead instead; "
     source += ", ".join(f"{name} sha256:{digest}" for name, digest in sorted(library.used.items()))
     site = replace(market.site, start_utc=stamp(horizon.start_utc), source=source)
-    return Market(real_time, day_ahead, factor, site, source, missing)
+    return Market(real_time, day_ahead, factor, site, source, missing, before)
+
+
+def _series(library: Library, month: Month, horizon: Horizon) -> tuple[Array, Array, Array, float]:
+    """Real-time and day-ahead price, wind factor (period), and the share of real-time prices that are missing."""
+    wind = Series(unit="1", file="wind", column=f"{month.farm}_WIND_1_rt_cf", year=2020)
+    factor = read_series(library, "wind_factor", wind, horizon, {})
+    fine = replace(horizon, periods=RECORDS * horizon.periods, period_min=5)
+    real_time, day_ahead, missing = _prices(library, month, fine)
+    return real_time, day_ahead, factor, missing
 
 
 def _prices(library: Library, month: Month, horizon: Horizon) -> tuple[Array, Array, float]:
@@ -201,6 +222,14 @@ def as_it_arrives(market: Market, case: Case) -> Array:
     return np.where(np.arange(day[-1] + 1)[:, None] == day, case.deferrable * market.site.demand_gpu[0], 0.0)
 
 
+def published(day_ahead: Array, now: int, end: int) -> Array:
+    """Day-ahead prices of [now, end) as they are known now: what is not yet published is as a day before."""
+    ahead = day_ahead[:end].copy()
+    for t in range(((now - PUBLISHED) // DAY + 2) * DAY, end):
+        ahead[t] = ahead[t - DAY]
+    return ahead[now:]
+
+
 def honest(market: Market, case: Case) -> Forecast:
     """What is known now: published day-ahead prices (later ones as a day before), and the last wind, which stays.
 
@@ -208,10 +237,8 @@ def honest(market: Market, case: Case) -> Forecast:
     """
 
     def expected(instance: Instance, now: int, end: int) -> Instance:
-        known = ((now - PUBLISHED) // DAY + 2) * DAY
         ahead, wind = market.day_ahead.copy(), instance.sites.wind_mw.copy()
-        for t in range(known, end):
-            ahead[t] = ahead[t - DAY]
+        ahead[now:end] = published(ahead, now, end)
         wind[:, now:] = wind[:, [max(now - 1, 0)]]
         return replace(
             instance, sites=replace(instance.sites, wind_mw=wind, **tariff_prices(case.tariff, ahead, ahead))

@@ -15,8 +15,10 @@ from matplotlib.axes import Axes
 from decomp.files.hdf5 import atomic_path
 from decomp.files.store import write_instance, write_result
 from decomp.report.figure import BLUE, GREY, INK, ORANGE, figure, style
-from decomp.studies.colocation import PAPER, TARIFFS, MonthRow, Point, Row, Study
+from decomp.studies.colocation import PAPER, TARIFFS, Foreseen, MonthRow, Point, Row, Study
+from decomp.studies.errors import FUTURES
 from decomp.studies.laws import Law
+from decomp.studies.market import DAYS_BEFORE
 
 COLOURS = dict(wholesale=BLUE, retail=ORANGE)
 PROFILE = {"none": "as-it-arrives", "perfect": "perfect", "forecast": "forecast"}
@@ -125,6 +127,7 @@ def summary(
     shares: Sequence[Point],
     paces: Sequence[tuple[int, str, float]],
     months: Sequence[MonthRow],
+    foreseen: Sequence[Foreseen],
 ) -> str:
     """The study in Markdown."""
     setting, month = study.setting, study.setting.month
@@ -145,6 +148,7 @@ Work is known in both.
         _table(rows),
         _bounds(study),
         _paces(paces),
+        _foreseen(foreseen, study.market.before is not None),
         _beside_the_paper(study, rows),
         *([_months(months)] if months else []),
     ]
@@ -215,6 +219,25 @@ def _months(months: Sequence[MonthRow]) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     intro = "The same site in all months, perfect foresight, planned a day at a time; savings against no colocation:"
     return "\n".join([intro, "", *lines, ""])
+
+
+def _foreseen(rows: Sequence[Foreseen], known: bool) -> str:
+    """Forecast, scenarios and perfect foresight side by side."""
+    heads = ("tariff", "foresight", "net cost, USD", "saved", "of the forecast's loss won back")
+    lines = ["| " + " | ".join(heads) + " |", "|---|---|---:|---:|---:|"]
+    for row in rows:
+        won = f"{row.won_back:.0%}" if row.foresight == "scenarios" else ""
+        lines.append(f"| {row.tariff} | {row.foresight} | {row.cost_usd:,.0f} | {row.saving:.1%} | {won} |")
+    since = f"the month so far and the {DAYS_BEFORE} days before" if known else "the month so far"
+    return f"""
+## An uncertain future
+
+*Scenarios*: each plan is the best over up to {FUTURES} futures, the forecast plus the errors of earlier days at the
+same hour whose forecasts were most like it: price and wind of a day together, of {since},
+none that was not over. What is done until the next plan is the same in all of them.
+
+{chr(10).join(lines)}
+"""
 
 
 def _beside_the_paper(study: Study, rows: Sequence[Row]) -> str:

@@ -7,7 +7,7 @@ battery nor generator and may not curtail, so that its load decides everything e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from decomp.lp.block import Block, Model
 from decomp.lp.highs import Effort, run_lp, safe_bound, solve_integral, to_highs
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
+from decomp.model.scenarios import weighted
 from decomp.site.equations import add_site
 
 OPTIMAL = Effort(rel_gap=0.0, nodes=1_000_000, seconds=np.inf)
@@ -46,6 +47,7 @@ class Operation:
 
 
 Forecast = Callable[[Instance, int, int], Instance]  # the instance, now, end -> the instance as it is expected now
+Forecasts = Callable[[Instance, int, int], Sequence[Instance]]  # ... -> as it may become, all equally likely
 
 
 def cut(instance: Instance, start: int, end: int) -> Instance:
@@ -103,18 +105,52 @@ def plan(instance: Instance) -> Plan:
 def _model(instance: Instance, exact: bool) -> Model:
     """The site with its load tied to streams (C1) and pools (C4); unserved work is not offered: there is room."""
     sites = replace(instance.sites, exact_power_curve=np.array([exact]))
-    grids = replace(instance.microgrids, sites=sites)
-    block, hours = Block(), instance.period_h
-    add_site(block, grids, 0, hours)
+    block = Block()
+    _add_window(block, replace(instance, sites=sites), "")
+    return block.finish()
+
+
+def _add_window(block: Block, instance: Instance, prefix: str) -> None:
+    hours = instance.period_h
+    add_site(block, instance.microgrids, 0, hours, prefix)
     fixed = instance.demand_gpu.sum(axis=0)
-    carry = block.add_rows(fixed, fixed, (1.0, block.columns["load"]))
+    carry = block.add_rows(fixed, fixed, (1.0, block.columns[prefix + "load"]))
     for p, (start, end) in enumerate(zip(instance.pools.start, instance.pools.end, strict=True)):
         rate = instance.pool_arcs.rate_gpu[instance.pool_arcs.pool == p].sum()
-        column = block.add_columns(f"pool{p}", end - start, 0.0, rate)
+        column = block.add_columns(f"{prefix}pool{p}", end - start, 0.0, rate)
         block.add_entries(carry[start:end], column, -1.0)
         done = block.add_rows(instance.pools.work_gpu_h[p], instance.pools.work_gpu_h[p], (hours, column[:1]))
         block.add_entries(np.repeat(done, end - start - 1), column[1:], hours)
-    return block.finish()
+
+
+def plan_among(futures: Sequence[Instance], first: int) -> Plan:
+    """The deferrable load of the first periods that is best over equally likely futures of a window.
+
+    In the first `first` periods all futures have the same deferrable load, later each has its own. A linear program,
+    with the power curve (2) as an inequality; of later periods the plan is that of the first future.
+    """
+    block, share = Block(), 1.0 / len(futures)
+    for s, future in enumerate(futures):
+        sites = replace(future.sites, exact_power_curve=np.array([False]))
+        _add_window(block, replace(future, sites=weighted(sites, np.array([share]))), f"s{s}_")
+    pools = futures[0].pools
+    for p, (start, end) in enumerate(zip(pools.start, pools.end, strict=True)):
+        common = slice(0, max(min(first, int(end)) - int(start), 0))
+        for s in range(1, len(futures)):
+            same = block.columns[f"s{s}_pool{p}"][common], block.columns[f"s0_pool{p}"][common]
+            if len(same[0]):
+                block.add_rows(0.0, 0.0, (1.0, same[0]), (-1.0, same[1]))
+    model = block.finish()
+    solver = to_highs(model)
+    if not run_lp(solver):
+        raise ArithmeticError(f"window at {futures[0].start_utc}: {solver.getModelStatus()}")
+    solution = solver.getSolution()
+    x = np.clip(solution.col_value, model.low, model.high)
+    pool_gpu = np.zeros((futures[0].n_pools, futures[0].n_periods))
+    for p in range(futures[0].n_pools):
+        pool_gpu[p, pools.start[p] : pools.end[p]] = x[model.columns[f"s0_pool{p}"]]
+    lower = safe_bound(model, model.cost, np.array(solution.row_dual))
+    return Plan(pool_gpu, float(model.cost @ x), lower, 0.0)
 
 
 def curve(instance: Instance, load: Array) -> Array:
@@ -149,8 +185,12 @@ def operate(instance: Instance, pool_gpu: Array) -> Schedule:
     )
 
 
-def roll(instance: Instance, every: int, ahead: int, forecast: Forecast | None = None) -> Operation:
+def roll(
+    instance: Instance, every: int, ahead: int, forecast: Forecast | None = None, futures: Forecasts | None = None
+) -> Operation:
     """Plan `ahead` periods, do the first `every` of them, plan again; perfect foresight unless there is a forecast.
+
+    With `futures` a plan is the best over several of them.
 
     What passes from window to window: the deferrable work that is left, and the peak of imports that is already to be
     paid for (8).
@@ -161,11 +201,14 @@ def roll(instance: Instance, every: int, ahead: int, forecast: Forecast | None =
     plans = []
     for now in range(0, n, every):
         end = min(now + ahead, n)
-        expected = forecast(instance, now, end) if forecast else instance
         left = np.maximum(instance.pools.work_gpu_h - instance.period_h * done.sum(axis=1), 0.0)
-        window = cut(replace(expected, pools=replace(instance.pools, work_gpu_h=left)), now, end)
-        window = replace(window, sites=replace(window.sites, peak_so_far_mw=np.array([peak])))
-        plans.append(plan(window))
+
+        expected = futures(instance, now, end) if futures else [forecast(instance, now, end) if forecast else instance]
+        windows = []
+        for future in expected:
+            window = cut(replace(future, pools=replace(instance.pools, work_gpu_h=left)), now, end)
+            windows.append(replace(window, sites=replace(window.sites, peak_so_far_mw=np.array([peak]))))
+        plans.append(plan_among(windows, every) if futures else plan(windows[0]))
         step = min(every, end - now)
         done[due_in(instance, now, end), now : now + step] = plans[-1].pool_gpu[:, :step]
         drawn = operate(instance, done).import_mw[0, now : now + step]

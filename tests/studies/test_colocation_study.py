@@ -15,9 +15,10 @@ from decomp.extensive.pyomo_model import solve_extensive
 from decomp.files.store import read_instance, read_result
 from decomp.model.accounts import account
 from decomp.studies.colocation import TARIFFS, Setting, Study
+from decomp.studies.errors import among_errors
 from decomp.studies.laws import days, laws, operated, truth
-from decomp.studies.market import DAY, Case, Market, Month, as_it_arrives, honest, instance_of, read_market
-from decomp.studies.window import curve, cut, operate, plan, roll
+from decomp.studies.market import DAY, Before, Case, Market, Month, as_it_arrives, honest, instance_of, read_market
+from decomp.studies.window import curve, cut, operate, plan, plan_among, roll
 from drivers.colocation_study import main
 from drivers.common import run
 from running import CHECKOUT
@@ -64,7 +65,7 @@ def test_the_power_curve_as_an_inequality_promises_too_much() -> None:
     assert schedule.it_power_mw[0] == pytest.approx(curve(day, load))
 
 
-@pytest.mark.parametrize("foresight", ["none", "perfect", "forecast"])
+@pytest.mark.parametrize("foresight", ["none", "perfect", "forecast", "scenarios"])
 @pytest.mark.parametrize("tariff", TARIFFS)
 def test_every_run_does_all_work_and_passes_the_certificate(tariff: str, foresight: str) -> None:
     one = study()
@@ -75,6 +76,41 @@ def test_every_run_does_all_work_and_passes_the_certificate(tariff: str, foresig
     assert instance.period_h * schedule.pool_gpu.sum(axis=1) == pytest.approx(instance.pools.work_gpu_h)
     cost = account(instance, schedule).net_cost
     assert one.lower_bound(case) <= cost + 1e-6 * abs(cost)
+
+
+def test_one_future_that_is_certain_is_perfect_foresight() -> None:
+    """And plans for two futures do the same until the next plan, between what each of them would do best."""
+    m, case = market(), Case("retail")
+    instance = instance_of(m, case)
+    known = roll(instance, DAY, DAY, futures=lambda whole, now, end: [whole])
+    assert account(instance, known.schedule).net_cost == pytest.approx(
+        account(instance, roll(instance, DAY, DAY).schedule).net_cost, rel=1e-6
+    )
+    calm = replace(instance, sites=replace(instance.sites, wind_mw=0.0 * instance.sites.wind_mw))
+    day, still = days(instance)[0], days(calm)[0]
+    both = plan_among([day, still], DAY)
+    alone = [plan_among([future], DAY) for future in (day, still)]
+    held = [account(f, operate(f, both.pool_gpu)).net_cost for f in (day, still)]
+    assert both.cost == pytest.approx(np.mean(held), rel=1e-6) and both.relaxed <= both.cost + 1e-6
+    assert both.cost >= np.mean([one.cost for one in alone]) - 1e-6
+    free = plan_among([day, still], 0)
+    assert free.cost == pytest.approx(np.mean([one.cost for one in alone]), rel=1e-6)
+
+
+def test_scenarios_know_nothing_that_is_still_to_come() -> None:
+    case, m = Case("wholesale"), market()
+    now = DAY + 40
+    later = np.arange(m.site.n_periods) >= now
+    other = replace(m, real_time=np.where(later, 999.0, m.real_time), wind_factor=np.where(later, 0.5, m.wind_factor))
+    seen = [among_errors(x, case)(instance_of(x, case), now, now + DAY - 40) for x in (m, other)]
+    assert len(seen[0]) == len(seen[1]) == 1  # one day is over
+    for a, b in zip(*seen, strict=True):
+        part = [cut(future, now, now + DAY - 40).sites for future in (a, b)]
+        assert np.array_equal(part[0].buy_price, part[1].buy_price)
+        assert np.array_equal(part[0].wind_mw, part[1].wind_mw)
+    before = Before(m.real_time + 5.0, m.day_ahead, m.wind_factor)
+    futures = among_errors(replace(m, before=before), case, 2)(instance_of(m, case), now, now + DAY - 40)
+    assert len(futures) == 2
 
 
 def test_the_demand_charge_is_paid_once_over_all_windows() -> None:
