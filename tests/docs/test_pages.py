@@ -1,7 +1,8 @@
 """What the pages show is run: their commands, their Python, their TOML; their links lead somewhere.
 
 Blocks `sh` and `python` of a page run one after the other in a folder that holds `fleet.h5` and `result.h5`. A
-block behind a comment `<!-- parsed only: reason -->` is checked against the parsers and not run.
+block behind a comment `<!-- parsed only: reason -->` is checked against the parsers and not run; one behind
+`<!-- file: NAME -->` is written to a file of that name.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ PAGES = [README, *sorted(p for p in DOCS.rglob("*.md") if not {"_build", "genera
 PAGES += [CHECKOUT / "CONTRIBUTING.md", CHECKOUT / "CHANGELOG.md"]
 PAGES += [CHECKOUT / "instances" / "README.md", CHECKOUT / "slurm" / "README.md"]
 DATA = CHECKOUT.parent / "shared" / "data"
-BLOCK = re.compile(r"(?:<!-- (?P<note>parsed only: [^>]+) -->\n+)?^```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.M | re.S)
+NOTE = r"(?:<!-- (?P<note>(?:parsed only|file): [^>]+) -->\n+)?"
+BLOCK = re.compile(NOTE + r"^```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.M | re.S)
 
 # What makes a command short enough for a test; everything else is run as it stands.
 SHORTER = [(r"--sites \d+", "--sites 3 --periods 24 --jobs 4"), (r"--time-limit \d+", "--time-limit 120")]
@@ -43,11 +45,12 @@ NOT_RUN = re.compile(r"^make|pip install|^export |^\. |^cd |^git ")
 
 
 class Block(NamedTuple):
-    """A fenced block: its language, its text, and whether it is run."""
+    """A fenced block: its language, its text, whether it is run, and the file that it is."""
 
     kind: str
     body: str
     runs: bool
+    file: str = ""
 
 
 def name(page: Path) -> str:
@@ -55,7 +58,8 @@ def name(page: Path) -> str:
 
 
 def blocks(page: Path) -> list[Block]:
-    return [Block(m["kind"], m["body"], m["note"] is None) for m in BLOCK.finditer(page.read_text("utf-8"))]
+    found = [(m["kind"], m["body"], m["note"] or "") for m in BLOCK.finditer(page.read_text("utf-8"))]
+    return [Block(k, b, not n.startswith("parsed"), n.partition("file: ")[2]) for k, b, n in found]
 
 
 def lines(body: str) -> list[str]:
@@ -140,7 +144,9 @@ def test_the_page_runs(page: Path, solved: Path, tmp_path: Path) -> None:
     for file in solved.iterdir():
         shutil.copy(file, tmp_path)
     for block in runnable(page):
-        if block.kind == "python":
+        if block.file:
+            (tmp_path / block.file).write_text(block.body, "utf-8")
+        elif block.kind == "python":
             pytest.importorskip("h5netcdf")
             done = run_limited([sys.executable, "-c", block.body], 240, cwd=tmp_path, MPLBACKEND="agg")
             assert done.returncode == 0, (block.body, done.stderr)
