@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+from scipy.sparse import csr_array, hstack, vstack
 
 from decomp.certificate.bound import UNPROVED, BoundProof, rows_by_site, site_tasks
 from decomp.certificate.findings import TOLERANCE, Findings
@@ -19,6 +20,9 @@ from decomp.certificate.sites import add_site
 from decomp.certificate.terms import largest
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Dual
+
+ALONE = -2
+"""What no scenario pays by itself."""
 
 MOST_COLUMNS = 20_000
 """Largest program that is tried, in columns; a guard, not a promise."""
@@ -85,12 +89,15 @@ def _leave_open(findings: Findings, what: str, reason: str, seconds: float, righ
 
 def fleet_program(instance: Instance) -> Program:
     """The extensive form in the certificate's own words; its value is the net cost in USD."""
-    builder, starts = Builder(), []
-    emission: list[tuple[Array, Array]] = []
+    builder, starts, ends = Builder(), [], [0]
+    emission: list[list[tuple[Array, Array]]] = []
+    on: list[Array] = []
     zero = Dual.make(sizes_of(instance), **{f.name: 0.0 for f in Dual.columns()})
     pieces = [world for world, _ in priced_pieces(instance, zero)]
     for s, world in enumerate(pieces):
-        starts.append(_second_stage(builder, world if s == 0 else _unpaid(world), emission))
+        emission.append([])
+        starts.append(_second_stage(builder, world if s == 0 else _unpaid(world), emission[s], on))
+        ends.append(builder.n_columns)
     first = starts[0]
     rejected = builder.columns(instance.n_jobs, 0.0, ~instance.jobs.mandatory)
     decided = builder.rows([(1.0, rejected)], 1.0, equal=True)
@@ -98,13 +105,24 @@ def fleet_program(instance: Instance) -> Program:
     builder.entries(decided[job], np.array(list(first.values()), dtype=int), 1.0)
     for other in starts[1:]:
         _same(builder, first, other)
+    for g in np.flatnonzero(instance.generators.day_ahead):
+        for other_on in on[g + len(instance.generators.site) :: len(instance.generators.site)]:
+            builder.rows([(1.0, on[g]), (-1.0, other_on)], 0.0, equal=True)
+    owner = np.repeat(np.arange(len(pieces)), np.diff(ends))
     if np.isfinite(instance.carbon_budget_t):
-        _budget(builder, pieces, emission)
-    return builder.program()
+        owner = np.concatenate(
+            [owner, np.full(builder.n_columns - len(owner), -1), _budget(builder, instance, pieces, emission)]
+        )
+    program = builder.program()
+    if not (instance.risk_weight > 0 and len(pieces) > 1):
+        return program
+    owner = np.concatenate([owner, np.full(len(program.cost) - len(owner), -1)])
+    owner[list(first.values())] = -1
+    return with_risk(program, owner, instance)
 
 
 def _second_stage(
-    builder: Builder, instance: Instance, emission: list[tuple[Array, Array]]
+    builder: Builder, instance: Instance, emission: list[tuple[Array, Array]], on: list[Array]
 ) -> dict[tuple[int, int, int], int]:
     """Sites, streams and pools of one scenario; its columns of starts by (job, site, period)."""
     step, sizes = instance.period_h, instance.sizes
@@ -120,6 +138,7 @@ def _second_stage(
         keys = zip(site.begun_job.tolist(), [i] * len(site.begun), site.begun_at.tolist(), strict=True)
         begun |= zip(keys, site.begun.tolist(), strict=True)
         emission.extend(site.emission)
+        on.extend(site.on)  # generators are sorted by site
     demand = instance.demand_gpu
     unserved = builder.columns(demand.shape, 0.0, demand, step * instance.streams.unserved_penalty[:, None])
     met = builder.rows([(1.0, unserved)], demand, equal=True)
@@ -149,18 +168,55 @@ def _same(builder: Builder, first: dict[tuple[int, int, int], int], other: dict[
     builder.rows([(1.0, np.array(alone, dtype=int))], 0.0, equal=True)
 
 
-def _budget(builder: Builder, pieces: list[Instance], emission: list[tuple[Array, Array]]) -> None:
-    """(C3); the excess is bounded by what imports and generators could emit at most."""
-    most = 0.0
-    for part in pieces:
-        s, g = part.sites, part.generators
-        most += part.period_h * (s.carbon_intensity * s.import_limit_mw).sum()
-        most += part.period_h * part.n_periods * (g.emission_t_per_mwh * g.p_max_mw).sum()
-        v = part.device_variables
-        most += np.maximum(v.emission * v.low, v.emission * v.high).clip(0.0).sum()
-    price = pieces[0].carbon_excess_usd_per_t
-    soft = np.isfinite(price)
-    excess = builder.columns(1, 0.0, most if soft else 0.0, price if soft else 0.0)
-    row = builder.rows([(-1.0, excess)], pieces[0].carbon_budget_t)
-    for coefficient, columns in emission:
-        builder.entries(np.repeat(row, len(columns)), columns, coefficient)
+def _budget(
+    builder: Builder, instance: Instance, pieces: list[Instance], emission: list[list[tuple[Array, Array]]]
+) -> Array:
+    """(C3), of all scenarios or of each; the excess is bounded by what imports and generators could emit at most.
+
+    Returns the scenario of the excess in each, -1 for all.
+    """
+    every, price = instance.carbon_scope == "every", instance.carbon_excess_usd_per_t
+    soft, most = np.isfinite(price), np.array([_most_t(part) for part in pieces])
+    p = instance.scenarios.probability if len(pieces) > 1 else np.ones(1)
+    each = every and len(pieces) > 1
+    top, budget = (most, p * instance.carbon_budget_t) if each else (np.array([most.sum()]), instance.carbon_budget_t)
+    excess = builder.columns(len(top), 0.0, top if soft else 0.0, price if soft else 0.0)
+    row = builder.rows([(-1.0, excess)], budget)
+    for s, terms in enumerate(emission):
+        for coefficient, columns in terms:
+            builder.entries(np.repeat(row[s if each else 0], len(columns)), columns, coefficient)
+    return np.arange(len(top)) if each else np.full(1, ALONE)
+
+
+def _most_t(part: Instance) -> float:
+    """The most that the sites of a scenario could emit, t."""
+    s, g, v = part.sites, part.generators, part.device_variables
+    most = part.period_h * (s.carbon_intensity * s.import_limit_mw).sum()
+    most += part.period_h * part.n_periods * (g.emission_t_per_mwh * g.p_max_mw).sum()
+    return float(most + np.maximum(v.emission * v.low, v.emission * v.high).clip(0.0).sum())
+
+
+def with_risk(program: Program, owner: Array, instance: Instance) -> Program:
+    """The program with its share of CVaR: eta, and by how much each scenario is worse than that.
+
+    `owner` : scenario of each column, -1: paid in every one, ALONE: in none.
+    """
+    p, weight = instance.scenarios.probability, instance.risk_weight
+    reach = 1.0 + 2.0 * np.abs(program.cost) @ np.maximum(np.abs(program.low), np.abs(program.high)) / p.min()
+    tails = np.array(
+        [np.where(owner == s, program.cost / share, (owner == -1) * program.cost) for s, share in enumerate(p)]
+    )
+    wide = hstack([program.matrix, csr_array((len(program.right), len(p) + 1))])
+    tail = hstack([csr_array(tails), -csr_array(np.eye(len(p))), csr_array(-np.ones((len(p), 1)))])
+    more = np.append(weight * p / (1.0 - instance.risk_level), weight)
+    flags = np.zeros(len(p) + 1, dtype=bool)
+    return Program(
+        cost=np.append(np.where(owner == ALONE, 1.0, 1.0 - weight) * program.cost, more),
+        low=np.concatenate([program.low, np.zeros(len(p)), [-reach]]),
+        high=np.append(program.high, np.full(len(p) + 1, reach)),
+        integer=np.append(program.integer, flags),
+        ban=np.append(program.ban, flags),
+        matrix=csr_array(vstack([wide, tail])),
+        right=np.append(program.right, np.zeros(len(p))),
+        equal=np.append(program.equal, np.zeros(len(p), dtype=bool)),
+    )

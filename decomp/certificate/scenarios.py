@@ -94,25 +94,52 @@ def check_scenarios(instance: Instance, schedule: Schedule, findings: Findings) 
         if account is None:
             return None
         accounts.append(account)
+    _once(instance, schedule, findings)
     components = {
         name: float(sum(w * a.components[name] for w, a in zip(p, accounts, strict=True)))
         for name in accounts[0].components
     }
-    tonnes = np.concatenate([w * a.site_emissions_t for w, a in zip(p, accounts, strict=True)])
-    components["carbon_excess"] = _excess(instance, float(tonnes.sum()), float(np.abs(tonnes).sum()), findings)
-    return Account(components, tonnes)
+    tonnes = np.array([w * a.emissions_t for w, a in zip(p, accounts, strict=True)])
+    gross = float(sum(w * np.abs(a.site_emissions_t).sum() for w, a in zip(p, accounts, strict=True)))
+    over = _excess(instance, tonnes, gross, findings)
+    components["carbon_excess"] = float(over.sum())
+    if instance.risk_weight > 0:
+        cost = np.array([a.cost for a in accounts]) + (over / p if len(over) == len(p) > 1 else 0.0)
+        components["risk"] = instance.risk_weight * (_cvar(cost, p, instance.risk_level) - float(p @ cost))
+    return Account(components, np.concatenate([w * a.site_emissions_t for w, a in zip(p, accounts, strict=True)]))
 
 
-def _excess(instance: Instance, tonnes: float, gross: float, findings: Findings) -> float:
-    """(C3) on expected emissions: what those above the budget cost, USD."""
-    budget, price = instance.carbon_budget_t, instance.carbon_excess_usd_per_t
-    if tonnes <= budget:
-        return 0.0
+def _once(instance: Instance, schedule: Schedule, findings: Findings) -> None:
+    """Generators that are committed day-ahead are on in the same periods in all scenarios."""
+    n = len(instance.scenarios.name)
+    on = np.asarray(schedule.generator_on).reshape(n, -1, instance.n_periods)
+    for g in np.flatnonzero(instance.generators.day_ahead):
+        for s in range(1, n):
+            for t in np.flatnonzero(on[s, g] != on[0, g])[:1]:
+                where = f"scenario '{instance.scenarios.name[s]}', generator {g}, period {t}"
+                findings.add("committed once", where, str(bool(on[s, g, t])), f"{bool(on[0, g, t])}, as in the first")
+
+
+def _cvar(cost: Array, p: Array, level: float) -> float:
+    """The least over eta of eta + sum of p (cost - eta)+ / (1 - level): it lies at one of the costs."""
+    return min(float(eta + p @ np.maximum(cost - eta, 0.0) / (1.0 - level)) for eta in cost)
+
+
+def _excess(instance: Instance, tonnes: Array, gross: float, findings: Findings) -> Array:
+    """(C3): what emissions above the budget cost, USD: expected ones, or those of each scenario, weighted.
+
+    `tonnes` (s,) : emissions of the scenarios, weighted by probability.
+    """
+    p, price, every = instance.scenarios.probability, instance.carbon_excess_usd_per_t, instance.carbon_scope == "every"
+    budget = p * instance.carbon_budget_t if every else np.array([instance.carbon_budget_t])
+    emitted = tonnes if every else np.array([tonnes.sum()])
+    over = np.maximum(emitted - budget, 0.0)
     if np.isfinite(price):
-        return float(price * (tonnes - budget))
-    if not tonnes <= budget + TOLERANCE * max(1.0, gross + budget):
-        findings.add("(C3) carbon budget", "expected emissions", tonnes, f"at most {budget:.9g} t")
-    return 0.0
+        return np.asarray(price * over)
+    for s in np.flatnonzero(over > TOLERANCE * np.maximum(1.0, gross + budget)):
+        place = f"scenario '{instance.scenarios.name[s]}', weighted" if every else "expected emissions"
+        findings.add("(C3) carbon budget", place, float(emitted[s]), f"at most {budget[s]:.9g} t")
+    return np.zeros(len(over))
 
 
 def priced_pieces(instance: Instance, dual: Dual) -> list[tuple[Instance, Dual]]:
@@ -125,7 +152,7 @@ def priced_pieces(instance: Instance, dual: Dual) -> list[tuple[Instance, Dual]]
 
 def times(instance: Instance, weight: float) -> Instance:
     """The instance with its second stage's money and emissions multiplied by a weight; jobs stay."""
-    names = ("sites", "generators", "streams", "arcs", "pools")
+    names = ("sites", "generators", "streams", "arcs", "pools", "device_variables")
     tables: dict[str, Any] = {name: _times(getattr(instance, name), weight) for name in names}
     return replace(instance, **tables)
 

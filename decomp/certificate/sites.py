@@ -128,7 +128,7 @@ def add_site(builder: Builder, task: SiteTask) -> SimpleNamespace:
     load = builder.columns(n_periods, 0.0, site.capacity_gpu, -step * task.load_price)
     power, full = _power(builder, site, load)
     charge, discharge, stored = _battery(builder, site, step, n_periods)
-    output = _generators(builder, task.generators, step, task.carbon, n_periods)
+    output, on = _generators(builder, task.generators, step, task.carbon, n_periods)
     available = site.wind_mw + site.solar_mw
     least = np.where(site.curtailable, 0.0, available)
     renewable = builder.columns(n_periods, least, available)
@@ -147,7 +147,7 @@ def add_site(builder: Builder, task: SiteTask) -> SimpleNamespace:
     quantities += [(1.0, charge), (1.0, discharge), (1.0, stored)]
     emission += add_devices(builder, task.devices, task.carbon, balance, quantities, output)
     work = {} if task.work is None else _work(builder, task.work, site.capacity_gpu, step, load)
-    return SimpleNamespace(emission=emission, **work)
+    return SimpleNamespace(emission=emission, on=on, **work)
 
 
 def _grid(builder: Builder, task: SiteTask, most_in: Array, most_out: Array) -> tuple[Array, Array]:
@@ -211,9 +211,11 @@ def _battery(builder: Builder, site: SimpleNamespace, step: float, n_periods: in
     return charge, discharge, stored
 
 
-def _generators(builder: Builder, g: SimpleNamespace, step: float, carbon: float, n_periods: int) -> list[Array]:
-    """(7): output columns of each generator."""
-    output, t = [], np.arange(n_periods)
+def _generators(
+    builder: Builder, g: SimpleNamespace, step: float, carbon: float, n_periods: int
+) -> tuple[list[Array], list[Array]]:
+    """(7): output and commitment columns of each generator."""
+    output, commitment, t = [], [], np.arange(n_periods)
     for k in range(len(g.p_max_mw)):
         was_on = bool(g.initial_mw[k] > 0)
         held = t < (g.min_up_periods[k] if was_on else g.min_down_periods[k]) - g.initial_periods[k]
@@ -233,7 +235,8 @@ def _generators(builder: Builder, g: SimpleNamespace, step: float, carbon: float
                 builder.entries(rows[back:], changes[: n_periods - back], 1.0)
         _ramps(builder, SimpleNamespace(on=on, start=start, stop=stop, out=out, was_on=was_on), g, k, step)
         output.append(out)
-    return output
+        commitment.append(on)
+    return output, commitment
 
 
 def _ramps(builder: Builder, c: SimpleNamespace, g: SimpleNamespace, k: int, step: float) -> None:

@@ -18,11 +18,12 @@ from scipy.sparse import csr_array
 
 from decomp.extensive.names import FIELDS, named
 from decomp.extensive.reductions import untangle
+from decomp.extensive.starts import start_values
 from decomp.files.hdf5 import PathLike, atomic_path
 from decomp.lp import watch
 from decomp.lp.highs import run, run_lp
 from decomp.lp.watch import Interrupted
-from decomp.model.accounts import account, allot, emissions_t, load_gpu, starts
+from decomp.model.accounts import account, allot, by_scenario, emissions_t, load_gpu, over_budget_t, starts
 from decomp.model.feasibility import broken_rule
 from decomp.model.instance import Array, InputError, Instance
 from decomp.model.result import Dual, Iteration, Result, Schedule, Status
@@ -204,7 +205,8 @@ def start_vector(form: ExtensiveForm, schedule: Schedule) -> Array:
         "seg": np.arange(curve.shape[1])[:, None] == curve.argmax(axis=1)[:, None, :],
         "peak": np.maximum(0.0, peak - s.peak_so_far_mw),
         "emis": emitted,
-        "excess": np.asarray(max(0.0, float(emitted.sum()) - instance.carbon_budget_t)),
+        "excess": np.asarray(over_budget_t(instance, emitted)),
+        **start_values(instance, emitted, [a.net_cost for a in by_scenario(instance, schedule)]),
         "start": chosen,
         "reject": schedule.job_site < 0,
     }

@@ -7,6 +7,7 @@ import re
 from decomp.model.instance import SECOND_STAGE, Array, Instance
 
 DIMENSIONS = dict(
+    **dict(excess_in=("scenario",), worse=("scenario",), eta=()),
     **dict.fromkeys(("gpu", "it", "imp", "exp", "imp_on", "ren", "chg", "dis", "chg_on"), ("site", "period")),
     **dict.fromkeys(("gen", "on", "up", "down"), ("generator", "period")),
     **dict(sto=("site", "instant"), seg=("site", "segment", "period"), peak=("site",), emis=("site",), excess=()),

@@ -21,6 +21,7 @@ from decomp.extensive.matrices import ExtensiveForm, solve
 from decomp.extensive.names import mps_name, readable, shape
 from decomp.extensive.plain import device_terms, group, plain
 from decomp.extensive.reductions import battery_ban_is_redundant, grid_ban_is_redundant, start_allowed
+from decomp.extensive.stochastic import with_scenario_rows
 from decomp.lp import watch
 from decomp.model.devices import variable_site
 from decomp.model.instance import Array, Instance
@@ -46,7 +47,7 @@ def build(instance: Instance, relax: bool = False) -> ExtensiveForm:
         index[variable.local_name] = block
     kind, rhs = np.array([row.bound_type for row in compiled.rows], dtype=int), np.asarray(compiled.rhs, dtype=float)
     bounds = np.array([column.bounds for column in compiled.columns], dtype=float).reshape(-1, 2)
-    return ExtensiveForm(
+    form = ExtensiveForm(
         instance=instance,
         cost=compiled.c.toarray().ravel(),
         offset=float(compiled.c_offset[0]),
@@ -62,6 +63,7 @@ def build(instance: Instance, relax: bool = False) -> ExtensiveForm:
         relaxed=relax,
         build_seconds=time.perf_counter() - began,
     )
+    return with_scenario_rows(form)
 
 
 def solve_extensive(instance: Instance, *, relax: bool = False, time_limit: float = np.inf, **settings: Any) -> Result:
@@ -380,7 +382,7 @@ def emissions(m: Model, data: SimpleNamespace, instance: Instance) -> Cost:
 
 def carbon_budget(m: Model, data: SimpleNamespace, instance: Instance) -> Cost:
     """(C3) Σ emis_i - excess ≤ budget; excess ≥ 0 at its price, 0 when the price is infinite."""
-    if np.isinf(instance.carbon_budget_t):
+    if np.isinf(instance.carbon_budget_t) or instance.budget_in_every:
         return 0
     price = instance.carbon_excess_usd_per_t
     most = max(0.0, sum(m.emis[i].ub for i in data.S) - instance.carbon_budget_t)

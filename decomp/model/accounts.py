@@ -125,13 +125,24 @@ def emissions_t(instance: Instance, schedule: Schedule) -> Array:
     return np.asarray(instance.period_h * emissions + of_devices)
 
 
+def over_budget_t(instance: Instance, emissions: Array) -> float:
+    """Emissions above the budget, given those of the sites' rows; of every scenario by itself if each keeps it."""
+    if not instance.budget_in_every:
+        return max(0.0, float(emissions.sum()) - instance.carbon_budget_t)
+    own = emissions.reshape(instance.copies, -1).sum(axis=1)
+    return float(np.maximum(own - instance.scenarios.probability * instance.carbon_budget_t, 0.0).sum())
+
+
 def allot(instance: Instance, schedule: Schedule | None, dual: Dual | None) -> Allowances | None:
     """The carbon budget, and the excess that is paid for, divided among the sites; None without budget or schedule."""
     if schedule is None or np.isinf(instance.carbon_budget_t):
         return None
     instance = expand(instance)
     emitted = emissions_t(instance, schedule)
-    left = max(0.0, instance.carbon_budget_t - float(emitted.sum()))
+    left: Array | float = max(0.0, instance.carbon_budget_t - float(emitted.sum()))
+    if instance.budget_in_every:
+        own = (emitted / instance.row_weight).reshape(instance.copies, -1).sum(axis=1)
+        left = np.repeat(np.maximum(instance.carbon_budget_t - own, 0.0), instance.n_places)
     return Allowances(emitted / instance.row_weight + left / instance.n_places, dual.carbon_price if dual else np.nan)
 
 
@@ -140,7 +151,7 @@ def account(instance: Instance, schedule: Schedule) -> Accounts:
     instance = expand(instance)
     sites, hours = instance.sites, instance.period_h
     emissions = emissions_t(instance, schedule)
-    excess = max(0.0, float(emissions.sum()) - instance.carbon_budget_t)
+    excess = over_budget_t(instance, emissions)
     local = schedule.renewable_mw.copy()
     np.add.at(local, instance.generators.site, schedule.generation_mw)
     facility = sites.pue * schedule.it_power_mw
@@ -156,6 +167,7 @@ def account(instance: Instance, schedule: Schedule) -> Accounts:
             **_work_cost(instance, schedule),
             "carbon_price": float(instance.carbon_price_usd_per_t * emissions.sum()),
             "carbon_excess": _penalty(instance.carbon_excess_usd_per_t, excess, instance.carbon_budget_t),
+            **_risk(instance, schedule),
         },
         load_gpu=load_gpu(instance, schedule),
         facility_mw=facility,
@@ -190,6 +202,14 @@ def by_scenario(instance: Instance, schedule: Schedule) -> list[Accounts]:
             alone = replace(alone, carbon_budget_t=np.inf)
         found.append(account(alone, of_scenario(schedule, s, n)))
     return found
+
+
+def _risk(instance: Instance, schedule: Schedule) -> dict[str, float]:
+    """What risk adds to the expected net cost, where it has a weight."""
+    if instance.copies == 1 or instance.risk_weight == 0:
+        return {}
+    cost, p = np.array([a.net_cost for a in by_scenario(instance, schedule)]), instance.scenarios.probability
+    return {"risk": instance.risk_weight * (cvar(cost, p, instance.risk_level) - float(p @ cost))}
 
 
 def cvar(cost: Array, probability: Array, level: float) -> float:

@@ -195,6 +195,11 @@ class Instance:
         return 1
 
     @property
+    def budget_in_every(self) -> bool:
+        """Whether each of several scenarios has to keep the budget by itself."""
+        return self.carbon_scope == "every" and self.copies > 1
+
+    @property
     def row_weight(self) -> Array:
         """Probability of the scenario that each site's row belongs to, (site,)."""
         return self.expected(self.n_sites)

@@ -8,13 +8,15 @@ are summed. Whether it is also feasible and what it costs is asked of the true d
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
 
 import numpy as np
 
 from decomp.bound.lagrangian import LagrangianLoop
 from decomp.lp.highs import Effort
 from decomp.lp.watch import Interrupted
-from decomp.model.accounts import account, emissions_t
+from decomp.model.accounts import account, emissions_t, over_budget_t
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Recovery
 from decomp.model.result import Schedule
@@ -25,7 +27,7 @@ from decomp.schedule.place import Work, given, place_work, undone
 from decomp.schedule.redispatch import redispatch
 from decomp.schedule.subinstance import around, restrict
 from decomp.site.oracle import Plan, SiteRows
-from decomp.site.service import Dispatch, SiteService
+from decomp.site.service import Dispatch, Given, SiteService
 
 FEW_SITES = 8  # of a repair that is tried before anything is proved about the whole fleet
 BALANCED = 1e-9  # relative; what arithmetic may leave between emissions and budget
@@ -60,12 +62,12 @@ def finish(
         return redispatched(instance, schedule, workers, options.polish_sites) if joint else schedule
 
     plans, kept = ask(np.arange(len(asked.load)), loop.centre.carbon_price), True
-    schedule, most = assemble(instance, loop, work, plans), budget * (1.0 + BALANCED)
+    schedule = assemble(instance, loop, work, plans)
     ready = [plan for plan in plans if plan is not None]
     if len(ready) == len(plans):
         schedule = settled(schedule)
-        if emissions_t(instance, schedule).sum() > most:
-            ready, kept = repair_carbon(ready, ask, asked, loop.centre.carbon_price, budget)
+        if _over(instance, schedule, budget):
+            ready, kept = _within_budget(instance, ready, ask, asked, loop.centre.carbon_price, budget)
             schedule = settled(assemble(instance, loop, work, ready))
     wrong = np.flatnonzero([plan is None for plan in plans])
     wrong = np.union1d(wrong, undone(loop.coupling, work.pooled)).astype(int)
@@ -76,13 +78,65 @@ def finish(
         if repaired is None:
             return None
         schedule = settled(repaired)
+    for site in _committed_apart(instance, schedule):
+        repaired = repair(instance, workers, schedule, site, options, doubtful)
+        if repaired is None:
+            return None
+        schedule = repaired
     return Incumbent(schedule, account(instance, schedule).net_cost, fixing_of(loop.coupling, schedule))
+
+
+def _over(instance: Instance, schedule: Schedule, budget: float) -> bool:
+    """Whether a budget (inf: none to keep) is exceeded, by the expected emissions or in one of the scenarios."""
+    emissions = emissions_t(instance, schedule)
+    if instance.budget_in_every and np.isfinite(budget):
+        return over_budget_t(instance, emissions) > BALANCED * budget
+    return bool(emissions.sum() > budget * (1.0 + BALANCED))
+
+
+def _within_budget(
+    instance: Instance,
+    plans: list[Plan],
+    ask: Callable[[Array, float], list[Plan | None]],
+    asked: Given,
+    price: float,
+    budget: float,
+) -> tuple[list[Plan], bool]:
+    """Plans of all rows that keep the budget, together or scenario by scenario; whether they do."""
+    if not instance.budget_in_every:
+        return repair_carbon(plans, ask, asked, price, budget)
+    n, kept = instance.n_places, True
+    chosen: list[Plan] = []
+    for s, p in enumerate(instance.scenarios.probability):
+        rows = slice(s * n, (s + 1) * n)
+        own = Given(*(getattr(asked, f.name)[rows] for f in fields(asked)))
+        there = partial(_shifted, ask, s * n)
+        found, good = repair_carbon(plans[rows], there, own, price, p * budget)
+        chosen, kept = chosen + found, kept and good
+    return chosen, kept
+
+
+def _shifted(
+    ask: Callable[[Array, float], list[Plan | None]], by: int, sites: Array, tonne: float
+) -> list[Plan | None]:
+    """Plans of sites that are numbered within their scenario."""
+    return ask(sites + by, tonne)
+
+
+def _committed_apart(instance: Instance, schedule: Schedule) -> list[Array]:
+    """Sites with a day-ahead generator that is not committed alike in all scenarios, each as an array of one."""
+    if instance.copies == 1 or not instance.generators.day_ahead.any():
+        return []
+    on = schedule.generator_on.reshape(instance.copies, -1, instance.n_periods)
+    n = on.shape[1]
+    apart = np.flatnonzero((on != on[:1]).any(axis=(0, 2)) & instance.generators.day_ahead[:n])
+    return list(np.unique(instance.generators.site[:n][apart])[:, None])
 
 
 def redispatched(instance: Instance, schedule: Schedule, workers: Workers, group_sites: int) -> Schedule:
     """The schedule with its integers held and all else settled together, where that is cheaper or it is over budget."""
     found = redispatch(instance, schedule, workers, group_sites)
-    over = emissions_t(instance, schedule).sum() > instance.carbon_budget_t
+    over = over_budget_t(instance, emissions_t(instance, schedule)) > 0.0
     cheaper = account(instance, found).net_cost < account(instance, schedule).net_cost
     return found if cheaper or (over and np.isinf(instance.carbon_excess_usd_per_t)) else schedule
 

@@ -42,11 +42,11 @@ def share_out(instance: Instance, schedule: Schedule, parts: list[SubInstance]) 
 
     What is left of the budget, or overshoots it, is shared by all parts alike.
     """
-    spare = instance.carbon_budget_t - float(emissions_t(instance, schedule).sum())
-    kept = spare * (1.0 - 1.0 / len(parts)) if np.isfinite(spare) else 0.0
+    emissions = emissions_t(instance, schedule)
     free_streams, free_pools = np.ones(instance.n_streams, dtype=bool), np.ones(instance.n_pools, dtype=bool)
     tasks = []
     for part in parts:
+        kept = _kept_back(instance, emissions, part, len(parts))
         own, streams, pools = part.own(schedule), part.instance.streams, part.instance.pools
         others = np.where(free_streams[part.rows["stream"]], 0.0, own.unserved_gpu.T).T
         short = np.where(free_pools[part.rows["pool"]], 0.0, own.pool_shortfall_gpu_h)
@@ -60,6 +60,18 @@ def share_out(instance: Instance, schedule: Schedule, parts: list[SubInstance]) 
         )
         tasks.append(GroupTask(mine, own))
     return tasks
+
+
+def _kept_back(instance: Instance, emissions: Array, part: SubInstance, n_parts: int) -> float:
+    """What a part leaves to others of what the schedule leaves of the budget, t (<0: has to make good)."""
+    sites, p = part.rows["site"], instance.scenarios.probability
+    if not instance.budget_in_every:
+        spare = instance.carbon_budget_t - float(emissions.sum())
+    else:
+        left = p * instance.carbon_budget_t - emissions.reshape(len(p), -1).sum(axis=1)
+        own = np.unique(sites // instance.n_places)
+        spare = float((left / (p if len(own) > 1 else 1.0))[own].min())
+    return spare * (1.0 - 1.0 / n_parts) if np.isfinite(spare) else 0.0
 
 
 def side_by_side(instance: Instance, jobs: Array) -> tuple[Block, list[Array]]:

@@ -73,7 +73,7 @@ def restrict(instance: Instance, schedule: Schedule, sites: Array, claimed: Arra
     done, others = np.zeros(instance.n_pools), ~pool_arcs & pools[instance.pool_arcs.pool]
     np.add.at(done, instance.pool_arcs.pool[others], instance.period_h * schedule.pool_gpu[others].sum(axis=1))
     work = np.maximum(instance.pools.work_gpu_h - done, 0.0)
-    emitted = float(emissions_t(instance, schedule)[~inside].sum())
+    budget = _budget_left(instance, emissions_t(instance, schedule), inside)
     whole = instance if len(sites) == instance.copies * places.sum() else plain(instance)
     part = replace(
         whole,
@@ -84,9 +84,23 @@ def restrict(instance: Instance, schedule: Schedule, sites: Array, claimed: Arra
         candidates=_renumbered(instance.candidates.take(candidates), site=places, job=jobs),
         pools=replace(instance.pools, work_gpu_h=work).take(pools),
         pool_arcs=_renumbered(instance.pool_arcs.take(pool_arcs), site=inside, pool=pools),
-        carbon_budget_t=instance.carbon_budget_t - emitted,
+        carbon_budget_t=budget,
+        risk_weight=0.0,  # a part plans for its expected cost
     )
     return SubInstance(part, grids.rows(own) | {name: np.flatnonzero(mask) for name, mask in rows.items()})
+
+
+def _budget_left(instance: Instance, emissions: Array, inside: Array) -> float:
+    """What the others leave of the budget, t; if every scenario keeps it, the least that is left in one."""
+    if not instance.budget_in_every:
+        return instance.carbon_budget_t - float(emissions[~inside].sum())
+    p, n = instance.scenarios.probability, instance.copies
+    others = np.where(inside, 0.0, emissions).reshape(n, -1).sum(axis=1)
+    seen = inside.reshape(n, -1).any(axis=1)
+    if seen.all():
+        return float((instance.carbon_budget_t - others / p).min())
+    [s] = np.flatnonzero(seen)
+    return float(p[s] * instance.carbon_budget_t - others[s])
 
 
 def around(instance: Instance, sites: Array, size: int, among: Array | None = None) -> Array:

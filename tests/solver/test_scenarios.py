@@ -11,7 +11,7 @@ import pytest
 from decomp.certificate import check
 from decomp.extensive.pyomo_model import build, solve_extensive
 from decomp.families import generate
-from decomp.model.accounts import account, by_scenario
+from decomp.model.accounts import account, by_scenario, cvar
 from decomp.model.instance import Instance
 from decomp.model.options import Options
 from decomp.model.result import Result, Schedule, Status
@@ -148,3 +148,57 @@ def test_rows_of_all_scenarios() -> None:
     fleet = expand(instance)
     assert expand(fleet) is fleet and fleet.copies == 3 and fleet.n_places == instance.n_sites
     assert fleet.rows_of(np.array([1])).tolist() == [1, 1 + instance.n_sites, 1 + 2 * instance.n_sites]
+
+
+def day_ahead(instance: Instance) -> Instance:
+    once = np.ones(len(instance.generators.site), dtype=bool)
+    return replace(instance, generators=replace(instance.generators, day_ahead=once))
+
+
+EVERY: dict[str, Any] = dict(carbon_scope="every")
+RISKY: dict[str, Any] = dict(risk_weight=0.5, risk_level=0.7)
+
+
+@pytest.mark.parametrize("kind", [EVERY, RISKY, {}, EVERY | RISKY])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_budgets_risk_and_commitments(kind: dict[str, Any], seed: int) -> None:
+    instance = stochastic(seed, **kind)
+    instance = instance if kind in (EVERY, RISKY) else day_ahead(instance)
+    truth, result = solve_extensive(instance, time_limit=10.0), solved(instance)
+    free = solve_extensive(stochastic(seed), time_limit=10.0)
+    slack = 1e-6 * max(1.0, abs(truth.incumbent))
+    assert free.bound <= truth.incumbent + slack and result.bound <= truth.incumbent + slack
+    assert truth.bound <= result.incumbent + slack
+    for found in (truth, result):
+        certificate = check(instance, found)
+        assert certificate.ok, certificate.findings
+
+
+def test_all_weight_on_the_tail_is_the_worst_case() -> None:
+    instance = stochastic(1, risk_weight=1.0, risk_level=0.95)
+    worst = solve_extensive(instance, time_limit=10.0)
+    assert worst.schedule is not None
+    costs = [a.net_cost for a in by_scenario(instance, worst.schedule)]
+    assert worst.incumbent == pytest.approx(max(costs) + account(instance, worst.schedule).components["carbon_excess"])
+    mean = solve_extensive(stochastic(1), time_limit=10.0)
+    assert mean.schedule is not None
+    assert max(costs) <= max(a.net_cost for a in by_scenario(instance, mean.schedule)) + 1e-6 * abs(worst.incumbent)
+
+
+def test_cvar_is_the_mean_of_the_tail() -> None:
+    cost, p = np.array([10.0, 30.0, 20.0]), np.array([0.5, 0.2, 0.3])
+    assert cvar(cost, p, 0.0) == pytest.approx(17.0)
+    assert cvar(cost, p, 0.8) == pytest.approx(30.0)
+    assert cvar(cost, p, 0.6) == pytest.approx(25.0)
+
+
+def test_the_certificate_rejects_commitments_that_differ() -> None:
+    for seed in SEEDS:
+        instance, result, schedule = truth_of(seed)
+        on = schedule.generator_on.reshape(3, -1, instance.n_periods)
+        if (on == on[0]).all():
+            continue
+        found = [str(f) for f in check(day_ahead(instance), result).findings]
+        assert any("committed once: scenario 's" in f for f in found), found
+        return
+    pytest.skip("all scenarios commit alike")
