@@ -18,6 +18,7 @@ from rich.table import Table
 from decomp.files.store import read_instance
 from decomp.insight.explain import Explanation, explain
 from decomp.model.accounts import load_gpu
+from decomp.model.devices import device_place
 from decomp.model.instance import Instance
 from decomp.report.tables import Sheet
 from decomp.report.why import job_sheet, site_sheet, why_sheets
@@ -90,6 +91,11 @@ def record(instance: Instance, e: Explanation) -> dict[str, Any]:
         "carbon_budget_usd_per_t": e.carbon,
         "sites": names,
         "worth": plain(e.worth),
+        "device_rows": [
+            {"row": device_place(instance, instance.device_rows, k), "usd_per_unit": value}
+            for k, value in enumerate(e.rows.value.tolist())
+            if value and np.isfinite(value)
+        ],
         "jobs": [
             {
                 "job": str(name),

@@ -67,6 +67,13 @@ class Worth(Table):
 
 
 @dataclass(frozen=True, eq=False)
+class RowWorth(Table):
+    """What one more unit of the right-hand side of a device's row would lower the net cost by."""
+
+    value: Array = var("device_row", "USD/unit", "one more unit of the row's sides", missing=True)
+
+
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """All of it. `choices` has one list a job, its own run first, then the others, best first.
 
@@ -77,6 +84,7 @@ class Explanation:
     inference: Inference
     worth: Worth
     carbon: float
+    rows: RowWorth
 
 
 def explain(instance: Instance, result: Result) -> Explanation:
@@ -106,6 +114,7 @@ def explain(instance: Instance, result: Result) -> Explanation:
         inference=inference(instance, result.dual.load_price),
         worth=worth(instance, result.dual),
         carbon=result.dual.carbon_price,
+        rows=row_worth(instance, result.dual),
     )
 
 
@@ -170,6 +179,28 @@ def worth(instance: Instance, dual: Dual) -> Worth:
     return Worth(**{name: np.array([row[name] for row in rows]) for name in EQUIPMENT})
 
 
+def row_worth(instance: Instance, dual: Dual) -> RowWorth:
+    """Dual values of the rows of devices in the sites' relaxations, their signs turned; NaN where a site has none."""
+    carbon, value = instance.carbon_price_usd_per_t + dual.carbon_price, np.full(len(instance.device_rows.low), np.nan)
+    owner = instance.devices.site[instance.device_rows.device]
+    for i in np.unique(owner):
+        model = _priced(instance.microgrids.take(np.array([i])), instance.period_h, dual.load_price[i], carbon)
+        solver = to_highs(model)
+        if run_lp(solver):
+            value[owner == i] = 0.0 - np.array(solver.getSolution().row_dual)[model.rows["device"]]
+    return RowWorth(value)
+
+
+def _priced(grids: Microgrids, period_h: float, load_price: Array, carbon: float) -> Model:
+    """The relaxation of the only site at prices of load, USD/(GPU h), and carbon, USD/t."""
+    model = relaxed_site(grids, 0, period_h)
+    cost = model.cost + carbon * model.emission
+    for name, where in model.columns.items():
+        if name.startswith("load"):
+            cost[where] -= period_h * load_price
+    return replace(model, cost=cost)
+
+
 def site_worth(grids: Microgrids, period_h: float, load_price: Array, carbon: float) -> dict[str, float]:
     """What a little more of each kind of equipment saves one site, per unit; all its duals kept.
 
@@ -179,12 +210,8 @@ def site_worth(grids: Microgrids, period_h: float, load_price: Array, carbon: fl
     load_price : what it is paid for load (period,), USD/(GPU h).
     carbon : price of emissions, USD/t.
     """
-    site, model = grids.sites, relaxed_site(grids, 0, period_h)
-    cost = model.cost + carbon * model.emission
-    for name, where in model.columns.items():
-        if name.startswith("load"):
-            cost[where] -= period_h * load_price
-    solver = to_highs(replace(model, cost=cost))
+    site, model = grids.sites, _priced(grids, period_h, load_price, carbon)
+    solver = to_highs(model)
     if not run_lp(solver):
         return dict.fromkeys(EQUIPMENT, np.nan)
     found = {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from decomp.model.devices import device_mw
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Dual, Schedule
 
@@ -18,14 +19,16 @@ RULE = (
 
 @dataclass(frozen=True, eq=False)
 class Flows:
-    """Series of some sites (row, period) or of their sum (1, period): MW, GPU, MWh."""
+    """Series of some sites (row, period) or of their sum (1, period): MW, GPU, MWh; devices give or draw net."""
 
     wind: Array
     sun: Array
     generators: Array
     discharge: Array
+    given: Array
     imports: Array
     charge: Array
+    drawn: Array
     exports: Array
     facility: Array
     available: Array
@@ -52,13 +55,16 @@ def flows(instance: Instance, schedule: Schedule) -> Flows:
         np.add.at(total, rows, values)
         return total
 
+    device = device_mw(instance, schedule)
     return Flows(
         wind=schedule.renewable_mw * wind_share,
         sun=schedule.renewable_mw * (1 - wind_share),
         generators=by_site(instance.generators.site, schedule.generation_mw),
         discharge=schedule.discharge_mw,
+        given=np.maximum(device, 0.0),
         imports=schedule.import_mw,
         charge=schedule.charge_mw,
+        drawn=np.maximum(-device, 0.0),
         exports=schedule.export_mw,
         facility=sites.pue * schedule.it_power_mw,
         available=available,

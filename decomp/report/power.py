@@ -135,10 +135,12 @@ def _power(ax: Axes, clock: Clock, f: Flows, wide: bool) -> None:
         ("sun", f.sun[0], dict(color=YELLOW)),
         ("generators", f.generators[0], dict(color=RED)),
         ("discharge", f.discharge[0], dict(color=GREEN)),
+        *([("devices", f.given[0], dict(color=MIDDLE))] if f.given[0].any() else []),
         ("import", f.imports[0], dict(color=GREY)),
     ]
     sinks: list[Layer] = [
         ("charging", f.charge[0], dict(facecolor="#ffffff", edgecolor=GREEN, hatch="//////", linewidth=0.5)),
+        *([("into devices", f.drawn[0], dict(color=LIGHT))] if f.drawn[0].any() else []),
         ("export", f.exports[0], dict(color=PURPLE)),
     ]
     top = stack(ax, clock, sources)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from decomp.model.accounts import Accounts
-from decomp.model.instance import Instance
+from decomp.model.instance import Array, Instance
 from decomp.model.result import Allowances, Result, Schedule
 from decomp.model.text import gap_rel
 from decomp.model.times import stamp, start_of
@@ -88,6 +88,7 @@ def sheets(instance: Instance, result: Result, accounts: Accounts | None) -> lis
         tables = [_benefit(accounts), _work(instance, accounts), _energy(instance, accounts), *tables]
         tables += _rejected(instance, result.schedule)
         tables.append(_sites(instance, result.schedule, accounts, result.allowances))
+        tables += _devices(instance, result.schedule)
     return tables
 
 
@@ -220,6 +221,32 @@ def _sites(instance: Instance, s: Schedule, a: Accounts, carbon: Allowances | No
     if len(order) < instance.n_sites:
         note += f" The {LISTED} of {plural(instance.n_sites, 'site')} that use most energy are listed."
     return Sheet("Sites", header, rows, note, wide=True)
+
+
+def _devices(instance: Instance, schedule: Schedule) -> list[Sheet]:
+    """One row a device: cost, emissions and energy; those of largest cost or energy if there are many. None without."""
+    d, v = instance.devices, instance.device_variables
+    if not len(d.site):
+        return []
+
+    def total(values: Array) -> Array:
+        return np.bincount(v.device, values, minlength=len(d.site))
+
+    energy = instance.period_h * v.power * schedule.device_value
+    cost, given, drawn = total(v.cost * schedule.device_value), total(energy.clip(0.0)), total((-energy).clip(0.0))
+    columns = [cost, total(v.emission * schedule.device_value), given, drawn]
+    order = np.arange(len(d.site))
+    if len(order) > LISTED:
+        order = np.sort(np.lexsort((order, -(given + drawn), -np.abs(cost)))[:LISTED])
+    rows = [
+        (*map(str, (instance.sites.name[d.site[k]], d.name[k], d.kind[k])), *(amount(float(c[k]), 1) for c in columns))
+        for k in order
+    ]
+    header = ("Site", "Device", "Kind", "Cost, USD", f"t {CO2}", "Gives, MWh", "Draws, MWh")
+    note = "Income is a negative cost. The values of all variables are in devices.csv of the report's tables."
+    if len(order) < len(d.site):
+        note += f" {LISTED} of {plural(len(d.site), 'device')} are listed, those of largest cost."
+    return [Sheet("Devices", header, rows, note, wide=True)]
 
 
 def provenance(instance: Instance, result: Result, digest: str) -> list[tuple[str, str]]:

@@ -18,13 +18,14 @@ from decomp.model.result import Result, Schedule
 from decomp.model.times import start_of
 from decomp.report.flows import flows
 
-TIMETABLES = ("site-*.csv", "jobs.csv", "routing.csv", "carbon.csv")  # patterns of what is written
+TIMETABLES = ("site-*.csv", "jobs.csv", "routing.csv", "devices.csv", "carbon.csv")  # patterns of what is written
 
 
 def write_timetables(folder: PathLike, instance: Instance, result: Result) -> list[Path]:
     """Write `site-N-NAME.csv` for every site, `jobs.csv` and `routing.csv` into a folder; returns their paths.
 
-    If the carbon budget is divided among the sites, `carbon.csv` says how.
+    If there are devices, `devices.csv` has the values of their variables; if the carbon budget is divided among the
+    sites, `carbon.csv` says how.
 
     Parameters
     ----------
@@ -44,6 +45,9 @@ def write_timetables(folder: PathLike, instance: Instance, result: Result) -> li
     paths += [target / "jobs.csv", target / "routing.csv"]
     _write(paths[-2], JOBS, _job_rows(instance, result.schedule))
     _write(paths[-1], ROUTING, _routing_rows(instance, result.schedule))
+    if len(instance.device_variables.low):
+        paths.append(target / "devices.csv")
+        _write(paths[-1], DEVICES, _device_rows(instance, result.schedule))
     if result.allowances is not None:
         paths.append(target / "carbon.csv")
         emitted, allowed = emissions_t(instance, result.schedule), result.allowances.allowance_t
@@ -84,11 +88,14 @@ def _site_columns(instance: Instance, result: Result, schedule: Schedule) -> dic
         "sell price (USD/MWh)": sites.sell_price,
         "carbon intensity (t/MWh)": sites.carbon_intensity,
     }
+    if len(instance.devices.site):
+        columns |= {"devices give (MW)": f.given, "devices draw (MW)": f.drawn}
     return columns | ({"load price (USD/GPU h)": result.dual.load_price} if result.dual is not None else {})
 
 
 JOBS = ("job", "site", "start (UTC)", "end (UTC)", "load (GPU)", "duration (h)", "value (USD)", "transfer cost (USD)")
 CARBON = ("site", "emissions (t)", "allowance (t)")
+DEVICES = ("site", "device", "variable", "index", "value", "unit")
 ROUTING = ("time (UTC)", "stream", "origin", "class", "site", "load (GPU)")
 
 
@@ -111,6 +118,14 @@ def _routing_rows(instance: Instance, schedule: Schedule) -> Iterable[Sequence[A
     for t, row in np.argwhere(load.T > 0):
         d = stream[row]
         yield times[t], streams.name[d], streams.origin[d], streams.service_class[d], site[row], load[row, t]
+
+
+def _device_rows(instance: Instance, schedule: Schedule) -> Iterable[Sequence[Any]]:
+    """One row a variable, with its place in time if it has one."""
+    v, d, site = instance.device_variables, instance.devices, instance.sites.name
+    for k, value in enumerate(schedule.device_value.tolist()):
+        index = int(v.index[k]) if v.index[k] >= 0 else ""
+        yield site[d.site[v.device[k]]], d.name[v.device[k]], v.name[k], index, value, v.unit[k]
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -159,10 +159,9 @@ def test_settings_are_refused_by_name() -> None:
 
 
 def test_a_site_that_its_devices_make_impossible_is_named_with_the_rows() -> None:
-    instance = decomp.attach(plain_site(), "Ames", decomp.devices.interconnection_ramp(mw_per_h=0.1, initial_mw=4.0))
-    instance = decomp.attach(
-        instance, "Ames", decomp.devices.flexible_connection(firm_mw=5.0, events="1", event_mw=1.0)
-    )
+    ramp = decomp.devices.interconnection_ramp(mw_per_h=0.1, initial_mw=1.3)
+    flexible = decomp.devices.flexible_connection(firm_mw=5.0, events="1", event_mw=0.5)
+    instance = decomp.attach(decomp.attach(plain_site(), "Ames", ramp), "Ames", flexible)
     rows = contradiction(instance, 0)
     assert rows == ["interconnection_ramp.ramp[1]", "interconnection_ramp.ramp[0]", "flexible_connection.event[1]"]
     result = decomp.solve(instance, time_limit=30.0)
