@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from decomp.bench.tables import Columns, one_digit, table
+from decomp.devices import KINDS
 from decomp.families import FAMILIES
 from decomp.model.instance import TABLES as INSTANCE_TABLES
 from decomp.model.options import METHODS, Options
@@ -134,6 +136,19 @@ def families_table() -> str:
     return _table(("family", "what"), [(f"`{k}`", (f.__doc__ or "").splitlines()[0]) for k, f in FAMILIES.items()])
 
 
+def devices_text() -> str:
+    """Every kind of device: what it is, and its settings."""
+    texts = []
+    for name, kind in KINDS.items():
+        rows = [
+            (f"`{f.name}`", f.metadata["text"], f.metadata["unit"], "" if f.default in (None, "") else f"{f.default:g}")
+            for f in kind.settings()
+        ]
+        says = inspect.getdoc(kind) or ""
+        texts.append(f"### {name}\n\n{says}\n\n" + _table(("setting", "what", "unit", "default"), rows))
+    return "\n".join(texts)
+
+
 def verbs_table() -> str:
     """The commands by group, with the first line of each."""
     known = verbs()
@@ -194,6 +209,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "options": options_table,
     "methods": methods_table,
     "families": families_table,
+    "devices": devices_text,
     "exit-codes": exit_codes_table,
     "verbs": verbs_table,
     "instance-tables": partial(fields_of, INSTANCE_TABLES),

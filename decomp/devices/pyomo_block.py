@@ -51,7 +51,8 @@ def site_block(place: Place) -> Block:
     most = g.p_max_mw.tolist()
     block.output = pyo.Var(block.G, block.T, bounds=lambda m, k, t: (0.0, most[k]))
     block.generation = pyo.Expression(block.T, rule=lambda m, t: pyo.quicksum(m.output[k, t] for k in m.G))
-    setattr(block, SITE, str(place.grids.sites.name[0]))
+    made = {name: getattr(block, name) for name in (*QUANTITIES[1:], "output", "T", "T_ends")}
+    setattr(block, SITE, (str(place.grids.sites.name[0]), made))
     return block
 
 
@@ -241,9 +242,12 @@ def read_block(block: Block, site: str, name: str, cumulative: tuple[str, ...], 
     InputError : something in the block is not linear, not bounded, or not of this site; it names the component.
     """
     label = f"device {name!r} at site {site!r}"
-    made_for = getattr(block, SITE, None)
+    made_for, made = getattr(block, SITE, (None, {}))
     if made_for is None:
         raise InputError(f"{label}: must be a block made by decomp.site_block, or a kind of decomp.devices")
+    for taken, component in made.items():
+        if getattr(block, taken, None) is not component:
+            raise InputError(f"{label}: {taken}: is what the site does; give what the device has another name")
     if made_for != site:
         raise InputError(f"{label}: its block was made for site {made_for!r}; make one for {site!r}")
     return _Reader(block, label, cumulative, end_low).read()

@@ -191,6 +191,12 @@ def crossed_sides(b: Any) -> None:
     b.bad = pyo.Constraint(expr=(b.least, b.x[0], 1))
 
 
+@refused("stored: is what the site does; give what the device has another name")
+def name_of_a_quantity(b: Any) -> None:
+    b.del_component("stored")
+    b.stored = pyo.Var(b.T, bounds=(0, 1))
+
+
 @refused("s: its domain .* is neither real nor whole numbers")
 def odd_domain(b: Any) -> None:
     b.s = pyo.Var(bounds=(0, 4), domain=pyo.Set(initialize=[0, 1, 4]))
