@@ -16,6 +16,9 @@ import numpy as np
 from decomp.bench.tables import Columns, one_digit, table
 from decomp.devices import KINDS
 from decomp.families import FAMILIES
+from decomp.ingest.keys import key_reference
+from decomp.ingest.spec import Spec
+from decomp.ingest.units import QUANTITIES
 from decomp.model.instance import TABLES as INSTANCE_TABLES
 from decomp.model.options import METHODS, Options
 from decomp.model.result import Allowances, Blocks, Dual, Ray, Schedule, Status, Tree
@@ -125,6 +128,23 @@ def options_table() -> str:
     return _table(("option", "default", "legal values", "meaning"), Options.describe())
 
 
+def keys_tables() -> str:
+    """Every key of a spec with its meaning and default, a table for each part of the spec; units of series."""
+    parts: dict[str, list[tuple[str, ...]]] = {}
+    for line in key_reference(Spec):
+        name, _, rest = line.partition(": ")
+        meaning, _, usual = rest.rpartition(" [")
+        part = re.split(r"[.\[]", name)[0] if re.search(r"[.\[]", name) else "the spec itself"
+        words = meaning.replace("|", "\\|"), usual.removesuffix("]").replace("|", "\\|")
+        parts.setdefault(part, []).append((f"`{name}`", words[0], f"`{words[1]}`" if words[1] else ""))
+    texts = [f"## {part}\n\n{_table(('key', 'meaning', 'default'), rows)}" for part, rows in parts.items()]
+    units = [
+        (f"`{name}`", ", ".join(f"`{unit}`" for unit in q.units) or "`CURRENCY/MWh`, `CURRENCY/kWh`")
+        for name, q in QUANTITIES.items()
+    ]
+    return "\n".join([*texts, f"## Units of series\n\n{_table(('series', 'units'), units)}"])
+
+
 def methods_table() -> str:
     """The phases of every method."""
     rows = [(f"`{name}`", " → ".join(p.name for p in PHASES[name])) for name in METHODS if name in PHASES]
@@ -207,6 +227,7 @@ def _table(heading: Sequence[str], rows: Any) -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     "options": options_table,
+    "keys": keys_tables,
     "methods": methods_table,
     "families": families_table,
     "devices": devices_text,

@@ -20,6 +20,10 @@ from typing import NamedTuple
 
 import pytest
 
+from decomp.ingest import keys
+from decomp.ingest.layout import File, Series
+from decomp.ingest.presets import presets
+from decomp.ingest.spec import Egress, JobTrace, Latency, RequestTrace
 from decomp.model.instance import TABLES
 from decomp.model.options import Options
 from decomp.model.result import Status
@@ -209,6 +213,21 @@ def test_the_numbers_of_the_readme_are_measured_ones() -> None:
     shown = re.findall(r"^\|.*\| (−[\d,]+) \| (−[\d,]+) \| [\d.]+ % \| ([\d,]+) \|$", README.read_text("utf-8"), re.M)
     numbers = [[float(text.replace(",", "").replace("−", "-")) for text in row] for row in shown]
     assert len(numbers) == 6 and all(tuple(row) in known for row in numbers), numbers
+
+
+def test_the_page_of_sources_names_every_preset_and_its_blocks_are_legal() -> None:
+    kinds = dict(files=File, requests=RequestTrace, series=Series)
+    named = set()
+    for block in blocks(DOCS / "sources.md"):
+        for part, table in keys.tomllib.loads(block.body).items():
+            if part in ("trace", "latency", "egress"):
+                read = [keys.record(dict(trace=JobTrace, latency=Latency, egress=Egress)[part], table, part)]
+            else:
+                members = table["series"] if part == "defaults" else table
+                kind = kinds["series" if part == "defaults" else part]
+                read = [keys.record(kind, member, f"{part}.{name}") for name, member in members.items()]
+            named |= {getattr(entry, "format", "") for entry in read}
+    assert named - {""} == set(presets())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
