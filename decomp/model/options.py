@@ -187,7 +187,7 @@ class Improvement(Group):
     runs_kept: int = option(3, "runs of a job in a cluster's MILP besides those its relaxation uses", low=1)
     cluster_nodes: int = option(20, "nodes for a cluster's MILP", low=1)
     rel_gap: float = option(3e-4, "relative gap of a cluster's MILP", low=0, high=1)
-    whole_sites: int = option(12, "most sites of a fleet that is searched as one cluster", low=0)
+    whole_sites: int = option(8, "most sites of a fleet that is searched as one cluster", low=0)
     scenario_rows: int = option(12, "most sites x scenarios of a cluster's MILP", low=1)
     windows: int = option(2, "parts of the jobs that move in turn where a fleet is one cluster", low=1)
     attempts: int = option(2, "tries with ever more of these parts, of which the best counts", low=1)
