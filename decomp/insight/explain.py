@@ -103,8 +103,10 @@ def explain(instance: Instance, result: Result) -> Explanation:
 
     Raises
     ------
-    InputError : there is no schedule, or there are no prices (the extensive form has none).
+    InputError : there is no schedule, there are no prices (the extensive form has none), or there are scenarios.
     """
+    if instance.n_scenarios:
+        raise InputError("scenarios: a result over scenarios is not explained; `report` shows it")
     if result.schedule is None:
         raise InputError(f"result.schedule: there is none, the result's status is {result.status.value}")
     if result.dual is None:

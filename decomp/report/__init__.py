@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from importlib.resources import files
 
 from jinja2 import Environment
@@ -19,14 +20,18 @@ from decomp.insight.gap import split
 from decomp.model.accounts import account
 from decomp.model.instance import Instance
 from decomp.model.result import Result
+from decomp.model.scenarios import without_scenarios
 from decomp.report.flows import load_price
-from decomp.report.pictures import chapters
+from decomp.report.futures import typical
+from decomp.report.pictures import Chapter, chapters, future_chapters
 from decomp.report.proof import proof_sheets
-from decomp.report.tables import key_figures, provenance, sheets
+from decomp.report.tables import Sheet, key_figures, provenance, sheets
 from decomp.report.why import why_sheets
 from decomp.report.words import certified, size, title, verdict
 
 __all__ = ["render", "write_report"]
+
+LEAD = "Benefit is the negative of net cost. All sums are over the whole horizon."
 
 
 def render(instance: Instance, result: Result, certificate: Certificate | None = None) -> str:
@@ -37,6 +42,17 @@ def render(instance: Instance, result: Result, certificate: Certificate | None =
     instance, result : what to report; the result may lack its schedule, its dual solution or both.
     certificate : optional outcome of `decomp.certificate.check`, shown on the page.
     """
+    whole, found = instance, result
+    before: list[Chapter] = []
+    futures: list[Sheet] = []
+    lead = LEAD
+    total = account(instance, result.schedule) if result.schedule is not None else None
+    if instance.n_scenarios and result.schedule is not None:
+        before, futures = future_chapters(instance, result.schedule)
+        instance, result, name = typical(instance, result)
+        lead += f" Other tables than that of the scenarios are of {name} alone, whose cost is the median."
+    elif instance.n_scenarios:
+        instance, result = without_scenarios(instance), replace(result, dual=None)
     accounts = account(instance, result.schedule) if result.schedule is not None else None
     gap = split(instance, result)
     priced = result.schedule is not None and load_price(result.dual) is not None
@@ -47,13 +63,13 @@ def render(instance: Instance, result: Result, certificate: Certificate | None =
         title=title(instance),
         size=size(instance),
         verdict=verdict(result),
-        figures=key_figures(instance, result, accounts),
-        chapters=chapters(instance, result, accounts, gap),
-        sheets=[*sheets(instance, result, accounts), *why, *proof_sheets(instance, result, gap)],
-        provenance=provenance(instance, result, instance.content_hash()),
+        figures=key_figures(whole, found, total),
+        chapters=[*before, *chapters(instance, result, accounts, gap)],
+        sheets=[*futures, *sheets(instance, result, accounts), *why, *proof_sheets(instance, result, gap)],
+        provenance=provenance(whole, found, whole.content_hash()),
         certificate=certificate,
         certified=certified(certificate),
-        sheet_lead="Benefit is the negative of net cost. All sums are over the whole horizon.",
+        sheet_lead=lead,
         safe=Markup,
     )
 

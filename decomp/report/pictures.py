@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from decomp.insight.gap import Gap
-from decomp.model.accounts import Accounts
+from decomp.model.accounts import Accounts, by_scenario
 from decomp.model.instance import Instance
-from decomp.model.result import Result
+from decomp.model.result import Result, Schedule
 from decomp.report.figure import Picture, style
 from decomp.report.flows import RULE, choose, flows, load_price, stream_price
+from decomp.report.futures import cost_picture, fan_picture, scenario_sheet
 from decomp.report.jobs import job_pictures
 from decomp.report.money import money_picture
 from decomp.report.power import fleet_picture, site_picture
 from decomp.report.prices import carbon_picture, convergence_picture, load_price_picture, stream_price_picture
 from decomp.report.proof import gap_picture, seconds_of, time_picture
 from decomp.report.routing import class_picture, routing_picture
+from decomp.report.tables import Sheet
+
+SCENARIOS = "One plan for all futures. Pictures further down are of the scenario whose cost is the median."
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,14 @@ def chapters(instance: Instance, result: Result, accounts: Accounts | None, gap:
         proof += [time_picture(seconds)] if (seconds := seconds_of(result)) else []
     found.append(Chapter("Proof", "How bound and incumbent met, what keeps them apart, what it took.", proof))
     return [c for c in found if c.pictures]
+
+
+def future_chapters(instance: Instance, schedule: Schedule) -> tuple[list[Chapter], list[Sheet]]:
+    """What scenarios differ in and what they cost: a chapter, and a table."""
+    accounts = by_scenario(instance, schedule)
+    with style():
+        pictures = [fan_picture(instance, schedule), cost_picture(instance, accounts)]
+    return [Chapter("Scenarios", SCENARIOS, pictures)], [scenario_sheet(instance, accounts)]
 
 
 def _schedule(instance: Instance, result: Result, accounts: Accounts | None) -> list[Chapter]:

@@ -1,0 +1,116 @@
+"""What scenarios differ in and what they cost: fans, a histogram, a table; and the one scenario that the rest shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from decomp.model.accounts import Accounts, by_scenario, cvar, load_gpu
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Result, Schedule
+from decomp.model.scenarios import expand, of_scenario, scenario, series_of
+from decomp.report.figure import BLUE, LIGHT, MIDDLE, ORANGE, RED, Clock, Picture, band, figure, steps, svg
+from decomp.report.tables import LISTED, Sheet
+from decomp.report.words import amount, plural, share, usd
+
+SHADES = ((0.05, 0.95, LIGHT), (0.25, 0.75, MIDDLE))  # quantiles by probability
+
+
+def typical(instance: Instance, result: Result) -> tuple[Instance, Result, str]:
+    """The scenario whose cost is the median, with its part of the schedule but without prices, and its name."""
+    schedule, n = result.schedule, instance.n_scenarios
+    assert schedule is not None
+    cost = np.array([a.net_cost for a in by_scenario(instance, schedule)])
+    s = int(_order(cost, instance.scenarios.probability, (0.5,))[0])
+    alone = replace(result, schedule=of_scenario(schedule, s, n), dual=None, allowances=None)
+    return scenario(instance, s), alone, str(instance.scenarios.name[s])
+
+
+def fan_picture(instance: Instance, schedule: Schedule) -> Picture:
+    """Price, load and import of the fleet over all scenarios."""
+    fleet, n, p = expand(instance), instance.n_scenarios, instance.scenarios.probability
+
+    def summed(values: Array) -> Array:
+        return np.asarray(values.reshape(n, instance.n_sites, -1).sum(axis=1))
+
+    load = load_gpu(fleet, schedule)
+    capacity = fleet.sites.capacity_gpu.sum(axis=0) / n
+    price = (series_of(instance, "buy_price") * instance.sites.capacity_gpu).sum(axis=1) / capacity
+    rows = (
+        ("mean price of energy,\nUSD/MWh", price),
+        ("GPUs in use, %", 100.0 * summed(load) / capacity),
+        ("import, MW", summed(schedule.import_mw)),
+        ("wind and sun used, MW", summed(schedule.renewable_mw)),
+    )
+    clock = Clock.of(instance)
+    fig = figure(10.4, 6.4)
+    axes: Sequence[Axes] = fig.subplots(len(rows), 1, sharex=True)
+    for ax, (label, values) in zip(axes, rows, strict=True):
+        for low, high, colour in SHADES:
+            band(ax, clock, *_quantiles(values, p, (low, high)), color=colour, label=f"{low:.0%} to {high:.0%}")
+        steps(ax, clock, p @ values, color=BLUE, linewidth=1.3, label="expected")
+        ax.set_ylabel(label)
+        clock.dress(ax, label=ax is axes[-1])
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+    caption = (
+        f"{plural(n, 'scenario')}: the line is the expected value, the shades hold the middle 50 % and 90 % of the "
+        "probability, hour by hour. Price: mean of the sites by their GPUs. Jobs are the same in all scenarios; a wide "
+        "fan of load or import shows where routing, pools and batteries answer what comes."
+    )
+    return Picture(svg(fig, "Fans of price, load, import and renewable power over scenarios"), "What may come", caption)
+
+
+def cost_picture(instance: Instance, accounts: Sequence[Accounts]) -> Picture:
+    """Histogram of the net cost by probability."""
+    cost, p = np.array([a.net_cost for a in accounts]), instance.scenarios.probability
+    _, unit = usd(float(np.abs(cost).max()))
+    scale = {"k USD": 1e3, "M USD": 1e6, "bn USD": 1e9}.get(unit, 1.0)
+    fig = figure(10.4, 2.6)
+    ax = fig.subplots()
+    bins = min(30, max(8, len(cost) // 3))
+    ax.hist(cost / scale, bins=bins, weights=100.0 * p, color=LIGHT, edgecolor=BLUE, linewidth=0.6)
+    worst = cvar(cost, p, instance.risk_level)
+    ax.axvline(float(p @ cost) / scale, color=BLUE, linewidth=1.4, label="expected")
+    ax.axvline(worst / scale, color=RED, linewidth=1.4, label=f"mean of the worst {1 - instance.risk_level:.0%}")
+    ax.plot(cost / scale, np.zeros(len(cost)), "|", color=ORANGE, markersize=10, clip_on=False, label="a scenario")
+    ax.set_xlabel(f"net cost, {unit}")
+    ax.set_ylabel("probability, %")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    caption = "Net cost of the plan by scenario; less is better. What a common carbon budget costs is not in it."
+    return Picture(svg(fig, "Histogram of net cost over scenarios"), "What it may cost", caption)
+
+
+def scenario_sheet(instance: Instance, accounts: Sequence[Accounts]) -> Sheet:
+    """A line a scenario, the dearest first."""
+    p = instance.scenarios.probability
+    order = np.argsort([-a.net_cost for a in accounts], kind="stable")[:LISTED]
+    rows = [
+        (
+            str(instance.scenarios.name[s]),
+            f"{100 * p[s]:.1f} %",
+            amount(accounts[s].net_cost),
+            amount(accounts[s].bought_mwh),
+            amount(accounts[s].sold_mwh),
+            amount(accounts[s].curtailed_mwh),
+            share(accounts[s].served_gpu_h, accounts[s].served_gpu_h + accounts[s].unserved_gpu_h),
+            amount(float(accounts[s].emissions_t.sum()), 1),
+        )
+        for s in order
+    ]
+    header = ("Scenario", "Probability", "Net cost, USD", "Bought, MWh", "Sold", "Curtailed", "Served", "t CO\u2082")
+    more = f" The {LISTED} dearest are listed." if len(accounts) > LISTED else ""
+    return Sheet("Scenarios", header, rows, f"The dearest first.{more}", wide=True)
+
+
+def _order(cost: Array, p: Array, at: Sequence[float]) -> Array:
+    """Numbers of the scenarios at some quantiles of a cost (s,)."""
+    order = np.argsort(cost, kind="stable")
+    return np.asarray(order[np.minimum(np.searchsorted(np.cumsum(p[order]), np.array(at) - 1e-12), len(p) - 1)])
+
+
+def _quantiles(values: Array, p: Array, at: Sequence[float]) -> Array:
+    """Quantiles (quantile, period) of values (s, period) by probability."""
+    return np.stack([values[_order(column, p, at), t] for t, column in enumerate(values.T)], axis=1)
