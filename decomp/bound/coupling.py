@@ -150,6 +150,15 @@ class Coupling:
         if self.copies > 1:
             load += self.everywhere(one)
 
+    def worth(self) -> float:
+        """What a GPU's work in a period is worth on average beside doing none of it, energy aside, USD."""
+        s, j, p = self.streams, self.jobs, self.pools
+        soft = np.isfinite(p.penalty)
+        value = s.demand.sum(axis=1) @ np.maximum(s.unserved - _cheapest(s), 0.0)
+        value += np.maximum(-_cheapest(j), 0.0).sum() + p.penalty[soft] @ p.work[soft]
+        work = s.demand.sum() + j.gpus @ j.length + p.work.sum()
+        return float(value / work) if work else 0.0
+
     def free_jobs(self) -> tuple[Array, Array]:
         """Fixings that leave every job free: candidate row (FREE, REJECTED or k) and start of each job."""
         return np.full(self.n_jobs, FREE), np.full(self.n_jobs, -1)
@@ -240,6 +249,13 @@ def _group(owner: Array, n: int) -> tuple[Array, Array]:
     """Order that sorts rows by owner (stable), and the start of each owner's rows."""
     order = np.argsort(owner, kind="stable")
     return order, np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=n))]).astype(np.int64)
+
+
+def _cheapest(rows: StreamRows | JobRows) -> Array:
+    """Cost of the cheapest site of every stream or job."""
+    cost = np.full(len(rows.ptr) - 1, np.inf)
+    np.minimum.at(cost, np.repeat(np.arange(len(cost)), np.diff(rows.ptr)), rows.cost)
+    return cost
 
 
 def _only(ptr: Array, site: Array) -> Array:

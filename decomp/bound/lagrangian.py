@@ -17,6 +17,9 @@ from decomp.site.service import SiteAnswers, SiteService
 
 STILL = 0.01  # of the most that sites emit at any of the first prices: so little says nothing of their scale
 HELD = 3  # with scenarios, so many serious steps in a row make it longer too: what some gain others overshoot
+WORTH = 0.1  # price of load where energy is free, relative to what work is worth: as it is where energy is not
+FREE = 1e-3  # of that; prices of energy below it say nothing of what prices of load will be
+ROUNDING = 1e-9  # relative
 LONGEST_STEP = 1e5  # beyond it prices only run away, as they do when the fixed jobs leave no schedule
 
 
@@ -49,7 +52,8 @@ class BundleStep:
         A model below the bound promises nothing: its prices are worse than those that are known.
         """
         scale = max(abs(self.bound), 1.0)
-        return abs(self.model - self.bound) <= tolerance * scale and self.imbalance <= 30.0 * tolerance * scale
+        promised, balanced = self.model - self.bound, self.imbalance <= 30.0 * tolerance * scale
+        return -ROUNDING * scale <= promised <= tolerance * scale and balanced
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,12 @@ def first_prices(coupling: Coupling, sites: Sites, carbon_price: float) -> Array
     return coupling.period_h * steepest * energy
 
 
+def typical_price(price: Array, coupling: Coupling) -> float:
+    """A scale for prices of load, USD per GPU and period: the first ones', or from work's worth where energy is free."""
+    first, worth = float(np.mean(np.abs(price))), WORTH * coupling.worth()
+    return first if first > FREE * worth else worth
+
+
 def typical_emissions(first: SiteAnswers, *others: SiteAnswers) -> float:
     """Emissions of the fleet by its first answers, t CO2: a scale for what is moved at a price of carbon.
 
@@ -90,7 +100,8 @@ class LagrangianLoop:
     """Proximal bundle method on the dual of the coupling rows.
 
     Holds the centre (best proven prices for the present fixing of jobs) and the master; `iterate` is one
-    step: propose prices, ask the sites, learn.
+    step: propose prices, ask the sites, learn. `least_value` (S, 1) is what load counts where energy is free, USD
+    per GPU and period: residuals there are no balance.
     """
 
     def __init__(
@@ -106,8 +117,9 @@ class LagrangianLoop:
         self.coupling, self.workers, self.options = coupling, workers, options
         others = [factor * price for factor in options.first_factors] if columns is None else columns
         first, *more = (workers.of(SiteService).evaluate(p, carbon_price) for p in (price, *others))
-        scale = typical_emissions(first, *more)
-        self.master = Master(coupling, workers, price, carbon_price, scale, options.lane_size)
+        scale, tonnes = typical_price(price, coupling), typical_emissions(first, *more)
+        self.least_value = scale * (np.abs(price).mean(axis=1, keepdims=True) <= FREE * scale)
+        self.master = Master(coupling, workers, price, carbon_price, scale, tonnes, options.lane_size)
         self.master.add(list(first))
         self.centre = self._prove(price, carbon_price, first)
         for other, answers in zip(others, more, strict=True):
@@ -165,7 +177,7 @@ class LagrangianLoop:
             serious=serious,
             residual_gpu=float(np.abs(residual).sum() / residual.shape[1]),
             passes=proposal.passes,
-            imbalance=float(np.abs(proposal.price * residual).sum()),
+            imbalance=float((np.maximum(np.abs(proposal.price), self.least_value) * np.abs(residual)).sum()),
             site_seconds=asked - between,
             master_seconds=between - started + time.perf_counter() - asked,
         )

@@ -62,18 +62,19 @@ class Master:
         workers: Workers,
         price: Array,
         carbon_price: float,
+        price_scale: float,
         carbon_scale: float,
         lane_size: int,
     ):
-        """price (S, T) in USD per GPU and period; carbon_scale: typical fleet emissions, t (positive).
+        """price (S, T) and price_scale, a typical one, in USD per GPU and period; carbon_scale: typical fleet emissions, t.
 
         `lane_size` : see `Layout.of`.
         """
         self.coupling, self.parts = coupling, workers.of(PartService)
         self.price, self.carbon_price = price.copy(), carbon_price
-        scale = float(np.mean(np.abs(price))) + 1e-9
+        scale = price_scale + 1e-9  # there may be no money at all
         likely = coupling.copies * np.repeat(coupling.probability, coupling.n_places)[:, None]  # prices are, as much
-        self.weight = scale * likely / np.maximum(coupling.capacity, 1e-3 * coupling.capacity.max())
+        self.weight = scale * likely / np.maximum(coupling.capacity, 1e-3 * coupling.capacity.max() or 1.0)
         self.carbon_weight = 500.0 / carbon_scale
         self.step = 1.0
         self.fixing = Fixing(*coupling.free_jobs())
