@@ -25,6 +25,7 @@ from decomp.extensive.stochastic import with_scenario_rows
 from decomp.lp import watch
 from decomp.model.devices import variable_site
 from decomp.model.instance import Array, Instance
+from decomp.model.reach import grid_reach
 from decomp.model.result import Result, Status
 from decomp.model.rounding import with_exact_fits
 from decomp.model.scenarios import expand
@@ -209,13 +210,13 @@ def grid(m: Model, data: SimpleNamespace, instance: Instance) -> Cost:
     m.imp = pyo.Var(data.S, data.T, bounds=lambda m, i, t: (0, s.import_limit_mw[i][t]))
     m.exp = pyo.Var(data.S, data.T, bounds=lambda m, i, t: (0, s.export_limit_mw[i][t]))
     banned = np.argwhere(~grid_ban_is_redundant(instance)).tolist()
+    most_in, most_out = (mw.tolist() for mw in grid_reach(instance.microgrids))
     m.imp_on = pyo.Var([tuple(key) for key in banned], domain=pyo.Binary)
     m.imp_ban = pyo.Constraint(
-        list(m.imp_on), rule=lambda m, i, t: m.imp[i, t] - s.import_limit_mw[i][t] * m.imp_on[i, t] <= 0
+        list(m.imp_on), rule=lambda m, i, t: m.imp[i, t] - most_in[i][t] * m.imp_on[i, t] <= 0
     )
     m.exp_ban = pyo.Constraint(
-        list(m.imp_on),
-        rule=lambda m, i, t: m.exp[i, t] + s.export_limit_mw[i][t] * m.imp_on[i, t] <= s.export_limit_mw[i][t],
+        list(m.imp_on), rule=lambda m, i, t: m.exp[i, t] + most_out[i][t] * m.imp_on[i, t] <= most_out[i][t]
     )
     return pyo.quicksum(
         data.hours * (s.buy_price[i][t] * m.imp[i, t] - s.sell_price[i][t] * m.exp[i, t])

@@ -10,6 +10,7 @@ import numpy as np
 
 from decomp.lp.block import Block, Terms, either
 from decomp.model.instance import Array, Generators, Microgrids, Sites
+from decomp.model.reach import grid_reach
 from decomp.site.devices import Expression, Quantities, add_devices, uses_grid
 
 
@@ -35,9 +36,8 @@ def add_site(block: Block, grids: Microgrids, i: int, period_h: float, prefix: s
     if sites.exact_power_curve[i]:
         _exact_curve(block, prefix, slope, intercept, cap, load, power, relaxed)
     available = sites.wind_mw[i] + sites.solar_mw[i]
-    banned = uses_grid(grids, i)
     used = block.add_columns(prefix + "renewable", n, 0.0 if sites.curtailable[i] else available, available)
-    balance_terms = [*grid_terms(block, sites, i, dt, prefix, relaxed, banned), (1.0, used)]
+    balance_terms = [*grid_terms(block, grids, i, dt, prefix, relaxed), (1.0, used)]
     balance_terms += battery_terms(block, sites, i, dt, prefix, relaxed)
     made = [
         _generator(block, generators, int(g), n, dt, f"{prefix}g{k}_")
@@ -76,18 +76,20 @@ def grid_and_battery(block: Block, prefix: str) -> dict[str, Expression]:
     return {name: Expression([(1.0, where)]) for name, where in columns.items() if where is not None}
 
 
-def grid_terms(
-    block: Block, sites: Sites, i: int, dt: float, prefix: str, relaxed: bool, banned: Array | bool = False
-) -> Terms:
-    """Import, export, demand charge: (4), (5), (8). `banned` (T,) : where both at once are not to be left to cost."""
-    n = sites.capacity_gpu.shape[1]
+def grid_terms(block: Block, grids: Microgrids, i: int, dt: float, prefix: str, relaxed: bool) -> Terms:
+    """Import, export, demand charge: (4), (5), (8)."""
+    sites, n = grids.sites, grids.sites.capacity_gpu.shape[1]
     most_in, most_out = sites.import_limit_mw[i], sites.export_limit_mw[i]
     buy, sell = sites.buy_price[i], sites.sell_price[i]
-    bought = block.add_columns(prefix + "import", n, 0.0, most_in, dt * buy, dt * sites.carbon_intensity[i])
-    sold = block.add_columns(prefix + "export", n, 0.0, most_out, -dt * sell, -dt * sites.export_credit[i])
     # Cancelling import against export never costs when buying is dearer in money and in carbon.
     tempting = (buy < sell) | (sites.carbon_intensity[i] < sites.export_credit[i])
-    at = np.flatnonzero((tempting | banned) & (most_in > 0) & (most_out > 0))
+    banned = tempting | uses_grid(grids, i)
+    if banned.any():  # wider limits than any use of them would leave little of the ban in the relaxation
+        reach_in, reach_out = grid_reach(grids.take(np.array([i])))
+        most_in, most_out = np.where(banned, reach_in[0], most_in), np.where(banned, reach_out[0], most_out)
+    bought = block.add_columns(prefix + "import", n, 0.0, most_in, dt * buy, dt * sites.carbon_intensity[i])
+    sold = block.add_columns(prefix + "export", n, 0.0, most_out, -dt * sell, -dt * sites.export_credit[i])
+    at = np.flatnonzero(banned & (most_in > 0) & (most_out > 0))
     if len(at):
         either(block, prefix + "import_", bought[at], sold[at], (most_in[at], most_out[at]), relaxed)
     if sites.demand_charge[i] > 0:

@@ -16,7 +16,7 @@ import numpy as np
 
 from decomp.lp.block import Block, Model, Terms
 from decomp.model.instance import Array, Generators, Microgrids
-from decomp.site.devices import Expression, Quantities, add_devices, uses_grid
+from decomp.site.devices import Expression, Quantities, add_devices
 from decomp.site.equations import battery_terms, commitment_bounds, grid_and_battery, grid_terms
 
 
@@ -55,7 +55,7 @@ def relaxed_site(grids: Microgrids, i: int, dt: float) -> Model:
     available = sites.wind_mw[i] + sites.solar_mw[i]
     least = (available if must_use else 0.0) - np.where(limited, 0.0, pue * most)
     renewable = block.add_columns("renewable", n, least, available)
-    terms = [*grid_terms(block, sites, i, dt, "", True, uses_grid(grids, i)), (1.0, renewable)]
+    terms = [*grid_terms(block, grids, i, dt, "", True), (1.0, renewable)]
     terms += battery_terms(block, sites, i, dt, "", True, at)
     made = [_generator_terms(block, generators, int(g), n, dt) for g in np.flatnonzero(generators.site == i)]
     terms += [term for output in made for term in output]
