@@ -8,6 +8,7 @@ proximal master proposes from both, and its proven bound and the true cost of it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -122,8 +123,10 @@ def benders_finish(
     workers: Workers,
     options: Options,
     heard: Heard,
+    doubtful: Callable[[], None] | None = None,
 ) -> Incumbent | None:
-    """Settle routing and allowances for the fixed jobs, then every integer at every site; as recovery.finish."""
+    """Settle routing and allowances for the fixed jobs, then every integer at every site; see `finish`."""
     benders = BendersLoop(loop, workers)
     relaxed(benders, options.benders, heard)
-    return finish(instance, loop, workers, options.recovery, work=benders.best.work if benders.best else None)
+    work = benders.best.work if benders.best else None
+    return finish(instance, loop, workers, options.recovery, doubtful, work)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from decomp.bound.coupling import Coupling, hourly
+from decomp.bound.coupling import Coupling, StreamRows, hourly
 from decomp.bound.lagrangian import DualPoint, LagrangianLoop, first_prices
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Bundle
@@ -30,9 +30,9 @@ PASSES = 600
 
 
 class Infeasible(Exception):
-    """There is no schedule: says why in one line, and carries the proof."""
+    """There is no schedule: says why in one line, and carries the proof; None: the fleet is small enough to ask again."""
 
-    def __init__(self, reason: str, ray: Ray):
+    def __init__(self, reason: str, ray: Ray | None):
         super().__init__(reason)
         self.ray = ray
 
@@ -55,8 +55,11 @@ def refuse(instance: Instance, workers: Workers, options: Bundle, stop: Callable
 def refuse_power_and_work(instance: Instance, workers: Workers, options: Bundle, stop: Callable[[], bool]) -> None:
     """Raise Infeasible if it can be proved that there is no schedule at any budget. Root only."""
     _refuse_power(instance, workers)
-    if instance.jobs.mandatory.any() or np.isinf(instance.pools.shortfall_penalty).any():
-        _refuse_work(instance, workers, options, stop)
+    with workers.of(SiteService).weighing(0.0, 0.0):
+        gain = np.full_like(instance.sites.capacity_gpu, -instance.period_h)
+        owing = np.flatnonzero(workers.of(SiteService).evaluate(gain, 0.0).lower > MARGIN)  # sites never without load
+        if len(owing) or instance.jobs.mandatory.any() or np.isinf(instance.pools.shortfall_penalty).any():
+            _refuse_work(instance, workers, options, stop, owing)
 
 
 def refuse_budget(instance: Instance, minimum: Minimum) -> None:
@@ -111,8 +114,14 @@ def contradiction(instance: Instance, i: int) -> list[str]:
     return names + [f"and {len(found) - MOST_NAMED} more"] * (len(found) > MOST_NAMED)
 
 
-def _refuse_work(instance: Instance, workers: Workers, options: Bundle, stop: Callable[[], bool]) -> None:
-    """The least mandatory work that must be left: as optional work that is worth its GPU-hours and no more."""
+def _refuse_work(
+    instance: Instance, workers: Workers, options: Bundle, stop: Callable[[], bool], owing: Array
+) -> None:
+    """The least mandatory work that must be left, and load that is missing where power cannot be turned off.
+
+    Work is as if optional and worth its GPU-hours and no more; sites that must have load (`owing`) may have any amount
+    that nobody asked for, at a cost of its GPU-hours. The sites' costs have no weight.
+    """
     bare = without_money(instance)
     jobs, pools = bare.jobs, bare.pools
     hard = np.isinf(pools.shortfall_penalty)
@@ -123,13 +132,28 @@ def _refuse_work(instance: Instance, workers: Workers, options: Bundle, stop: Ca
         pools=replace(pools, shortfall_penalty=hard.astype(float)),
     )
     coupling = replace(Coupling.of(bare), budget=np.inf, carbon_cap=0.0)
+    coupling = replace(coupling, streams=_with_spare_load(coupling, owing))
     price = np.full_like(coupling.capacity, 0.5 * instance.period_h)
-    with workers.of(SiteService).weighing(0.0, 0.0):
-        proof = _converged(coupling, workers, price, options, stop)
+    proof = _converged(coupling, workers, price, options, stop)
     left = proof.bound + float(value.sum())
     if left > MARGIN * max(1.0, float(value.sum() + pools.work_gpu_h[hard].sum())):
-        reason = f"at least {left:,.4g} GPU h of mandatory work find no place"
+        reason, worst = f"at least {left:,.4g} GPU h of mandatory work find no place", int(proof.site_lower.argmax())
+        if proof.site_lower[worst] > 0.0:  # at prices below zero
+            name = str(instance.sites.name[worst])
+            reason = f"site {name!r} has power that it cannot turn off and lacks load: at least {left:,.4g} GPU h"
         raise Infeasible(reason, _ray(instance, proof, 1.0, 0.0))
+
+
+def _with_spare_load(c: Coupling, sites: Array) -> StreamRows:
+    """The streams, and one more for each of some sites that can fill it and costs a USD a GPU-hour."""
+    s = c.streams
+    return StreamRows(
+        demand=np.concatenate([s.demand, c.capacity[sites]]),
+        unserved=np.append(s.unserved, np.zeros(len(sites))),
+        ptr=np.append(s.ptr, s.ptr[-1] + 1 + np.arange(len(sites))),
+        site=np.append(s.site, sites),
+        cost=np.append(s.cost, np.full(len(sites), c.period_h)),
+    )
 
 
 def without_money(instance: Instance) -> Instance:

@@ -6,6 +6,7 @@ there branch and bound starts from an incumbent that is nearly right. Larger fle
 
 from __future__ import annotations
 
+from decomp.bound.infeasible import Infeasible
 from decomp.model.result import Status
 from decomp.schedule.incumbent import Incumbent, fixing_of
 from decomp.state.solve_state import Outcome, Run
@@ -28,6 +29,8 @@ def finish_whole(run: Run) -> Outcome:
         run.offer(Incumbent(answer.schedule, answer.incumbent, fixing))
     if answer.status is not Status.INFEASIBLE:
         run.strengthen(answer.bound, None)
+    elif run.incumbent is None:
+        raise Infeasible("no schedule of the fleet keeps all its rules", None)
     run.record(None)
     run.keep(run.result())
     return Outcome.DONE

@@ -69,6 +69,11 @@ def doubt(run: Run) -> None:
     refuse(run.instance, run.workers, run.options.bundle, run.must_stop)
 
 
+def doubts(run: Run) -> Callable[[], None] | None:
+    """Whom to ask whether there is a schedule; None once one has been found."""
+    return partial(doubt, run) if run.incumbent is None else None
+
+
 # ---------------------------------------------------------------- the bound
 
 
@@ -130,14 +135,13 @@ def by_prices(run: Run) -> Incumbent | None:
         step = run.loop.iterate()
         if run.record(step) or step.converged(1e-5):
             break
-    doubtful = partial(doubt, run) if run.incumbent is None else None
-    return finish(run.instance, run.loop, run.workers, run.options.recovery, doubtful)
+    return finish(run.instance, run.loop, run.workers, run.options.recovery, doubts(run))
 
 
 def by_benders(run: Run) -> Incumbent | None:
     """Routing and carbon allowances by Benders' decomposition."""
     run.phase = "benders"
-    return benders_finish(run.instance, run.loop, run.workers, run.options, run.record)
+    return benders_finish(run.instance, run.loop, run.workers, run.options, run.record, doubts(run))
 
 
 # ---------------------------------------------------------------- better schedules

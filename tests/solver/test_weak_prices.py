@@ -1,0 +1,130 @@
+"""Where prices say little: free energy, export that pays more than import, sites without GPUs, power that must be used."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from loops import loop_of
+
+import decomp
+from decomp.extensive.pyomo_model import solve_extensive
+from decomp.families import generate
+from decomp.model.instance import Instance, build_instance
+from decomp.model.options import Bundle
+from decomp.model.result import Status
+
+METHODS = ("lagrangian", "benders", "hybrid")
+PRICE = 40 + 20 * np.sin(np.arange(6) / 6 * 2 * np.pi + np.arange(2)[:, None])
+
+
+def pair(**sites: Any) -> Instance:
+    """Two sites for six hours with three jobs and a stream that either may take."""
+    return build_instance(
+        2,
+        6,
+        1.0,
+        sites=dict(
+            capacity_gpu=1000.0,
+            power_slope_mw_per_gpu=[[0.001]] * 2,
+            power_intercept_mw=[[0.2]] * 2,
+            import_limit_mw=3.0,
+            export_limit_mw=1.0,
+            buy_price=PRICE,
+            sell_price=0.8 * PRICE,
+            wind_mw=0.3,
+        )
+        | sites,
+        jobs=dict(
+            gpus=[600.0, 500.0, 400.0], periods=[3, 2, 1], release=0, deadline=6, value_usd=[300.0, 150.0, 100.0]
+        ),
+        candidates=dict(job=np.repeat(np.arange(3), 2), site=np.tile(np.arange(2), 3)),
+        streams=dict(demand_rps=np.full((1, 6), 700.0), revenue=0.2, unserved_penalty=0.1),
+        arcs=dict(stream=[0, 0], site=[0, 1], cost=0.001),
+    )
+
+
+@pytest.mark.parametrize("share", (0.0, 1e-6))
+@pytest.mark.parametrize("free", (range(8), range(4)))
+def test_bound_where_energy_is_free(share: float, free: range) -> None:
+    """The loop goes on until the prices tell what scarce GPUs are worth, at all sites or at those without bills."""
+    fleet = generate("fleet", sites=8, periods=24, jobs=16, seed=1)
+    factor = np.where(np.isin(np.arange(8), free), share, 1.0)[:, None]
+    buy, sell = fleet.sites.buy_price * factor, fleet.sites.sell_price * factor
+    instance = replace(fleet, sites=replace(fleet.sites, buy_price=buy, sell_price=sell))
+    relaxed = solve_extensive(instance, relax=True).bound
+    loop = loop_of(instance, Bundle())
+    for _ in range(100):
+        if loop.iterate().converged(1e-4):
+            break
+    assert relaxed - 1e-3 * abs(relaxed) <= loop.centre.bound <= relaxed + 1e-6 * abs(relaxed)
+
+
+@pytest.mark.parametrize("limit", (1e3, 1e6, 1e9))
+def test_limits_beyond_all_use_weaken_no_bound(limit: float) -> None:
+    """Selling is dearer than buying: without the ban on both at once the bound would be as low as the limits are wide."""
+    instance = pair(sell_price=1.5 * PRICE, wind_mw=2.0, import_limit_mw=limit, export_limit_mw=limit)
+    truth = solve_extensive(instance)
+    result = decomp.solve(instance, method="lagrangian", improvement=dict(stale_finishes=1))
+    assert result is not None and truth.incumbent == pytest.approx(-2216.94885, rel=1e-4)
+    assert result.bound == pytest.approx(truth.incumbent, rel=0.04) and result.bound <= truth.incumbent
+    assert result.incumbent == pytest.approx(truth.incumbent, rel=0.01)
+    assert decomp.check(instance, result).findings == ()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_sites_without_gpus(method: str) -> None:
+    """All demand unserved, all jobs rejected; idle power is bought; no division by nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = decomp.solve(pair(capacity_gpu=0.0), method=method)
+    assert result is not None and result.incumbent == pytest.approx(396.96) == result.bound
+
+
+def wind(capacity: float, demand: float) -> Instance:
+    """Wind of 1.8 MW that site a has to use: with 466.7 GPU, or more, at work."""
+    instance = pair(
+        wind_mw=np.array([[1.8], [0.3]]) * np.ones(6), curtailable=False, exact_power_curve=True, capacity_gpu=capacity
+    )
+    streams = replace(instance.streams, demand_rps=np.full((1, 6), demand))
+    jobs = replace(instance.jobs, gpus=np.array([6.0, 5.0, 4.0]))
+    return replace(instance, streams=streams, jobs=jobs)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_power_that_must_be_used_needs_work(method: str) -> None:
+    result = decomp.solve(wind(1000.0, 440.0), method=method)
+    assert result is not None and result.status is Status.INFEASIBLE and result.status.exit_code == 4
+    assert "site 'site0' has power that it cannot turn off" in str(result.provenance["reason"])
+    assert decomp.check(wind(1000.0, 440.0), result).findings == ()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_work_enough_for_power_that_must_be_used(method: str) -> None:
+    instance = wind(1000.0, 470.0)
+    truth, result = solve_extensive(instance), decomp.solve(instance, method=method, rel_gap=1e-3)
+    assert result is not None and result.bound <= truth.incumbent + 1e-6 * abs(truth.incumbent)
+    assert result.incumbent == pytest.approx(truth.incumbent, rel=0.01)
+
+
+def test_benders_says_that_mandatory_work_has_no_place() -> None:
+    instance = pair()
+    jobs = replace(instance.jobs, gpus=np.full(3, 900.0), periods=np.full(3, 6), mandatory=np.ones(3, dtype=bool))
+    result = decomp.solve(replace(instance, jobs=jobs), method="benders")
+    assert result is not None and result.status is Status.INFEASIBLE
+    assert "mandatory work" in str(result.provenance["reason"])
+
+
+def test_no_place_for_whole_jobs_alone() -> None:
+    """Spread over their starts the two jobs would take the wind in every hour; whole they leave two without."""
+    instance = wind(1000.0, 0.0)
+    jobs = instance.jobs.take(np.array([0, 1]))
+    jobs = replace(jobs, gpus=np.array([900.0, 990.0]), periods=np.array([2, 2]), deadline=np.array([3, 6]))
+    at_home = replace(instance.candidates.take(np.array([0, 2])), site=np.zeros(2, dtype=int))
+    instance = replace(instance, jobs=jobs, candidates=at_home)
+    result = decomp.solve(instance, method="hybrid")
+    assert result is not None and result.status is Status.INFEASIBLE
+    assert decomp.check(instance, result).findings == ()
