@@ -30,7 +30,7 @@ PASSES = 600
 
 
 class Infeasible(Exception):
-    """There is no schedule: says why in one line, and carries the proof; None: the fleet is small enough to ask again."""
+    """There is no schedule: says why in one line, and carries the proof, or None for a fleet in one model."""
 
     def __init__(self, reason: str, ray: Ray | None):
         super().__init__(reason)

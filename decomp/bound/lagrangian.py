@@ -80,7 +80,7 @@ def first_prices(coupling: Coupling, sites: Sites, carbon_price: float) -> Array
 
 
 def typical_price(price: Array, coupling: Coupling) -> float:
-    """A scale for prices of load, USD per GPU and period: the first ones', or from work's worth where energy is free."""
+    """A scale for prices of load, USD per GPU and period: the first ones', or by work's worth where energy is free."""
     first, worth = float(np.mean(np.abs(price))), WORTH * coupling.worth()
     return first if first > FREE * worth else worth
 

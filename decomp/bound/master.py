@@ -66,7 +66,7 @@ class Master:
         carbon_scale: float,
         lane_size: int,
     ):
-        """price (S, T) and price_scale, a typical one, in USD per GPU and period; carbon_scale: typical fleet emissions, t.
+        """price (S, T) and price_scale, a typical one, in USD per GPU and period; carbon_scale: fleet emissions, t.
 
         `lane_size` : see `Layout.of`.
         """

@@ -1,4 +1,4 @@
-"""Where prices say little: free energy, export that pays more than import, sites without GPUs, power that must be used."""
+"""Where prices say little: free energy, export that pays more than import, sites without GPUs, power to be used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from loops import loop_of
 
 import decomp
 from decomp.extensive.pyomo_model import solve_extensive
@@ -16,6 +15,7 @@ from decomp.families import generate
 from decomp.model.instance import Instance, build_instance
 from decomp.model.options import Bundle
 from decomp.model.result import Status
+from loops import loop_of
 
 METHODS = ("lagrangian", "benders", "hybrid")
 PRICE = 40 + 20 * np.sin(np.arange(6) / 6 * 2 * np.pi + np.arange(2)[:, None])
@@ -65,7 +65,7 @@ def test_bound_where_energy_is_free(share: float, free: range) -> None:
 
 @pytest.mark.parametrize("limit", (1e3, 1e6, 1e9))
 def test_limits_beyond_all_use_weaken_no_bound(limit: float) -> None:
-    """Selling is dearer than buying: without the ban on both at once the bound would be as low as the limits are wide."""
+    """Selling above buying: without the ban on both at once the bound would be as low as the limits are wide."""
     instance = pair(sell_price=1.5 * PRICE, wind_mw=2.0, import_limit_mw=limit, export_limit_mw=limit)
     truth = solve_extensive(instance)
     result = decomp.solve(instance, method="lagrangian", improvement=dict(stale_finishes=1))
