@@ -1,4 +1,4 @@
-"""The pool: everything the sites have said, each answer with its proven upper and its proven lower side.
+"""The bundle of columns and cuts: the sites' answers, each with a proven upper and a proven lower side.
 
 An answer holds a point (load, cost, emissions) that the relaxed site can run: a Dantzig-Wolfe column, which
 prices the site from above. It also holds a lower bound proved at a price on load and on carbon: a Benders cut

@@ -1,4 +1,4 @@
-"""The Lagrangian loop in load space: a disaggregate proximal bundle over the workers's site answers."""
+"""The Lagrangian loop on prices of load: a disaggregate proximal bundle method (Lemarechal 1975; Kiwiel 1990)."""
 
 from __future__ import annotations
 

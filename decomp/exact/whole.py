@@ -1,4 +1,4 @@
-"""The end of a small fleet: what gap the decomposition leaves, a MILP solver closes on the whole.
+"""The extensive finish: the gap that the decomposition leaves of a small fleet, closed by a MILP solver on the whole.
 
 Prices on coupling rows cannot see a duality gap; a fleet of a few sites and hours fits into one model, and
 there branch and bound starts from an incumbent that is nearly right. Larger fleets are not touched.

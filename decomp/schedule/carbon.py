@@ -1,8 +1,8 @@
-"""Integral plans of all sites for the load that they are given, within the carbon budget.
+"""Carbon repair: integral dispatches of all sites that keep the carbon budget.
 
-All sites plan at the common price of a tonne. Where their emissions with integers overshoot the budget by more than
-dispatch alone can make good, sites plan again at higher prices, and the best choice of one plan a site that keeps the
-budget is taken.
+All sites are dispatched at the common carbon price. Where their emissions exceed the budget by more than redispatch
+can make good, the largest emitters are dispatched again at rising carbon prices, and one dispatch a site is chosen,
+greedily by money per tonne (a multiple-choice knapsack).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Dive on the jobs: fix the most decided ones, let the prices answer, repeat."""
+"""The dive of the Lagrangian heuristic: fix the most decided jobs, re-price, repeat until all are fixed."""
 
 from __future__ import annotations
 

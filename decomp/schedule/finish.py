@@ -1,6 +1,6 @@
-"""From prices to a complete schedule: dive on the jobs, then an integral finish.
+"""The integral finish of the Lagrangian heuristic: with the jobs fixed, a complete schedule.
 
-Whatever happens here, a schedule that leaves this module is complete: every job runs once or is
+A schedule that leaves this module is complete: every job runs once or is
 rejected, every unit of demand is served or counted as unserved, every integer is integral, emissions
 are summed. Whether it is also feasible and what it costs is asked of the true data, not of a model.
 """

@@ -1,7 +1,7 @@
-"""The last word on a schedule: with every integer held, what is left is a linear program over many sites.
+"""Redispatch: with every integer held, routing, batteries, dispatch and emissions of many sites as a linear program.
 
-Prices divide routing and carbon as if sites were mixtures of their answers. Once jobs and generators are decided,
-routing, batteries, dispatch and emissions are settled against each other exactly, in groups of sites that share work.
+The finish dispatches each site alone, at a common price of carbon. Here groups of sites that share work are dispatched
+jointly, so that what prices divide only on average is divided exactly.
 """
 
 from __future__ import annotations

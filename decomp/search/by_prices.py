@@ -1,7 +1,8 @@
-"""Neighbourhood search: small clusters of sites choose their jobs anew, at prices, on all ranks at once.
+"""Price-directive large-neighbourhood search: small clusters of sites choose their jobs anew, on all ranks at once.
 
-Clusters of one round are disjoint, so their moves go together. After every round the jobs are fixed
-where they are and a few iterations re-price; the true cost decides what is kept.
+Everything outside a cluster counts at the prices of load (price-directive: Geoffrion, Management Science 16, 1970). The
+clusters of a round are disjoint, so that their moves combine. After a round the jobs are fixed where they are, some
+iterations of the bundle method re-price, and the cost of a finished schedule decides what is kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The search directed by resources: a few sites plan their jobs anew with what the schedule has allotted to them.
+"""Resource-directive large-neighbourhood search: a few sites plan their jobs anew with what the schedule allots them.
 
 The search directed by prices moves jobs all over the fleet at once, but every move changes the prices, and near the end
 most of what it gains by its models is lost when the schedule is finished. Here a group of sites keeps its tonnes and
