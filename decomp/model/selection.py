@@ -1,6 +1,7 @@
 """Fast forward selection: a few of many scenarios that stand for all of them.
 
-Heitsch and Roemisch (2003), Scenario reduction algorithms in stochastic programming, algorithm 2.4.
+Heitsch, Roemisch: Scenario reduction algorithms in stochastic programming, Computational Optimization and Applications
+24 (2003), algorithm 2.4.
 """
 
 from __future__ import annotations
@@ -31,4 +32,5 @@ def forward_selection(distance: Array, probability: Array, count: int) -> tuple[
         nearest = np.minimum(nearest, distance[best])
     chosen = np.flatnonzero(taken)
     owner = np.argmin(distance[chosen], axis=0)
+    owner[chosen] = np.arange(len(chosen))  # also where two scenarios are the same
     return chosen, np.bincount(owner, probability, minlength=len(chosen))

@@ -36,9 +36,7 @@ def from_members(instance: Instance, spec: Spec, library: Library) -> Instance:
         if ensemble.probability and len(ensemble.probability) != n:
             raise InputError(f"ensemble.probability: {len(ensemble.probability)} of {n} members")
         sites, rows = known_sites(instance, spec)
-        horizon = Horizon(
-            start=start_of(instance), periods=instance.n_periods, period_min=60 * instance.period_h
-        )
+        horizon = Horizon(start=start_of(instance), periods=instance.n_periods, period_min=60 * instance.period_h)
         values = {name: np.repeat(getattr(instance.sites, name)[None], n, axis=0) for name in SITE_SERIES}
         own = [series_of_site(site, horizon, library) for site in sites]
         for s, member in enumerate(ensemble.members):

@@ -1,50 +1,12 @@
-"""Fewer scenarios that stand for all: fast forward selection of Heitsch and Roemisch.
-
-Heitsch, Roemisch: Scenario reduction algorithms in stochastic programming, Computational Optimization and Applications
-24 (2003), algorithm 2.4.
-"""
+"""Fewer scenarios that stand for all of an instance's, by fast forward selection (`decomp.model.selection`)."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 
 from decomp.model.instance import SERIES, Array, InputError, Instance
 from decomp.model.scenarios import series_of, with_scenarios
-
-
-class Selection(NamedTuple):
-    """Scenarios kept, in the order in which they were chosen; the probability of each; and the distance to all.
-
-    `distance` is the mean, by probability, of how far each scenario is from the nearest kept one: the Kantorovich
-    distance between the two distributions.
-    """
-
-    kept: Array
-    probability: Array
-    distance: float
-
-
-def fast_forward(between: Array, probability: Array, count: int) -> Selection:
-    """Choose scenarios one by one, each so that the distance falls most; the rest go to their nearest.
-
-    Parameters
-    ----------
-    between : (s, s), distance between two scenarios, symmetric with a zero diagonal.
-    probability : (s,), sums to 1.
-    count : scenarios to keep, 1 to s.
-    """
-    kept: list[int] = []
-    nearest = np.full(len(probability), np.inf)  # distance of each scenario to those kept so far
-    for _ in range(count):
-        after = probability @ np.minimum(nearest[:, None], between)
-        after[kept] = np.inf
-        kept.append(int(np.argmin(after)))
-        nearest = np.minimum(nearest, between[:, kept[-1]])
-    owner = np.argmin(between[:, kept], axis=1)
-    owner[kept] = np.arange(count)  # also where two scenarios are the same
-    return Selection(np.array(kept), np.bincount(owner, probability, count), float(probability @ nearest))
+from decomp.model.selection import forward_selection
 
 
 def distances(instance: Instance) -> Array:
@@ -70,9 +32,7 @@ def reduced(instance: Instance, count: int) -> Instance:
     """
     if not 1 <= count <= instance.n_scenarios:
         raise InputError(f"reduce: {count} of {instance.n_scenarios} scenarios, must be between 1 and all of them")
-    kept, probability, _ = fast_forward(distances(instance), instance.scenarios.probability, count)
-    order = np.argsort(kept)
-    kept, probability = kept[order], probability[order]
+    kept, probability = forward_selection(distances(instance), instance.scenarios.probability, count)
     used = [name for name in SERIES if (instance.overrides.series == name).any()]
     series = {name: series_of(instance, name)[kept] for name in used}
     return with_scenarios(instance, probability, series, instance.scenarios.name[kept].tolist())

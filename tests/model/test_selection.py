@@ -24,6 +24,19 @@ def test_all_of_them_keep_their_probability() -> None:
     assert chosen.tolist() == [0, 1, 2] and (weight == p).all()
 
 
+def test_equal_ones_keep_their_places() -> None:
+    chosen, weight = forward_selection(np.zeros((3, 3)), np.array([0.2, 0.5, 0.3]), 2)
+    assert chosen.tolist() == [0, 1] and weight == pytest.approx([0.5, 0.5])
+
+
+def test_clusters_are_found() -> None:
+    rng = np.random.default_rng(3)
+    centre = np.repeat([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]], [5, 3, 2], axis=0)
+    points = centre + 0.1 * rng.normal(size=centre.shape)
+    _, weight = forward_selection(np.linalg.norm(points[:, None] - points, axis=2), np.full(10, 0.1), 3)
+    assert sorted(weight.round(9).tolist()) == [0.2, 0.3, 0.5]
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_the_first_one_is_the_best_and_the_others_not_far_from_it(seed: int) -> None:
     rng = np.random.default_rng(seed)
