@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from decomp.devices.attach import attach
+from decomp.devices.kind import Kind
 from decomp.families import weather
 from decomp.families.weather import Clock
-from decomp.model.instance import Array
+from decomp.model.instance import Array, Instance
 
 Rng = np.random.Generator
 
@@ -125,3 +127,12 @@ def emissions_t(table: dict[str, Any], load_gpu: Array, clock: Clock) -> float:
     own = table.get("wind_mw", 0.0) + table.get("solar_mw", 0.0)
     drawn = np.maximum(0.0, table["pue"] * it_power_mw(table, load_gpu) - own)
     return float(clock.period_h * (table["carbon_intensity"] * drawn).sum())
+
+
+def with_devices(instance: Instance, share: float, *kinds: Kind) -> Instance:
+    """The instance with devices at a share of its sites, drawn from its own seed; as it is for a share of 0."""
+    chosen = np.random.default_rng([instance.seed, len(kinds)]).permutation(instance.n_sites)
+    names = instance.sites.name[np.sort(chosen[: round(share * instance.n_sites)])].tolist()
+    for kind in kinds if names else ():
+        instance = attach(instance, names, kind)
+    return instance

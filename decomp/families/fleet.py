@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from decomp.devices import interconnection_ramp, thermal_storage
 from decomp.families import equipment, markets, work
 from decomp.families.family import Family, Request, setting
 from decomp.families.futures import with_futures
@@ -46,6 +47,7 @@ class Fleet(Family):
     pools: int = setting(0, "deferrable pools", low=0, high=1_000_000)
     mandatory: float = setting(0.0, "share of the sites with one mandatory job", low=0.0, high=1.0)
     exact: float = setting(0.0, "share of sites with an exact power curve", low=0.0, high=1.0)
+    devices: float = setting(0.0, "share of sites with a cold tank and a ramp at the grid", low=0.0, high=1.0)
     scenarios: int = setting(0, "equally likely scenarios of price, weather and demand", low=0, high=10_000)
 
     name = "fleet"
@@ -90,7 +92,8 @@ class Fleet(Family):
             seed=request.seed,
             **sections,
         )
-        return with_futures(instance, self.scenarios)
+        equipped = equipment.with_devices(instance, self.devices, thermal_storage(), interconnection_ramp())
+        return with_futures(equipped, self.scenarios)
 
     def _work(
         self,

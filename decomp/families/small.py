@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from decomp.devices import thermal_storage
+from decomp.families.equipment import with_devices
 from decomp.families.family import Family, Request, setting
 from decomp.families.futures import Errors, with_futures
 from decomp.model.instance import Array, Instance, build_instance
@@ -33,6 +35,7 @@ class _Plan:
 class Small(Family):
     """Tiny random instances over all features, always feasible; for comparing methods with the ground truth."""
 
+    devices: float = setting(0.0, "share of sites with a cold tank", low=0.0, high=1.0)
     scenarios: int = setting(0, "equally likely scenarios of price, weather and demand", low=0, high=10_000)
 
     def instance(self, request: Request) -> Instance:
@@ -54,7 +57,8 @@ class Small(Family):
         carbon = _carbon(rng, table, generators, plan, period_h)
         made = dict(sites=table, generators=generators, **work, **carbon)
         instance = build_instance(n_sites, n_periods, period_h, family="small", seed=request.seed, **made)
-        return with_futures(instance, self.scenarios, Errors(cautious=True))
+        equipped = with_devices(instance, self.devices, thermal_storage(initial_share=0.0))
+        return with_futures(equipped, self.scenarios, Errors(cautious=True))
 
 
 def random_small(seed: int) -> Instance:

@@ -10,6 +10,7 @@ import numpy as np
 
 from decomp.ingest.budget import with_budget
 from decomp.ingest.demand import build_streams
+from decomp.ingest.equip import equipped
 from decomp.ingest.keys import within
 from decomp.ingest.library import Library
 from decomp.ingest.sites import generator_columns, power_curves, site_columns
@@ -112,4 +113,4 @@ def _build(spec: Spec, library: Library) -> Instance:
         seed=spec.seed,
         source="; ".join([spec.source or spec.name, *library.provenance(), *library.summaries]),
     )
-    return with_budget(instance, spec.carbon)
+    return equipped(with_budget(instance, spec.carbon), spec.sites)

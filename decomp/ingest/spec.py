@@ -107,6 +107,7 @@ class Site:
     export_credit_share: float = key("share of the grid's carbon intensity credited to exports", 0.0, low=0, high=1)
     battery: Battery | None = key("battery", None)
     generators: list[Generator] = key("generators", [])
+    devices: list[dict[str, Any]] = key("devices of the library: kind, name (default: the kind) and settings", [])
     tariff: Tariff = key("tariff on the market price", Tariff)
     series: dict[str, Series] = key("series, see the quantities", {})
 

@@ -275,3 +275,12 @@ def test_help_lists_families_and_settings(capsys: pytest.CaptureFixture[str]) ->
         main(["--help"])
     shown = capsys.readouterr().out
     assert "negative=0.02" in shown and "colocation:" in shown
+
+
+@pytest.mark.parametrize(("family", "kinds"), [("fleet", 2), ("small", 1)])
+def test_devices_at_a_share_of_the_sites(family: str, kinds: int) -> None:
+    plain = generate(family, sites=4, periods=12, seed=3)
+    equipped = generate(family, sites=4, periods=12, seed=3, devices=0.5)
+    assert not len(plain.devices.site) and len(equipped.devices.site) == 2 * kinds
+    assert len(set(equipped.devices.site.tolist())) == 2 and (equipped.sites.buy_price == plain.sites.buy_price).all()
+    validate(equipped)

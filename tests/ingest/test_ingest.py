@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -395,3 +396,41 @@ def test_us4_has_the_same_day_in_other_steps(minutes: int, periods: int) -> None
     for name in ("buy_price", "carbon_intensity", "pue"):
         mean, expected = (getattr(i.sites, name).mean(axis=1) for i in (other, quarter))
         assert mean == pytest.approx(expected, rel=2e-3)
+
+
+# ---------------------------------------------------------------- devices
+
+
+DEVICES = """
+[[sites.devices]]
+kind = "thermal_storage"
+tank_mwh = 4.0
+[[sites.devices]]
+kind = "interconnection_ramp"
+name = "ramp"
+mw_per_h = 1.0
+"""
+
+
+def equip(spec: Path, text: str) -> Path:
+    """The spec with devices at its last site."""
+    spec.write_text(SPEC.replace("[generators.gas]", text + "[generators.gas]", 1))
+    return spec
+
+
+def test_devices_of_a_site_are_attached(spec: Path) -> None:
+    found = ingest(equip(spec, DEVICES))[0].devices
+    assert found.name.tolist() == ["thermal_storage", "ramp"] and found.site.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[[sites.devices]]\nkind = "tank"\n', "devices.0: kind: 'tank', must be one of battery"),
+        ('[[sites.devices]]\nkind = "battery"\nmwhh = 3\n', "devices.0: battery has no setting 'mwhh'"),
+        ('[[sites.devices]]\nname = "x"\nkind = "hydrogen"\ntank_mwh = -1\n', "devices.x: hydrogen"),
+    ],
+)
+def test_a_device_that_cannot_be_is_refused(spec: Path, text: str, said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        ingest(equip(spec, text))
