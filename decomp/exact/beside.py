@@ -29,14 +29,19 @@ def begin_beside(run: Run) -> Outcome:
     instance, options = run.instance, run.options
     size = instance.n_sites * instance.n_periods
     small = options.closing.site_periods < size <= options.beside.site_periods
-    seconds = run.since + options.time_limit_seconds - run.team.clock()
-    if not small or instance.copies > 1 or not np.isfinite(options.time_limit_seconds):
+    limited, made = np.isfinite(options.time_limit_seconds), list[Beside]()
+
+    def begun() -> bool:
+        if not small or instance.copies > 1 or not limited:
+            return False
+        made.append(Beside(instance, run.workers))
+        seconds = run.since + options.time_limit_seconds - run.team.clock()
+        return made[0].rank.begin(Begin(made[0].fleet.model, Limits(max(seconds, 0.0)), options.seed))
+
+    # Asked in every run, with a time limit or without, so that a replay counts the same questions.
+    if not run.stops.ask(begun):
         return Outcome.SKIPPED
-    beside = Beside(instance, run.workers)
-    begin = Begin(beside.fleet.model, Limits(max(seconds, 0.0)), options.seed)
-    if not run.stops.ask(lambda: beside.rank.begin(begin)):
-        return Outcome.SKIPPED
-    run.beside = beside
+    run.beside = made[0] if made else Beside(instance, run.workers)
     return Outcome.DONE
 
 

@@ -15,6 +15,7 @@ from decomp.model.accounts import account
 from decomp.model.instance import Instance
 from decomp.model.options import Options
 from decomp.model.result import Result, Schedule, Status
+from decomp.ranks.clock import process_seconds
 from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.team import Serial
 from decomp.search import fleet_model
@@ -81,7 +82,7 @@ def solved(site_periods: int, stops: Stops | None = None) -> Result:
             beside=dict(site_periods=site_periods),
         )
     )
-    result = solve(contested(), Serial(), options, stops=stops)
+    result = solve(contested(), Serial(), options, stops=stops, since=process_seconds())
     assert result is not None
     return result
 
