@@ -179,7 +179,7 @@ def record(instance: Instance, options: Options, read: SiteReader) -> list[Repla
     workers = Recorder(OneForAll(), rows)
     muster(instance, workers, read)
     run = Run(instance, workers, options, Hooks(listeners=[workers]))
-    run.present = first_loop(run, None)
+    run.present = first_loop(run)
     for phase in phases_left("lagrangian", run.phase):
         phase.work(run)
     return workers.chain()

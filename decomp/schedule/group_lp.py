@@ -13,7 +13,7 @@ from decomp.model.devices import variable_site
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
 from decomp.model.rounding import with_exact_fits
-from decomp.schedule.incumbent import dispatch_fields
+from decomp.schedule.incumbent import dispatch_fields, turn
 from decomp.schedule.subinstance import SubInstance, around
 from decomp.site.equations import add_allowance, add_site
 
@@ -135,7 +135,7 @@ def commitments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, A
     """Names of the integers of generators (with their changes) and devices, and where the schedule has them."""
     sites = instance.generators.site
     for g, i in enumerate(sites):
-        on, k = schedule.generator_on[g].astype(float), int((sites[:g] == i).sum())
+        on, k = schedule.generator_on[g].astype(float), turn(sites, g)
         change = np.diff(on, prepend=float(instance.generators.initial_mw[g] > 0))
         yield f"s{i}_g{k}_on", on
         yield f"s{i}_g{k}_start", np.maximum(change, 0.0)

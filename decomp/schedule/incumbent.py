@@ -84,6 +84,11 @@ def _unsort(rows: Array, order: Array) -> Array:
     return out
 
 
+def turn(sites: Array, g: int) -> int:
+    """How many generators of its site stand before generator `g`; `sites`: the site of each, (generator,)."""
+    return int((sites[:g] == sites[g]).sum())
+
+
 def dispatch_fields(instance: Instance, values: Sequence[Mapping[str, Array] | None]) -> dict[str, Array]:
     """The sites' part of a schedule, by its fields.
 
@@ -102,7 +107,7 @@ def dispatch_fields(instance: Instance, values: Sequence[Mapping[str, Array] | N
         found = np.zeros((len(generators.site), n))
         for g, i in enumerate(generators.site):
             if (v := values[i]) is not None:
-                found[g] = v[f"g{(generators.site[:g] == i).sum()}_{name}"]
+                found[g] = v[f"g{turn(generators.site, g)}_{name}"]
         return found
 
     device_value, site = np.zeros(len(instance.device_variables.low)), variable_site(instance)

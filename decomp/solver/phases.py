@@ -15,7 +15,7 @@ import numpy as np
 from decomp.benders.loop import benders_finish
 from decomp.bound.coupling import Coupling, Fixing
 from decomp.bound.infeasible import refuse
-from decomp.bound.lagrangian import LagrangianLoop, Start, first_prices
+from decomp.bound.lagrangian import LagrangianLoop, first_prices
 from decomp.bound.milp_bound import dual_of_work, milp_bound
 from decomp.exact.beside import consult
 from decomp.model.accounts import account
@@ -39,15 +39,15 @@ RUNAWAY = 1e4  # USD/t; a carbon price beyond it asks whether the budget can be 
 Routing = Callable[[Run], "Incumbent | None"]  # settles routing and allowances with the jobs fixed, then the dispatch
 
 
-def first_loop(run: Run, start: Start | None) -> LagrangianLoop:
-    """The loop on prices, from given ones or from the marginal cost of energy.
+def first_loop(run: Run) -> LagrangianLoop:
+    """The loop on prices, from those that the run is given or from the marginal cost of energy.
 
     Raises
     ------
     Infeasible : a site has no answer, and it is proved why.
     SiteFailure : a site has no answer.
     """
-    instance, bundle, coupling = run.instance, run.options.bundle, Coupling.of(run.instance)
+    instance, bundle, start, coupling = run.instance, run.options.bundle, run.start, Coupling.of(run.instance)
     try:
         if start is None:
             price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)

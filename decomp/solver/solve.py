@@ -84,7 +84,7 @@ def solve(
     try:
         with team.sheet.section(OTHER):
             try:
-                run.present = resume(saved, run, Coupling.of(instance), workers) if saved else first_loop(run, start)
+                run.present = resume(saved, run, Coupling.of(instance), workers) if saved else first_loop(run)
                 for phase in phases_left(options.method, run.phase):
                     with team.sheet.section(phase.section):
                         phase.work(run)
