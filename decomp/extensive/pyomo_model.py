@@ -73,7 +73,7 @@ def solve_extensive(instance: Instance, *, relax: bool = False, time_limit: floa
     A model that is not built within `time_limit` seconds, or before a stop signal, proves nothing.
     """
     try:
-        with watch.limited(time_limit), watch.breaking_off():
+        with watch.limited(time_limit), watch.breaking_off("decomp", "pyomo"):
             form = build(instance, relax)
     except watch.Interrupted:
         return Result(Status.LIMIT, -np.inf, np.inf, None, None, provenance=dict(instance_hash=instance.content_hash()))

@@ -78,11 +78,12 @@ def limited(seconds: float, *, deaf: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def breaking_off() -> Iterator[None]:
-    """Inside, Interrupted is raised wherever Python code is as soon as long work has to end.
+def breaking_off(*packages: str) -> Iterator[None]:
+    """Inside, Interrupted is raised wherever code of `packages` runs as soon as long work has to end.
 
-    For work in pure Python that nothing is left of if it fails. Outside the main thread, and where there are no
-    timers, it is raised before and after.
+    For work in pure Python that nothing is left of if it fails. Nowhere else: an exception would be lost in what
+    other packages run inside it, such as callbacks of the garbage collector. Outside the main thread, and where there
+    are no timers, it is raised before and after.
     """
     check()
     ticking = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
@@ -92,7 +93,8 @@ def breaking_off() -> Iterator[None]:
         return
 
     def tick(number: int, frame: FrameType | None) -> None:
-        check()
+        if frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in packages:
+            check()
 
     before = signal.signal(signal.SIGALRM, tick)
     signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
