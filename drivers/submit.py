@@ -107,11 +107,13 @@ def plan(args: argparse.Namespace, instance: Instance, c: Calibration, e: Estima
     minutes = args.minutes or min(max(math.ceil(seconds / 60), LEAST_MINUTES), MOST_MINUTES)
     step = MEASURED.move_sites * float(c.seconds.max())
     warning = int(min(max(LEAST_WARNING, 3 * step), MOST_WARNING, 30 * minutes))
-    t, own = e.times, -(-instance.n_sites // e.ranks)
+    n, scenarios = instance.n_sites, instance.n_scenarios
+    t, own = e.times, -(-n * max(scenarios, 1) // e.ranks)
+    sites = f"{n} sites" if not scenarios else f"{n} sites in {scenarios} scenarios"
     limit = "as given; expected are" if args.minutes else f"{START_SECONDS:.0f} s to start, {SLACK:g} times"
     asked = "as given" if args.ranks else f"doubled while efficiency stays above {100 * EFFICIENCY:.0f} %"
     reasons = (
-        f"{instance.n_sites} sites, {instance.n_periods} periods, {instance.n_jobs} jobs. A site takes "
+        f"{sites}, {instance.n_periods} periods, {instance.n_jobs} jobs. A site takes "
         f"{1e3 * c.seconds.mean():.1f} ms an iteration, {1e3 * c.seconds.max():.1f} ms at most, measured here on "
         f"{len(c.seconds)} sites.",
         f"{e.ranks} ranks: {asked}; here {100 * e.efficiency:.0f} %, limited by {t.limit}.",

@@ -23,6 +23,8 @@ from decomp.bound.lagrangian import first_prices
 from decomp.bound.master import COLUMNS
 from decomp.files.store import read_sites
 from decomp.model.instance import Array, Instance
+from decomp.model.scenarios import expand
+from decomp.search.by_prices import LEAST_SCENARIOS
 from decomp.site.oracle import SiteOracle
 
 CALIBRATION_SECONDS = 2.0
@@ -72,7 +74,8 @@ class Estimate:
 
 
 def calibrate(path: Path, instance: Instance) -> Calibration:
-    """Ask some sites, evenly spaced over the instance, at the first prices and around them."""
+    """Ask some sites, evenly spaced over the instance and its scenarios, at the first prices and around them."""
+    instance = expand(instance)
     chosen = np.unique(np.linspace(0, instance.n_sites - 1, CALIBRATION_SITES).astype(int))
     price = first_prices(Coupling.of(instance), instance.sites, instance.carbon_price_usd_per_t)[chosen]
     gc.collect()
@@ -103,6 +106,7 @@ def resident_mb() -> float:
 
 def chain(instance: Instance, calibration: Calibration, m: Measured = MEASURED) -> list[ReplayStep]:
     """The steps that a solve of this instance is expected to take."""
+    instance = expand(instance)
     n, bytes_of_site = instance.n_sites, 8.0 * instance.n_periods
     site = np.arange(n)
     seconds = np.random.default_rng(0).choice(calibration.seconds, n)
@@ -110,13 +114,15 @@ def chain(instance: Instance, calibration: Calibration, m: Measured = MEASURED) 
     iteration = ReplayStep(root, seconds, site, bytes_of_site, bytes_of_site)
     plans = np.sort(m.dispatch_sites * seconds)[::-1]
     dispatch = ReplayStep(root, plans, None, 15 * bytes_of_site, 10 * bytes_of_site)
-    moves = np.sort(m.move_sites * seconds[: n // m.cluster_sites])[::-1]
+    judges = min(instance.copies, LEAST_SCENARIOS)  # scenarios in a cluster's model
+    moves = np.sort(judges * m.move_sites * seconds[: instance.n_places // m.cluster_sites])[::-1]
     farm = ReplayStep(root, moves, None, 40 * bytes_of_site, bytes_of_site)
     return [iteration] * m.iterations + [dispatch] * m.dispatches + [farm] * (m.rounds if instance.n_jobs else 0)
 
 
 def estimate(instance: Instance, calibration: Calibration, ranks: int | None = None) -> Estimate:
     """For given ranks, or for as many doublings as leave `EFFICIENCY`."""
+    instance = expand(instance)
     steps = chain(instance, calibration)
     cluster = Cluster(1, message_seconds=MEASURED.message_seconds, byte_seconds=MEASURED.byte_seconds)
     alone = replay(steps, cluster).total

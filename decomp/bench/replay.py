@@ -23,6 +23,7 @@ from decomp.bound.master_part import power_of_two
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Options
 from decomp.model.result import Iteration
+from decomp.model.scenarios import expand
 from decomp.ranks.team import Serial, TaskAnswer
 from decomp.ranks.workers import Service, Workers
 from decomp.site.service import Evaluate, SiteAnswers, SiteReader, muster
@@ -174,7 +175,8 @@ class Recorder(Workers):
 
 
 def record(instance: Instance, options: Options, read: SiteReader) -> list[ReplayStep]:
-    """Solve an instance in this process and return the chain of its steps."""
+    """Solve an instance, with all its scenarios, in this process and return the chain of its steps."""
+    instance = expand(instance)
     rows = instance.n_sites * instance.n_periods / options.bundle.lane_size
     workers = Recorder(OneForAll(), rows)
     muster(instance, workers, read)

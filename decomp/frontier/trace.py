@@ -70,8 +70,9 @@ def trace(
     Raises
     ------
     Infeasible : there is no schedule at any budget.
-    InputError : the method is not the hybrid one, whose phases these are.
+    InputError : the method is not the hybrid one, whose phases these are; or there are scenarios; on all ranks.
     """
+    team.at_root(lambda: _refuse_scenarios(instance), "frontier")
     if options.method != "hybrid":
         raise InputError(f"method: {options.method!r}, a frontier is traced by the phases of method 'hybrid'")
     workers = muster(instance, Workers(team), read)
@@ -85,6 +86,15 @@ def trace(
             return Sweep(instance, team, workers, options, listeners).trace(budgets)
     finally:
         workers.dismiss()
+
+
+def _refuse_scenarios(instance: Instance | None) -> None:
+    """Schedules are traded group by group with ever fewer jobs, and those of all scenarios have the same."""
+    if instance is not None and instance.n_scenarios:
+        raise InputError(
+            f"scenarios: {instance.n_scenarios}, a frontier is of a fleet without them; `solve` with other carbon "
+            "budgets gives points of it"
+        )
 
 
 class Sweep:

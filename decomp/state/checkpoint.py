@@ -66,7 +66,7 @@ class State(Table):
     atom_share: Array = var("job,atom", "1", "share of a job's relaxed run")
     fixed_run: Array = var("job", "1", "candidate to which the job is fixed", kind="i8")
     fixed_start: Array = var("job", "1", "first period to which the job is fixed", kind="i8")
-    tried: Array = var("site", "1", "how often the site was the seed of a cluster")
+    tried: Array = var("site", "1", "how often the site was the seed of a cluster, the same in all scenarios")
 
 
 # ---------------------------------------------------------------- writing
@@ -114,7 +114,8 @@ def write_checkpoint(path: PathLike, run: Run, loop: LagrangianLoop) -> None:
 
 def _state(run: Run, loop: LagrangianLoop) -> State:
     assert run.proof is not None
-    work = loop.master.work()
+    work, places = loop.master.work(), loop.coupling.n_places
+    tried = run.search.neighbours.tried if run.search else np.zeros(places)
     return State(
         price=loop.master.price,
         weight=loop.master.weight,
@@ -128,7 +129,7 @@ def _state(run: Run, loop: LagrangianLoop) -> State:
         fixed_start=loop.master.fixing.start,
         centre_price=loop.centre.price,
         proof_price=run.proof.price,
-        tried=run.search.neighbours.tried if run.search else np.zeros(len(loop.coupling.capacity)),
+        tried=np.tile(tried, loop.coupling.copies),
     )
 
 
@@ -258,5 +259,5 @@ def resume(saved: Checkpoint, run: Run, coupling: Coupling, workers: Workers) ->
 def _search(facts: dict[str, Any], tried: Array, coupling: Coupling) -> SearchState:
     rng = np.random.default_rng()
     rng.bit_generator.state = facts["random"]
-    neighbours = Neighbours(Neighbours.of(coupling).shared, tried)
+    neighbours = replace(Neighbours.of(coupling), tried=tried[: coupling.n_places])
     return SearchState(neighbours, rng, facts["level"], facts["stale"], facts["rounds"])

@@ -74,9 +74,8 @@ def verdict(result: Result) -> str:
 
 
 def abatement(allowances: Allowances) -> str:
-    """The carbon budget and its price in one line."""
-    allotted, price = float(allowances.allowance_t.sum()), number(allowances.abatement_usd_per_t, 2)
-    return f"carbon allowances {number(allotted, 2)} t, marginal abatement price {price} USD/t"
+    """What a tonne of the carbon budget is worth, in one line."""
+    return f"marginal abatement price {number(allowances.abatement_usd_per_t, 2)} USD/t"
 
 
 def time_table(seconds: Mapping[str, Sequence[float]]) -> list[str]:

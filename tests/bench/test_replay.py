@@ -11,6 +11,7 @@ import pytest
 from decomp.bench.replay import Cluster, ReplayStep, grow, one_at_a_time, record, replay, shared
 from decomp.families import generate
 from decomp.model.options import Improvement, Options
+from decomp.model.scenarios import expand
 
 
 def owned(seconds: list[float], root: float = 0.0, out: float = 0.0, back: float = 0.0) -> ReplayStep:
@@ -102,14 +103,16 @@ def test_a_chain_grows_with_its_fleet() -> None:
     assert len(tasks.seconds) == 1000 and (np.diff(tasks.seconds) <= 0).all()
 
 
-def test_a_recorded_solve_has_every_kind_of_step() -> None:
-    instance = generate("fleet", sites=3, periods=12, jobs=4, seed=2)
+@pytest.mark.parametrize("scenarios", [0, 2])
+def test_a_recorded_solve_has_every_kind_of_step(scenarios: int) -> None:
+    instance = generate("fleet", sites=3, periods=12, jobs=4, seed=2, scenarios=scenarios)
+    rows = 3 * max(scenarios, 1)
     short = Improvement(stale_finishes=1, rounds_per_finish=1)
     options = Options(method="lagrangian", rel_gap=1e-6, improvement=short)
-    steps = record(instance, options, lambda own: instance.microgrids)
+    steps = record(instance, options, lambda own: expand(instance).microgrids)
     evaluated = [s for s in steps if s.site is not None]
-    assert evaluated and any(s.site is None and len(s.seconds) == 3 for s in steps)
-    assert all(len(s.seconds) == 3 and s.out >= 8 * 12 for s in evaluated)
+    assert evaluated and any(s.site is None and len(s.seconds) == rows for s in steps)
+    assert all(len(s.seconds) == rows and s.out >= 8 * 12 for s in evaluated)
     assert all((s.seconds >= 0).all() and 0 <= s.block_seconds <= s.root_seconds for s in steps)
     assert any(s.exchanges > 3 and s.exchanged > 8 * 3 * 12 and s.block_seconds > 0 for s in steps)
     assert replay(steps, Cluster(1)).total == pytest.approx(sum(s.seconds.sum() + s.root_seconds for s in steps))

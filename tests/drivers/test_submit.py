@@ -14,6 +14,7 @@ from decomp.bench.estimate import MEASURED, Calibration, calibrate, chain, estim
 from decomp.families import generate
 from decomp.files.store import write_instance
 from decomp.model.instance import Instance
+from decomp.model.scenarios import with_scenarios
 from drivers.submit import main
 
 CALIBRATION = Calibration(np.full(10, 2e-3), 1.0, 200.0)
@@ -48,6 +49,18 @@ def test_more_or_slower_sites_want_more_ranks_and_more_memory(fleet: Instance) -
     assert estimate(fleet, CALIBRATION, 1).seconds == pytest.approx(
         sum(s.root_seconds + s.seconds.sum() for s in chain(fleet, CALIBRATION))
     )
+
+
+def test_scenarios_are_sites_to_the_cluster(path: Path, fleet: Instance, capsys: pytest.CaptureFixture[str]) -> None:
+    many = with_scenarios(fleet, [0.25] * 4, {})
+    write_instance(path, many)
+    assert len(calibrate(path, many).seconds) == 24
+    one, four = estimate(fleet, CALIBRATION, 1), estimate(many, CALIBRATION, 1)
+    assert 3.0 < four.seconds / one.seconds < 4.5
+    assert four.rank_mb == 200.0 + 4 * 64 and four.root_mb - four.rank_mb > 3 * (one.root_mb - one.rank_mb)
+    assert estimate(many, CALIBRATION).ranks >= estimate(fleet, CALIBRATION).ranks
+    assert main([str(path), "--dry-run"]) == 0
+    assert "64 sites in 4 scenarios, 24 periods" in capsys.readouterr().out
 
 
 def test_a_chain_has_no_moves_without_jobs() -> None:

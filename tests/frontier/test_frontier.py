@@ -18,6 +18,7 @@ from decomp.frontier.trace import trace
 from decomp.model.frontier import Frontier, at_budget
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
+from decomp.model.scenarios import with_scenarios
 from decomp.ranks.mpi import Serial
 from drivers.check import main as check_main
 from drivers.common import run
@@ -147,3 +148,8 @@ def test_budgets_that_are_none(budgets: str, tmp_path: Path, capsys: pytest.Capt
     write_instance(fleet, traced(8)[0])
     assert run(main, [str(fleet), "-o", str(out), f"--budgets={budgets}", "--quiet"]) == 2
     assert "budget" in capsys.readouterr().err and not out.exists()
+
+
+def test_scenarios_are_refused_before_any_work() -> None:
+    with pytest.raises(InputError, match="scenarios: 2, a frontier is of a fleet without them"):
+        trace(with_scenarios(generate("small", seed=1), [0.5, 0.5], {}), Serial(), OPTIONS, 4)

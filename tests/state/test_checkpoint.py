@@ -20,6 +20,7 @@ from decomp.files.store import read_result, write_instance
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Iteration, Result, Status
+from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Serial
 from decomp.solver.solve import solve
 from decomp.state.checkpoint import read_checkpoint
@@ -98,6 +99,19 @@ def test_a_signal_stops_at_once_and_the_solve_goes_on_where_it_was(tmp_path: Pat
     # The bases of the sites' linear programs are not saved, so other columns may come; what they lead to is as good.
     assert after.bound == pytest.approx(whole().bound, rel=1e-4)
     assert sum(line.phase == "dive" for line in after.log) <= sum(line.phase == "dive" for line in whole().log) + 2
+
+
+@pytest.mark.parametrize("phase", ["bound", "finish", "improve"])
+def test_a_fleet_with_scenarios_goes_on_where_it_was(tmp_path: Path, phase: str) -> None:
+    path, fleet = tmp_path / "c.h5", generate("small", seed=4, scenarios=2)
+    with Serial() as team:
+        solve(fleet, team, options(), hooks=Hooks(listeners=[Stopper(phase)], checkpoint=(path, 1e9)))
+    before, chosen = read_result(path), options(time_limit_seconds=20.0)
+    after = solve(fleet, Serial(), chosen, saved=read_checkpoint(path, fleet, chosen), since=process_seconds())
+    assert after is not None and after.log[: len(before.log)] == before.log and len(after.log) > len(before.log)
+    slack = 1e-9 * abs(before.bound)
+    assert after.bound >= before.bound - slack and after.incumbent <= before.incumbent + slack
+    assert [str(f) for f in check(fleet, after).findings] == []
 
 
 @pytest.mark.parametrize("phase", ["bound", "improve"])
