@@ -32,7 +32,9 @@ rounds_per_finish = 2
 cluster_sites = 2
 """
 CASES: dict[str, tuple[str, dict[str, Any]]] = dict(
-    fleet=("fleet", dict(sites=6, periods=12, period_h=1.0)), paper=("paper", {}), futures=("small", dict(seed=5, scenarios=3))
+    fleet=("fleet", dict(sites=6, periods=12, period_h=1.0)),
+    paper=("paper", {}),
+    futures=("small", dict(seed=5, scenarios=3)),
 )
 METHODS = dict(fleet="hybrid", paper="hybrid", futures="benders", benders="benders")  # the same fleet, by Benders
 SECONDS = 120.0
