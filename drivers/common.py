@@ -57,7 +57,7 @@ def read_result_of(path: Path, instance: Instance, instance_path: Path) -> Resul
 
 
 def make_team(patience: float = 600.0) -> Team:
-    """The ranks this process was started with: one alone needs no MPI; see `decomp.team.MPI` for `patience`."""
+    """The ranks this process was started with: one alone needs no MPI; see `decomp.ranks.mpi.MPI` for `patience`."""
     ranks = _launched_ranks()
     if ranks == 1:
         return Serial()
@@ -67,7 +67,7 @@ def make_team(patience: float = 600.0) -> Team:
             f"started as {ranks} ranks, but the MPI library sees {world.size}: the launcher is not that library's own "
             "(use the mpiexec beside python, or set MPI4PY_LIBMPI to the launcher's libmpi; srun: try --mpi=pmi2)"
         )
-    return MPI(world, patience)
+    return MPI(world, patience, ends_mpi=True)
 
 
 def _launched_ranks() -> int | None:

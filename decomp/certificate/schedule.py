@@ -1,7 +1,7 @@
 """Part A: every equation of the model, recomputed for a schedule, and its true net cost.
 
 Nothing is taken from the solver: loads, power, stored energy, starts, peak, emissions and cost are all
-derived from the instance and the decisions. Equation numbers are those of the README's model.
+derived from the instance and the decisions. Equation numbers are those of docs/model.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The extensive form in Pyomo: the whole model in one piece, the readable truth.
 
 One function per group of equations; each adds its variables and rows and returns its part of the net cost, USD.
-Numbers in brackets are the README's equation numbers. Variable names are the column names of the exported MPS:
+Numbers in brackets are equation numbers of docs/model.md. Variable names are the column names of the exported MPS:
 `imp_3_17` is the import of site 3 in period 17, `imp_s2_3_17` that in scenario 2: with scenarios the instance is an
 expanded one, and a job loads its site's rows in all of them. Indices: i site, t period, m power segment, g generator,
 a arc, d stream, c candidate (a job at a site), j job, k pool arc, p pool; Δ = `hours`.

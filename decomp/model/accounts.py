@@ -55,7 +55,8 @@ class Accounts(Totals):
     ----------
     components : contributions to net cost, USD, signed (income is negative), in the order of the objective:
         bought, sold, demand_charge, wear, fuel, no_load, starts, devices (where there are any), routing,
-        revenue, unserved, job_value, candidate_cost, shortfall, carbon_price, carbon_excess.
+        revenue, unserved, job_value, candidate_cost, shortfall, carbon_price, carbon_excess,
+        risk (where it has a weight).
     load_gpu : load (site, period), GPU (1).
     facility_mw : facility power (site, period), MW (3).
     emissions_t : emissions (site), t CO2 (9).

@@ -2,7 +2,7 @@
 
 Every table is a frozen dataclass whose fields carry their dimensions, unit, meaning and legal
 range; the file format, the generic validation and the documentation are all derived from these
-declarations. Nothing here knows of files or solvers. Equation numbers refer to the README's model.
+declarations. Nothing here knows of files or solvers. Equation numbers are those of docs/model.md.
 """
 
 from __future__ import annotations

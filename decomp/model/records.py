@@ -1,6 +1,6 @@
 """The tables of an instance: every field with its dimensions, unit, meaning and legal range.
 
-Equation numbers refer to the README's model.
+Equation numbers are those of docs/model.md.
 """
 
 from __future__ import annotations

@@ -49,11 +49,12 @@ class MPI(Team):
     comm : communicator of mpi4py, used for nothing else meanwhile; only drivers pass that of all ranks.
     patience : seconds that the root waits for a rank before it ends the run. It must exceed the
         longest work between two calls and the longest task.
+    ends_mpi : whether MPI ends with the team, as it does in a program that has nothing else to do with it.
     """
 
-    def __init__(self, comm: Intracomm, patience: float = 600.0) -> None:
+    def __init__(self, comm: Intracomm, patience: float = 600.0, ends_mpi: bool = False) -> None:
         super().__init__()
-        self._comm = comm
+        self._comm, self._ends_mpi = comm, ends_mpi
         self._mpi = load_mpi()
         self.rank, self.size = comm.rank, comm.size
         self._patience = self._own_patience(max(patience, START_SECONDS))
@@ -198,7 +199,8 @@ class MPI(Team):
 
     def _leave(self) -> None:
         self.barrier("the end")
-        self._mpi.Finalize()
+        if self._ends_mpi:
+            self._mpi.Finalize()
 
     def __enter__(self) -> Team:
         faulthandler.register(signal.SIGUSR2, file=2, all_threads=True)

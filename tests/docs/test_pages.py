@@ -1,6 +1,7 @@
 """What the pages show is run: their commands, their Python, their TOML; their links lead somewhere.
 
-Blocks `sh` and `python` of a page run one after the other in a folder that holds `fleet.h5` and `result.h5`. A
+Blocks `sh` and `python` of a page run one after the other in a folder that holds `fleet.h5` and `result.h5`, and in
+this process; commands of several ranks have processes of their own on pages about ranks, and are serial elsewhere. A
 block behind a comment `<!-- parsed only: reason -->` is checked against the parsers and not run; one behind
 `<!-- file: NAME -->` is written to a file of that name.
 """
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
 import shlex
 import shutil
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib.pyplot as plt
 import pytest
 
 from decomp.ingest import keys
@@ -27,6 +28,8 @@ from decomp.ingest.spec import Egress, JobTrace, Latency, RequestTrace
 from decomp.model.instance import TABLES
 from decomp.model.options import Options
 from decomp.model.result import Status
+from decomp.ranks.clock import restart_clock
+from drivers.common import run
 from running import CHECKOUT, find_mpiexec, run_limited
 
 pytestmark = pytest.mark.docs
@@ -43,8 +46,10 @@ BLOCK = re.compile(NOTE + r"^```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.M | re.S)
 SHORTER = [(r"--sites \d+", "--sites 3 --periods 24 --jobs 4"), (r"--time-limit \d+", "--time-limit 120")]
 SHORTER += [(r"mpiexec -n \d+", "mpiexec -n 2"), (r"--rel-gap \S+", "--rel-gap 0.1")]
 SHORTER += [(r"(?<=joint_study -o joint)$", " --variants joint --sweeps")]
+SERIAL = (r"^mpiexec -n \d+ python -m mpi4py", "python")
 SHORTER += [(r"--periods 672", "--periods 48"), (r"--window 36 --step 24", "--window 24 --step 24")]
 ALLOWED_CODES = {"solve": (0, 3)}
+WITH_RANKS = ("README.md", "docs/clusters.md", "docs/interrupted.md", "docs/python.md", "docs/tutorials/cluster.md")
 NOT_RUN = re.compile(r"^make|pip install|^export |^\. |^cd |^git ")
 
 
@@ -144,44 +149,59 @@ RUN = [page for page in PAGES if page.name not in ("CHANGELOG.md",) and any(runn
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN, ids=name)
-def test_the_page_runs(page: Path, solved: Path, tmp_path: Path) -> None:
+def test_the_page_runs(page: Path, solved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for file in solved.iterdir():
         shutil.copy(file, tmp_path)
+    monkeypatch.chdir(tmp_path)
     for block in runnable(page):
         if block.file:
-            (tmp_path / block.file).write_text(block.body, "utf-8")
+            Path(block.file).write_text(block.body, "utf-8")
         elif block.kind == "python":
-            pytest.importorskip("h5netcdf")
-            done = run_limited([sys.executable, "-c", block.body], 240, cwd=tmp_path, MPLBACKEND="agg")
-            assert done.returncode == 0, (block.body, done.stderr)
+            run_python(block.body)
         elif block.kind == "toml" and "[files" not in block.body:
-            (tmp_path / "o.toml").write_text(block.body, "utf-8")
-            assert Options.from_toml(tmp_path / "o.toml") != Options()
+            Path("o.toml").write_text(block.body, "utf-8")
+            assert Options.from_toml("o.toml") != Options()
         elif block.kind == "sh":
             for command in lines(block.body):
-                run_command(command, tmp_path)
+                run_command(command, ranks=name(page) in WITH_RANKS)
 
 
-def run_command(command: str, folder: Path) -> None:
-    """Run one command of a page, shortened, in a folder; Make's targets and preparations are not run."""
+def run_python(body: str) -> None:
+    """Run a block as a program of its own; its pictures go to files."""
+    pytest.importorskip("h5netcdf")
+    plt.switch_backend("agg")
+    exec(compile(body, "a block of a page", "exec"), {"__name__": "__main__"})
+    plt.close("all")
+
+
+def run_command(command: str, ranks: bool) -> None:
+    """Run one command of a page, shortened, in this folder; Make's targets and preparations are not run."""
     if NOT_RUN.search(command):
         return
     if "DATA" in command:
         if not DATA.exists():
             return
         command = command.replace("DATA", str(DATA))
-    mpiexec = find_mpiexec()
-    if mpiexec is None and command.startswith("mpiexec"):
-        pytest.skip("no mpiexec")
-    for pattern, short in SHORTER:
+    for pattern, short in SHORTER if ranks else (*SHORTER, SERIAL):
         command = re.sub(pattern, short, command)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    words = [w.replace("instances/", f"{CHECKOUT}/instances/") for w in shlex.split(command)]
-    program = {"mpiexec": mpiexec, "python": sys.executable}.get(words[0], shutil.which(words[0], path=path))
-    assert program, command
-    done = run_limited([program, *words[1:]], 240, cwd=folder, PATH=path)
-    verb = verb_of(command)
-    assert done.returncode in ALLOWED_CODES.get(verb[0] if verb else "", (0,)), (command, done.stderr)
+    command = command.replace("instances/", f"{CHECKOUT}/instances/")
+    verb, arguments = verb_of(command) or ("", [])
+    if verb and not command.startswith("mpiexec"):
+        restart_clock()
+        code, said = run(importlib.import_module(f"drivers.{verb}").main, arguments), ""
+    else:
+        done = run_limited(program_of(command), 240, cwd=Path.cwd())
+        code, said = done.returncode, done.stderr
+    assert code in ALLOWED_CODES.get(verb, (0,)), (command, said)
+
+
+def program_of(command: str) -> list[str]:
+    """The words of a command; Python and what starts ranks are those of this environment."""
+    words, mpiexec = shlex.split(command), find_mpiexec()
+    if words[0] == "mpiexec" and mpiexec is None:
+        pytest.skip("no mpiexec")
+    known = {"mpiexec": mpiexec, "python": sys.executable}
+    return [known.get(word, word) or word for word in words]
 
 
 # ---------------------------------------------------------------- what is complete
