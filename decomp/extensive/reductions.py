@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from decomp.model.instance import QUANTITIES, Array, Instance
+from decomp.model.instance import Array, Instance
+from decomp.model.reach import both_tempt
 from decomp.model.result import Schedule
 
 
@@ -40,9 +41,7 @@ def grid_ban_is_redundant(instance: Instance) -> Array:
     no_profit = (s.buy_price >= s.sell_price) & (s.carbon_intensity >= s.export_credit)
     if instance.carbon_price_usd_per_t < 0:
         no_profit = np.zeros_like(no_profit)
-    e = instance.device_entries  # rows of devices may want both
-    used = np.isin(e.quantity, [QUANTITIES.index("grid_import"), QUANTITIES.index("grid_export")])
-    no_profit[instance.devices.site[instance.device_rows.device[e.row[used]]], e.period[used]] = False
+    no_profit &= ~both_tempt(instance.microgrids)
     return np.asarray(no_profit | (s.import_limit_mw <= 0) | (s.export_limit_mw <= 0))
 
 

@@ -1,10 +1,10 @@
-"""How much sites can import, or export, when they do not do both at once: less than wide limits of the grid allow."""
+"""What follows from not importing and exporting at once: how much of either there can be, and which rows ask for it."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from decomp.model.instance import Array, Microgrids
+from decomp.model.instance import QUANTITIES, Array, Microgrids
 from decomp.model.rounding import most
 
 
@@ -28,3 +28,20 @@ def grid_reach(grids: Microgrids) -> tuple[Array, Array]:
     np.add.at(spare, where, np.maximum(ends.max(axis=0), 0.0))
     most_in, most_out = (np.maximum(most(mw), 0.0) for mw in (use, spare))
     return np.minimum(most_in, s.import_limit_mw), np.minimum(most_out, s.export_limit_mw)
+
+
+def both_tempt(grids: Microgrids) -> Array:
+    """Where (site, period), bool, some row of a device could want import and export at once.
+
+    Lowering both by the same amount leaves a row of net import as it is, and eases one that only limits import; a row
+    that it could break is what asks for a ban (5) that the prices alone do not ask for.
+    """
+    e, r = grids.device_entries, grids.device_rows
+    tempting = np.zeros(grids.sites.capacity_gpu.shape, dtype=bool)
+    used = np.flatnonzero(np.isin(e.quantity, [QUANTITIES.index("grid_import"), QUANTITIES.index("grid_export")]))
+    place, number = np.unique(np.stack([e.row[used], e.period[used]]), axis=1, return_inverse=True)
+    rise = np.bincount(number.ravel(), e.coefficient[used], minlength=place.shape[1])  # by a MW more of both
+    low, high = r.low[place[0]], r.high[place[0]]
+    row, period = place[:, (rise > 0) & np.isfinite(low) | (rise < 0) & np.isfinite(high)]
+    tempting[grids.devices.site[r.device[row]], period] = True
+    return tempting

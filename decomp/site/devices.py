@@ -29,16 +29,6 @@ class Quantities:
     generation: list[Expression] = field(default_factory=list)
 
 
-def uses_grid(grids: Microgrids, i: int) -> Array:
-    """Periods (T,) in which a row of a device at site `i` uses import or export: there they may not cancel freely."""
-    used = np.zeros(grids.sites.capacity_gpu.shape[1], dtype=bool)
-    if len(grids.devices.site):
-        e = grids.take(np.array([i])).device_entries
-        numbers = [QUANTITIES.index("grid_import"), QUANTITIES.index("grid_export")]
-        used[e.period[np.isin(e.quantity, numbers)]] = True
-    return used
-
-
 def add_devices(
     block: Block, grids: Microgrids, i: int, balance: Array, quantities: Quantities, prefix: str = ""
 ) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from decomp.lp.block import Block, Terms, either
 from decomp.model.instance import Array, Generators, Microgrids, Sites
-from decomp.model.reach import grid_reach
-from decomp.site.devices import Expression, Quantities, add_devices, uses_grid
+from decomp.model.reach import both_tempt, grid_reach
+from decomp.site.devices import Expression, Quantities, add_devices
 
 
 def add_site(block: Block, grids: Microgrids, i: int, period_h: float, prefix: str = "", relaxed: bool = False) -> None:
@@ -83,7 +83,8 @@ def grid_terms(block: Block, grids: Microgrids, i: int, dt: float, prefix: str, 
     buy, sell = sites.buy_price[i], sites.sell_price[i]
     # Cancelling import against export never costs when buying is dearer in money and in carbon.
     tempting = (buy < sell) | (sites.carbon_intensity[i] < sites.export_credit[i])
-    banned = tempting | uses_grid(grids, i)
+    equipped = (grids.devices.site == i).any()
+    banned = tempting | both_tempt(grids.take(np.array([i])))[0] if equipped else tempting
     if banned.any():  # wider limits than any use of them would leave little of the ban in the relaxation
         reach_in, reach_out = grid_reach(grids.take(np.array([i])))
         most_in, most_out = np.where(banned, reach_in[0], most_in), np.where(banned, reach_out[0], most_out)

@@ -1,0 +1,36 @@
+"""Where a ban on importing and exporting at once is needed for the sake of a device's row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import decomp
+from decomp.devices.attach import attach_drafts
+from decomp.devices.draft import Addition, Draft, Use
+from decomp.extensive.reductions import grid_ban_is_redundant
+from decomp.model.reach import both_tempt
+
+ROWS = {  # coefficients of import and export, sides of the row, and whether it could want both
+    "net import": (1.0, -1.0, -2.0, 2.0, False),
+    "import at most": (1.0, 0.0, -np.inf, 2.0, False),
+    "import at least": (1.0, 0.0, 2.0, np.inf, True),
+    "export at least": (0.0, 1.0, 2.0, np.inf, True),
+    "less import than export": (2.0, -1.0, -np.inf, 0.0, False),
+    "half of the export at least": (1.0, -0.5, 0.0, np.inf, True),
+    "both between": (1.0, 1.0, 1.0, 2.0, True),
+}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_only_rows_that_netting_could_break_want_both(kind: str) -> None:
+    bought, sold, low, high, wants = ROWS[kind]
+    instance, draft = decomp.generate("small", seed=4), Draft()
+    at = np.array([1, 3])
+    draft.rows("row", low, high, (bought, Use("grid_import", at)), (sold, Use("grid_export", at)), index=at)
+    equipped = attach_drafts(instance, [Addition(1, draft, "device")])
+    wanted = np.zeros((instance.n_sites, instance.n_periods), dtype=bool)
+    wanted[1, at] = wants
+    assert np.array_equal(both_tempt(equipped.microgrids), wanted)
+    limits = (instance.sites.import_limit_mw > 0) & (instance.sites.export_limit_mw > 0)
+    assert np.array_equal(grid_ban_is_redundant(equipped), grid_ban_is_redundant(instance) & ~(wanted & limits))
