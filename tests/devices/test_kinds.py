@@ -90,57 +90,6 @@ def test_reserve_is_held_by_the_battery() -> None:
     assert optimum(held) <= before + 0.0 and optimum(held) < -0.5 * T * 1000.0 + 200.0
 
 
-@pytest.mark.parametrize("seed", [3, 8])
-def test_a_battery_and_generators_of_the_library_are_the_built_in_ones(seed: int) -> None:
-    instance = decomp.generate("small", seed=seed)
-    s, g, hours = instance.sites, instance.generators, instance.period_h
-    bare = replace(
-        instance,
-        sites=replace(s, battery_mwh=0 * s.battery_mwh),
-        generators=g.take(np.zeros(0, dtype=int)),
-    )
-    for i in np.flatnonzero(s.battery_mwh > 0):
-        if s.charge_mw[i] != s.discharge_mw[i]:
-            s = replace(s, discharge_mw=np.where(np.arange(len(s.name)) == i, s.charge_mw, s.discharge_mw))
-        device = decomp.devices.battery(
-            mwh=s.battery_mwh[i],
-            mw=s.charge_mw[i],
-            least_mwh=s.battery_min_mwh[i],
-            initial_mwh=s.battery_initial_mwh[i],
-            final_mwh=s.battery_final_mwh[i],
-            charge_efficiency=s.charge_efficiency[i],
-            discharge_efficiency=s.discharge_efficiency[i],
-            self_discharge_per_h=s.self_discharge_per_h[i],
-            wear_usd_per_mwh=s.wear_usd_per_mwh[i],
-        )
-        bare = decomp.attach(bare, str(s.name[i]), device)
-    for k, i in enumerate(g.site):
-        ramp = np.minimum(g.ramp_up_mw_per_h[k], g.ramp_down_mw_per_h[k])
-        g = replace(g, **{n: np.where(np.arange(len(g.site)) == k, ramp, getattr(g, n)) for n in RAMPS})
-        device = decomp.devices.generator(
-            p_max_mw=g.p_max_mw[k],
-            p_min_mw=g.p_min_mw[k],
-            fuel_usd_per_mwh=g.fuel_usd_per_mwh[k],
-            no_load_usd_per_h=g.no_load_usd_per_h[k],
-            start_usd=g.start_usd[k],
-            ramp_mw_per_h=float(ramp) if np.isfinite(ramp) else None,
-            min_up_h=g.min_up_periods[k] * hours,
-            min_down_h=g.min_down_periods[k] * hours,
-            emission_t_per_mwh=g.emission_t_per_mwh[k],
-            initial_mw=g.initial_mw[k],
-            initial_h=g.initial_periods[k] * hours,
-        )
-        bare = decomp.attach(bare, str(s.name[i]), device, name=f"generator {k}")
-    built_in = replace(instance, sites=s, generators=g)
-    truth = solve_extensive(built_in, rel_gap=1e-10)
-    for found in (solve_extensive(bare, rel_gap=1e-10), decomp.solve(bare, rel_gap=1e-4, time_limit=60.0)):
-        assert found is not None
-        assert found.incumbent == pytest.approx(truth.incumbent, rel=max(1e-9, found.gap_rel), abs=1e-6)
-
-
-RAMPS = ("ramp_up_mw_per_h", "ramp_down_mw_per_h")
-
-
 def test_columns_have_readable_names() -> None:
     form = build(decomp.attach(plain_site(), "Ames", decomp.devices.battery(), name="cell A"))
     assert {"cell_A_Ames_stored_0", "cell_A_Ames_charging_3"} <= set(form.columns)
