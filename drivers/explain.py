@@ -1,6 +1,6 @@
 """Why the plan is as it is: jobs and their alternatives, what inference costs, what more equipment would be worth.
 
-python -m drivers.explain fleet.h5 result.h5 [--job NAME] [--site NAME] [--json]
+python -m drivers.explain fleet.h5 result.h5 [--job NAME] [--site NAME] [--scenario NAME] [--json]
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from decomp.insight.explain import Explanation, explain
 from decomp.model.accounts import load_gpu
 from decomp.model.devices import device_place
 from decomp.model.instance import Instance
+from decomp.model.result import Result
+from decomp.model.scenarios import in_scenario, numbered
 from decomp.report.tables import Sheet
-from decomp.report.why import job_sheet, site_sheet, why_sheets
+from decomp.report.why import job_sheet, price_sheet, site_sheet, why_sheets
 
 from .arguments import Arguments
 from .common import read_result_of, run
@@ -33,6 +35,7 @@ def parser() -> Arguments:
     p.reads("result", help="result file")
     p.add_argument("--job", metavar="NAME", help="everything that this job could do")
     p.add_argument("--site", metavar="NAME", help="this site, period by period")
+    p.add_argument("--scenario", metavar="NAME", help="by the prices of this scenario alone (default: of all together)")
     p.add_argument("--json", action="store_true", help="everything, for programs")
     return p
 
@@ -41,12 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     instance = read_instance(args.instance)
     result = read_result_of(args.result, instance, args.instance)
+    if args.scenario is not None:
+        instance, result = in_scenario(instance, result, numbered(instance, args.scenario))
     found = explain(instance, result)
     sheets = [job_sheet(instance, found, args.job)] if args.job else []
-    if args.site and result.schedule is not None:
+    if args.site and instance.n_scenarios:
+        sheets.append(price_sheet(instance, result, args.site))
+    elif args.site and result.schedule is not None:
         sheets.append(site_sheet(instance, result, found, load_gpu(instance, result.schedule), args.site))
     if args.json:
-        print(json.dumps(record(instance, found)))
+        print(json.dumps(record(instance, found) | prices(instance, result)))
         return 0
     for sheet in sheets or why_sheets(instance, found):
         show(sheet)
@@ -71,6 +78,17 @@ def markdown(sheet: Sheet) -> list[str]:
     """Lines of a Markdown table; first column flush left."""
     lines = [sheet.header, (":--", *["--:"] * (len(sheet.header) - 1)), *sheet.rows]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+
+
+def prices(instance: Instance, result: Result) -> dict[str, Any]:
+    """What load costs in every scenario by itself (site, period), if there are several."""
+    found = []
+    for s, name in enumerate(instance.scenarios.name.tolist()):
+        dual = in_scenario(instance, result, s)[1].dual
+        assert dual is not None
+        about = dict(scenario=name, probability=float(instance.scenarios.probability[s]))
+        found.append(dict(**about, load_usd_per_gpu_h=dual.load_price.tolist()))
+    return {"scenarios": found} if found else {}
 
 
 def record(instance: Instance, e: Explanation) -> dict[str, Any]:

@@ -65,8 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     result = read_result_of(args.result, instance, args.instance) if args.result else None
     if result is not None and result.schedule is None:
         raise InputError(f"result.schedule: there is none, the result's status is {result.status.value}")
-    if args.csv and instance.n_scenarios:
-        raise InputError("--csv: a schedule over scenarios is not written as CSV; --mps and `report` know them")
     if args.mps:
         write_model(args, instance, result if starts else None)
     if args.csv and result is not None:

@@ -20,6 +20,7 @@ from decomp.model.accounts import load_gpu
 from decomp.model.instance import Array, InputError, Instance, Microgrids, Table, var
 from decomp.model.result import Dual, Result, Schedule
 from decomp.model.rounding import FIT
+from decomp.model.scenarios import expand
 from decomp.site.relaxation import relaxed_site
 
 STEP = 0.01  # of a GPU, MW or MWh
@@ -90,7 +91,9 @@ class Explanation:
 def explain(instance: Instance, result: Result) -> Explanation:
     """Explain the schedule of a result by the prices of its bound.
 
-    All values are marginal ones of the relaxed problem: they hold for a little more or less.
+    All values are marginal ones of the relaxed problem: they hold for a little more or less. With scenarios, a job
+    pays the sum of their prices, each weighted by probability, and all else is the expected value over them; `result`
+    and `instance` of one scenario alone (`decomp.model.scenarios.in_scenario`) are explained by its own prices.
 
     Parameters
     ----------
@@ -103,35 +106,53 @@ def explain(instance: Instance, result: Result) -> Explanation:
 
     Raises
     ------
-    InputError : there is no schedule, there are no prices (the extensive form has none), or there are scenarios.
+    InputError : there is no schedule, or there are no prices (the extensive form has none).
     """
-    if instance.n_scenarios:
-        raise InputError("scenarios: a result over scenarios is not explained; `report` shows it")
     if result.schedule is None:
         raise InputError(f"result.schedule: there is none, the result's status is {result.status.value}")
     if result.dual is None:
         raise InputError("result.dual: there is none, the MILP of a whole fleet has no prices; --method lagrangian has")
+    fleet, dual = expand(instance), result.dual
+    priced, found = inference(fleet, dual.load_price), worth(fleet, dual)
     return Explanation(
-        choices=job_choices(instance, result.schedule, result.dual.load_price),
-        inference=inference(instance, result.dual.load_price),
-        worth=worth(instance, result.dual),
-        carbon=result.dual.carbon_price,
-        rows=row_worth(instance, result.dual),
+        choices=job_choices(fleet, result.schedule, dual.load_price),
+        inference=Inference(price=_summed(fleet, priced.price), site=_usual(fleet, priced.site)),
+        worth=Worth(**{f.name: _summed(fleet, getattr(found, f.name)) for f in Worth.columns()}),
+        carbon=dual.carbon_price,
+        rows=RowWorth(_summed(fleet, row_worth(fleet, dual).value)),
     )
 
 
-def job_choices(instance: Instance, schedule: Schedule, price: Array) -> tuple[list[Choice], ...]:
+def _summed(fleet: Instance, values: Array) -> Array:
+    """Sum over scenarios of values whose rows are of all of them; NaN where there is nothing in any."""
+    by_scenario = values.reshape(fleet.copies, -1, *values.shape[1:])
+    return np.where(np.isnan(by_scenario).all(axis=0), np.nan, np.nansum(by_scenario, axis=0))
+
+
+def _usual(fleet: Instance, site: Array) -> Array:
+    """The site (stream, period) that is one in most scenarios by probability, of rows of all of them."""
+    places = np.where(site >= 0, site % fleet.n_places, -1).reshape(fleet.copies, -1, fleet.n_periods)
+    agreeing = [np.tensordot(fleet.expected(fleet.copies), places == one, axes=1) for one in places]
+    return np.take_along_axis(places, np.argmax(agreeing, axis=0)[None], axis=0)[0]
+
+
+def job_choices(fleet: Instance, schedule: Schedule, price: Array) -> tuple[list[Choice], ...]:
     """Of every job: its own run, the best one at each other site, the best other start at its site, rejection.
 
-    `price` (site, period) of load, USD/(GPU h).
+    `fleet` : with its scenarios side by side. `price` (site, period) of load, USD/(GPU h); a job pays that of its site
+    in all scenarios.
     """
-    paid = np.column_stack([np.zeros(instance.n_sites), np.cumsum(instance.period_h * price, axis=1)])
+    n = fleet.n_places
+    paid = np.column_stack([np.zeros(n), np.cumsum(fleet.period_h * _summed(fleet, price), axis=1)])
     idle = replace(schedule, routed_gpu=0.0 * schedule.routed_gpu, pool_gpu=0.0 * schedule.pool_gpu)
-    room = instance.sites.capacity_gpu - load_gpu(instance, idle)
-    return tuple(_choices(instance, schedule, paid, room, j) for j in range(instance.n_jobs))
+    capacity = fleet.least_capacity
+    room = capacity - load_gpu(fleet, idle)[:n]
+    return tuple(_choices(fleet, schedule, paid, capacity, room, j) for j in range(fleet.n_jobs))
 
 
-def _choices(instance: Instance, schedule: Schedule, paid: Array, room: Array, j: int) -> list[Choice]:
+def _choices(
+    instance: Instance, schedule: Schedule, paid: Array, capacity: Array, room: Array, j: int
+) -> list[Choice]:
     jobs, candidates = instance.jobs, instance.candidates
     gpus, length, value = float(jobs.gpus[j]), int(jobs.periods[j]), float(jobs.value_usd[j])
     own_site, own_start = int(schedule.job_site[j]), int(schedule.job_start[j])
@@ -142,7 +163,7 @@ def _choices(instance: Instance, schedule: Schedule, paid: Array, room: Array, j
         free = room[i].copy()
         if i == own_site:
             free[own_start : own_start + length] += gpus
-        least = sliding_window_view(np.stack([instance.sites.capacity_gpu[i], free]), length, axis=1).min(axis=2)
+        least = sliding_window_view(np.stack([capacity[i], free]), length, axis=1).min(axis=2)
         load = gpus * (paid[i, starts + length] - paid[i, starts])
         runs = {
             int(t): Choice(i, int(t), value, float(candidates.cost_usd[k]), float(cost), bool(least[1, t] >= fits))

@@ -8,8 +8,8 @@ site i loads its rows in all scenarios. Net cost and emissions of such a fleet a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import Field, dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,8 +22,11 @@ from decomp.model.instance import (
     Microgrids,
     Overrides,
     Scenarios,
+    Table,
 )
-from decomp.model.result import Schedule
+from decomp.model.result import Result, Schedule
+
+T = TypeVar("T", bound=Table)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,16 +216,53 @@ def _repeated(table: Any, n: int) -> Any:
 # ---------------------------------------------------------------- schedules
 
 
-def of_scenario(schedule: Schedule, s: int, n: int) -> Schedule:
-    """What a schedule for n scenarios is in scenario s: the jobs, and the dispatch of that scenario."""
+def in_second_stage(column: Field[Any]) -> bool:
+    """Whether a column of a result has rows of every scenario."""
+    return column.metadata["dims"][0] in SECOND_STAGE
+
+
+def of_scenario(table: T, s: int, n: int) -> T:
+    """What a table of a result for n scenarios is in scenario s: what all have in common, and the rows of that one."""
     values = {}
-    for f in schedule.columns():
-        array = getattr(schedule, f.name)
-        if f.metadata["dims"][0] in SECOND_STAGE:
+    for f in table.columns():
+        array = getattr(table, f.name)
+        if in_second_stage(f):
             size = len(array) // n
             array = array[s * size : (s + 1) * size]
         values[f.name] = array
-    return Schedule(**values)
+    return replace(table, **values)
+
+
+def in_scenario(instance: Instance, result: Result, s: int) -> tuple[Instance, Result]:
+    """The fleet in one scenario, and a result's part there: jobs, dispatch, and prices in the money of that scenario.
+
+    Bound and incumbent stay those of all scenarios: these prices prove nothing by themselves.
+    """
+    n, dual = instance.n_scenarios, result.dual
+    if dual is not None:
+        p, mine = float(instance.scenarios.probability[s]), [f for f in dual.columns() if in_second_stage(f)]
+        own: dict[str, Any] = {f.name: getattr(dual, f.name) / p for f in mine}
+        dual = of_scenario(replace(dual, tree=None, blocks=None, **own), s, n)
+    return scenario(instance, s), replace(
+        result,
+        schedule=None if result.schedule is None else of_scenario(result.schedule, s, n),
+        dual=dual,
+        allowances=None if result.allowances is None else of_scenario(result.allowances, s, n),
+    )
+
+
+def numbered(instance: Instance, name: str) -> int:
+    """The number of a scenario.
+
+    Raises
+    ------
+    InputError : there is none of this name.
+    """
+    found = np.flatnonzero(instance.scenarios.name == name)
+    if not len(found):
+        names = [*map(str, instance.scenarios.name[:8]), *(["..."] if instance.n_scenarios > 8 else [])]
+        raise InputError(f"scenario {name!r}: no such scenario; there are {', '.join(names) or 'none'}")
+    return int(found[0])
 
 
 def side_by_side(schedules: Sequence[Schedule]) -> Schedule:
@@ -236,7 +276,7 @@ def side_by_side(schedules: Sequence[Schedule]) -> Schedule:
     values = {}
     for f in first.columns():
         arrays = [getattr(schedule, f.name) for schedule in schedules]
-        if f.metadata["dims"][0] in SECOND_STAGE:
+        if in_second_stage(f):
             values[f.name] = np.concatenate(arrays)
         elif all(np.array_equal(arrays[0], other) for other in arrays):
             values[f.name] = arrays[0]

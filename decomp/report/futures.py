@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from decomp.model.accounts import Accounts, by_scenario, cvar, load_gpu
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Result, Schedule
-from decomp.model.scenarios import expand, of_scenario, scenario, series_of
+from decomp.model.scenarios import expand, in_scenario, series_of
 from decomp.report.figure import BLUE, LIGHT, MIDDLE, ORANGE, RED, Clock, Picture, band, figure, steps, svg
 from decomp.report.tables import LISTED, Sheet
 from decomp.report.words import amount, plural, share, usd
@@ -21,12 +21,11 @@ SHADES = ((0.05, 0.95, LIGHT), (0.25, 0.75, MIDDLE))  # quantiles by probability
 
 def typical(instance: Instance, result: Result) -> tuple[Instance, Result, str]:
     """The scenario whose cost is the median, with its part of the schedule but without prices, and its name."""
-    schedule, n = result.schedule, instance.n_scenarios
-    assert schedule is not None
-    cost = np.array([a.net_cost for a in by_scenario(instance, schedule)])
+    assert result.schedule is not None
+    cost = np.array([a.net_cost for a in by_scenario(instance, result.schedule)])
     s = int(_order(cost, instance.scenarios.probability, (0.5,))[0])
-    alone = replace(result, schedule=of_scenario(schedule, s, n), dual=None, allowances=None)
-    return scenario(instance, s), alone, str(instance.scenarios.name[s])
+    fleet, alone = in_scenario(instance, result, s)
+    return fleet, replace(alone, dual=None, allowances=None), str(instance.scenarios.name[s])
 
 
 def fan_picture(instance: Instance, schedule: Schedule) -> Picture:

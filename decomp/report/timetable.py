@@ -15,6 +15,7 @@ from decomp.files.hdf5 import PathLike, atomic_path
 from decomp.model.accounts import candidate_cost, emissions_t
 from decomp.model.instance import Instance
 from decomp.model.result import Result, Schedule
+from decomp.model.scenarios import in_scenario
 from decomp.model.times import start_of
 from decomp.report.flows import flows
 
@@ -25,7 +26,7 @@ def write_timetables(folder: PathLike, instance: Instance, result: Result) -> li
     """Write `site-N-NAME.csv` for every site, `jobs.csv` and `routing.csv` into a folder; returns their paths.
 
     If there are devices, `devices.csv` has the values of their variables; if the carbon budget is divided among the
-    sites, `carbon.csv` says how.
+    sites, `carbon.csv` says how. With scenarios, each line of all but the jobs begins with the name of its own.
 
     Parameters
     ----------
@@ -35,24 +36,40 @@ def write_timetables(folder: PathLike, instance: Instance, result: Result) -> li
     assert result.schedule is not None
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    times = _times(instance)[:-1]
-    columns = _site_columns(instance, result, result.schedule)
-    digits, paths = len(str(max(instance.n_sites - 1, 0))), []
-    for i, name in enumerate(instance.sites.name):
-        paths.append(target / f"site-{i:0{digits}}-{_slug(str(name))}.csv")
-        rows = zip(times, *(values[i] for values in columns.values()), strict=True)
-        _write(paths[-1], ["time (UTC)", *columns], rows)
-    paths += [target / "jobs.csv", target / "routing.csv"]
-    _write(paths[-2], JOBS, _job_rows(instance, result.schedule))
-    _write(paths[-1], ROUTING, _routing_rows(instance, result.schedule))
-    if len(instance.device_variables.low):
-        paths.append(target / "devices.csv")
-        _write(paths[-1], DEVICES, _device_rows(instance, result.schedule))
-    if result.allowances is not None:
-        paths.append(target / "carbon.csv")
-        emitted, allowed = emissions_t(instance, result.schedule), result.allowances.allowance_t
-        _write(paths[-1], CARBON, zip(instance.sites.name, emitted, allowed, strict=True))
+    paths = []
+    if instance.n_scenarios:
+        parts = [in_scenario(instance, result, s) for s in range(instance.n_scenarios)]
+        named = list(zip(instance.scenarios.name.tolist(), map(_tables, *zip(*parts, strict=True)), strict=True))
+    else:
+        named = [("", _tables(instance, result))]
+    for name in named[0][1]:
+        header, _ = named[0][1][name]
+        paths.append(target / name)
+        lead = ("scenario",) if instance.n_scenarios else ()
+        rows = ([*([s] * len(lead)), *row] for s, tables in named for row in tables[name][1])
+        _write(paths[-1], [*lead, *header], rows)
+    paths.append(target / "jobs.csv")
+    _write(paths[-1], JOBS, _job_rows(instance, result.schedule))
     return paths
+
+
+def _tables(instance: Instance, result: Result) -> dict[str, tuple[Sequence[str], Iterable[Sequence[Any]]]]:
+    """What answers each scenario, by the name of its file: the header and the rows."""
+    schedule = result.schedule
+    assert schedule is not None
+    found: dict[str, tuple[Sequence[str], Iterable[Sequence[Any]]]] = {}
+    times, columns = _times(instance)[:-1], _site_columns(instance, result, schedule)
+    digits = len(str(max(instance.n_sites - 1, 0)))
+    for i, name in enumerate(instance.sites.name):
+        rows = zip(times, *(values[i] for values in columns.values()), strict=True)
+        found[f"site-{i:0{digits}}-{_slug(str(name))}.csv"] = ["time (UTC)", *columns], rows
+    found["routing.csv"] = ROUTING, _routing_rows(instance, schedule)
+    if len(instance.device_variables.low):
+        found["devices.csv"] = DEVICES, _device_rows(instance, schedule)
+    if result.allowances is not None:
+        emitted, allowed = emissions_t(instance, schedule), result.allowances.allowance_t
+        found["carbon.csv"] = CARBON, zip(instance.sites.name, emitted, allowed, strict=True)
+    return found
 
 
 def _slug(name: str) -> str:

@@ -19,6 +19,7 @@ WORTH = dict(
     battery_mwh=("A MWh of battery", "USD/MWh", 1),
     battery_mw=("A MW of battery power", "USD/MW", 1),
 )
+SCENARIOS = 8  # whose prices are shown beside each other
 NET = (
     "Net is value less transfer less load at the prices of the bound, in which energy, carbon and scarcity are: what "
     "the fleet gains by the run at the margin, USD."
@@ -157,6 +158,23 @@ def site_sheet(instance: Instance, result: Result, e: Explanation, load: Array, 
         if not math.isnan(getattr(e.worth, key)[i])
     )
     note = f"Prices: inference for which one more GPU-hour is cheapest here. One more over the horizon: {value}."
+    return Sheet(f"Site {site}", header, rows, note, wide=True)
+
+
+def price_sheet(instance: Instance, result: Result, site: str) -> Sheet:
+    """One site hour by hour: what load costs there in every scenario, and what a job pays, which runs in all."""
+    i, p = find(instance.sites.name, site, "site"), instance.scenarios.probability
+    assert result.dual is not None
+    price = result.dual.load_price.reshape(len(p), instance.n_sites, -1)[:, i]
+    shown = np.sort(np.argsort(-p, kind="stable")[:SCENARIOS])
+    own = price[shown] / p[shown, None]
+    rows = [
+        (when(instance, t), *(amount(float(v), 4) for v in (price[:, t].sum(), *own[:, t])))
+        for t in range(instance.n_periods)
+    ]
+    header = ("Period (UTC)", "A job pays", *map(str, instance.scenarios.name[shown]))
+    some = f" The {len(shown)} most likely scenarios of {len(p)}." if len(shown) < len(p) else ""
+    note = f"Load, USD/GPU-h: expected over the scenarios, and in each of them by itself.{some}"
     return Sheet(f"Site {site}", header, rows, note, wide=True)
 
 

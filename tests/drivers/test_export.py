@@ -10,7 +10,7 @@ import pytest
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 from decomp.files.store import write_instance, write_result
-from decomp.model.accounts import account
+from decomp.model.accounts import account, by_scenario
 from decomp.model.result import Result, Status
 from drivers.common import run
 from drivers.export import main
@@ -160,3 +160,22 @@ def test_csv_holds_the_schedule(files, instance, result, capsys):
     assert -sum(v for v, site in zip(jobs["value (USD)"], jobs["site"], strict=True) if site) == pytest.approx(
         facts.components["job_value"]
     )
+
+
+def test_csv_tells_scenarios_apart(tmp_path):
+    fleet = generate("small", seed=4, scenarios=2)
+    plan = solve_extensive(fleet, time_limit=20.0)
+    write_instance(tmp_path / "fleet.h5", fleet)
+    write_result(tmp_path / "result.h5", plan, fleet)
+    folder = tmp_path / "plan"
+    words = [tmp_path / "fleet.h5", "--result", tmp_path / "result.h5", "--csv", folder]
+    assert main([*map(str, words)]) == 0
+    bought = dict(s0=0.0, s1=0.0)
+    for path in folder.glob("site-*.csv"):
+        rows = table(path)
+        assert rows["scenario"] == ["s0"] * fleet.n_periods + ["s1"] * fleet.n_periods
+        for name, mw in zip(rows["scenario"], rows["import (MW)"], strict=True):
+            bought[name] += fleet.period_h * mw
+    assert list(bought.values()) == pytest.approx([a.bought_mwh for a in by_scenario(fleet, plan.schedule)])
+    assert set(table(folder / "routing.csv")["scenario"]) == {"s0", "s1"}
+    assert "scenario" not in table(folder / "jobs.csv")

@@ -15,6 +15,7 @@ from decomp.lp.block import Block
 from decomp.lp.highs import to_highs
 from decomp.model.instance import InputError
 from decomp.model.result import Dual
+from decomp.model.scenarios import expand, in_scenario, side_by_side, with_scenarios
 from decomp.site.equations import add_site
 from drivers.common import run
 from drivers.explain import main
@@ -152,6 +153,72 @@ def test_the_command_answers(files, capsys):
     record = json.loads(capsys.readouterr().out)
     assert len(record["jobs"]) == 3 and record["carbon_budget_usd_per_t"] == 7.0
     assert record["worth"]["gpu"]["unit"] == "USD/GPU" and record["worth"]["battery_mwh"]["values"][1] is None
+
+
+def in_two_scenarios(share=0.25):
+    """A fleet and its result, and the same in two equal scenarios, whose prices are shares of the one's."""
+    instance = tiny()
+    result = replace(solve_extensive(instance), dual=dual_of(instance, 1))
+    p = np.array([share, 1.0 - share])
+    shares = {f.name: np.concatenate([p[0] * v, p[1] * v]) for f, v in rows_of(result.dual)}
+    dual, schedule = replace(result.dual, **shares), side_by_side([result.schedule] * 2)
+    both = replace(result, schedule=schedule, dual=dual, allowances=None)
+    return instance, result, with_scenarios(instance, p, {}), both
+
+
+def rows_of(dual):
+    return [(f, getattr(dual, f.name)) for f in dual.columns() if f.name != "job_price"]
+
+
+def test_equal_scenarios_are_explained_as_one():
+    instance, result, several, both = in_two_scenarios()
+    one, two = explain(instance, result), explain(several, both)
+    for own, sum_of_two in zip(one.choices, two.choices, strict=True):
+        assert [(c.site, c.start, c.room) for c in own] == [(c.site, c.start, c.room) for c in sum_of_two]
+        assert [c.net for c in own] == pytest.approx([c.net for c in sum_of_two])
+    assert two.inference.price == pytest.approx(one.inference.price)
+    assert (two.inference.site == one.inference.site).all() and two.carbon == one.carbon
+    for name in EQUIPMENT:
+        assert getattr(two.worth, name) == pytest.approx(getattr(one.worth, name), nan_ok=True)
+    fleet, alone = in_scenario(several, both, 1)
+    assert alone.dual.load_price == pytest.approx(result.dual.load_price)
+    assert explain(fleet, alone).inference.price == pytest.approx(one.inference.price)
+
+
+def test_a_job_pays_in_all_scenarios_and_its_room_is_the_least():
+    instance, result, several, both = in_two_scenarios(0.5)
+    price = np.array(both.dual.load_price)
+    price[3:, :4] += 1.0
+    gpus = np.repeat(instance.sites.capacity_gpu[None], 2, axis=0)
+    gpus[1, 1] = 250.0
+    several = with_scenarios(instance, [0.5, 0.5], dict(capacity_gpu=gpus))
+    before, after = (
+        {(c.site, c.start): c for c in job_choices(expand(several), both.schedule, p)[0]}
+        for p in (both.dual.load_price, price)
+    )
+    own = next(iter(before))
+    dear = sum(t < 4 for t in range(own[1], own[1] + several.jobs.periods[0]))
+    first = before[own].load + several.period_h * several.jobs.gpus[0] * dear
+    assert after[own].load == pytest.approx(first)
+    assert expand(several).least_capacity[1].max() == 250.0
+
+
+def test_the_command_answers_by_scenario(tmp_path, capsys):
+    _, _, several, both = in_two_scenarios()
+    write_instance(tmp_path / "fleet.h5", several)
+    write_result(tmp_path / "result.h5", both, several)
+    files = [str(tmp_path / "fleet.h5"), str(tmp_path / "result.h5")]
+    assert main([*files, "--site", "Albany"]) == 0
+    assert "| A job pays | s0 | s1 |" in capsys.readouterr().out
+    assert main([*files, "--site", "Albany", "--scenario", "s1"]) == 0
+    assert "| Grid, USD/MWh |" in capsys.readouterr().out
+    assert main([*files, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [s["probability"] for s in record["scenarios"]] == [0.25, 0.75]
+    one, two = (np.array(s["load_usd_per_gpu_h"]) for s in record["scenarios"])
+    assert one == pytest.approx(two)
+    assert run(main, [*files, "--scenario", "s2"]) == 2
+    assert "scenario 's2': no such scenario; there are s0, s1" in capsys.readouterr().err
 
 
 def test_what_cannot_be_explained_is_refused(files, tmp_path, capsys):
