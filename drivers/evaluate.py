@@ -20,6 +20,7 @@ from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
 from decomp.model.text import number
+from decomp.model.times import stamp, start_of
 from decomp.ranks.mpi import Team
 from decomp.state.progress import Progress
 
@@ -27,6 +28,7 @@ from .arguments import SEED, Arguments, whole
 from .common import make_team, read_result_of, run
 
 INFEASIBLE = 4
+LISTED = 40  # jobs; all are in --json
 
 
 def parser() -> Arguments:
@@ -77,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if evaluation is not None:
             if args.csv:
                 write_costs(args.csv, evaluation)
-            print(json.dumps(record(evaluation)) if args.json else "\n".join(markdown(evaluation)))
+            assert instance is not None
+            print(json.dumps(record(evaluation, instance)) if args.json else "\n".join(markdown(evaluation, instance)))
             if not np.isfinite(evaluation.cost).all():
                 print("infeasible: no dispatch was found that does the plan's jobs in these scenarios", file=sys.stderr)
                 code = INFEASIBLE
@@ -124,13 +127,29 @@ def rows(e: Evaluation) -> list[tuple[str, str]]:
     return shown
 
 
-def markdown(e: Evaluation) -> list[str]:
-    """The evaluation as a Markdown table."""
-    return [f"| {len(e.cost)} scenarios | USD |", "|:--|--:|", *(f"| {name} | {text} |" for name, text in rows(e))]
+def markdown(e: Evaluation, instance: Instance) -> list[str]:
+    """The evaluation as a Markdown table, and the jobs that the mean-value plan runs otherwise."""
+    lines = [f"| {len(e.cost)} scenarios | USD |", "|:--|--:|", *(f"| {name} | {text} |" for name, text in rows(e))]
+    if e.moves is None:
+        return lines
+
+    def run_of(site: int, start: int) -> str:
+        return f"{instance.sites.name[site]}, {stamp(start_of(instance, start))}" if site >= 0 else "rejected"
+
+    lines += ["", f"{len(e.moves)} of {instance.n_jobs} jobs run otherwise in the mean-value plan."]
+    if e.moves:
+        lines += ["", "| job | this plan | mean-value plan |", "|:--|:--|:--|"]
+    for m in e.moves[:LISTED]:
+        here, there = run_of(m.site, m.start), run_of(m.mean_site, m.mean_start)
+        lines.append(f"| {instance.jobs.name[m.job]} | {here} | {there} |")
+    return lines + ([f"and {len(e.moves) - LISTED} more"] if len(e.moves) > LISTED else [])
 
 
-def record(e: Evaluation) -> dict[str, object]:
-    """Plain values, USD; null where there is nothing."""
+def record(e: Evaluation, instance: Instance) -> dict[str, object]:
+    """Plain values, USD; sites by name, periods from 0; null where there is nothing."""
+
+    def run_of(site: int, start: int) -> dict[str, object] | None:
+        return dict(site=str(instance.sites.name[site]), start=start) if site >= 0 else None
 
     def plain(value: float) -> float | None:
         return float(value) if np.isfinite(value) else None
@@ -156,6 +175,14 @@ def record(e: Evaluation) -> dict[str, object]:
         "cost": each(e.cost),
         "mean_value_cost": each(e.mean_cost),
         "perfect_cost": each(e.perfect_cost),
+        "moves": [
+            dict(
+                job=str(instance.jobs.name[m.job]),
+                this=run_of(m.site, m.start),
+                mean_value=run_of(m.mean_site, m.mean_start),
+            )
+            for m in e.moves or ()
+        ],
     }
 
 

@@ -1,4 +1,4 @@
-"""A plan in scenarios: its jobs stay, the rest answers each; what planning for one future, or knowing it, would cost.
+"""A plan in scenarios: jobs and commitments stay, the rest answers each; what one future, or knowing, would cost.
 
 Every amount comes as an interval between a proven bound and the cost of a schedule (Birge and Louveaux, Introduction to
 Stochastic Programming, chapter 4, define the two values).
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import t as student
 
-from decomp.evaluation.held import with_jobs_of
+from decomp.evaluation.held import with_decisions_of
 from decomp.families.futures import drawn
 from decomp.model.accounts import account, by_scenario, cvar, emissions_t
 from decomp.model.instance import OPTIONAL, Array, InputError, Instance
@@ -38,9 +38,19 @@ class Interval(NamedTuple):
     upper: float
 
 
+class Move(NamedTuple):
+    """A job that is run otherwise in the mean-value plan: site and first period here and there; -1: rejected."""
+
+    job: int
+    site: int
+    start: int
+    mean_site: int
+    mean_start: int
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A plan's jobs over some scenarios.
+    """A plan's jobs and day-ahead commitments over some scenarios.
 
     Attributes
     ----------
@@ -51,6 +61,7 @@ class Evaluation:
     mean_value : what the jobs of a plan for the expected series cost at best; None if not asked for.
     perfect : the same if jobs could wait until it is known which scenario comes; None if not asked for.
     mean_cost, perfect_cost : (s,) net cost in each scenario of these two, NaN where there is none.
+    moves : where the mean-value plan differs; None if not asked for.
     """
 
     name: Array
@@ -63,6 +74,7 @@ class Evaluation:
     perfect: Interval | None = None
     mean_cost: Array | None = None
     perfect_cost: Array | None = None
+    moves: tuple[Move, ...] | None = None
 
     @property
     def mean(self) -> float:
@@ -115,7 +127,7 @@ def evaluate(
     values: bool = True,
     listeners: tuple[Listener, ...] = (),
 ) -> Evaluation | None:
-    """Hold a result's jobs against scenarios, on all ranks of a team.
+    """Hold a result's jobs and day-ahead commitments against scenarios, on all ranks of a team.
 
     Parameters
     ----------
@@ -178,7 +190,21 @@ def _steps(instance: Instance, result: Result, fresh: Instance | None, values: b
     mean_value, mean_cost = yield from _held(fleet, expected.schedule)
     price = result.dual.carbon_price if result.dual is not None else 0.0
     perfect, perfect_cost = yield from _informed(fleet, price, this.upper)
-    return replace(found, mean_value=mean_value, mean_cost=mean_cost, perfect=perfect, perfect_cost=perfect_cost)
+    return replace(
+        found,
+        mean_value=mean_value,
+        mean_cost=mean_cost,
+        perfect=perfect,
+        perfect_cost=perfect_cost,
+        moves=moves(plan, expected.schedule),
+    )
+
+
+def moves(plan: Schedule, other: Schedule) -> tuple[Move, ...]:
+    """Jobs that two plans run at different sites or times, or only one of them."""
+    columns = (plan.job_site, plan.job_start, other.job_site, other.job_start)
+    differ = np.flatnonzero((columns[0] != columns[2]) | (columns[1] != columns[3]))
+    return tuple(Move(int(j), *(int(column[j]) for column in columns)) for j in differ)
 
 
 def _check(instance: Instance, fleet: Instance) -> None:
@@ -193,8 +219,8 @@ def _check(instance: Instance, fleet: Instance) -> None:
 
 
 def _held(fleet: Instance, plan: Schedule) -> Generator[Instance, Result, tuple[Interval, Array]]:
-    """What the plan's jobs cost over the scenarios."""
-    held = with_jobs_of(fleet, plan)
+    """What the plan's jobs and commitments cost over the scenarios."""
+    held = with_decisions_of(fleet, plan)
     answer = yield held
     if answer.schedule is None:
         return Interval(answer.bound, np.inf), np.full(fleet.n_scenarios, np.inf)

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decomp.evaluation.evaluate import Evaluation, Interval, evaluate
-from decomp.evaluation.held import with_jobs_of
-from decomp.extensive.pyomo_model import solve_extensive
+from decomp.evaluation.evaluate import Evaluation, Interval, Move, evaluate, moves
+from decomp.evaluation.held import with_decisions_of
+from decomp.extensive.matrices import ExtensiveForm
+from decomp.extensive.matrices import solve as solve_form
+from decomp.extensive.pyomo_model import build, solve_extensive
 from decomp.families import generate
 from decomp.families.futures import synthetic
 from decomp.files.store import write_instance, write_result
@@ -47,7 +49,7 @@ def evaluated(instance: Instance, result: Result, **how: object) -> Evaluation:
 def test_a_fleet_whose_jobs_are_settled() -> None:
     instance, result = stochastic(1)
     assert result.schedule is not None
-    held = with_jobs_of(instance, result.schedule)
+    held = with_decisions_of(instance, result.schedule)
     validate(held)
     run_jobs = np.flatnonzero(result.schedule.job_site >= 0)
     assert held.jobs.name.tolist() == instance.jobs.name[run_jobs].tolist() and held.jobs.mandatory.all()
@@ -65,7 +67,8 @@ def test_the_values_are_those_of_the_extensive_form(seed: int) -> None:
     slack = 1e-4 * abs(result.incumbent)
     expected = solve_extensive(mean(instance), time_limit=20.0)
     assert expected.schedule is not None and found.stochastic is not None and found.information is not None
-    plain = solve_extensive(with_jobs_of(instance, expected.schedule), time_limit=20.0).incumbent - result.incumbent
+    held = with_decisions_of(instance, expected.schedule)
+    plain = solve_extensive(held, time_limit=20.0).incumbent - result.incumbent
     assert found.stochastic.lower - slack <= plain <= found.stochastic.upper + slack
     assert 0.0 <= found.stochastic.lower <= found.stochastic.upper
     if np.isinf(instance.carbon_budget_t):
@@ -90,6 +93,55 @@ def test_a_budget_for_all_scenarios_together_leaves_a_lower_bound() -> None:
     assert found.information is not None and found.information.lower >= 0.0
 
 
+def with_columns_held(form: ExtensiveForm, names: dict[str, float]) -> ExtensiveForm:
+    at, value = [form.columns.index(name) for name in names], np.array(list(names.values()))
+    low, high = np.array(form.lower), np.array(form.upper)
+    low[at] = high[at] = value
+    return replace(form, lower=low, upper=high)
+
+
+@pytest.mark.parametrize("least", [None, 0.0])
+def test_day_ahead_commitments_stay_in_fresh_scenarios(least: float | None) -> None:
+    """Beside the extensive form whose columns of commitment are held; also of generators without a least output."""
+    one = generate("small", seed=0)
+    n = len(one.generators.site)
+    always = dict(min_up_periods=np.ones(n, dtype=int), min_down_periods=np.ones(n, dtype=int))
+    costs = dict(no_load_usd_per_h=np.full(n, 3.0), start_usd=np.full(n, 7.0), day_ahead=np.ones(n, dtype=bool))
+    g = replace(one.generators, initial_mw=np.zeros(n), **always, **costs)
+    g = g if least is None else replace(g, p_min_mw=np.full(n, least))
+    one = replace(one, generators=g, carbon_budget_t=np.inf)
+    fresh = synthetic(one, 2, np.random.default_rng(5))
+    plan = solve_extensive(one, time_limit=20.0).schedule
+    assert plan is not None and n
+    on = np.tile(np.arange(one.n_periods) > 1, (n, 1))
+    plan = replace(plan, generator_on=on)
+    held = with_decisions_of(fresh, plan)
+    validate(held)
+    names = {f"on_s{s}_{k}_{t}": float(on[k, t]) for s in range(2) for k, t in np.ndindex(on.shape)}
+    tables = ("generators", "devices", "device_variables", "device_rows", "device_entries")
+    jobs = replace(held, **{name: getattr(fresh, name) for name in tables})
+    truth = solve_form(with_columns_held(build(jobs), names), time_limit=20.0)
+    found = solve_extensive(held, time_limit=20.0)
+    assert found.incumbent == pytest.approx(truth.incumbent, rel=1e-6)
+    assert found.incumbent > solve_extensive(jobs, time_limit=20.0).incumbent + 1e-3
+
+
+def test_where_plans_differ() -> None:
+    instance, result = stochastic(6)
+    plan = result.schedule
+    assert plan is not None
+    site, start = np.array(plan.job_site), np.array(plan.job_start)
+    site[0], start[0] = -1, -1
+    other = replace(plan, job_site=site, job_start=start)
+    assert moves(plan, plan) == ()
+    assert moves(plan, other) == (Move(0, int(plan.job_site[0]), int(plan.job_start[0]), -1, -1),)
+    found = evaluated(instance, replace(result, schedule=plan))
+    expected = solve_extensive(mean(instance), time_limit=20.0).schedule
+    assert expected is not None and found.moves == moves(plan, expected)
+    words = "\n".join(driver.markdown(found, instance))
+    assert f"{len(found.moves)} of {instance.n_jobs} jobs run otherwise" in words
+
+
 def test_equal_scenarios_are_worth_nothing() -> None:
     one = generate("small", seed=6)
     same = with_scenarios(one, [0.5, 0.5], {})
@@ -105,7 +157,7 @@ def test_fresh_scenarios() -> None:
     fresh = synthetic(without_scenarios(instance), 5, np.random.default_rng(9))
     found = evaluated(instance, result, fresh=fresh, values=False)
     assert result.schedule is not None
-    truth = solve_extensive(with_jobs_of(fresh, result.schedule), time_limit=30.0)
+    truth = solve_extensive(with_decisions_of(fresh, result.schedule), time_limit=30.0)
     assert found.mean == pytest.approx(truth.incumbent, rel=1e-5) and len(found.cost) == 5
     assert found.this.lower <= found.mean * (1 + 1e-9 * np.sign(found.mean)) + 1e-6
     assert found.stochastic is None and found.information is None
