@@ -9,10 +9,16 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from draws import DAILY, FULL
 from running import Finished, find_mpiexec, run_limited
 
-settings.register_profile("steady", deadline=None, derandomize=True, print_blob=True)
-settings.load_profile("steady")
+for name, most in dict(full=FULL, daily=DAILY).items():
+    settings.register_profile(name, max_examples=most, deadline=None, derandomize=True, print_blob=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Fewer examples where slow tests are left out."""
+    settings.load_profile("daily" if "not slow" in config.option.markexpr else "full")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -112,6 +112,10 @@ def check(
     bound : also re-prove the bound; False accepts the schedule alone.
     jobs : processes that share the sites (spawned, so call from under `if __name__ == "__main__"`).
     seconds : time limit of one site's proof, or of the whole fleet's if no multipliers prove the bound.
+
+    Returns
+    -------
+    The certificate; what is wrong is a finding in it, not an exception.
     """
     findings = Findings(instance)
     findings.names = names_of(instance, findings.names)

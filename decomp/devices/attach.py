@@ -29,7 +29,23 @@ def place_of(instance: Instance, site: str) -> tuple[int, Place]:
 
 
 def site_block(instance: Instance, site: str) -> Any:
-    """A Pyomo block of a site, to be added to and handed to `attach`; see `pyomo_block.site_block`."""
+    """A Pyomo block of what a site does, to be added to and handed to `attach`.
+
+    Parameters
+    ----------
+    instance : the fleet.
+    site : name of the site.
+
+    Returns
+    -------
+    A block with the sets `T` (periods) and `T_ends` (instants, 0 to their number), and over T `load` (GPU), `it_power`,
+    `facility`, `grid_import`, `grid_export`, `renewable`, `charge`, `discharge`, `generation` (MW, all generators;
+    `output` over generators and T) and `stored` (MWh, at the end of the period).
+
+    Raises
+    ------
+    InputError : no site has this name.
+    """
     from decomp.devices import pyomo_block  # pyomo takes a second to import
 
     return pyomo_block.site_block(place_of(instance, site)[1])
@@ -48,11 +64,16 @@ def attach(
 
     Parameters
     ----------
+    instance : the fleet.
     site : name of the site; of several only for a kind of the library.
     device : a kind of `decomp.devices` with its settings, or a block of `decomp.site_block` with what was added to it.
     name : of the device; default: its kind.
     cumulative : constraints of the block that a rolling plan keeps over all periods so far, by name.
     end_low : least values of variables of the block in the last period of a rolling plan, by name.
+
+    Returns
+    -------
+    A new instance.
 
     Raises
     ------

@@ -35,6 +35,7 @@ from decomp.ranks.workers import Workers
 from decomp.site.service import muster
 from decomp.solver.solve import solve
 from decomp.studies.variants import within
+from draws import seldom
 
 SEEDS, CHUNK = 60, 6
 
@@ -64,7 +65,7 @@ def full() -> WorkProof:
     return milp_bound(instance, c, workers, point, MilpBound(), np.inf)
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+@pytest.mark.parametrize("first", seldom(range(0, SEEDS, CHUNK), daily=2))
 def test_random_instances(first: int) -> None:
     assert [fault for seed in range(first, first + CHUNK) for fault in faults_of(seed)] == []
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from decomp.certificate import check
@@ -24,6 +24,7 @@ from decomp.files.store import write_instance, write_result
 from decomp.model.accounts import allot
 from decomp.model.instance import Instance, build_instance
 from decomp.model.result import Dual, Result, Schedule
+from draws import draws
 from drivers.check import main
 from drivers.common import run
 from hand_case import INSTANCE, RIGHT, claim, prices
@@ -103,7 +104,7 @@ def random_dual(instance: Instance, rng: np.random.Generator, form: str) -> Dual
     return Dual(**values, carbon_price=float(rng.uniform(0.0, most)), form=form)
 
 
-@settings(max_examples=12)
+@draws(12)
 @given(SEEDS)
 def test_extensive_results_are_accepted(seed: int) -> None:
     instance, result = solved(seed)
@@ -113,7 +114,7 @@ def test_extensive_results_are_accepted(seed: int) -> None:
     assert certificate.certified_bound == pytest.approx(result.incumbent, rel=1e-6, abs=1e-6)
 
 
-@settings(max_examples=12)
+@draws(12)
 @given(SEEDS)
 def test_bounds_hold_at_any_prices(seed: int) -> None:
     instance, result = solved(seed)
@@ -132,7 +133,7 @@ def test_bounds_hold_at_any_prices(seed: int) -> None:
         assert proof.bound + integers <= result.incumbent + 1e-6 * max(1.0, abs(result.incumbent))
 
 
-@settings(max_examples=12)
+@draws(12)
 @given(SEEDS)
 def test_duals_of_the_relaxation_are_reproved(seed: int) -> None:
     instance, result = solved(seed)
@@ -146,7 +147,7 @@ def test_duals_of_the_relaxation_are_reproved(seed: int) -> None:
 FLOATS = [f.name for f in Schedule.columns() if f.metadata["kind"] == "f8"]
 
 
-@settings(max_examples=30)
+@draws(30)
 @given(SEEDS, st.sampled_from(FLOATS), st.floats(0.0, 1.0), st.sampled_from([-1.0, 1.0]))
 def test_no_single_number_of_a_schedule_may_change(seed: int, name: str, where: float, sign: float) -> None:
     instance, result = solved(seed)
@@ -162,7 +163,7 @@ def test_no_single_number_of_a_schedule_may_change(seed: int, name: str, where: 
 # ---------------------------------------------------------------- parts of the bound
 
 
-@settings(max_examples=20)
+@draws(20)
 @given(SEEDS)
 def test_any_dual_vector_gives_a_valid_bound(seed: int) -> None:
     instance, rng = generate("small", seed=seed), np.random.default_rng(seed)
@@ -173,7 +174,7 @@ def test_any_dual_vector_gives_a_valid_bound(seed: int) -> None:
     assert program.safe_bound(np.full(len(program.right), np.nan)) <= best + 1e-6 * max(1.0, abs(best))
 
 
-@settings(max_examples=20)
+@draws(20)
 @given(SEEDS)
 def test_closed_form_terms_against_loops(seed: int) -> None:
     instance, rng = generate("small", seed=seed), np.random.default_rng(seed)

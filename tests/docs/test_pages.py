@@ -21,6 +21,8 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import pytest
 
+import decomp
+from decomp.api import __all__ as FUNCTIONS
 from decomp.ingest import keys
 from decomp.ingest.layout import File, Series
 from decomp.ingest.presets import presets
@@ -29,6 +31,7 @@ from decomp.model.instance import TABLES
 from decomp.model.options import Options
 from decomp.model.result import Status
 from decomp.ranks.clock import restart_clock
+from drivers.__main__ import verbs
 from drivers.common import run
 from running import CHECKOUT, find_mpiexec, run_limited
 
@@ -129,8 +132,6 @@ def test_every_flag_of_the_table_of_commands_exists() -> None:
 @pytest.fixture(scope="session")
 def solved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small fleet and its result, as pages take for granted."""
-    import decomp
-
     folder = tmp_path_factory.mktemp("solved")
     fleet = decomp.generate("fleet", sites=3, periods=24, jobs=4, seed=1)
     decomp.write(folder / "fleet.h5", fleet)
@@ -213,6 +214,20 @@ def test_the_readme_is_short() -> None:
 
 def test_exit_codes_are_all_named() -> None:
     assert all(f"\n| {status.exit_code} |" in README.read_text("utf-8") for status in Status)
+
+
+def test_every_command_has_its_help_on_the_page_of_commands() -> None:
+    programs = {path.stem for path in (CHECKOUT / "drivers").glob("*.py") if "def parser(" in path.read_text("utf-8")}
+    assert set(verbs()) == programs - {"rivals"}  # which `bench` runs
+    shown = re.findall(r"\{include\} generated/(.*)\.md", (DOCS / "commands.md").read_text("utf-8"))
+    assert {"verbs", "exit-codes", "commands"} <= set(shown)
+    assert [v for v in verbs() if not re.search(rf"^\| `{v}[ `]", README.read_text("utf-8"), re.M)] == []
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    page = (DOCS / "api.md").read_text("utf-8")
+    assert ".. automodule:: decomp.api\n" in page
+    assert [n for n in decomp.__all__ if n != "__version__" and f"decomp.{n}\n" not in page] == FUNCTIONS
 
 
 def test_equations_are_numbered_as_the_code_quotes_them() -> None:

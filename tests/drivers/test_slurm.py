@@ -20,6 +20,8 @@ import pytest
 
 from running import CHECKOUT, run_limited
 
+pytestmark = pytest.mark.slurm
+
 TESTCLUSTER = CHECKOUT / "slurm" / "testcluster.sh"
 ENDED = ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL")
 

@@ -46,6 +46,7 @@ def test_paper_has_the_size_studied() -> None:
     assert np.isfinite(paper.carbon_budget_t)
 
 
+@pytest.mark.slow
 def test_paper_is_solved_to_optimality_and_its_budget_binds_weakly() -> None:
     paper = generate("paper")
     joint = solve_extensive(paper, time_limit=200)

@@ -17,6 +17,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
+from draws import draws
 from ingest.reading import Keys, read
 
 WHOLE_HOURS = [
@@ -209,9 +210,7 @@ def cases(draw: st.DrawFn) -> tuple[Truth, str, Keys, Keys, int, int]:
 
 
 @given(cases())
-@settings(
-    max_examples=int(os.environ.get("CLOCKS", "100")), deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+@settings(draws(int(os.environ.get("CLOCKS", "100"))), suppress_health_check=[HealthCheck.too_slow])
 def test_no_hour_is_wrong(case: tuple[Truth, str, Keys, Keys, int, int]) -> None:
     truth, text, keys, series, low, high = case
     note(f"{truth}\n{keys}\n{series}\n{text}")

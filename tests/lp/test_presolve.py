@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import highspy
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csc_matrix
 
@@ -20,6 +20,7 @@ from decomp.ranks.mpi import Serial
 from decomp.schedule.group_lp import GroupTask
 from decomp.schedule.redispatch import redispatch_model
 from decomp.solver.solve import solve
+from draws import draws
 
 N, M = 8, 7
 OPTIMAL = highspy.HighsModelStatus.kOptimal
@@ -59,7 +60,7 @@ def random_model(rng: np.random.Generator) -> Model:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=300, deadline=None, derandomize=True)
+@draws(300)
 def test_the_rest_has_the_optimum_of_the_whole(seed: int) -> None:
     rng = np.random.default_rng(seed)
     model = random_model(rng)
