@@ -2,14 +2,17 @@
 
 Prices and neighbourhoods find a good schedule of a small fleet within seconds, and may then be stuck where a tree over
 the whole model is not. So on one rank SCIP searches the fleet in one model from the first second, in a process of its
-own. After every round it is given the best schedule known, and asked for a better one. What it finds depends on the
-clock; it is asked only in runs with a time limit, and what it answers is in the log, for replays.
+own; while the other ranks search neighbourhoods, that rank leaves its core to it. After every round it is given the
+best schedule known, and asked for a better one. What it finds depends on the clock; it is asked only in runs with a
+time limit, and what it answers is in the log, for replays.
 Its dual bound is not claimed: nothing but SCIP itself could prove it again.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -43,6 +46,18 @@ def begin_beside(run: Run) -> Outcome:
         return Outcome.SKIPPED
     run.beside = made[0] if made else Beside(instance, run.workers)
     return Outcome.DONE
+
+
+@contextmanager
+def sparing(run: Run) -> Iterator[None]:
+    """Inside, the rank on which SCIP searches gets no tasks: its core is SCIP's."""
+    ranks = run.team.size
+    busy = run.beside is not None and not run.beside.ended and ranks > 1
+    run.workers.spared = frozenset([ranks - 1] if busy else [])
+    try:
+        yield
+    finally:
+        run.workers.spared = frozenset()
 
 
 def consult(run: Run) -> bool:

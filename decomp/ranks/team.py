@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -245,6 +245,7 @@ class Team:
         until: float = np.inf,
         what: str = "",
         place: Placement | None = None,
+        spared: Collection[int] = (),
     ) -> list[TaskAnswer]:
         """Run independent tasks on whoever is free, the root too; their answers in task order (elsewhere: none).
 
@@ -257,6 +258,7 @@ class Team:
         tasks : picklable records at the root, ignored elsewhere.
         until : time by `clock` after which no task is started.
         place : a rank gets the first task that it owns, if one of the next few is its own, and that one leaner.
+        spared : ranks that get no task; never the root.
         """
         call = self._next_call("map_tasks", what)
 
@@ -272,7 +274,7 @@ class Team:
 
         def next_task(rank: int) -> tuple[int, Any] | None:
             with lock:
-                if not queue or watch.over() or self.clock() >= until:
+                if not queue or rank in spared or watch.over() or self.clock() >= until:
                     return None
                 if place is None:
                     return queue.pop()

@@ -90,12 +90,14 @@ class Workers:
     ----------
     end : when the time is over, seconds by the root's clock.
     until : when to begin no more dispatches; as long as there is no schedule to keep, that is never.
+    spared : ranks that get no tasks, since they have other work; never the root.
     """
 
     def __init__(self, team: Team) -> None:
         self.team = team
         self.stops, self.end, self.until = Stops(), np.inf, np.inf
         self.dismissed = False
+        self.spared: frozenset[int] = frozenset()
         self._services: dict[type[Service], Service] = {}
 
     def add(self, service: S) -> S:
@@ -145,7 +147,7 @@ class Workers:
         self._tell(order)
         own = self._bound(order)
         if not self.stops.replayed:
-            answers = self.team.map_tasks(own, tasks, until=until, what=what, place=place)
+            answers = self.team.map_tasks(own, tasks, until=until, what=what, place=place, spared=self.spared)
             self.stops.ask(lambda: [k for k, a in enumerate(answers) if a.error == NOT_DONE])
             return answers
         missed = self.stops.ask(list) or []

@@ -17,7 +17,7 @@ from decomp.bound.coupling import Coupling, Fixing
 from decomp.bound.infeasible import refuse
 from decomp.bound.lagrangian import LagrangianLoop, first_prices
 from decomp.bound.milp_bound import dual_of_work, milp_bound
-from decomp.exact.beside import consult
+from decomp.exact.beside import consult, sparing
 from decomp.model.accounts import account
 from decomp.ranks.clock import process_seconds
 from decomp.schedule.dive import dive, keep_decided
@@ -167,7 +167,8 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
         present = search.effort(options)
         if run.beside is not None:  # one try fewer: SCIP has its rank
             present = replace(present, attempts=max(present.attempts - 1, 1))
-        gained = improve_round(run.instance, loop, run.workers, search.neighbours, present, search.rng, until)
+        with sparing(run):
+            gained = improve_round(run.instance, loop, run.workers, search.neighbours, present, search.rng, until)
         for _ in range(options.iterations):
             run.record(loop.iterate())
         search.rounds += 1
@@ -207,7 +208,8 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
         size = round(options.replan.sites * options.improvement.growth**stale)
         groups = clusters(search.neighbours, job_loss(loop), size, search.rng)[:most]
         before = run.incumbent
-        schedule = replan_round(run.instance, before.schedule, run.workers, groups, options.replan, run.deadline)
+        with sparing(run):
+            schedule = replan_round(run.instance, before.schedule, run.workers, groups, options.replan, run.deadline)
         cost = account(run.instance, schedule).net_cost
         if run.offer(Incumbent(schedule, cost, fixing_of(loop.coupling, schedule))):
             run.keep(run.result())
