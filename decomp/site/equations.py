@@ -46,7 +46,7 @@ def add_site(block: Block, grids: Microgrids, i: int, period_h: float, prefix: s
     balance_terms += [(1.0, output) for output in made]
     balance = block.rows[prefix + "balance"] = block.add_rows(0.0, 0.0, *balance_terms, (-sites.pue[i], power))
     of = dict(load=Expression([(1.0, load)]), it_power=Expression([(1.0, power)]))
-    of |= dict(facility=Expression([(sites.pue[i], power)])) | grid_and_battery(block, prefix)
+    of |= dict(facility=Expression([(sites.pue[i], power)])) | grid_and_battery(block, sites, i, prefix)
     add_devices(block, grids, i, balance, Quantities(of, [Expression([(1.0, output)]) for output in made]), prefix)
 
 
@@ -68,12 +68,12 @@ def _exact_curve(
     block.add_rows(1.0, 1.0, *chosen)
 
 
-def grid_and_battery(block: Block, prefix: str) -> dict[str, Expression]:
-    """Import, export, wind and sun, and the battery if there is one, as devices may use them."""
-    names = {"grid_import": "import", "grid_export": "export"}
-    names |= {name: name for name in ("renewable", "charge", "discharge", "stored")}
-    columns = {name: block.columns.get(prefix + own) for name, own in names.items()}
-    return {name: Expression([(1.0, where)]) for name, where in columns.items() if where is not None}
+def grid_and_battery(block: Block, sites: Sites, i: int, prefix: str) -> dict[str, Expression]:
+    """Import, export, wind and sun, and the battery if there is one, of the last site added, as devices use them."""
+    names = {"grid_import": "import", "grid_export": "export", "renewable": "renewable"}
+    if sites.battery_mwh[i] > 0:  # else the names are those of another site in the block
+        names |= {name: name for name in ("charge", "discharge", "stored")}
+    return {name: Expression([(1.0, block.columns[prefix + own])]) for name, own in names.items()}
 
 
 def grid_terms(block: Block, grids: Microgrids, i: int, dt: float, prefix: str, relaxed: bool) -> Terms:

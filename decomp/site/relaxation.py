@@ -71,7 +71,7 @@ def relaxed_site(grids: Microgrids, i: int, dt: float) -> Model:
         power: Terms = [(1.0, waste), *((a, piece) for a, piece in zip(slopes, pieces, strict=True))]
         of = dict(load=Expression([(1.0, piece) for piece in pieces]), it_power=Expression(power, floor))
         of |= dict(facility=Expression([(pue * a, piece) for a, piece in power], pue * floor))
-        of |= grid_and_battery(block, "")
+        of |= grid_and_battery(block, sites, i, "")
         add_devices(block, grids, i, balance, Quantities(of, [Expression(output) for output in made]))
     return block.finish()
 

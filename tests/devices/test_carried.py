@@ -19,6 +19,8 @@ import pytest
 import decomp
 from decomp.benders.recourse import Recourse
 from decomp.certificate import check
+from decomp.devices.attach import attach_drafts
+from decomp.devices.draft import Addition, Draft, Use
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.files.frontiers import write_frontier
 from decomp.files.store import read_result, write_instance, write_result
@@ -122,6 +124,24 @@ def test_the_same_on_one_two_and_three_ranks(tmp_path: Path, mpirun: Callable[..
         assert result.schedule is not None
         seen.append(([(x.get("bound"), x.get("incumbent")) for x in lines], result.schedule.device_value.tolist()))
     assert seen[0] == seen[1] == seen[2]
+
+
+# ---------------------------------------------------------------- several sites in one model
+
+
+def test_a_site_without_a_battery_does_not_use_its_neighbours() -> None:
+    """In a block of sites under the same names."""
+    instance, draft = decomp.generate("small", seed=29), Draft()
+    owner = int(np.flatnonzero(instance.sites.battery_mwh > 0)[0])
+    other = int(np.flatnonzero(instance.sites.battery_mwh == 0)[0])
+    for name in ("charge", "discharge", "stored"):
+        draft.rows(name, -np.inf, 0.0, (1.0, Use(name, np.arange(instance.n_periods))))
+    instance, block = attach_drafts(instance, [Addition(other, draft, "idle")]), Block()
+    for i in (owner, other):
+        add_site(block, instance.microgrids, i, instance.period_h, relaxed=True)
+    model = block.finish()
+    assert len(model.rows["device"]) == 3 * instance.n_periods
+    assert not model.matrix.tocsr()[model.rows["device"]].count_nonzero()
 
 
 # ---------------------------------------------------------------- Benders, frontier, scenarios

@@ -20,7 +20,7 @@ class FlexibleConnection(Kind):
     """
 
     firm_mw: float | None = setting(None, "MW", "import that is always allowed (default: 80 % of full load)")
-    periods_above: float = setting(8.0, "1", "most periods above the firm limit")
+    periods_above: float | None = setting(None, "1", "most periods above the firm limit (default: a twelfth, 8 of 96)")
     events: str = setting("", "1", "periods of events, such as 64-71,80-83: first and last of each")
     event_mw: float = setting(0.0, "MW", "most import during events")
 
@@ -32,7 +32,8 @@ class FlexibleConnection(Kind):
             over = draft.variables("above", 0.0, 1.0, index=above, integer=True)
             beyond = limit[above] - firm
             draft.rows("firm", -np.inf, firm, (1.0, Use("grid_import", above)), (-beyond, over), index=above, unit="MW")
-            draft.total("periods", -np.inf, self.periods_above, (1.0, over), cumulative=True)
+            most = len(t) // 12 if self.periods_above is None else self.periods_above
+            draft.total("periods", -np.inf, most, (1.0, over), cumulative=True)
         called = self._called(len(t))
         if len(called):
             draft.rows("event", -np.inf, self.event_mw, (1.0, Use("grid_import", called)), index=called, unit="MW")
