@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from decomp.benders.recourse import Recourses
 from decomp.bound.master_part import power_of_two
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Options
@@ -26,7 +25,7 @@ from decomp.model.result import Iteration
 from decomp.model.scenarios import expand
 from decomp.ranks.team import Serial, TaskAnswer
 from decomp.ranks.workers import Service, Workers
-from decomp.site.service import Evaluate, SiteAnswers, SiteReader, muster
+from decomp.site.service import SiteAnswers, SiteReader, muster
 from decomp.solver.methods import phases_left
 from decomp.solver.phases import first_loop
 from decomp.state.solve_state import Hooks, Run
@@ -152,17 +151,13 @@ class Recorder(Workers):
             self._since = time.process_time()
         return value
 
-    def ask(self, kind: type[Service], request: Any, own: Callable[[], T]) -> T:
-        numbers = {Evaluate: 1, Recourses: 3}.get(type(request))  # of each site and period that travel with it
-        if numbers is None:
-            return super().ask(kind, request, own)
-
+    def deal(self, kind: type[Service], requests: Sequence[Any], own: Callable[[], T], what: str = "") -> T:
         def describe(answers: SiteAnswers) -> Mapping[str, Any]:
             n_sites, n_periods = answers.load.shape
-            seconds, site = np.nan_to_num(answers.seconds), np.arange(n_sites)
-            return dict(seconds=seconds, site=site, out=8.0 * numbers * n_periods, back=8.0 * (n_periods + 4))
+            seconds, out = np.nan_to_num(answers.seconds), size_of(list(requests)) / n_sites
+            return dict(seconds=seconds, site=np.arange(n_sites), out=out, back=8.0 * (n_periods + 4))
 
-        return self._took(lambda: super(Recorder, self).ask(kind, request, own), describe)
+        return self._took(lambda: super(Recorder, self).deal(kind, requests, own, what), describe)
 
     def answers(self, work: Callable[..., Any], tasks: Sequence[Any], *where: Any, **how: Any) -> list[TaskAnswer]:
         return self._took(
@@ -253,8 +248,7 @@ def _owned(step: ReplayStep, cluster: Cluster, begin: float) -> tuple[float, flo
     work = shared(np.bincount(owner, step.seconds, ranks), cluster.cores)
     items = np.bincount(owner, minlength=ranks)[1:]
     handling = cluster.message_seconds * _direct(cluster)
-    orders = (ranks - 1) * cluster.message_seconds * _direct(cluster)
-    sent = begin + orders + np.cumsum(handling + cluster.byte_seconds * step.out * items)
+    sent = begin + np.cumsum(handling + cluster.byte_seconds * step.out * items)
     free = (sent[-1] if ranks > 1 else begin) + work[0]
     arrived = sent + 2 * cluster.latency_seconds + work[1:]
     turn = np.argsort(arrived, kind="stable")

@@ -65,7 +65,7 @@ class BendersLoop:
         cuts = self.loop.master.least_cost(point.given.load, point.given.allowance)
         if self._first_stage(point.work) + float(cuts.sum()) < self.cost:  # else it cannot be better
             answers = self.workers.of(RecourseService).evaluate(point.given)
-            self.loop.master.add(list(answers))
+            self.loop.master.add(answers)
             point = self._settled(point, answers)
             if point.cost < self.cost:
                 self.best = point

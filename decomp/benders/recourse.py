@@ -7,13 +7,14 @@ always has an answer: inference may be dropped at what it is worth, and emission
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import highspy
 import numpy as np
 
 from decomp.lp.highs import run_lp, safe_bound, to_highs
 from decomp.model.instance import Array, Microgrids
+from decomp.ranks.team import ROOT
 from decomp.ranks.workers import Service, Workers
 from decomp.site.oracle import SiteAnswer
 from decomp.site.relaxation import relaxed_site
@@ -78,8 +79,11 @@ class Recourse:
         return safe_bound(model, cost, duals[: self.n_rows]), price, carbon_price
 
 
+@dataclass(frozen=True)
 class Recourses:
-    """All sites are asked what the load and the allowance cost that follow by rows."""
+    """A rank's sites are asked what the load and the allowance cost that they are given."""
+
+    given: Given
 
 
 class RecourseService(Service):
@@ -91,26 +95,26 @@ class RecourseService(Service):
         self.recourses: dict[int, Recourse] = {}
 
     def serve(self, request: Recourses) -> None:
-        self._evaluate(None)
+        self._evaluate(request)
 
     def evaluate(self, given: Given) -> SiteAnswers:
         """Ask every site what a load under a carbon allowance costs. Root only."""
+        requests = [Recourses(given.take(self.sites.owner == rank)) for rank in range(self.team.size)]
 
         def own() -> SiteAnswers:
-            table, n = self._evaluate(given.rows()), self.sites.n_periods
+            table, n = self._evaluate(requests[ROOT]), self.sites.n_periods
             assert table is not None
             lower, cost, emissions, carbon_price, seconds = table[:, :5].T
             return SiteAnswers(lower, table[:, 5 + n :], cost, emissions, table[:, 5 : 5 + n], carbon_price, seconds)
 
-        return self.workers.ask(RecourseService, Recourses(), own)
+        return self.workers.deal(RecourseService, requests, own)
 
-    def _evaluate(self, rows: Array | None) -> Array | None:
-        sites = self.sites
-        mine, n = self.team.scatter_rows(rows, sites.owner), sites.n_periods
+    def _evaluate(self, request: Recourses) -> Array | None:
+        sites, n = self.sites, self.sites.n_periods
         table = np.full((len(sites.own), 2 * n + 5), np.nan)  # stays so where a site fails
         with self.team.sheet.section("recourse"):
             for k, i in enumerate(sites.own):
-                given = Given.of(mine[k])
+                given = request.given.take(k)
                 try:
                     answer = self._recourse(int(i)).evaluate(given)
                 except Exception as error:

@@ -120,10 +120,10 @@ class LagrangianLoop:
         scale, tonnes = typical_price(price, coupling), typical_emissions(first, *more)
         self.least_value = scale * (np.abs(price).mean(axis=1, keepdims=True) <= FREE * scale)
         self.master = Master(coupling, workers, price, carbon_price, scale, tonnes, options.lane_size)
-        self.master.add(list(first))
+        self.master.add(first)
         self.centre = self._prove(price, carbon_price, first)
         for other, answers in zip(others, more, strict=True):
-            self.master.add(list(answers))
+            self.master.add(answers)
             trial = self._prove(other, carbon_price, answers)
             if columns is not None and trial.bound > self.centre.bound:
                 self.centre = trial
@@ -170,7 +170,7 @@ class LagrangianLoop:
         self._adapt_step(gained, promised, serious)
         if trial.bound > centre.bound:
             self.centre = trial
-        master.add(list(answers))
+        master.add(answers)
         return BundleStep(
             bound=self.centre.bound,
             model=proposal.model,

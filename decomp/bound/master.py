@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -23,7 +23,7 @@ from decomp.bound.master_part import COLUMNS, Layout, ProximalStep, periods_alon
 from decomp.bound.part_service import PartService
 from decomp.model.instance import Array
 from decomp.ranks.workers import Workers
-from decomp.site.oracle import SiteAnswer
+from decomp.site.service import SiteAnswers
 
 NUMBERS = count()
 
@@ -83,7 +83,7 @@ class Master:
         self._centre: Array | None = None  # of the last proposal
         self._number = next(NUMBERS)
         weakref.finalize(self, self.parts.forgotten.append, self._number)
-        self._ask(
+        self._tell(
             "found",
             [
                 (self.layout, periods_alone(coupling, self.layout.periods_of(rank)), self.weight, self.price)
@@ -93,6 +93,9 @@ class Master:
 
     def _ask(self, method: str, each: Sequence[tuple[Any, ...]]) -> list[Any]:
         return self.parts.call(self._number, method, each)
+
+    def _tell(self, method: str, each: Sequence[tuple[Any, ...]]) -> None:
+        self.parts.tell(self._number, method, each)
 
     def _all(self, method: str, *arguments: Any) -> list[Any]:
         """Ask all parts the same."""
@@ -111,11 +114,11 @@ class Master:
     def n_columns(self) -> int:
         return int(self.held.sum())
 
-    def add(self, answers: Sequence[SiteAnswer]) -> None:
-        """Take one answer per site into the pool."""
-        heard = [None if answer.load is None else answer for answer in answers]
-        self.held = np.minimum(self.held + [answer is not None for answer in heard], COLUMNS)
-        self._ask("add", [(heard[self.layout.rows_of(rank)],) for rank in range(self.layout.ranks)])
+    def add(self, answers: SiteAnswers) -> None:
+        """Take one answer per site into the bundle. The parts hold the prices of the last proposal."""
+        self.held = np.minimum(self.held + ~np.isnan(answers.load[:, 0]), COLUMNS)
+        sent = replace(answers, price=None) if answers.price is self.price else answers
+        self._tell("add", [(sent.take(self.layout.rows_of(rank)),) for rank in range(self.layout.ranks)])
 
     def model(self, price: Array, carbon_price: float) -> tuple[float, Array]:
         """Value of the column model at given prices, in all and by site: never below the true dual function."""
@@ -161,7 +164,8 @@ class Master:
 
     def set_work(self, work: RelaxedWork) -> None:
         """Put the work somewhere."""
-        self._all("set_work", work.routed, work.pooled, work.run, work.start, work.share)
+        placed = work.routed, work.pooled, work.run, work.start, work.share
+        self._tell("set_work", [placed] * self.layout.ranks)
 
     def columns(self) -> dict[str, Array]:
         """The columns of all sites one after the other; see `Part.columns`."""
@@ -175,9 +179,9 @@ class Master:
         self.held = np.bincount(columns["site"], minlength=len(self.held))
         turn = columns["site"] % self.layout.ranks
         ranks = range(self.layout.ranks)
-        self._ask("set_columns", [({name: rows[turn == r] for name, rows in columns.items()}, weight) for r in ranks])
+        self._tell("set_columns", [({name: rows[turn == r] for name, rows in columns.items()}, weight) for r in ranks])
 
     def fix_jobs(self, fixing: Fixing) -> None:
         """Fix jobs to runs (FREE leaves a job as it is); their relaxed starts move there at once."""
         self.fixing = Fixing(fixing.run.copy(), fixing.start.copy())
-        self._all("fix_jobs", self.fixing.run, self.fixing.start)
+        self._tell("fix_jobs", [(self.fixing.run, self.fixing.start)] * self.layout.ranks)

@@ -24,6 +24,7 @@ from decomp.bound.coupling import FREE, REJECTED, Coupling
 from decomp.model.instance import Array
 from decomp.ranks.team import Team
 from decomp.site.oracle import SiteAnswer
+from decomp.site.service import SiteAnswers
 
 PASSES_PER_CHECK = 6
 ATOMS = 16  # runs a job's relaxed start may be spread over
@@ -122,10 +123,15 @@ class MasterPart:
 
     # ------------------------------------------------------------ columns
 
-    def add(self, answers: Sequence[SiteAnswer | None]) -> None:
-        """Take one answer per own site into the pool; a full site forgets the one idle for longest."""
+    def add(self, answers: SiteAnswers) -> None:
+        """Take one answer per own site into the bundle; a full site forgets the one idle for longest.
+
+        Without prices: those of the last proposal.
+        """
+        if answers.price is None:
+            answers = replace(answers, price=self.price[self.sites])
         for i, answer in enumerate(answers):
-            if answer is not None:
+            if answer.load is not None:
                 self._add_column(i, answer)
 
     def _add_column(self, i: int, answer: SiteAnswer) -> None:

@@ -15,7 +15,8 @@ from decomp.ranks.workers import Service, Workers
 class PartOrder:
     """A call of a method of a rank's part of a master.
 
-    `gone` : masters whose parts are not needed any more. `at` : how many exchanges there were before.
+    `gone` : masters whose parts are not needed any more. `at` : how many exchanges there were before. `answered` : of
+    so many ranks, the first ones, the root wants what the method returns; 0: of none.
     """
 
     master: int
@@ -23,6 +24,7 @@ class PartOrder:
     arguments: tuple[Any, ...]
     gone: list[int]
     at: int
+    answered: int
 
 
 class PartService(Service):
@@ -36,31 +38,36 @@ class PartService(Service):
     def call(self, master: int, method: str, each: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Call a method of the first ranks' parts of a master, with arguments for each; what they return. Root only.
 
-        Method "found" makes the parts. One part is the root's own, and no other rank hears of it.
+        One part is the root's own, and no other rank hears of it.
         """
+        return self._order(master, method, each, len(each)) or []
+
+    def tell(self, master: int, method: str, each: Sequence[tuple[Any, ...]]) -> None:
+        """As `call` for a method that returns nothing, for which nobody waits. "found" makes the parts."""
+        self._order(master, method, each, 0)
+
+    def _order(self, master: int, method: str, each: Sequence[tuple[Any, ...]], answered: int) -> list[Any] | None:
         if len(each) == 1:
             for number in self.forgotten:
                 self.parts.pop(number, None)
-            return [self._own_part(PartOrder(master, method, each[0], [], 0))]
+            return [self._own_part(PartOrder(master, method, each[0], [], 0, answered))]
         assert not self.workers.dismissed, "the other ranks have left, with their parts of the master"
         gone, self.forgotten[:] = list(self.forgotten), []
-        orders = [PartOrder(master, method, arguments, gone, self.team.meet()) for arguments in each]
+        orders = [PartOrder(master, method, arguments, gone, self.team.meet(), answered) for arguments in each]
         idle = [None] * (self.team.size - len(each))
-        found = self.workers.deal(PartService, [*orders, *idle], partial(self._serve, orders[0]), "master")
-        return (found or [])[: len(each)]
+        return self.workers.deal(PartService, [*orders, *idle], partial(self._serve, orders[0]), "master")
 
     def serve(self, request: PartOrder | None) -> None:
-        self._serve(request)
+        if request is not None:
+            self._serve(request)
 
-    def _serve(self, order: PartOrder | None) -> list[Any] | None:
-        value = None
-        if order is not None:
-            self.team.meet(order.at)
-            for number in order.gone:
-                self.parts.pop(number, None)
-            value = self._own_part(order)
+    def _serve(self, order: PartOrder) -> list[Any] | None:
+        self.team.meet(order.at)
+        for number in order.gone:
+            self.parts.pop(number, None)
+        value = self._own_part(order)
         with self.team.sheet.section("master"):
-            return self.team.gather(value, "master")
+            return self.team.gather(value, "master", order.answered) if order.answered else None
 
     def _own_part(self, order: PartOrder) -> Any:
         with self.team.sheet.section("master"):

@@ -56,10 +56,10 @@ class AtRoot(Exception):
 
 @dataclass(frozen=True)
 class Placement:
-    """Tasks that need something which one rank holds: `owner` names it, `lean` is the task without what it holds."""
+    """Tasks that need something which one rank holds: `owner` names it, `full` is the task for any other rank."""
 
     owner: Callable[[Any], int]
-    lean: Callable[[Any], Any]
+    full: Callable[[Any], Any]
 
 
 class Call(NamedTuple):
@@ -179,36 +179,24 @@ class Team:
         self._exchanges = self._exchanges if count is None else count
         return self._exchanges
 
-    def gather(self, value: T, what: str = "") -> list[T] | None:
-        """Every rank's value, in rank order, at the root; None elsewhere."""
-        call = self._next_call("gather", what)
+    def gather(self, value: T, what: str = "", ranks: int | None = None) -> list[T] | None:
+        """Every rank's value, in rank order, at the root; None elsewhere.
+
+        `ranks` : only that of the first so many ranks; the others do not call it.
+        """
+        call = self._next_call("gather", what) if ranks is None else self._next_exchange("gather", what)
         if not self.is_root:
             self._send({ROOT: value}, call)
             return None
-        messages = self._receive(self.workers, call)
+        messages = self._receive(self.workers[: None if ranks is None else ranks - 1], call)
         self._signalled |= any(signalled for signalled, _ in messages)
         return [value, *(answer for _, answer in messages)]
 
-    def scatter_rows(self, rows: Array | None, owner: Array, what: str = "") -> Array:
-        """Each rank's own rows of an array that the root holds.
-
-        Parameters
-        ----------
-        rows : (S, ...) at the root, ignored elsewhere.
-        owner : (S,) rank that owns each row, the same on all ranks.
-        """
-        call = self._next_call("scatter_rows", what)
-        if not self.is_root:
-            [(_, own)] = self._receive([ROOT], call)
-            return np.asarray(own)
-        rows = np.asarray(rows)
-        self._send({rank: rows[owner == rank] for rank in self.workers}, call)
-        return rows[owner == ROOT]
-
     def gather_rows(self, rows: Array, owner: Array, what: str = "") -> Array | None:
-        """The inverse of `scatter_rows`: (S, ...) in row order at the root, None elsewhere.
+        """All ranks' own rows in one array, (S, ...) in row order, at the root; None elsewhere.
 
-        A rank that owns no row sends an empty array of the right shape, (0, ...).
+        `owner` (S,) : rank that owns each row, the same on all ranks. One that owns none sends an empty array of the
+        right shape, (0, ...).
         """
         pieces = self.gather(rows, what)
         if pieces is None:
@@ -257,7 +245,7 @@ class Team:
         function : what every rank does with a task; it must not use the team.
         tasks : picklable records at the root, ignored elsewhere.
         until : time by `clock` after which no task is started.
-        place : a rank gets the first task that it owns, if one of the next few is its own, and that one leaner.
+        place : a rank gets the first task that it owns, if one of the next few is its own.
         spared : ranks that get no task; never the root.
         """
         call = self._next_call("map_tasks", what)
@@ -280,10 +268,10 @@ class Team:
                     return queue.pop()
                 nearest = range(len(queue) - 1, max(len(queue) - 1 - NEAR * self.size, -1), -1)
                 own = next((k for k in nearest if place.owner(queue[k][1]) == rank), None)
-                if own is None:
-                    return queue.pop()
-                index, task = queue.pop(own)
-                return index, place.lean(task)
+                if own is not None:
+                    return queue.pop(own)
+                index, task = queue.pop()
+                return index, place.full(task)
 
         self.path_seconds()
         with ThreadPoolExecutor(1) as thread:

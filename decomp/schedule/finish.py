@@ -8,7 +8,6 @@ are summed. Whether it is also feasible and what it costs is asked of the true d
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from functools import partial
 
 import numpy as np
@@ -26,7 +25,7 @@ from decomp.schedule.incumbent import Incumbent, assemble, fixing_of
 from decomp.schedule.place import Work, given, place_work, undone
 from decomp.schedule.redispatch import redispatch
 from decomp.schedule.subinstance import around, restrict
-from decomp.site.oracle import Plan, SiteRows
+from decomp.site.oracle import Plan
 from decomp.site.service import Dispatch, Given, SiteService
 
 FEW_SITES = 8  # of a repair that is tried before anything is proved about the whole fleet
@@ -54,9 +53,8 @@ def finish(
     asked, effort = given(loop, work), Effort(options.site_rel_gap, options.site_nodes)
 
     def ask(sites: Array, tonne: float) -> list[Plan | None]:
-        g, rows = asked, [SiteRows.of(instance, i) for i in sites.tolist()]
-        parts = zip(sites.tolist(), rows, g.load[sites], g.droppable[sites], g.drop_price[sites], strict=True)
-        return workers.of(SiteService).dispatch([Dispatch(*part, tonne, effort) for part in parts])
+        parts = zip(sites.tolist(), asked.load[sites], asked.droppable[sites], asked.drop_price[sites], strict=True)
+        return workers.of(SiteService).dispatch(instance, [Dispatch(*part, tonne, effort) for part in parts])
 
     def settled(schedule: Schedule) -> Schedule:
         return redispatched(instance, schedule, workers, options.polish_sites) if joint else schedule
@@ -109,9 +107,8 @@ def _within_budget(
     chosen: list[Plan] = []
     for s, p in enumerate(instance.scenarios.probability):
         rows = slice(s * n, (s + 1) * n)
-        own = Given(*(getattr(asked, f.name)[rows] for f in fields(asked)))
         there = partial(_shifted, ask, s * n)
-        found, good = repair_carbon(plans[rows], there, own, price, p * budget)
+        found, good = repair_carbon(plans[rows], there, asked.take(rows), price, p * budget)
         chosen, kept = chosen + found, kept and good
     return chosen, kept
 

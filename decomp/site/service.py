@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from decomp.files.hdf5 import PathLike
 from decomp.lp.highs import Effort
 from decomp.lp.watch import Interrupted
 from decomp.model.instance import Array, InputError, Instance, Microgrids
-from decomp.ranks.team import NOT_DONE, Placement
+from decomp.ranks.team import NOT_DONE, ROOT, Placement
 from decomp.ranks.workers import Service, Workers
 from decomp.site.faults import FaultBook, objection
 from decomp.site.oracle import Plan, SiteAnswer, SiteOracle, SiteRows
@@ -25,21 +25,30 @@ SiteReader = Callable[[Array], Microgrids]
 
 @dataclass(frozen=True)
 class SiteAnswers:
-    """One answer per site, in site order: arrays (S,); load and price (S, T); load is NaN where a site failed."""
+    """One answer per site, in site order: arrays (S,); load and price (S, T); load is NaN where a site failed.
+
+    `price` None: for a reader who holds the prices.
+    """
 
     lower: Array
     load: Array
     cost: Array
     emissions: Array
-    price: Array
+    price: Array | None
     carbon_price: Array
     seconds: Array
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[SiteAnswer]:
+        assert self.price is not None
         for i in range(len(self.lower)):
             load = None if np.isnan(self.load[i, 0]) else self.load[i]
             price, carbon_price = self.price[i], float(self.carbon_price[i])
             yield SiteAnswer(self.lower[i], load, self.cost[i], self.emissions[i], price, carbon_price, self.seconds[i])
+
+    def take(self, rows: Any) -> SiteAnswers:
+        """The answers of some sites (an index of arrays)."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
 
 
 @dataclass(frozen=True)
@@ -56,32 +65,25 @@ class Given:
     allowance: Array
     excess_price: Array
 
-    def rows(self) -> Array:
-        """All sites' shares as one table (S, 3 T + 2), to be scattered."""
-        tail = np.column_stack([self.allowance, self.excess_price])
-        return np.hstack([self.load, self.droppable, self.drop_price, tail])
-
-    @classmethod
-    def of(cls, row: Array) -> Given:
-        """One site's share of `rows`."""
-        load, droppable, drop_price = np.split(row[:-2], 3)
-        return cls(load, droppable, drop_price, row[-2], row[-1])
+    def take(self, rows: Any) -> Given:
+        """The shares of some sites (an index of arrays), or of one."""
+        return Given(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
 @dataclass(frozen=True)
 class Dispatch:
     """A request for the integral dispatch of a site at a given load (see SiteRows.evaluate_fixed); ready to travel.
 
-    `rows` : None on the rank that owns the site.
+    `rows` : of the site, for a rank that does not own it.
     """
 
     site: int
-    rows: SiteRows | None
     load: Array
     droppable: Array
     drop_price: Array
     carbon_price: float
     effort: Effort
+    rows: SiteRows | None = None
 
 
 def plan_of(sites: SiteService, r: Dispatch) -> Plan | None:
@@ -92,8 +94,9 @@ def plan_of(sites: SiteService, r: Dispatch) -> Plan | None:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """All sites are asked at prices; the prices on load follow by rows, the carbon price (USD/t) is here."""
+    """A rank's sites are asked at prices: their rows (own, T) in USD per GPU and period, and USD/t."""
 
+    price: Array
     carbon_price: float
 
 
@@ -139,7 +142,6 @@ class SiteService(Service):
         with self.team.sheet.section("sites"):
             self.oracles = {int(i): SiteOracle(grids, k, period_h, carbon_price) for k, i in enumerate(self.own)}
         self.plan_seconds = np.zeros(n_sites)  # of each site's last dispatch
-        self.place = Placement(lambda r: int(self.owner[r.site]), lambda r: replace(r, rows=None))
 
     def rows_of(self, i: int) -> SiteRows:
         """The rows of an own site."""
@@ -165,7 +167,7 @@ class SiteService(Service):
 
     def serve(self, request: Evaluate | Weigh | Shortages) -> None:
         if isinstance(request, Evaluate):
-            self._evaluate(None, request.carbon_price)
+            self._evaluate(request)
         elif isinstance(request, Weigh):
             self._weigh(request)
         else:
@@ -174,20 +176,21 @@ class SiteService(Service):
     def evaluate(self, price: Array, carbon_price: float) -> SiteAnswers:
         """Ask every site at prices (S, T) USD per GPU and period, and USD/t. Root only."""
 
+        requests = [Evaluate(price[self.owner == rank], carbon_price) for rank in range(self.team.size)]
+
         def own() -> SiteAnswers:
-            table = self._evaluate(price, carbon_price)
+            table = self._evaluate(requests[ROOT])
             assert table is not None
             same = np.full(self.n_sites, carbon_price)
             return SiteAnswers(table[:, 0], table[:, 4:], table[:, 1], table[:, 2], price, same, table[:, 3])
 
-        return self.workers.ask(SiteService, Evaluate(carbon_price), own)
+        return self.workers.deal(SiteService, requests, own)
 
-    def _evaluate(self, price: Array | None, carbon_price: float) -> Array | None:
-        mine = self.team.scatter_rows(price, self.owner)
+    def _evaluate(self, request: Evaluate) -> Array | None:
         rows = np.full((len(self.own), self.n_periods + 4), np.nan)
         with self.team.sheet.section("sites"):
             for k, i in enumerate(self.own):
-                answer = self._ask(int(i), mine[k], carbon_price)
+                answer = self._ask(int(i), request.price[k], request.carbon_price)
                 rows[k, :4] = answer.lower, answer.cost, answer.emissions, answer.seconds
                 if answer.load is not None:
                     rows[k, 4:] = answer.load
@@ -232,31 +235,33 @@ class SiteService(Service):
         rows = np.array([[self.oracles[int(i)].shortage()] for i in self.own]).reshape(len(self.own), 1)
         return self.team.gather_rows(rows, self.owner)
 
-    def dispatch(self, requests: Sequence[Dispatch]) -> list[Plan | None]:
+    def dispatch(self, instance: Instance, requests: Sequence[Dispatch]) -> list[Plan | None]:
         """Integral dispatch of sites, each by whoever is free, in the order asked; None where it fails. Root only.
 
-        Some sites take fifty times as long as others: those that took longest the last time start first.
+        Some sites take fifty times as long as others: those that took longest the last time start first. Only to a
+        rank that does not own the site do the instance's rows of it travel.
 
         Raises
         ------
         Interrupted : a stop signal came in between, or the time is over.
         """
+        place = Placement(lambda r: int(self.owner[r.site]), lambda r: replace(r, rows=SiteRows.of(instance, r.site)))
         order = np.argsort([-self.plan_seconds[r.site] for r in requests], kind="stable")
         answers = self.workers.answers(
-            plan_of, [requests[k] for k in order], self.workers.until, "dispatch", SiteService, self.place
+            plan_of, [requests[k] for k in order], self.workers.until, "dispatch", SiteService, place
         )
         plans: list[Plan | None] = [None] * len(requests)
         for k, answer in zip(order, answers, strict=True):
             if answer.error == NOT_DONE:
                 raise Interrupted
             if answer.error:
-                self._note(requests[k], f"dispatch: {answer.error}")
+                self._note(instance, requests[k], f"dispatch: {answer.error}")
             plans[k], self.plan_seconds[requests[k].site] = answer.value, answer.seconds
         return plans
 
-    def _note(self, r: Dispatch, what: str) -> None:
-        assert r.rows is not None
-        oracle = SiteOracle(r.rows.grids, r.rows.i, r.rows.period_h, r.rows.carbon_price)
+    def _note(self, instance: Instance, r: Dispatch, what: str) -> None:
+        rows = SiteRows.of(instance, r.site)
+        oracle = SiteOracle(rows.grids, rows.i, rows.period_h, rows.carbon_price)
         self.faults.note(r.site, oracle, what, r.drop_price, r.carbon_price)
 
 

@@ -168,7 +168,6 @@ def test_serial_team() -> None:
     rows = np.arange(6.0).reshape(3, 2)
     owner = np.zeros(3, dtype=int)
     assert team.is_root and team.bcast("x") == "x" and team.gather(1) == [1]
-    np.testing.assert_array_equal(team.scatter_rows(rows, owner), rows)
     np.testing.assert_array_equal(team.gather_rows(rows, owner), rows)
     answers = team.map_tasks(lambda task: 1 / task, [1, 0, 2])
     assert [a.value for a in answers] == [1.0, None, 0.5]

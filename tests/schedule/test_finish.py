@@ -23,7 +23,6 @@ from decomp.schedule.dive import dive, fixed_load
 from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent
 from decomp.schedule.place import place_work
-from decomp.site.oracle import SiteRows
 from decomp.site.service import Dispatch, SiteService
 from loops import loop_of
 
@@ -124,9 +123,6 @@ def test_a_site_that_cannot_carry_its_load_fails_alone() -> None:
     n_sites, n = loop.coupling.capacity.shape
     none = np.zeros(n)
     heavy = 2.0 * loop.coupling.capacity
-    requests = [
-        Dispatch(i, SiteRows.of(instance, i), heavy[i] if i == 1 else none, none, none, 0.0, Effort())
-        for i in range(n_sites)
-    ]
-    plans = loop.workers.of(SiteService).dispatch(requests)
+    requests = [Dispatch(i, heavy[i] if i == 1 else none, none, none, 0.0, Effort()) for i in range(n_sites)]
+    plans = loop.workers.of(SiteService).dispatch(instance, requests)
     assert [plan is None for plan in plans] == [i == 1 for i in range(n_sites)]
