@@ -101,11 +101,17 @@ class ExtensiveForm:
             upper[self.index[variable][shut]] = 0.0
         return replace(self, lower=lower, upper=upper, integer=np.zeros_like(self.integer))
 
-    def highs(self) -> highspy.Highs:
-        """The model in a silent HiGHS on one thread."""
+    @property
+    def unit(self) -> float:
+        """USD of the unit in which a solver is told costs: small where all of them are, as its tolerances are fixed."""
+        largest = float(np.abs(self.cost).max(initial=0.0))
+        return float(2.0 ** np.floor(np.log2(largest))) if 0.0 < largest < 1.0 else 1.0
+
+    def highs(self, unit: float = 1.0) -> highspy.Highs:
+        """The model in a silent HiGHS on one thread, costs in units of so many USD."""
         lp = highspy.HighsLp()
         lp.model_name_, lp.num_col_, lp.num_row_ = "decomp", len(self.cost), len(self.rows)
-        lp.col_cost_, lp.offset_ = self.cost, self.offset
+        lp.col_cost_, lp.offset_ = self.cost / unit, self.offset / unit
         lp.col_lower_, lp.col_upper_, lp.col_names_ = self.lower, self.upper, self.columns
         lp.row_lower_, lp.row_upper_, lp.row_names_ = self.row_lower, self.row_upper, self.rows
         lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
@@ -262,10 +268,11 @@ def solve(
         bound = LP optimum, no schedule, the duals as prices on load, and in `provenance` `lp_objective` (USD) and
         `lp_carbon_price` (USD/t, the shadow price of the carbon row).
     """
-    highs, began = form.highs(), time.perf_counter()
+    unit, began = form.unit, time.perf_counter()
+    highs = form.highs(unit)
     log: list[Iteration] = []
-    for option in ("mip_rel_gap", "mip_abs_gap"):
-        highs.setOptionValue(option, rel_gap)
+    for option, value in (("mip_rel_gap", rel_gap), ("mip_abs_gap", rel_gap / unit)):
+        highs.setOptionValue(option, value)
     if start is not None:
         point = highspy.HighsSolution()
         point.col_value = list(start_vector(form, start))
@@ -278,7 +285,8 @@ def solve(
             report(log[-1])
 
     if form.integer.any():
-        highs.cbMipLogging.subscribe(lambda event: note(event.data_out.mip_dual_bound, event.data_out.mip_primal_bound))
+        said = highs.cbMipLogging
+        said.subscribe(lambda e: note(unit * e.data_out.mip_dual_bound, unit * e.data_out.mip_primal_bound))
     with suppress(Interrupted), watch.limited(time_limit):
         run(highs)
         if highs.getModelStatus() in INFEASIBLE:  # HiGHS's presolve can be wrong about that
@@ -310,12 +318,12 @@ def _conclude(form: ExtensiveForm, highs: highspy.Highs, rel_gap: float, facts: 
     if not optimal and end not in LIMITS:
         return _failed(facts, f"HiGHS ended with {facts['highs_status']}")
     if form.relaxed:
-        dual, bound = lp_dual(form, np.array(highs.getSolution().row_dual))
-        facts |= dict(lp_objective=info.objective_function_value, lp_carbon_price=dual.carbon_price)
+        dual, bound = lp_dual(form, form.unit * np.array(highs.getSolution().row_dual))
+        facts |= dict(lp_objective=form.unit * info.objective_function_value, lp_carbon_price=dual.carbon_price)
         return Result(Status.GAP_REACHED if optimal else Status.LIMIT, bound, np.inf, None, dual, provenance=facts)
-    bound = info.mip_dual_bound
+    bound = form.unit * info.mip_dual_bound
     if not form.integer.any():
-        bound = lp_dual(form, np.array(highs.getSolution().row_dual))[1]
+        bound = lp_dual(form, form.unit * np.array(highs.getSolution().row_dual))[1]
     if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
         return Result(Status.LIMIT, bound, np.inf, None, None, provenance=facts)
     schedule, incumbent = with_integers_fixed(form, np.array(highs.getSolution().col_value))
@@ -376,7 +384,7 @@ def _owners(form: ExtensiveForm) -> tuple[Array, Array]:
 def with_integers_fixed(form: ExtensiveForm, x: Array) -> tuple[Schedule | None, float]:
     """Fix the rounded integers of a point, solve the rest exactly; the schedule and its net cost, USD."""
     fixed = form.fixed(x)
-    highs = fixed.highs()
+    highs = fixed.highs(form.unit)
     for option in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
         highs.setOptionValue(option, 1e-9)
     with suppress(Interrupted), watch.limited(LAST_SECONDS, deaf=True):
