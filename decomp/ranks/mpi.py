@@ -26,7 +26,7 @@ import numpy as np
 
 from decomp.model.instance import Array, InputError
 from decomp.ranks.clock import follow_root, process_seconds
-from decomp.ranks.team import HEAD, ROOT, AtRoot, Call, NextTask, Serial, TaskAnswer, Team, attempt
+from decomp.ranks.team import HEAD, ROOT, STOP_TAG, AtRoot, Call, NextTask, Serial, TaskAnswer, Team, attempt
 from decomp.ranks.timesheet import IDLE, TALK
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ START_SECONDS = 300.0  # least patience with ranks that are still loading their 
 YIELD_SECONDS = 1e-4  # of waiting, before the naps begin
 NAP_SHARE = 0.05  # of the time waited so far: what a nap may add to the wait
 LONGEST_NAP_SECONDS = 1e-3
+LOOK_SECONDS = 0.05  # of long work, between two looks for word of a stop signal
 
 
 class MPI(Team):
@@ -60,6 +61,9 @@ class MPI(Team):
         self._patience = self._own_patience(max(patience, START_SECONDS))
         self._may_work_while_dispatching = self._mpi.Query_thread() >= self._mpi.THREAD_SERIALIZED
         self._places: list[tuple[str, int]] = []
+        self._stops_sent: list[Request] = []
+        self._stops_from: set[int] = set()
+        self._looked, self._ending = time.monotonic(), False
         places = self.gather((socket.gethostname(), os.getpid()), "start")
         self._places, root_seconds = self.bcast((places, process_seconds()), "start")
         follow_root(0.0 if self.is_root else root_seconds - process_seconds())
@@ -171,6 +175,7 @@ class MPI(Team):
             nap = min(NAP_SHARE * idle, LONGEST_NAP_SECONDS)
             time.sleep(nap)
             if nap == LONGEST_NAP_SECONDS:
+                self._pass_on_stops()
                 self._watch(waiting, call)
 
     def _watch(self, waiting: dict[int, float], call: Call) -> None:
@@ -197,8 +202,41 @@ class MPI(Team):
     def _end(self, code: int) -> None:
         self._comm.Abort(code)
 
+    def _hears(self) -> bool:
+        if not self._handing_out and time.monotonic() - self._looked > LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._pass_on_stops()
+        return self._signalled
+
+    def _pass_on_stops(self) -> None:
+        """Hear of a stop signal and tell of it, out of turn, as a call may be a long while off: the root tells all."""
+        if self._ending:
+            return
+        status = self._mpi.Status()
+        while self._comm.Iprobe(self._mpi.ANY_SOURCE, STOP_TAG, status):
+            self._take_stop(status.source)
+        if self._signalled and not self._stops_sent:
+            others = self.workers if self.is_root else [ROOT]
+            self._stops_sent = [self._comm.Isend([b"", self._mpi.BYTE], rank, STOP_TAG) for rank in others]
+
+    def _take_stop(self, rank: int) -> None:
+        self._comm.Recv([bytearray(), self._mpi.BYTE], rank, STOP_TAG)
+        self._stops_from.add(rank)
+        self._signalled = True
+
     def _leave(self) -> None:
-        self.barrier("the end")
+        """Together, and with no word of a signal still on its way."""
+        self.barrier("the end")  # until here a rank may be in long work
+        self._ending = True
+        told = self.gather(bool(self._stops_sent), "the end") or []
+        told += [] if self.is_root else [self.bcast(None, "the end")]
+        if self.is_root:
+            self.bcast(bool(self._stops_sent), "the end")
+        for rank in (rank for rank, sent in enumerate(told) if sent and rank != self.rank):
+            if rank not in self._stops_from:
+                self._take_stop(rank)
+        for request in self._stops_sent:
+            request.Wait()
         if self._ends_mpi:
             self._mpi.Finalize()
 

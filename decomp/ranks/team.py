@@ -33,7 +33,8 @@ T = TypeVar("T")
 NextTask = Callable[[int], "tuple[int, Any] | None"]  # for a rank
 
 ROOT = 0
-N_TAGS = 16_384  # of calls of all ranks, and as many of exchanges among some; MPI grants 32 768
+N_TAGS = 16_383  # of calls of all ranks, and as many of exchanges among some; MPI grants 32 768
+STOP_TAG = 2 * N_TAGS  # of word of a stop signal, which waits for no call
 HEAD = 2  # numbers at the front of an exchange
 NEAR = 2  # times as many tasks as ranks are looked through for one of the rank's own
 NOT_DONE = "not done before the stop"
@@ -82,6 +83,7 @@ class Team:
         self._vectors: dict[int, Array] = {}
         self._signalled = False
         self._stop = False
+        self._handing_out = False  # another thread speaks for this rank
         self._agreed_failure: Exception | None = None
         self._old_handlers: dict[int, Any] = {}
         self._listened: Callable[[], bool] | None = None
@@ -274,6 +276,7 @@ class Team:
                 return index, place.full(task)
 
         self.path_seconds()
+        self._handing_out = True
         with ThreadPoolExecutor(1) as thread:
             dispatching = thread.submit(self._dispatch, next_task, answers, call)
             try:
@@ -284,6 +287,7 @@ class Team:
                     self._await(max(own, dispatching.result()))
             finally:
                 queue.clear()
+        self._handing_out = False
         return answers
 
     @contextmanager
@@ -340,7 +344,7 @@ class Team:
         if threading.current_thread() is threading.main_thread():  # others cannot handle signals
             for number in STOP_SIGNALS:
                 self._old_handlers[number] = signal.signal(number, self._on_signal)
-        self._listened = watch.listen(lambda: self._signalled)
+        self._listened = watch.listen(self._hears)
         return self
 
     def __exit__(
@@ -351,6 +355,10 @@ class Team:
         if error is None or error is self._agreed_failure:
             self._leave()
         self._restore_handlers(*STOP_SIGNALS)
+
+    def _hears(self) -> bool:
+        """What long work asks all the time: whether a stop signal has come, wherever it came."""
+        return self._signalled
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled = True

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
+from decomp.lp.block import Block
+from decomp.lp.highs import run as highs_run
+from decomp.lp.highs import to_highs
 from decomp.model.instance import InputError
 from decomp.ranks.clock import root_seconds
 from decomp.ranks.mpi import MPI, Team
@@ -170,6 +174,39 @@ def signalled(team: Team) -> dict[str, Any]:
     answers = team.map_tasks(square, [1, 2])
     stops = team.gather((before, team.stop_requested()))
     return dict(stops=stops, errors=[a.error for a in answers])
+
+
+def grind(seconds: float) -> str:
+    """A MIP that nothing but a limit or a signal ends: a market split (Cornuejols and Dawande 1998)."""
+    rng, n_rows, n = np.random.default_rng(1), 6, 50
+    weights = rng.integers(0, 100, (n_rows, n)).astype(float)
+    half, block = np.floor(weights.sum(axis=1) / 2), Block()
+    chosen = block.add_columns("chosen", n, 0.0, 1.0, integer=True)
+    off = [block.add_columns(name, n_rows, 0.0, 100.0, 1.0) for name in ("more", "less")]
+    rows = block.add_rows(half, half, (1.0, off[0]), (-1.0, off[1]))
+    for k in range(n_rows):
+        block.add_entries(np.full(n, rows[k]), chosen, weights[k])
+    model = block.finish()
+    solver = to_highs(model, integer=model.integer)
+    highs_run(solver, seconds)
+    return solver.modelStatusToString(solver.getModelStatus())
+
+
+def grinding(team: Team) -> dict[str, Any]:
+    """Every rank but the one with the signal is inside HiGHS; that one waits, or is the root."""
+    quiet = int(os.environ["QUIET"])
+    if team.rank == quiet:
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    def work(task: int) -> str:
+        if team.rank == quiet:
+            time.sleep(0.01)
+            return "nothing to do"
+        return grind(1000.0)
+
+    answers = team.map_tasks(work, range(team.size))
+    team.barrier()
+    return dict(errors=[a.error for a in answers if a.rank != quiet], stopped=team.gather(team.signalled))
 
 
 def listening(team: Team) -> dict[str, Any]:

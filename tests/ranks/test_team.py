@@ -17,6 +17,7 @@ import pytest
 
 from decomp.model.instance import InputError
 from decomp.ranks.mpi import AtRoot, Serial, TaskAnswer
+from decomp.ranks.team import NOT_DONE
 from drivers.common import make_team, run
 from running import CHECKOUT, find_mpiexec, run_limited
 
@@ -147,6 +148,15 @@ def test_a_signal_on_one_rank_is_known_to_all(mpirun: Callable[..., Any]) -> Non
     answer = play(mpirun, 3, "signalled")
     assert answer["stops"] == 3 * [[False, True]]
     assert answer["errors"] == 2 * ["not done before the stop"]
+
+
+@pytest.mark.parametrize("quiet", [0, 1])
+def test_a_signal_on_one_rank_ends_long_work_on_all(mpirun: Callable[..., Any], quiet: int) -> None:
+    """The others are inside HiGHS, with a limit of a quarter of an hour, and would call nobody before that."""
+    done = mpirun(3, PROGRAM, "grinding", QUIET=str(quiet))
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert set(answer["errors"]) == {NOT_DONE} and answer["stopped"] == [True] * 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
