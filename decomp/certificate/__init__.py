@@ -42,7 +42,7 @@ from decomp.certificate.findings import TOLERANCE, Finding, Findings, verdict_of
 from decomp.certificate.fleet import prove_empty, prove_whole
 from decomp.certificate.ray import prove_ray
 from decomp.certificate.scenarios import check_scenarios, name_ends, names_of, row_weights, sizes_of
-from decomp.certificate.schedule import Account, check_allowances, check_schedule
+from decomp.certificate.schedule import Account, check_allowances, check_schedule, worth_of_units
 from decomp.model.instance import Instance
 from decomp.model.result import Result, Status
 
@@ -144,7 +144,7 @@ def check(
         else:
             proof = prove_whole(instance, result.bound, findings, seconds=seconds)
         if proof is not UNPROVED:
-            _check_bound(result, proof, account, findings)
+            _check_bound(instance, result, proof, account, findings)
     return Certificate(
         schedule_ok=schedule_findings == 0,
         bound_ok=len(findings.items) == schedule_findings if bound else None,
@@ -229,11 +229,13 @@ def _stated(result: Result) -> dict[str, Any]:
     return result.provenance if isinstance(result.provenance, dict) else {}
 
 
-def _check_bound(result: Result, proof: BoundProof, account: Account | None, findings: Findings) -> None:
-    """The claimed bound is covered by the certified one, and that one by the schedule."""
+def _check_bound(
+    instance: Instance, result: Result, proof: BoundProof, account: Account | None, findings: Findings
+) -> None:
+    """The claimed bound is covered by the certified one, and that one by the schedule, its rows' tolerance included."""
     slack = TOLERANCE * proof.scale
     if not result.bound <= proof.bound + slack:
         findings.add("bound", "claimed", float(result.bound), f"at most {proof.bound:.9g} USD, what its prices prove")
-    if account is not None and proof.bound > account.cost + slack:
+    if account is not None and proof.bound > account.cost + max(slack, TOLERANCE * worth_of_units(instance)):
         right = f"at least the certified bound {proof.bound:.9g} USD: schedule or prices are wrong"
         findings.add("net cost", "schedule", account.cost, right)

@@ -58,6 +58,15 @@ def check_schedule(instance: Instance, schedule: Schedule, findings: Findings) -
     return _settle(instance, schedule, findings, placed, starts)
 
 
+def worth_of_units(instance: Instance) -> float:
+    """USD that one MW in every period of every site, and one GPU of every stream, are worth at most."""
+    s, streams = instance.sites, instance.streams
+    tonne = instance.carbon_price_usd_per_t
+    bought, sold = np.abs(s.buy_price) + tonne * s.carbon_intensity, np.abs(s.sell_price) + tonne * s.export_credit
+    served = instance.n_periods * (streams.revenue + streams.unserved_penalty).sum()
+    return float(instance.period_h * (np.maximum(bought, sold).sum() + served) + s.demand_charge.sum())
+
+
 def check_allowances(
     instance: Instance, allowances: Allowances, dual: Dual | None, account: Account | None, findings: Findings
 ) -> None:

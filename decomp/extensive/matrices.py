@@ -27,6 +27,7 @@ from decomp.model.accounts import account, allot, by_scenario, emissions_t, load
 from decomp.model.feasibility import broken_rule
 from decomp.model.instance import Array, InputError, Instance
 from decomp.model.result import Dual, Iteration, Result, Schedule, Status
+from decomp.model.rounding import money_slack
 
 ROUNDING = 1e-6  # relative; what solver arithmetic may leave between bound and incumbent of an optimal MILP
 LAST_SECONDS = 5.0  # at most, for the linear program that makes a schedule of a point
@@ -330,7 +331,7 @@ def _conclude(form: ExtensiveForm, highs: highspy.Highs, rel_gap: float, facts: 
     wrong = "no dispatch is left" if schedule is None else broken_rule(form.instance, schedule)
     if schedule is None or wrong:
         return _failed(facts, f"with its integers rounded, HiGHS's solution is infeasible: {wrong}")
-    if bound > incumbent + ROUNDING * max(1.0, abs(incumbent)):
+    if bound > incumbent + money_slack(form.instance, incumbent):
         return _failed(facts, f"HiGHS's bound {bound!r} exceeds the cost {incumbent!r} of its own schedule")
     carbon = allot(form.instance, schedule, None)
     result = Result(Status.LIMIT, min(bound, incumbent), incumbent, schedule, None, provenance=facts, allowances=carbon)

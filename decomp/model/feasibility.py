@@ -15,8 +15,7 @@ from decomp.model.accounts import emissions_t, load_gpu, starts
 from decomp.model.devices import activity, device_mw, device_place
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
-
-MISSED = 1e-6  # relative to the scale of a row, which is at least one unit; as the certificate has it
+from decomp.model.rounding import MISSED
 
 
 class Rule(NamedTuple):

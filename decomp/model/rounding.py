@@ -13,6 +13,7 @@ import numpy as np
 from decomp.model.instance import Array, Instance, PoolArcs, Pools
 
 FIT = 1e-9  # relative, and in the unit of the amount
+MISSED = 1e-6  # by which a solver may miss a row, relative to the row's scale, which is at least one unit
 
 
 def most(limit: Array) -> Array:
@@ -58,3 +59,16 @@ def _with_room_for_jobs(instance: Instance) -> Array:
         own = np.append(0.0, gpus[first:end])
         np.maximum(here, own[np.searchsorted(own, most(here), side="right") - 1], out=here)
     return capacity
+
+
+def money_slack(instance: Instance, cost: float) -> float:
+    """USD by which a bound may exceed a cost though nothing is wrong: rows are kept to within a share of a unit only.
+
+    That share of what a MW in every period of every site and a GPU of every stream are worth, or of the cost.
+    """
+    s, hours = instance.sites, instance.period_h
+    energy = np.maximum(np.abs(s.buy_price), np.abs(s.sell_price))
+    energy = energy + instance.carbon_price_usd_per_t * np.maximum(s.carbon_intensity, s.export_credit)
+    work = (instance.streams.revenue + instance.streams.unserved_penalty).sum() * instance.n_periods
+    unit = hours * (float(energy.sum()) + float(work)) + float(s.demand_charge.sum())
+    return MISSED * max(abs(cost), 1.0, unit)

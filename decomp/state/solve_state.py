@@ -21,6 +21,7 @@ from decomp.model.accounts import allot
 from decomp.model.instance import Instance
 from decomp.model.options import Options
 from decomp.model.result import Dual, Iteration, Result, Status
+from decomp.model.rounding import money_slack
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.workers import Workers
@@ -101,6 +102,10 @@ class Run:
 
     @property
     def bound(self) -> float:
+        return min(self._proven, self.cost)
+
+    @property
+    def _proven(self) -> float:
         proven = -np.inf if self.proof is None else self.proof.bound
         return proven if self.stronger is None else max(proven, self.stronger[0])
 
@@ -136,9 +141,8 @@ class Run:
         return better
 
     def _consistent(self) -> None:
-        slack = 1e-6 * max(abs(self.cost), 1.0) if np.isfinite(self.cost) else np.inf
-        if self.bound > self.cost + slack:
-            raise ArithmeticError(f"bound {self.bound:.6f} USD above a schedule of {self.cost:.6f} USD")
+        if np.isfinite(self.cost) and self._proven > self.cost + money_slack(self.instance, self.cost):
+            raise ArithmeticError(f"bound {self._proven:.6f} USD above a schedule of {self.cost:.6f} USD")
 
     @property
     def loop(self) -> LagrangianLoop:

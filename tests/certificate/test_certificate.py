@@ -28,6 +28,7 @@ from draws import draws
 from drivers.check import main
 from drivers.common import run
 from hand_case import INSTANCE, RIGHT, claim, prices
+from tiny import plain
 
 
 @pytest.mark.parametrize("form", ["load", "work"])
@@ -273,3 +274,17 @@ def test_driver_refuses_bad_input(files: tuple[str, str], tmp_path: Path, capsys
     assert run(main, [files[1], files[0]]) == 2
     assert run(main, [*files, "--jobs", "0"]) == 2
     assert all(line.startswith("error: ") for line in capsys.readouterr().err.splitlines())
+
+
+def test_much_work_at_high_prices_is_proved_to_the_cent() -> None:
+    """Work for a billion USD that cannot be powered: the bound's own rounding stays below the tolerance of a cost of 0."""
+    instance = plain(
+        sites=dict(capacity_gpu=1e7, power_slope_mw_per_gpu=np.full((2, 1), 4e-5), power_intercept_mw=np.zeros((2, 1)))
+        | dict(import_limit_mw=0.0, wind_mw=0.0, buy_price=2e4, sell_price=0.0, demand_charge=5e5),
+        streams=dict(demand_rps=np.full((1, 6), 3e7), revenue=99.0, unserved_penalty=0.0),
+        jobs=None,
+        candidates=None,
+    )
+    result = solve_extensive(instance)
+    assert result.incumbent == 0.0 and result.bound == 0.0
+    assert check(instance, result).findings == ()

@@ -15,6 +15,7 @@ from decomp.families import generate
 from decomp.model.accounts import account
 from decomp.model.instance import InputError, build_instance
 from decomp.model.result import Status
+from tiny import plain
 
 
 def one_site(n_periods=1, need_mw=0.0, period_h=1.0, generators=None, streams=None, **settings):
@@ -504,3 +505,24 @@ def test_no_time_left_is_no_time() -> None:
     begun = time.perf_counter()
     solve_extensive(instance, time_limit=-1.0, rel_gap=0.0)
     assert time.perf_counter() - begun < 5.0
+
+
+@pytest.mark.parametrize("factor", (1e-9, 1e-6, 1.0, 1e3))
+def test_money_of_any_size(factor: float) -> None:
+    """Where all of it is small beside the solver's tolerances, these are meant in money of that size."""
+    instance = plain()
+    sites, streams = instance.sites, instance.streams
+    scaled = replace(
+        instance,
+        sites=replace(sites, buy_price=factor * sites.buy_price, sell_price=factor * sites.sell_price),
+        streams=replace(streams, revenue=factor * streams.revenue, unserved_penalty=factor * streams.unserved_penalty),
+        arcs=replace(instance.arcs, cost=factor * instance.arcs.cost),
+        jobs=replace(instance.jobs, value_usd=factor * instance.jobs.value_usd),
+    )
+    optimum = solve_extensive(instance, rel_gap=1e-9).incumbent
+    result = solve_extensive(scaled, rel_gap=1e-9)
+    assert result.status is Status.GAP_REACHED and result.incumbent == pytest.approx(factor * optimum, rel=1e-6)
+    assert result.bound == pytest.approx(factor * optimum, rel=1e-6)
+    relaxed, usual = (solve_extensive(i, relax=True) for i in (scaled, instance))
+    assert relaxed.bound == pytest.approx(factor * usual.bound, rel=1e-6)
+    assert relaxed.provenance["lp_objective"] == pytest.approx(factor * usual.bound, rel=1e-6)

@@ -128,3 +128,14 @@ def test_no_place_for_whole_jobs_alone() -> None:
     result = decomp.solve(instance, method="hybrid")
     assert result is not None and result.status is Status.INFEASIBLE
     assert decomp.check(instance, result).findings == ()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_is_sold_where_there_is_nothing(method: str) -> None:
+    """Rounding sells a billionth of a MW at prices of up to a million; that proves nobody wrong."""
+    nothing = dict(capacity_gpu=0.0, power_intercept_mw=[[0.0]] * 2, wind_mw=0.0)
+    instance = pair(**nothing, buy_price=9e5, sell_price=8e5, export_limit_mw=1e9, export_credit=0.5)
+    result = decomp.solve(replace(instance, carbon_price_usd_per_t=500.0), method=method)
+    assert result is not None and result.status is Status.GAP_REACHED
+    assert result.incumbent == pytest.approx(6 * 70.0, abs=0.05) and result.bound <= result.incumbent
+    assert decomp.check(replace(instance, carbon_price_usd_per_t=500.0), result).findings == ()
