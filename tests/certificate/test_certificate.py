@@ -277,7 +277,7 @@ def test_driver_refuses_bad_input(files: tuple[str, str], tmp_path: Path, capsys
 
 
 def test_much_work_at_high_prices_is_proved_to_the_cent() -> None:
-    """Work for a billion USD that cannot be powered: the bound's own rounding stays below the tolerance of a cost of 0."""
+    """Work for a billion USD that cannot be powered: rounding is not what is lacking to 0."""
     instance = plain(
         sites=dict(capacity_gpu=1e7, power_slope_mw_per_gpu=np.full((2, 1), 4e-5), power_intercept_mw=np.zeros((2, 1)))
         | dict(import_limit_mw=0.0, wind_mw=0.0, buy_price=2e4, sell_price=0.0, demand_charge=5e5),
