@@ -33,8 +33,10 @@ def prove_whole(instance: Instance, claimed: float, findings: Findings, *, secon
     program = _small_program(instance, findings, "bound")
     if program is None:
         return UNPROVED
-    begun, tolerance = time.perf_counter(), 0.5 * TOLERANCE * max(1.0, abs(claimed))
-    lower, infeasible = program.linear_bound(seconds)
+    begun = time.perf_counter()
+    dual, infeasible = program.linear_duals(seconds)
+    lower, rounding = program.safe_bound(dual), program.rounding(dual)
+    tolerance = max(0.5 * TOLERANCE * max(1.0, abs(claimed)), rounding)
     if infeasible:
         findings.add("bound", "", "not re-proved, the fleet has no schedule", "re-proved")
         return UNPROVED
@@ -52,7 +54,7 @@ def prove_whole(instance: Instance, claimed: float, findings: Findings, *, secon
             _leave_open(findings, "bound", reason, seconds, f"re-proved; what is proved is {lower:.9g} USD")
             return UNPROVED
         lower = max(lower, enough)
-    return BoundProof(lower, max(1.0, abs(lower)))
+    return BoundProof(lower, max(1.0, abs(lower), rounding / TOLERANCE))
 
 
 def prove_empty(instance: Instance, findings: Findings, *, seconds: float = 60.0) -> bool:

@@ -45,18 +45,25 @@ class Program:
     def safe_bound(self, dual: Array) -> float:
         """b'y + sum of min over [low, high] of (c - A'y) x, less a bound on its rounding errors.
 
-        Valid for every `dual` (row,): entries of the wrong sign or not finite count as zero. In extended precision,
-        so that wide limits, which duals multiply, do not cost more than the tolerance.
+        Valid for every `dual` (row,): entries of the wrong sign or not finite count as zero.
         """
-        y = np.where(self.equal, dual, np.minimum(dual, 0.0))
-        y = np.where(np.isfinite(y), y, 0.0).astype(np.longdouble)
-        reduced = self.cost - self.matrix.T.astype(np.longdouble) @ y
+        y, reduced = self._priced(dual)
         value = self.right @ y + (reduced * np.where(reduced > 0, self.low, self.high)).sum()
+        return float(value) - self.rounding(dual)
+
+    def rounding(self, dual: Array) -> float:
+        """By how much arithmetic may be wrong about what a dual vector proves, USD; no vector proves it more closely."""
+        y, _ = self._priced(dual)
         reach = np.maximum(np.abs(self.low), np.abs(self.high))
         size = np.abs(self.right) @ np.abs(y) + (np.abs(self.cost) + abs(self.matrix).T @ np.abs(y)) @ reach
         longest = np.bincount(self.matrix.indices, minlength=1).max() + np.log2(len(reach) + len(y) + 2)
-        rounding = (longest + 8) * np.finfo(np.longdouble).eps * size + np.finfo(float).eps * abs(value)
-        return float(value - rounding)
+        return float((longest + 8) * np.finfo(float).eps * size)
+
+    def _priced(self, dual: Array) -> tuple[Array, Array]:
+        """The part of a dual vector (row,) that proves something, and the reduced costs (column,) there."""
+        y = np.where(self.equal, dual, np.minimum(dual, 0.0))
+        y = np.where(np.isfinite(y), y, 0.0)
+        return y, self.cost - self.matrix.T @ y
 
     def linear_bound(self, seconds: float) -> tuple[float, bool]:
         """Safe lower bound of the relaxation from linprog's duals; True if linprog calls it infeasible."""
