@@ -52,7 +52,7 @@ class Program:
         return float(value) - self.rounding(dual)
 
     def rounding(self, dual: Array) -> float:
-        """By how much arithmetic may be wrong about what a dual vector proves, USD; no vector proves it more closely."""
+        """By how much arithmetic may be wrong about what a dual vector proves, USD; none proves it more closely."""
         y, _ = self._priced(dual)
         reach = np.maximum(np.abs(self.low), np.abs(self.high))
         size = np.abs(self.right) @ np.abs(y) + (np.abs(self.cost) + abs(self.matrix).T @ np.abs(y)) @ reach
