@@ -81,8 +81,7 @@ class Team:
         self._path = self._charged = 0.0  # seconds; processor time of the thread up to which it is on the path
         self._calls = self._exchanges = 0
         self._vectors: dict[int, Array] = {}
-        self._signalled = False
-        self._stop = False
+        self._signalled = self._stop = False
         self._handing_out = False  # another thread speaks for this rank
         self._agreed_failure: Exception | None = None
         self._old_handlers: dict[int, Any] = {}
