@@ -49,7 +49,7 @@ ROOT = Path(__file__).resolve().parents[len(HERE.split("."))]  # where the child
 PLOTS = ("*.svg", "*.png")
 GRACE_SECONDS = 15.0  # past its time limit, a process is ended
 PREPARE_SECONDS = 900.0  # for generating, exporting, checking
-PACKAGES = ("highspy", "numba", "numpy", "scipy", "mpi4py", "ortools", "pyscipopt")
+PACKAGES = ("highspy", "numba", "numpy", "scipy", "mpi4py", "ortools", "pyscipopt", "mpi-sppy")
 OWN_VERSIONS = {"decomp": __version__, "python": platform.python_version()}
 
 
@@ -94,7 +94,8 @@ class Bench:
     def row(self, case: Case, seed: int, method: str, command: list[str], **facts: Any) -> None:
         """Keep one row: on disk at once, on the screen in short."""
         gap = gap_rel(nan(facts.get("bound")), facts.get("incumbent"))
-        asked = {k: v for k, v in asdict(case).items() if k != "rivals"} | dict(limit_seconds=case.limit(method))
+        asked = {k: v for k, v in asdict(case).items() if k not in ("rivals", "scenarios")}
+        asked |= dict(family=case.label, limit_seconds=case.limit(method))
         row = dict(method=method, **asked, seed=seed, command=readable(command), gap=gap, **facts)
         self.rows.append({k: plain(v) for k, v in row.items()})
         with open(self.folder / "bench.jsonl", "a", encoding="utf-8") as file:
@@ -112,12 +113,13 @@ class Bench:
         """Our row and the rivals' on one instance."""
         fleet, model = (self.folder / f"{case.name(seed)}.{ending}" for ending in ("h5", "mps"))
         periods = ["--periods", self.args.periods] if self.args.periods else []
-        self.prepare("generate", case.family, "-o", fleet, "--sites", case.sites, "--seed", seed, *periods)
+        more = [*periods, *case.settings]
+        self.prepare("generate", case.family, "-o", fleet, "--sites", case.sites, "--seed", seed, *more)
         if "ours" not in self.args.skip:
             self.ours(case, seed, fleet)
         absent = [name for name in case.rivals if importlib.util.find_spec(RIVALS[name].needs) is None]
         why, export_seconds = "", 0.0
-        if any(RIVALS[name].kind != "baseline" for name in case.rivals if name not in absent):
+        if any(not RIVALS[name].reads_instance for name in case.rivals if name not in absent):
             try:
                 export_seconds = self.prepare("export", fleet, "--mps", model)
             except InputError as error:
@@ -125,7 +127,7 @@ class Bench:
         for name in case.rivals:
             if name in absent:
                 self.row(case, seed, name, [], outcome=f"absent: {RIVALS[name].package} is not installed")
-            elif RIVALS[name].kind == "baseline":
+            elif RIVALS[name].reads_instance:
                 self.rival(case, seed, name, fleet, 0.0)
             elif why:
                 self.row(case, seed, name, [], outcome=why)
@@ -157,7 +159,7 @@ class Bench:
 
     def rival(self, case: Case, seed: int, name: str, model: Path, export_seconds: float) -> None:
         """One rival, ended soon after its time limit if it does not end by itself."""
-        command = self.command("rivals", name, model, *case.words(name))
+        command = self.command("rivals", name, model, *case.words(name), ranks=RIVALS[name].ranks)
         done = self.measure(command, case.limit(name) + GRACE_SECONDS)
         said = last_json(done.out)
         facts = {key: said.get(key) for key in ("bound", "incumbent", "status", "solve_seconds")}

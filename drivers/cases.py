@@ -12,22 +12,37 @@ from .arguments import POSITIVE, SHARE, several, whole
 from .rivals import RIVALS
 
 OURS = "decomp"
-KINDS = ("ours", "lp", "milp", "baseline", "rivals")
+KINDS = ("ours", "lp", "milp", "baseline", "scenarios", "rivals")
+FREE = 100.0  # carbon budget of the family, as a multiple: more than can be emitted
 LP_SECONDS = 300.0  # least time limit of an LP solver: what it takes is what our time is held against
 
 
 @dataclass(frozen=True)
 class Case:
-    """An instance size and what is asked of it: seconds, the gap to stop at, the rivals to compare with."""
+    """An instance size and what is asked of it: seconds, the gap to stop at, the rivals to compare with.
+
+    `scenarios` : so many, then without a carbon budget, which would join them.
+    """
 
     family: str
     sites: int
     limit_seconds: float
     rel_gap: float
     rivals: tuple[str, ...]
+    scenarios: int = 0
 
     def name(self, seed: int) -> str:
-        return f"{self.family}-{self.sites}-{seed}"
+        return f"{self.family}-{self.sites}-{seed}" + (f"-{self.scenarios}-scenarios" if self.scenarios else "")
+
+    @property
+    def label(self) -> str:
+        """What stands for the family in the tables."""
+        return f"{self.family}-{self.scenarios}-scenarios" if self.scenarios else self.family
+
+    @property
+    def settings(self) -> list[str]:
+        """What the family is asked for, as arguments of generate."""
+        return ["--set", f"scenarios={self.scenarios}", "--set", f"budget={FREE:g}"] if self.scenarios else []
 
     def limit(self, method: str) -> float:
         """Seconds that a method gets."""
@@ -52,6 +67,8 @@ ROWS = {
     "300": Case("fleet", 300, 240, 1e-3, ()),
     "1000": Case("fleet", 1000, 720, 1e-3, ()),
     "swarm-100": Case("swarm", 100, 240, 3e-4, ()),
+    "10x10": Case("fleet", 10, 60, 1e-3, (*MILPS, "mpi-sppy"), scenarios=10),
+    "10x10-300s": Case("fleet", 10, 300, 1e-3, (*MILPS, "mpi-sppy"), scenarios=10),
 }
 USUAL = ("10", "30", "100")
 FULL_SEEDS, USUAL_SEEDS = (101, 102, 103), (101,)
@@ -109,7 +126,7 @@ def plan(args: argparse.Namespace) -> list[Case]:
         raise InputError(f"--family {args.family}: none of the rows; give sizes with --sites")
     given = dict(limit_seconds=args.time_limit, rel_gap=args.rel_gap, rivals=args.rivals)
     cases = [replace(case, **{k: v for k, v in given.items() if v is not None}) for case in cases]
-    skipped = {"lp", "milp", "baseline"} if "rivals" in args.skip else set(args.skip)
+    skipped = {"lp", "milp", "baseline", "scenarios"} if "rivals" in args.skip else set(args.skip)
     return [replace(c, rivals=tuple(n for n in c.rivals if RIVALS[n].kind not in skipped)) for c in cases]
 
 
@@ -122,5 +139,5 @@ def by_size(family: str, sites: int) -> Case:
 
 def left_out(cases: list[Case]) -> list[str]:
     """Names of the rows that are not among the cases."""
-    there = {(case.family, case.sites, case.limit_seconds) for case in cases}
-    return [name for name, row in ROWS.items() if (row.family, row.sites, row.limit_seconds) not in there]
+    there = {(case.label, case.sites, case.limit_seconds) for case in cases}
+    return [name for name, row in ROWS.items() if (row.label, row.sites, row.limit_seconds) not in there]

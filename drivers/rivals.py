@@ -165,11 +165,19 @@ def baseline(name: str) -> Callable[[Task], None]:
     return solve
 
 
+def hedging(task: Task) -> None:
+    """Progressive hedging over the scenarios of an instance, by mpi-sppy on three ranks."""
+    hedge = import_module("decomp.bench.hedging").hedge
+    instance = import_module("decomp.files.store").read_instance(task.model)
+    hedge(instance, task.seconds - process_seconds(), task.rel_gap, tell)
+
+
 @dataclass(frozen=True)
 class Rival:
     """What to compare with: what runs it, the module it needs, up to how many sites it is worth a try, what it does.
 
-    `kind`: "milp", "lp" (solves the relaxation of the exported model) or "baseline" (bounds from the instance).
+    `kind`: "milp", "lp" (solves the relaxation of the exported model), "baseline" (bounds from the instance) or
+    "scenarios" (takes an instance with scenarios). `ranks`: as many as it asks for.
     """
 
     solve: Callable[[Task], None]
@@ -177,6 +185,12 @@ class Rival:
     package: str
     most_sites: int
     kind: str
+    ranks: int = 1
+
+    @property
+    def reads_instance(self) -> bool:
+        """Whether it is given the instance, not the exported model."""
+        return self.kind in ("baseline", "scenarios")
 
 
 RIVALS = {
@@ -189,6 +203,7 @@ RIVALS = {
     "subgradient": Rival(baseline("subgradient"), "highspy", "highspy", 100, "baseline"),
     "cutting-planes": Rival(baseline("cutting-planes"), "highspy", "highspy", 10, "baseline"),
     "textbook": Rival(baseline("textbook"), "highspy", "highspy", 30, "baseline"),
+    "mpi-sppy": Rival(hedging, "mpisppy", "mpi-sppy", 0, "scenarios", ranks=3),
 }
 
 

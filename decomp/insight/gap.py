@@ -59,9 +59,12 @@ class Gap:
 
 
 def split(instance: Instance, result: Result) -> Gap | None:
-    """Split the gap of a result; None where it lacks a schedule, finite numbers or the prices that prove its bound."""
+    """Split the gap of a result without scenarios.
+
+    None where it lacks a schedule, finite numbers or the prices that prove its bound.
+    """
     schedule, dual = result.schedule, result.dual
-    if schedule is None or dual is None or not np.isfinite(result.gap_abs):
+    if instance.n_scenarios or schedule is None or dual is None or not np.isfinite(result.gap_abs):
         return None
     work = _work_loss(instance, schedule, dual)
     emissions = account(instance, schedule).emissions_t
