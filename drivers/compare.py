@@ -20,12 +20,14 @@ from .common import run
 
 HEADER = ("file", "method", "status", "bound", "incumbent", "gap", "seconds", "ranks", "served", "jobs", "emissions")
 UNITS = ("", "", "", "USD", "USD", "", "s", "", "", "", "t CO2")
+MORE = ("costs more, at least, USD", "at most, USD")  # than the baseline
 
 
 def parser() -> Arguments:
     p = Arguments(prog="compare", description=__doc__)
     p.reads("results", nargs="+", help="result files")
     p.reads("--instance", help="their instance file: fills in emissions where a result lacks them")
+    p.reads("--baseline", help="a result, of this or another fleet: adds between what ends each costs more, proven")
     return p
 
 
@@ -36,9 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         wrong = [str(path) for path in args.results if instance_hash(path) != instance.content_hash()]
         if wrong:
             raise InputError(f"{', '.join(wrong)}: belongs to another instance than {args.instance}")
-    rows = [row(path, read_result(path), instance) for path in args.results]
-    print("\n".join(markdown(rows)))
+    results = [read_result(path) for path in args.results]
+    rows = [row(path, result, instance) for path, result in zip(args.results, results, strict=True)]
+    head = tuple(f"{name}, {unit}" if unit else name for name, unit in zip(HEADER, UNITS, strict=True))
+    if args.baseline:
+        base, head = read_result(args.baseline), head + MORE
+        rows = [line + costs_more(result, base) for line, result in zip(rows, results, strict=True)]
+    print("\n".join(markdown(head, rows)))
     return 0
+
+
+def costs_more(result: Result, base: Result) -> tuple[str, str]:
+    """Ends of what the best plan of one fleet costs more than that of another: from its bound, from its schedule."""
+    return number(result.bound - base.incumbent), number(result.incumbent - base.bound)
 
 
 def row(path: Path, result: Result, instance: Instance | None = None) -> tuple[str, ...]:
@@ -84,12 +96,11 @@ def number(value: float | None, digits: int = 0) -> str:
     return f"{value:,.{digits}f}" if value is not None and math.isfinite(value) else ""
 
 
-def markdown(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Lines of a Markdown table, aligned for the eye too; numbers flush right."""
-    head = tuple(f"{name}, {unit}" if unit else name for name, unit in zip(HEADER, UNITS, strict=True))
     cells = [tuple(text.replace("|", "\\|") for text in line) for line in (head, *rows)]
-    widths = [max(3, *(len(line[k]) for line in cells)) for k in range(len(HEADER))]
-    left = [k < 3 for k in range(len(HEADER))]
+    widths = [max(3, *(len(line[k]) for line in cells)) for k in range(len(head))]
+    left = [k < 3 for k in range(len(head))]
     rule = "|".join(f":{'-' * w}-" if flush else f"-{'-' * w}:" for w, flush in zip(widths, left, strict=True))
     lines = [
         "| " + " | ".join(t.ljust(w) if f else t.rjust(w) for t, w, f in zip(line, widths, left, strict=True)) + " |"

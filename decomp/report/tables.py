@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from decomp.model.accounts import Accounts
+from decomp.model.devices import activity
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Allowances, Result, Schedule
 from decomp.model.text import gap_rel
@@ -243,10 +244,27 @@ def _devices(instance: Instance, schedule: Schedule) -> list[Sheet]:
         for k in order
     ]
     header = ("Site", "Device", "Kind", "Cost, USD", f"t {CO2}", "Gives, MWh", "Draws, MWh")
-    note = "Income is a negative cost. The values of all variables are in devices.csv of the report's tables."
+    note = "Income is a negative cost. The values of all variables are in devices.csv of `export --csv`."
     if len(order) < len(d.site):
         note += f" {LISTED} of {plural(len(d.site), 'device')} are listed, those of largest cost."
-    return [Sheet("Devices", header, rows, note, wide=True)]
+    return [Sheet("Devices", header, rows, note, wide=True), *_rules(instance, schedule)]
+
+
+def _rules(instance: Instance, schedule: Schedule) -> list[Sheet]:
+    """What the devices have once for the horizon: variables, and rows with a side, each with what it comes to."""
+    rows, d = [], instance.devices
+    sums = activity(instance, schedule)[0]
+    for table, values in ((instance.device_variables, schedule.device_value), (instance.device_rows, sums)):
+        for k in np.flatnonzero((table.index < 0) & (np.isfinite(table.low) | np.isfinite(table.high))):
+            device = table.device[k]
+            place = instance.sites.name[d.site[device]], d.name[device], table.name[k]
+            ends = (amount(float(x), 1) if np.isfinite(x) else "" for x in (table.low[k], table.high[k]))
+            rows.append((*map(str, place), amount(float(values[k]), 1), *ends, str(table.unit[k])))
+    header = ("Site", "Device", "What", "Comes to", "At least", "At most", "Unit")
+    note = "Variables and sums of the devices that stand for the whole horizon."
+    if len(rows) > LISTED:
+        note += f" The first {LISTED} of {len(rows):,} are listed."
+    return [Sheet("Rules of devices over the horizon", header, rows[:LISTED], note, wide=True)] if rows else []
 
 
 def provenance(instance: Instance, result: Result, digest: str) -> list[tuple[str, str]]:

@@ -297,6 +297,7 @@ def test_report_and_explanation_show_the_devices(tmp_path: Path, capsys: pytest.
     page = paths[2].read_text("utf-8")
     for kind in KINDS:
         assert f">{kind}<" in page
+    assert "Rules of devices over the horizon" in page and ">periods<" in page
     write_timetables(tmp_path, fleet(), result)
     rows = list(csv.DictReader((tmp_path / "devices.csv").open()))
     assert result.schedule is not None and len(rows) == len(result.schedule.device_value)
