@@ -19,7 +19,7 @@ from decomp.model.options import METHODS, Options
 from decomp.model.result import Result, Status
 from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.mpi import Team
-from decomp.solver.solve import solve
+from decomp.solver.solve import refuse_state, solve
 from decomp.state.checkpoint import Checkpoint, read_checkpoint
 from decomp.state.progress import JsonLog, Progress
 from decomp.state.solve_state import Hooks
@@ -60,10 +60,7 @@ def open_input(
     """Everything that can be wrong with the input is wrong here, before any work."""
     parser().keep_apart(args)
     options = read_options(args)
-    if options.method == "extensive" and (args.checkpoint or args.resume or args.replay):
-        raise InputError(
-            "--checkpoint, --resume, --replay: the extensive form leaves no state to save, and starts from none"
-        )
+    refuse_state(options, bool(args.checkpoint or args.resume or args.replay))
     instance = read_instance(args.instance)
     saved = read_checkpoint(args.resume, instance, options) if args.resume else None
     return options, instance, saved, recorded(args.replay) if args.replay else None

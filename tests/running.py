@@ -8,9 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
+from drivers.common import run
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 Finished = subprocess.CompletedProcess[str]
@@ -37,6 +40,15 @@ def run_limited(command: list[str], seconds: float = 300.0, cwd: Path | None = N
             out, err = process.communicate()
             pytest.fail(f"{' '.join(command)}: not done in {seconds:g} s\n{out[-4000:]}\n{err[-4000:]}")
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def refused(
+    main: Callable[[Sequence[str]], int], arguments: Sequence[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """What a program says that refuses its arguments before it makes the folder it was to write to."""
+    assert run(main, ["-o", str(folder), *arguments]) == 2
+    assert not folder.exists()
+    return capsys.readouterr().err
 
 
 def find_mpiexec() -> str | None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from decomp.families import equipment, markets, work
-from decomp.families.family import Family, Request, setting
-from decomp.families.geography import distance_km, nearest, round_trip_ms
+from decomp.families import equipment, work
+from decomp.families.family import Request, setting
+from decomp.families.geography import distance_km, round_trip_ms
+from decomp.families.many_sites import ManySites, neighbours
 from decomp.families.regions import REGIONS, Region
 from decomp.families.weather import Clock
 from decomp.model.instance import Array, Instance, build_instance
@@ -27,56 +28,36 @@ MOST_SITES = 20
 
 
 @dataclass(frozen=True)
-class Cloud(Family):
+class Cloud(ManySites):
     """Public cloud regions by latitude and longitude; follow-the-sun inference, training jobs, a binding budget."""
 
-    period_h: float = setting(0.25, "length of a period, h", low=1 / 12, high=1.0)
     day: int = setting(172, "day of the year", low=1, high=365)
     gpus: float = setting(8192.0, "GPUs of a middling site", low=8.0, high=1e6)
     load: float = setting(0.85, "GPU-hours asked for per GPU-hour installed", low=0.0, high=5.0)
-    jobs_per_site: float = setting(5.0, "training jobs a site and day", low=0.0, high=1000.0)
-    candidates: int = setting(5, "candidate sites of a job", low=1, high=50)
-    latency: float = setting(1.0, "scale of the round trips allowed", low=0.0, high=100.0)
-    negative: float = setting(0.02, "share of negative prices", low=0.0, high=0.5)
     spikes: float = setting(0.002, "chance that a price spike starts in a period", low=0.0, high=0.2)
-    retail: float = setting(0.2, "share of sites on a retail tariff with demand charge", low=0.0, high=1.0)
-    generators: float = setting(0.6, "share of sites with a generator", low=0.0, high=1.0)
-    battery: float = setting(1.0, "scale of the batteries", low=0.0, high=10.0)
-    renewables: float = setting(1.0, "scale of wind and sun at the sites", low=0.0, high=10.0)
     budget: float = setting(0.95, "carbon budget, share of the emissions of work spread evenly", low=0.3, high=100.0)
+    latency: float = setting(1.0, "scale of the round trips allowed", low=0.0, high=100.0)
 
     def instance(self, request: Request) -> Instance:
         n_sites = request.sites or len(REGIONS)
-        clock = Clock(request.periods or round(24 / self.period_h), self.period_h, self.day)
+        clock = self.clock(request)
         rngs = np.random.default_rng(request.seed).spawn(5)
         region = [REGIONS[k % len(REGIONS)] for k in range(n_sites)]
-        latitude, longitude = _places(rngs[0], region)
-        installed = np.maximum(8.0, np.rint(self.gpus * rngs[1].uniform(0.6, 1.5, n_sites) / 8.0) * 8.0)
-        table, peak = equipment.microgrids(
-            rngs[1], latitude, longitude, installed, clock, renewables=self.renewables, battery=self.battery
-        )
+        place = _places(rngs[0], region)
+        installed = self.installed(rngs[1], n_sites, 0.6, 1.5)
         traded = tuple(dict.fromkeys(r.market for r in region))
         market = np.array([traded.index(r.market) for r in region])
-        table |= markets.tariffs(
-            rngs[2],
-            traded,
-            market,
-            peak,
-            clock,
-            spikes=self.spikes,
-            negative=self.negative,
-            retail=self.retail,
-        )
+        table, generators = self.energy(rngs[1:3], place, installed, traded, market, clock)
         campus = [k // len(REGIONS) for k in range(n_sites)]
         table["name"] = np.array([r.name + (f"-{c + 1}" if c else "") for r, c in zip(region, campus, strict=True)])
-        sections = self._work(rngs[3], rngs[4], (latitude, longitude), region, installed, clock, request)
+        sections = self._work(rngs[3], rngs[4], place, region, installed, clock, request)
         evenly = equipment.emissions_t(table, work.even_load(sections, table["capacity_gpu"], clock), clock)
         return build_instance(
             n_sites,
             clock.n_periods,
             clock.period_h,
             sites=table,
-            generators=equipment.generators(rngs[1], peak, self.generators, clock),
+            generators=generators,
             carbon_budget_t=self.budget * evenly,
             start_utc=clock.start_utc,
             family="cloud",
@@ -95,17 +76,11 @@ class Cloud(Family):
         request: Request,
     ) -> dict[str, dict[str, Any]]:
         """Training jobs as in `fleet`, a little smaller; inference takes what they leave of the load."""
-        n_sites = len(capacity)
-        neighbours = nearest(*place, *place, min(7, n_sites))[0][:, 1:]
-        by_default = round(self.jobs_per_site * n_sites * clock.horizon_h / 24.0)
-        n_jobs = by_default if request.jobs is None else request.jobs
-        shape = work.JobShape(0.1, 0.9)
-        jobs, candidates = work.training_jobs(
-            rng_jobs, n_jobs, place, neighbours, capacity, self.candidates, shape, clock
-        )
+        near, shape = neighbours(place), work.JobShape(0.1, 0.9)
+        jobs, candidates = self.training(rng_jobs, place, near, capacity, shape, clock, request)
         wanted = self.load * clock.horizon_h * float(capacity.sum())
         rest = max(wanted - work.training_gpu_h(jobs, clock), 0.15 * wanted)
-        n_streams = max(6, round(2.5 * n_sites)) if request.streams is None else request.streams
+        n_streams = max(6, round(2.5 * len(capacity))) if request.streams is None else request.streams
         streams, arcs = self._streams(rng_streams, n_streams, place, region, capacity, rest, clock)
         return dict(jobs=jobs, candidates=candidates, streams=streams, arcs=arcs, pools={}, pool_arcs={})
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from decomp.devices import interconnection_ramp, thermal_storage
 from decomp.families import equipment, markets, work
-from decomp.families.family import Family, Request, setting
+from decomp.families.family import Request, setting
 from decomp.families.futures import with_futures
-from decomp.families.geography import nearest
+from decomp.families.many_sites import ManySites, neighbours
 from decomp.families.weather import Clock
 from decomp.model.instance import Array, Instance, build_instance
 
@@ -24,26 +24,13 @@ Sections = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Fleet(Family):
+class Fleet(ManySites):
     """A synthetic fleet of any size; the defaults are hard."""
 
-    period_h: float = setting(0.25, "length of a period, h", low=1 / 12, high=1.0)
-    day: int = setting(200, "day of the year", low=1, high=365)
-    gpus: float = setting(4096.0, "GPUs of a middling site", low=8.0, high=1e6)
-    load: float = setting(0.95, "GPU-hours asked for per GPU-hour installed", low=0.0, high=5.0)
-    jobs_per_site: float = setting(5.0, "training jobs a site and day", low=0.0, high=1000.0)
     job_low: float = setting(1 / 6, "smallest job, share of its home site", low=1e-3, high=1.0)
     job_high: float = setting(0.97, "largest job, share of its home site", low=1e-3, high=1.0)
-    candidates: int = setting(5, "candidate sites of a job", low=1, high=50)
     reach: float = setting(0.25, "sites within a stream's latency limit, share of the fleet", low=0.0, high=1.0)
     reach_most: int = setting(20, "most sites within a stream's latency limit", low=1, high=1000)
-    negative: float = setting(0.02, "share of negative prices", low=0.0, high=0.5)
-    spikes: float = setting(0.004, "chance that a price spike starts in a period", low=0.0, high=0.2)
-    retail: float = setting(0.2, "share of sites on a retail tariff with demand charge", low=0.0, high=1.0)
-    generators: float = setting(0.6, "share of sites with a generator", low=0.0, high=1.0)
-    battery: float = setting(1.0, "scale of the batteries", low=0.0, high=10.0)
-    renewables: float = setting(1.0, "scale of wind and sun at the sites", low=0.0, high=10.0)
-    budget: float = setting(1.05, "carbon budget, share of the emissions of work spread evenly", low=0.3, high=100.0)
     pools: int = setting(0, "deferrable pools", low=0, high=1_000_000)
     mandatory: float = setting(0.0, "share of the sites with one mandatory job", low=0.0, high=1.0)
     exact: float = setting(0.0, "share of sites with an exact power curve", low=0.0, high=1.0)
@@ -54,38 +41,19 @@ class Fleet(Family):
 
     def instance(self, request: Request) -> Instance:
         n_sites = request.sites or 10
-        clock = Clock(request.periods or round(24 / self.period_h), self.period_h, self.day)
+        clock = self.clock(request)
         rngs = np.random.default_rng(request.seed).spawn(5)
         latitude, longitude, market = _geography(rngs[0], n_sites)
-        installed = np.maximum(8.0, np.rint(self.gpus * rngs[1].uniform(0.8, 1.25, n_sites) / 8.0) * 8.0)
-        table, peak = equipment.microgrids(
-            rngs[1],
-            latitude,
-            longitude,
-            installed,
-            clock,
-            renewables=self.renewables,
-            battery=self.battery,
-            exact=self.exact,
-        )
-        table |= markets.tariffs(
-            rngs[2],
-            markets.MARKETS,
-            market,
-            peak,
-            clock,
-            spikes=self.spikes,
-            negative=self.negative,
-            retail=self.retail,
-        )
-        sections = self._work(rngs[3], rngs[4], (latitude, longitude), market, installed, clock, request)
+        place, installed = (latitude, longitude), self.installed(rngs[1], n_sites, 0.8, 1.25)
+        table, generators = self.energy(rngs[1:3], place, installed, markets.MARKETS, market, clock, self.exact)
+        sections = self._work(rngs[3], rngs[4], place, market, installed, clock, request)
         busy = equipment.emissions_t(table, work.even_load(sections, table["capacity_gpu"], clock), clock)
         instance = build_instance(
             n_sites,
             clock.n_periods,
             clock.period_h,
             sites=table,
-            generators=equipment.generators(rngs[1], peak, self.generators, clock),
+            generators=generators,
             carbon_budget_t=self.budget * busy,
             start_utc=clock.start_utc,
             family=self.name,
@@ -106,21 +74,17 @@ class Fleet(Family):
         request: Request,
     ) -> Sections:
         """Jobs, pools and streams that ask for `load` of the GPU-hours; inference takes what training leaves."""
-        n_sites = len(capacity)
-        neighbours = nearest(*place, *place, min(7, n_sites))[0][:, 1:]
-        by_default = round(self.jobs_per_site * n_sites * clock.horizon_h / 24.0)
-        n_jobs = by_default if request.jobs is None else request.jobs
+        n_sites, near = len(capacity), neighbours(place)
         shape = work.JobShape(self.job_low, max(self.job_low, self.job_high))
-        jobs, candidates = work.training_jobs(
-            rng_jobs, n_jobs, place, neighbours, capacity, self.candidates, shape, clock
-        )
-        if n_jobs:  # at most one a home site, the smallest: they fit, and the grid can carry them
-            size = jobs["gpus"][:n_sites] / capacity[: min(n_jobs, n_sites)]
+        jobs, candidates = self.training(rng_jobs, place, near, capacity, shape, clock, request)
+        if jobs:  # at most one a home site, the smallest: they fit, and the grid can carry them
+            gpus = jobs["gpus"]
+            size = gpus[:n_sites] / capacity[: len(gpus)]
             chosen = np.argsort(size, kind="stable")[: round(self.mandatory * n_sites)]
-            jobs["mandatory"] = np.isin(np.arange(n_jobs), chosen)
+            jobs["mandatory"] = np.isin(np.arange(len(gpus)), chosen)
         wanted = self.load * clock.horizon_h * float(capacity.sum())
         deferrable = 0.2 * wanted if self.pools else 0.0
-        pools, pool_arcs = work.deferrable_pools(rng_jobs, self.pools, neighbours, capacity, deferrable, clock)
+        pools, pool_arcs = work.deferrable_pools(rng_jobs, self.pools, near, capacity, deferrable, clock)
         rest = max(wanted - deferrable - work.training_gpu_h(jobs, clock), 0.15 * wanted)
         n_streams = max(4, round(n_sites / 3)) if request.streams is None else request.streams
         streams, arcs = self._streams(rng_streams, n_streams, place, market, capacity, rest, clock)

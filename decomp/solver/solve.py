@@ -101,16 +101,21 @@ def solve(
     return run.result()
 
 
+def refuse_state(options: Options, asked: bool) -> None:
+    """Refuse to save a state, to go on from one or to repeat a run, if that is asked of a method that has none."""
+    if asked and options.method == "extensive":
+        raise InputError(
+            "--checkpoint, --resume, --replay: the extensive form leaves no state to save, and starts from none"
+        )
+
+
 def _extensive(
     instance: Instance | None, team: Team, options: Options, hooks: Hooks, since: float, state: bool
 ) -> Result | None:
     """Everything in one model, solved by HiGHS at the root: the truth for small instances."""
     if instance is None or not team.is_root:
         return None
-    if state or hooks.checkpoint:
-        raise InputError(
-            "--checkpoint, --resume, --replay: the extensive form leaves no state to save, and starts from none"
-        )
+    refuse_state(options, state or bool(hooks.checkpoint))
     from decomp.extensive.pyomo_model import solve_extensive  # pyomo takes a second to import
 
     def report(it: Iteration) -> None:

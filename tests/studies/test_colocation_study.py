@@ -21,7 +21,7 @@ from decomp.studies.market import DAY, Before, Case, Market, Month, as_it_arrive
 from decomp.studies.window import curve, cut, operate, plan, plan_among, roll
 from drivers.colocation_study import main
 from drivers.common import run
-from running import CHECKOUT
+from running import CHECKOUT, refused
 
 pytestmark = pytest.mark.slow
 
@@ -202,9 +202,7 @@ def test_the_command_writes_tables_figures_and_files(tmp_path: Path, capsys: pyt
 def test_bad_input_is_refused(
     arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(main, ["-o", str(tmp_path / "out"), *arguments]) == 2
-    assert said in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    assert said in refused(main, arguments, tmp_path / "out", capsys)
 
 
 def test_an_output_that_is_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
