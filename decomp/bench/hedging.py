@@ -34,7 +34,15 @@ def hedge(instance: Instance, seconds: float, rel_gap: float, tell: Tell) -> Non
     InputError : no scenarios, or something besides jobs joins them.
     """
     _check(instance)
-    spin = import_module("mpisppy.spin_the_wheel")
+    with _aside():
+        wheel = _wheel(instance, seconds, rel_gap, tell)
+        wheel.spin()
+    if wheel.strata_rank == 0:
+        tell("ended", float(wheel.BestOuterBound), float(wheel.BestInnerBound))
+
+
+def _wheel(instance: Instance, seconds: float, rel_gap: float, tell: Tell) -> Any:
+    """The hub and its spokes."""
     vanilla = import_module("mpisppy.utils.cfg_vanilla")
     names = [f"scenario{s}" for s in range(instance.n_scenarios)]
     about = dict(
@@ -48,11 +56,7 @@ def hedge(instance: Instance, seconds: float, rel_gap: float, tell: Tell) -> Non
         vanilla.lagrangian_spoke(settings, **about, rho_setter=_rho),
         vanilla.xhatshuffle_spoke(settings, **about),
     ]
-    with _aside():
-        wheel = spin.WheelSpinner(hub, spokes)
-        wheel.spin()
-    if wheel.strata_rank == 0:
-        tell("ended", float(wheel.BestOuterBound), float(wheel.BestInnerBound))
+    return import_module("mpisppy.spin_the_wheel").WheelSpinner(hub, spokes)
 
 
 def _check(instance: Instance) -> None:
@@ -128,7 +132,7 @@ def _listener(tell: Tell) -> type:
 
 @contextlib.contextmanager
 def _aside() -> Iterator[None]:
-    """What it writes goes to a folder that is thrown away."""
+    """What it writes, from the first import on, goes to a folder that is thrown away."""
     here = os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
