@@ -17,11 +17,11 @@ from drivers.common import run
 
 def test_same_curves_on_one_two_and_three_ranks(tmp_path: Path, mpirun: Callable[..., Any]) -> None:
     fleet = tmp_path / "fleet.h5"
-    write_instance(fleet, generate("fleet", sites=6, periods=24, period_h=1.0, seed=2))
+    write_instance(fleet, generate("fleet", sites=4, periods=12, jobs=8, period_h=1.0, seed=2))
     told, found = [], []
     for n in (1, 2, 3):
         out = tmp_path / f"frontier-{n}.h5"
-        done = mpirun(n, "drivers.frontier", fleet, "-o", out, "--budgets", "4", "--quiet")
+        done = mpirun(n, "drivers.frontier", fleet, "-o", out, "--budgets", "3", "--quiet")
         assert done.returncode == 0, done.stderr
         told.append(done.stdout)
         found.append(read_frontier(out))

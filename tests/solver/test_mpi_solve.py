@@ -37,7 +37,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = dict(
     futures=("small", dict(seed=5, scenarios=3)),
 )
 METHODS = dict(fleet="hybrid", paper="hybrid", futures="benders", benders="benders")  # the same fleet, by Benders
-SECONDS = 120.0
+SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def arrays(result: Result) -> dict[str, Array]:
 # The paper's instance has three sites: on 7 ranks four have none. Three at most take part in the master.
 @pytest.mark.parametrize(
     "family, n",
-    [("fleet", 2), ("fleet", 3), ("fleet", 7), ("benders", 3), ("paper", 2), ("paper", 7), ("futures", 3)],
+    [("fleet", 3), ("fleet", 7), ("benders", 3), ("paper", 2), ("paper", 7), ("futures", 3)],
 )
 def test_same_log_and_same_arrays(
     folder: Path, outcomes: Outcomes, mpirun: Callable[..., Any], family: str, n: int
@@ -104,11 +104,11 @@ def test_same_log_and_same_arrays(
     assert many.log[-1]["ranks"] == n and many.result.provenance["ranks"] == n
 
 
-@pytest.mark.parametrize("family", ["fleet", "paper"])
+@pytest.mark.parametrize("family, n", [("fleet", 3), ("paper", 2)])
 def test_log_ends_with_the_result_and_tells_what_the_file_says(
-    folder: Path, outcomes: Outcomes, mpirun: Callable[..., Any], family: str
+    folder: Path, outcomes: Outcomes, mpirun: Callable[..., Any], family: str, n: int
 ) -> None:
-    outcome = solved(folder, outcomes, mpirun, family, 2)
+    outcome = solved(folder, outcomes, mpirun, family, n)
     *iterations, last = outcome.log
     result = outcome.result
     keys = {"event", "status", "bound", "incumbent", "gap_abs", "gap_rel", "wall_seconds", "ranks"}
@@ -133,16 +133,13 @@ def test_certificate_accepts_the_file(
     assert [str(f) for f in check(read_instance(folder / f"{family}.h5"), outcome.result).findings] == []
 
 
-def test_a_limit_ends_all_ranks_with_code_3_and_a_wide_gap_with_0(folder: Path, mpirun: Callable[..., Any]) -> None:
-    out = folder / "limited.h5"
-    limited = mpirun(2, "drivers.solve", folder / "fleet.h5", "-o", out, "--rel-gap", 0, "--time-limit", 6)
-    assert limited.returncode == 3 and read_result(out).status.value == "limit"
-    assert limited.stderr.count("\n") == 1 and "stopped" in limited.stderr
+def test_a_wide_gap_ends_all_ranks_with_code_0(folder: Path, mpirun: Callable[..., Any]) -> None:
+    out = folder / "wide.h5"
     wide = mpirun(2, "drivers.solve", folder / "fleet.h5", "-o", out, "--rel-gap", 0.5)
     assert wide.returncode == 0 and read_result(out).gap_rel <= 0.5
 
 
-def test_a_run_that_the_clock_has_cut_is_repeated_to_the_bit_on_other_ranks(
+def test_a_limit_ends_all_ranks_with_code_3_and_the_run_is_repeated_to_the_bit_on_others(
     folder: Path, mpirun: Callable[..., Any]
 ) -> None:
     write_instance(folder / "cut.h5", generate("fleet", sites=12, periods=48, seed=1))
@@ -151,7 +148,10 @@ def test_a_run_that_the_clock_has_cut_is_repeated_to_the_bit_on_other_ranks(
         out, log = folder / f"{name}.result.h5", folder / f"{name}.jsonl"
         done = mpirun(n, "drivers.solve", folder / "cut.h5", "-o", out, "--log", log, "--rel-gap", 1e-5, *words)
         assert done.returncode == 3, done.stderr
-        return [without_clocks(json.loads(line)) for line in log.read_text().splitlines()], read_result(out)
+        assert done.stderr.count("\n") == 1 and "stopped" in done.stderr
+        result = read_result(out)
+        assert result.status.value == "limit"
+        return [without_clocks(json.loads(line)) for line in log.read_text().splitlines()], result
 
     log, result = run(2, "cut", "--time-limit", 8)
     assert any(line["event"] == "stop" for line in log)
