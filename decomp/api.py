@@ -158,9 +158,11 @@ def evaluate(
     ----------
     instance, result : the fleet and its plan; of several ranks only the root needs them.
     scenarios : the fleet with the scenarios to come; None: its own.
-    count, seed : so many fresh synthetic scenarios instead.
+    count : so many fresh synthetic scenarios instead.
+    seed : of these.
     values : also what planning for the expected series, and what knowing the scenario, would cost.
-    comm : as in `solve`. options : of every solve, with `time_limit_seconds` for each.
+    comm : as in `solve`.
+    options : of every solve, with `time_limit_seconds` for each.
 
     Returns
     -------
