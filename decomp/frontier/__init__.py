@@ -1,5 +1,5 @@
 """Net cost against the carbon budget.
 
-Read `trace` (the run over the budgets), then `envelope` (the two curves); `group_curve` and `fleet_curve`
-follow one schedule over all prices of a tonne.
+Read `trace` (the loop over budgets, an epsilon-constraint method), then `envelope` (lower and upper curve);
+`group_curve` and `fleet_curve` follow one schedule over all carbon prices.
 """

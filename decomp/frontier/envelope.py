@@ -1,4 +1,4 @@
-"""What is known at all budgets in the midst of a sweep: the lower and the upper curve, and where to look next."""
+"""The lower and the upper curve over all carbon budgets while a frontier is traced, and where to refine next."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from decomp.frontier.fleet_curve import Trade
+from decomp.frontier.fleet_curve import CostCurve
 from decomp.frontier.group_curve import Asked
 from decomp.model.accounts import emissions_t
 from decomp.model.frontier import CurveStep, Frontier, chords
@@ -14,33 +14,36 @@ from decomp.model.instance import Array
 from decomp.schedule.incumbent import Incumbent
 from decomp.state.solve_state import Run
 
-AIM, CURVE = 0.975, 0.82  # of the gap asked for: what a sweep tries for, since curves lose corners, and every curve
-BENT = 0.2  # of the gap aimed at: by how much the lower curve may be too low between two budgets
-REACH, LEAST = 4.0, 200.0  # a schedule's curve is of use up to so many times the price of a tonne, USD/t more than it
-WIDER = 1.1  # than the prices in a hole: those of a curve that is to close it
-SNAP = 0.01  # of all budgets: so near a budget that is known, that one is taken
-GRID = 4000  # budgets among which places and corners are chosen
-THIN = 0.02  # of the gap asked for: what mixtures of steps may be above the curve
+AIM, CURVE = 0.975, 0.82  # of the gap asked for: aim of the loop, since written curves lose corners; of one cost curve
+BENT = 0.2  # of the gap aimed at: most by which the lower curve may be too low between two budgets
+REACH, LEAST = 4.0, 200.0  # a cost curve is followed up to REACH * (its carbon price + LEAST), USD/t
+WIDER = 1.1  # factor on the range of carbon prices in a gap that a cost curve is to close
+SNAP = 0.01  # of the range of budgets: a new budget nearer than that to a known one is the known one
+GRID = 4000  # points on the axis of budgets
+THIN = 0.02  # of the gap asked for: most that mixtures of the steps written may be above the curve
 
 
 @dataclass
 class Envelope:
-    """Runs at budgets with their proofs, each a line over all budgets, and curves of schedules.
+    """All solves and cost curves so far: a lower and an upper bound of net cost at every budget.
+
+    Prices (pi, gamma) that prove a bound at one budget prove bound - gamma * (B - budget) at every budget B.
 
     Attributes
     ----------
-    rel_gap : asked for at every budget, relative to the scale.
-    runs : by budget, t CO2. tried : budgets for which schedules have been made.
+    rel_gap : asked for at every budget, relative to `scale`.
+    runs : solves by budget, t CO2. curves : cost curves of schedules.
+    tried : budgets at which new schedules have been sought.
     """
 
     rel_gap: float
     runs: dict[float, Run] = field(default_factory=dict)
-    trades: list[Trade] = field(default_factory=list)
+    curves: list[CostCurve] = field(default_factory=list)
     tried: set[float] = field(default_factory=set)
 
     @property
     def scale(self) -> float:
-        """What gaps are relative to, USD: the largest net cost found, as long as there is none the largest bound."""
+        """What gaps are relative to, USD: the largest absolute net cost found; before the first, the largest bound."""
         costs = np.abs([run.cost for run in self.runs.values()])
         bounds = np.abs([run.bound for run in self.runs.values()])
         known = costs[np.isfinite(costs)] if np.isfinite(costs).any() else bounds[np.isfinite(bounds)]
@@ -54,10 +57,10 @@ class Envelope:
     def upper(self, budgets: Array) -> Array:
         """The upper curve so far (n,), USD; inf: no schedule."""
         runs = [np.where(budgets >= b, run.cost, np.inf) for b, run in self.runs.items()]
-        return np.asarray(np.min([*runs, *(trade.cost_at(budgets) for trade in self.trades)], axis=0))
+        return np.asarray(np.min([*runs, *(curve.cost_at(budgets) for curve in self.curves)], axis=0))
 
     def lines(self) -> Array:
-        """What the proofs say: budget, t, bound there, USD, and price of a tonne, USD/t, by rising price (k, 3)."""
+        """The proven lines, by rising carbon price, (k, 3): budget, t; bound there, USD; carbon price, USD/t."""
         known = [(b, r.proof.bound, r.proof.carbon_price) for b, r in self.runs.items() if r.proof is not None]
         return np.array(sorted(known, key=lambda line: line[2]))
 
@@ -66,7 +69,7 @@ class Envelope:
         return np.asarray(self._lower(budgets).max(axis=0))
 
     def price(self, budgets: Array) -> Array:
-        """What a tonne is worth on the lower curve (n,), USD/t."""
+        """Carbon price of the lower curve at budgets (n,) t, its negative slope, USD/t (n,)."""
         return np.asarray(self.lines()[self._lower(budgets).argmax(axis=0), 2])
 
     def _lower(self, budgets: Array) -> Array:
@@ -74,23 +77,24 @@ class Envelope:
         return bound[:, None] + price[:, None] * (at[:, None] - budgets)
 
     def open(self, budgets: Array) -> Array:
-        """Where the curves are further apart than aimed at (n,)."""
+        """Whether the gap at budgets (n,) t is larger than aimed at (n,)."""
         return np.asarray(self.upper(budgets) - self.lower(budgets) > self.gap)
 
     def _grid(self) -> tuple[Array, Array]:
-        """The known budgets, rising, and many between them, these among them."""
+        """The budgets solved, rising, and a grid that contains them."""
         at = np.array(sorted(self.runs))
         return at, np.union1d(np.linspace(at[0], at[-1], GRID), at)
 
     def cheapest(self, budget: float, limit: float = np.inf) -> Incumbent | None:
-        """The cheapest schedule on the curves at a budget, where it costs less than a limit (USD)."""
-        costs = [float(trade.cost_at(budget)) for trade in self.trades]
-        return self.trades[int(np.argmin(costs))].at(budget) if min(costs, default=np.inf) < limit else None
+        """The cheapest schedule of the cost curves at a budget (t), if it costs less than a limit (USD)."""
+        costs = [float(curve.cost_at(budget)) for curve in self.curves]
+        return self.curves[int(np.argmin(costs))].at(budget) if min(costs, default=np.inf) < limit else None
 
     def bend(self) -> float | None:
-        """Where the lower curve may be too low by most, if that is much: lines of two neighbouring budgets cross there.
+        """The budget (t) at which the lower curve may be too low by most; None if by little everywhere.
 
-        It is convex, so nowhere above a chord.
+        The true curve of the Lagrangian dual is convex, hence between the lines proved at two neighbouring budgets and
+        their chord; the distance is largest where the lines cross.
         """
         lines = self.lines()
         at, bound, price = lines[np.argsort(lines[:, 0], kind="stable")].T
@@ -104,9 +108,9 @@ class Envelope:
         return float(at[k] + share[k] * more[k]) if lost[k] > BENT * self.gap else None
 
     def place(self, apart: float) -> float | None:
-        """A budget at which a schedule may close a hole between the curves, that with most of the net cost first.
+        """The budget (t) at which to seek a new schedule: in the gap that spans most net cost; None if there is none.
 
-        By `apart`, of the gap aimed at, the lower curve differs from where it is at budgets that have been tried.
+        `apart` : least difference of the lower curve from its value at the budgets tried, relative to the gap aimed at.
         """
         at, grid = self._grid()
         lower, opens = self.lower(grid), self.open(grid)
@@ -123,14 +127,15 @@ class Envelope:
         return None
 
     def _middle(self, hole: Array) -> float:
-        """A place in a hole (n,) for a schedule whose curve may close all of it, or the upper part of it."""
+        """The budget in a gap (n,) t from which one cost curve reaches all of it, or the part of larger budgets."""
         price = LEAST + self.price(hole)
         return float(hole[price >= min(REACH * price[-1], np.sqrt(price[0] * price[-1]))][-1])
 
     def reach(self, budget: float, own: float) -> list[float]:
-        """Rising prices of a tonne, USD/t, for the curve of a schedule with a price of its own, for a budget.
+        """Carbon prices (USD/t, rising) over which to follow the cost curve of a schedule found for a budget (t).
 
-        The ends of the holes that it may close; and between them, where emissions are in the middle, to share the work.
+        `own` : carbon price at which it was found. The range covers the gaps within reach; a price near the middle of
+        their emissions divides it in two pieces.
         """
         _, grid = self._grid()
         price = self.price(grid)
@@ -142,30 +147,30 @@ class Envelope:
         return sorted({float(low), float(np.clip(middle, low, high)), float(high)})
 
     def asked(self) -> Asked:
-        """What is asked of a curve."""
+        """The accuracy asked of a cost curve."""
         at, bound, price = self.lines().T
         return Asked(bound + price * at, price, CURVE * self.rel_gap * self.scale)
 
     def steps(self, frontier: Frontier) -> tuple[CurveStep, ...]:
-        """Chains of schedules along the cheapest curves; mixtures of two neighbours are hardly dearer."""
+        """Chains of schedules along the upper curve, thinned; convex combinations of neighbours stay near it."""
         grid = np.linspace(frontier.budgets[-1], frontier.budgets[0], GRID)
-        costs = np.array([frontier.upper(grid), *(trade.cost_at(grid) for trade in self.trades)])
-        chains = np.array([np.zeros(GRID), *(trade.chain(grid) for trade in self.trades)])
+        costs = np.array([frontier.upper(grid), *(curve.cost_at(grid) for curve in self.curves)])
+        chains = np.array([np.zeros(GRID), *(curve.chain(grid) for curve in self.curves)])
         cheapest, found = costs.argmin(axis=0), list[CurveStep]()
         own = np.column_stack([cheapest, chains[cheapest, np.arange(GRID)]])
         for part in np.split(np.arange(GRID), np.flatnonzero(np.diff(own, axis=0).any(axis=1)) + 1):
             if (k := cheapest[part[0]]) > 0:
                 corners = chords(grid[part], costs[k, part], THIN * self.rel_gap * frontier.scale)
-                found += _chain(self.trades[k - 1], grid[part][corners])
+                found += _chain(self.curves[k - 1], grid[part][corners])
         return tuple(found)
 
 
-def _chain(trade: Trade, budgets: Array) -> list[CurveStep]:
-    """Schedules of a curve at falling budgets (n,), as steps."""
+def _chain(curve: CostCurve, budgets: Array) -> list[CurveStep]:
+    """Schedules of a cost curve at falling budgets (n,) t, as steps of a frontier."""
     steps: list[CurveStep] = []
     for budget in budgets.tolist():
-        if (incumbent := trade.at(budget)) is not None:
-            tonnes = float(emissions_t(trade.instance, incumbent.schedule).sum())
+        if (incumbent := curve.at(budget)) is not None:
+            tonnes = float(emissions_t(curve.instance, incumbent.schedule).sum())
             if not steps or tonnes < steps[-1].tonnes:
                 steps.append(CurveStep(incumbent.schedule, tonnes, incumbent.cost, mixes=bool(steps)))
     return steps

@@ -1,7 +1,7 @@
-"""What a schedule costs at every budget: groups of sites sell each other tonnes.
+"""The cost curve of a schedule: its net cost at every carbon budget, with integers that change in steps.
 
-Each group has a curve of its own (`decomp.abatement`). The tonnes that are worth most, of whatever group, make the
-curve of the fleet.
+Each group of sites has an abatement curve of its own (see `group_curve`). The segments of all groups, by falling worth
+of a tonne, make the curve of the fleet: the merit order of abatement.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from decomp.bound.coupling import REJECTED, Coupling, Fixing
-from decomp.frontier.group_curve import AbatementTask, Asked, Curve, abate, mix
+from decomp.frontier.group_curve import AbatementTask, Asked, GroupCurve, abate, mix
 from decomp.model.accounts import account, complete, emissions_t
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
@@ -25,16 +25,18 @@ from decomp.schedule.incumbent import Incumbent
 from decomp.schedule.subinstance import SubInstance, merge_all, restrict
 
 
-class Trade:
-    """The curve of a fleet: one schedule with fewer or more jobs, at all budgets down to where its groups are cleanest.
+class CostCurve:
+    """The cost curve of a fleet's schedule, from the least emissions of its groups on.
 
     Attributes
     ----------
-    tonnes, cost : (n,) t CO2, rising, and net cost in USD, falling.
-    mixes : (n - 1,) whether costs between a point and the next are linear; otherwise those of the cleaner point.
+    tonnes, cost : (n,) emissions, t CO2, rising; net cost, USD, falling.
+    mixes : (n - 1,) whether cost is linear between a point and the next; elsewhere it is that of the cleaner point.
     """
 
-    def __init__(self, instance: Instance, schedule: Schedule, runs: Fixing, pieces: list[tuple[SubInstance, Curve]]):
+    def __init__(
+        self, instance: Instance, schedule: Schedule, runs: Fixing, pieces: list[tuple[SubInstance, GroupCurve]]
+    ):
         self.instance, self.base, self.runs, self.pieces = instance, schedule, runs, pieces
         rows = [(g, k) for g, (_, curve) in enumerate(pieces) for k in range(len(curve.tonnes) - 1)]
         more = np.concatenate([np.diff(curve.tonnes) for _, curve in pieces])
@@ -47,13 +49,13 @@ class Trade:
         self.cost = account(instance, cleanest).net_cost - np.append(0.0, np.cumsum(saved[order]))
 
     def cost_at(self, budgets: Array | float) -> Array:
-        """Net cost at budgets (n,), USD; inf where it emits more."""
+        """Net cost at budgets (n,) t, USD; inf below the least emissions."""
         k = self._point(budgets)
         mixed = np.interp(budgets, self.tonnes, self.cost)
         return np.where(k < 0, np.inf, np.where(np.append(self.mixes, True)[k], mixed, self.cost[k]))
 
     def chain(self, budgets: Array | float) -> Array:
-        """A number for budgets (n,), the same where schedules have the same integers, whatever groups are mixed."""
+        """A number for each budget (n,) t: equal numbers mean equal integers."""
         return np.append(0, np.cumsum(~self.mixes))[self._point(budgets)]
 
     def _point(self, budgets: Array | float) -> Array:
@@ -61,7 +63,7 @@ class Trade:
         return np.searchsorted(self.tonnes, budgets, side="right") - 1
 
     def at(self, budget: float) -> Incumbent | None:
-        """The schedule at a budget of at least the least tonnes; None where rounding gets in the way."""
+        """The schedule at a budget (t) not below the least emissions; None if rounding makes it exceed the budget."""
         rounding = 1e-9 * max(abs(budget), 1.0) if np.isfinite(budget) else 0.0
         taken, left = [0] * len(self.pieces), budget - rounding - self.tonnes[0]
         last = None
@@ -78,7 +80,7 @@ class Trade:
         return Incumbent(schedule, account(self.instance, schedule).net_cost, fixing)
 
     def _schedule(self, taken: list[int], last: tuple[int, int, float] | None = None) -> Schedule:
-        """Every group at one of its points; the `last` group mixes its point k with the next one."""
+        """Group g at its point taken[g]; `last` (g, k, share): group g between its points k and k + 1."""
         own = [curve.schedules[k] for (_, curve), k in zip(self.pieces, taken, strict=True)]
         if last is not None:
             g, k, share = last
@@ -87,15 +89,15 @@ class Trade:
         return complete(self.instance, merge_all(self.base, list(zip(parts, own, strict=True))))
 
 
-def _worth(curve: Curve) -> Array:
-    """Price of the tonnes between points (n - 1,), USD/t, of the convex hull: so a group's are taken in their order."""
+def _worth(curve: GroupCurve) -> Array:
+    """Worth of a tonne between points (n - 1,), USD/t, made monotone, so that a group's segments keep their order."""
     more = np.diff(curve.tonnes)
     if not len(more):
         return more
     return np.asarray(isotonic_regression(-np.diff(curve.cost) / more, weights=more, increasing=False).x)
 
 
-def trade_all(
+def cost_curve(
     instance: Instance,
     schedule: Schedule,
     coupling: Coupling,
@@ -104,14 +106,16 @@ def trade_all(
     group_sites: int,
     prices: Sequence[float],
     asked: Asked,
-) -> Trade | None:
-    """The curve of a schedule, pieces of its groups on all ranks; None if one is not found. Root only.
+) -> CostCurve | None:
+    """The cost curve of a schedule; None if a piece of it is not found. Root only; all ranks compute the pieces.
 
     Parameters
     ----------
     instance : without a budget.
-    runs : of all jobs, where they are in the schedule, and for those that it rejects where they might be.
-    prices : of a tonne, USD/t, rising, where the pieces of the curve meet. asked : of the fleet.
+    runs : candidate and start of every job: its own in the schedule, or for a rejected one where it might run.
+    group_sites : most sites of a group.
+    prices : carbon prices at which the pieces meet, USD/t, rising.
+    asked : accuracy of the fleet's curve.
     """
     place = np.append(coupling.jobs.site, -1)[runs.run]
     parts = [restrict(instance, schedule, s, np.isin(place, s)) for s in groups(instance, group_sites)]
@@ -121,11 +125,11 @@ def trade_all(
         jobs = part.rows["job"]
         site, start = np.searchsorted(part.rows["site"], place[jobs]), runs.start[jobs]
         tasks += [AbatementTask(group, site, start, pair, of_group) for pair in reversed(ends)]
-    found = workers.farm(abate, tasks, workers.until, "trade")
+    found = workers.farm(abate, tasks, workers.until, "cost curves")
     pieces = []
     for k, part in enumerate(parts):
         own_pieces = [curve for curve in found[k * len(ends) : (k + 1) * len(ends)] if curve is not None]
         if len(own_pieces) < len(ends):
             return None
-        pieces.append((part, reduce(Curve.then, own_pieces)))
-    return Trade(instance, schedule, runs, pieces)
+        pieces.append((part, reduce(GroupCurve.then, own_pieces)))
+    return CostCurve(instance, schedule, runs, pieces)

@@ -1,8 +1,9 @@
-"""What it costs a group of sites to emit less: one schedule with ever fewer jobs, or more than it has.
+"""The abatement cost curve of a group of sites: net cost against emissions, around one schedule.
 
-With commitments and the modes of grid and battery held, and every job at one place or rejected, a group is a linear
-program but for the jobs. The optima at some prices of a tonne are points of the group's curve. Neighbouring points with
-the same jobs may be mixed; from one to the next with more jobs is a jump.
+Held are generator commitments, and site and start of every job; free are dispatch, routing, and which jobs run.
+Minimising cost + price * emissions at one carbon price after the other (the weighted-sum method of bi-objective
+optimisation; Aneja and Nair 1979) gives points of the curve. Between two neighbouring points with the same integers
+every convex combination is a schedule; where the set of jobs changes, the curve jumps.
 """
 
 from __future__ import annotations
@@ -23,27 +24,28 @@ from decomp.model.result import Schedule
 from decomp.schedule.group_lp import GroupTask, fixed_integers, held, schedule_of, side_by_side
 from decomp.schedule.incumbent import fixing_of
 
-SAME_TONNES = 1e-6
-KEPT, ALL = 0.5, 1.0 - 1e-6  # share of a job from which on it runs; where those do not fit, all of it
-SEVERAL = 4  # jobs that make the difference, from which on a price is asked which of them are worth it
-LITTLE = 0.02  # of the gap asked for: what a point below a chord must bring
-EXHAUSTED = 0.85  # of the gap asked for: where a curve leaves more on both sides, it would take many points
-CLOSE = 3.0  # times the gap asked for: where more is open, the ends do not say what is between
-BEYOND = 1.08  # times the prices at the ends of a jump: where the curves with the jobs of either end are followed to
-SAMPLED, OWN_GAP = 6, 0.5  # prices of a group's own lower curve, and its part of the gap asked for
-SEAM = 1e-6  # of a segment: where a curve begins in the midst of it
-CHECKED = np.linspace(0.0, 1.0, 9)  # of a chord
-CROSSED = np.linspace(0.0, 1.0, 37)  # likewise, where two curves may cross
+SAME_TONNES = 1e-6  # t; points closer than that are one
+KEPT, ALL = 0.5, 1.0 - 1e-6  # a job runs from this relaxed share on; where those jobs do not fit, only whole shares do
+SEVERAL = 4  # from so many differing jobs on, the relaxation at the chord's price chooses among them
+LITTLE = 0.02  # of the gap asked for: least improvement below a chord for which a point is kept
+EXHAUSTED = 0.85  # of the gap asked for: with more than that open at both ends, refinement does not pay
+CLOSE = 3.0  # times the gap asked for: with more than that open, the ends say nothing of what is between
+BEYOND = 1.08  # factor on the prices at the ends of a jump, up to which the curve of either set of jobs is followed
+SAMPLED, OWN_GAP = 6, 0.5  # prices that sample a group's own lower curve, and its share of the gap asked for
+SEAM = 1e-6  # share of a segment, added where a curve is entered between two points
+CHECKED = np.linspace(0.0, 1.0, 9)  # shares of a chord at which it is compared with the lower curve
+CROSSED = np.linspace(0.0, 1.0, 37)  # shares of an interval at which two curves are compared
 
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """How close a group's curve is to come to a lower one: the fleet's, or if it is one of several, to its own.
+    """The accuracy asked of a cost curve: its largest distance above a convex lower curve.
 
     Attributes
     ----------
-    value, price : (k,) lines of the lower curve, value - price * tonnes: USD, USD/t.
-    gap : USD by which the fleet's curve may be above. groups : how many share it.
+    value, price : (k,) supporting lines of the lower curve, value - price * emissions; USD and USD/t.
+    gap : largest distance of the fleet's curve, USD.
+    groups : number of groups that share the gap; with several, a group is compared with a lower curve of its own.
     """
 
     value: Array
@@ -52,29 +54,32 @@ class Asked:
     groups: int = 1
 
     def lower(self, tonnes: Array) -> Array:
-        """The lower curve at (n,) t, USD."""
+        """The lower curve at emissions (n,) t, USD (n,)."""
         return np.asarray((self.value[:, None] - np.outer(self.price, tonnes)).max(axis=0))
 
     def hole(self, clean: CurvePoint, cheap: CurvePoint) -> float:
-        """How much above its lower curve the fleet may be between two neighbouring points of this group, USD."""
+        """Largest distance of the fleet from its lower curve between two neighbouring points of this group, USD."""
         lower = self.lower(clean.tonnes + CHECKED * (cheap.tonnes - clean.tonnes))
         if (clean.jobs == cheap.jobs).all():
             return float(self.groups * (clean.cost + CHECKED * (cheap.cost - clean.cost) - lower).max())
         return float(self.groups * (clean.cost - lower[0]) + lower[0] - lower[-1])
 
     def exhausted(self, point: CurvePoint) -> bool:
-        """Whether little is left of the gap asked for."""
+        """Whether the point itself is so far above the lower curve that points near it can gain little."""
         return self.hole(point, point) > EXHAUSTED * self.gap
 
 
 @dataclass(frozen=True, eq=False)
 class AbatementTask:
-    """A piece of a group's curve, with the group's piece of a schedule.
+    """A piece of a group's cost curve that is to be computed; picklable.
 
     Attributes
     ----------
-    site, start (j,) : where each job of the group runs, if it does.
-    prices : of a tonne at the ends of the piece, USD/t; modes of grid and battery are chosen at the first one.
+    group : the sub-instance with its part of the schedule.
+    site, start (j,) : site and first period of each job of the group, if it runs.
+    prices : carbon prices at the ends of the piece, USD/t. Modes (import or export, charge or discharge) are those
+        of the optimum at the first.
+    asked : accuracy.
     """
 
     group: GroupTask
@@ -85,10 +90,13 @@ class AbatementTask:
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
-    """A group's schedules from the cleanest to the cheapest: tonnes (n,), cost (n,) in USD.
+class GroupCurve:
+    """Schedules of a group from the least emissions to the least cost.
 
-    mixes (n - 1,) : whether a schedule and the next have the same integers.
+    Attributes
+    ----------
+    tonnes, cost : (n,) emissions, t, rising; cost, USD, falling.
+    mixes : (n - 1,) whether a schedule and the next have the same integers, so that convex combinations are schedules.
     """
 
     schedules: list[Schedule]
@@ -96,10 +104,11 @@ class Curve:
     cost: Array
     mixes: Array
 
-    def then(self, other: Curve) -> Curve:
-        """One curve of two: this one, and what emits more and costs less of the other, within a segment that mixes.
+    def then(self, other: GroupCurve) -> GroupCurve:
+        """This curve followed by the part of the other that emits more and costs less.
 
-        A segment is of one family, whose modes agree, so even where the curves meet there is a jump, if a small one.
+        The other may be entered between two points that mix. The two come from different programs, whose modes of grid
+        and battery may differ, so the step between them is a jump even where they meet.
         """
         more = np.flatnonzero((other.tonnes > self.tonnes[-1] + SAME_TONNES) & (other.cost < self.cost[-1]))
         if not len(more):
@@ -116,7 +125,7 @@ class Curve:
                 rows.insert(0, (mix(other.schedules[a], other.schedules[first], share), tonnes, cost))
                 mixes = other.mixes[a:]
         schedules, more_tonnes, less_cost = zip(*rows, strict=True)
-        return Curve(
+        return GroupCurve(
             self.schedules + list(schedules),
             np.append(self.tonnes, more_tonnes),
             np.append(self.cost, less_cost),
@@ -126,7 +135,14 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class CurvePoint:
-    """An optimum at a price, USD/t; `jobs` (j,) : which run; `reduced` (j,) : what one more costs, USD."""
+    """An optimum at a carbon price.
+
+    Attributes
+    ----------
+    x : values of the program's variables. tonnes, cost : t and USD.
+    price : USD/t.
+    jobs, reduced : (j,) which jobs run, and their reduced costs, USD.
+    """
 
     x: Array
     tonnes: float
@@ -136,8 +152,8 @@ class CurvePoint:
     reduced: Array
 
 
-class Family:
-    """The program of a group at one price of a tonne after the other, kept warm."""
+class GroupProgram:
+    """The linear program of a group, re-optimised from its last basis as the carbon price and the jobs change."""
 
     def __init__(self, task: AbatementTask):
         self.task = task
@@ -149,9 +165,10 @@ class Family:
         self.every = np.arange(len(self.rest.columns), dtype=np.int32)
 
     def at(self, price: float, jobs: Array | None = None) -> CurvePoint | None:
-        """The optimum at a price, of the jobs (default: those worth running); None if the solver finds none.
+        """The optimum at a carbon price (USD/t) with given jobs; None if the solver finds none.
 
-        Modes stay as they are first met, so that all points with the same jobs may be mixed.
+        `jobs` (j,) : which run; default: those of the relaxation, rounded. Modes of grid and battery stay as they are
+        first chosen, so that points with the same jobs have the same integers.
         """
         rest, solver = self.rest.model, self.solver
         solver.changeColsCost(len(self.every), self.every, rest.cost + price * rest.emission)
@@ -164,7 +181,7 @@ class Family:
         return self._of(share > KEPT, price) or self._of(share > ALL, price)
 
     def _of(self, jobs: Array, price: float) -> CurvePoint | None:
-        """The optimum with the jobs, at the solver's costs."""
+        """The optimum with given jobs, at the costs that the solver has."""
         self._hold(jobs, jobs)
         found = keeping_bans(self.rest.model, self.solver, for_good=True)
         if found is None:
@@ -184,7 +201,7 @@ class Family:
 
 
 def _build(task: AbatementTask) -> tuple[Model, Array]:
-    """The group's model, commitments held, and the columns of its jobs: the share that is run."""
+    """The group's model with commitments held, and the columns (j,) of its jobs, shares between 0 and 1."""
     instance, schedule = task.group.instance, task.group.schedule
     block, links = side_by_side(instance, np.zeros_like(instance.sites.capacity_gpu))
     coupling, jobs = Coupling.of(instance), instance.jobs
@@ -200,7 +217,7 @@ def _build(task: AbatementTask) -> tuple[Model, Array]:
 
 
 def _without_modes(model: Model) -> Model:
-    """The model whose bans are left to `keeping_bans`: modes are zero, their rows free."""
+    """The model without the binaries of (5) and (6): which direction grid and battery take `keeping_bans` decides."""
     modes = model.bans[:, 0]
     low, high, row_low, row_high = (v.copy() for v in (model.low, model.high, model.row_low, model.row_high))
     low[modes] = high[modes] = 0.0
@@ -209,42 +226,43 @@ def _without_modes(model: Model) -> Model:
     return replace(model, low=low, high=high, row_low=row_low, row_high=row_high)
 
 
-def abate(task: AbatementTask) -> Curve | None:
-    """A piece of a group's curve; None if the solver does not find its ends."""
-    family = Family(task)
-    cheap, clean = (family.at(price) for price in task.prices)
+def abate(task: AbatementTask) -> GroupCurve | None:
+    """A piece of a group's cost curve between two carbon prices; None if the solver finds no optimum at one of them."""
+    program = GroupProgram(task)
+    cheap, clean = (program.at(price) for price in task.prices)
     if cheap is None or clean is None:
         return None
-    asked = task.asked if task.asked.groups == 1 else _of_its_own(family, clean, cheap, task.asked)
-    points = [clean, *_between(family, clean, cheap, asked), cheap]
+    asked = task.asked if task.asked.groups == 1 else _of_its_own(program, clean, cheap, task.asked)
+    points = [clean, *_between(program, clean, cheap, asked), cheap]
     same = [bool((a.jobs == b.jobs).all()) for a, b in pairwise(points)]
     paths = np.split(np.arange(len(points)), np.flatnonzero(~np.array(same, dtype=bool)) + 1)
-    return reduce(Curve.then, [_path(family, [points[k] for k in path]) for path in paths])
+    return reduce(GroupCurve.then, [_path(program, [points[k] for k in path]) for path in paths])
 
 
-def _path(family: Family, points: list[CurvePoint]) -> Curve:
-    """The curve of points with the same jobs."""
+def _path(program: GroupProgram, points: list[CurvePoint]) -> GroupCurve:
+    """The curve through points with the same jobs, dominated ones left out."""
     rising = points[:1]
     for point in points[1:]:
         if point.tonnes > rising[-1].tonnes + SAME_TONNES and point.cost < rising[-1].cost:
             rising.append(point)
     tonnes, cost = np.array([(p.tonnes, p.cost) for p in rising]).T
-    return Curve([family.schedule(p) for p in rising], tonnes, cost, np.ones(len(rising) - 1, dtype=bool))
+    return GroupCurve([program.schedule(p) for p in rising], tonnes, cost, np.ones(len(rising) - 1, dtype=bool))
 
 
-def _of_its_own(family: Family, clean: CurvePoint, cheap: CurvePoint, asked: Asked) -> Asked:
-    """A part of the gap for the group's own curve: what the fleet's lower one leaves to a group, nobody can tell."""
+def _of_its_own(program: GroupProgram, clean: CurvePoint, cheap: CurvePoint, asked: Asked) -> Asked:
+    """The accuracy relative to the group's own lower curve: the fleet's does not tell what a single group can reach."""
     prices = np.geomspace(max(cheap.price, 1e-3 * clean.price), clean.price, SAMPLED + 2)[1:-1]
-    found = [clean, *(family.at(float(price)) for price in prices), cheap]
+    found = [clean, *(program.at(float(price)) for price in prices), cheap]
     lines = np.array([(p.cost + p.price * p.tonnes, p.price) for p in found if p is not None])
     return replace(asked, value=lines[:, 0], price=lines[:, 1], gap=OWN_GAP * asked.gap)
 
 
-def _between(family: Family, clean: CurvePoint, cheap: CurvePoint, asked: Asked) -> Iterator[CurvePoint]:
-    """Points between two, where they are needed: at the slope of their chord as price (Aneja, Nair 1979).
+def _between(program: GroupProgram, clean: CurvePoint, cheap: CurvePoint, asked: Asked) -> Iterator[CurvePoint]:
+    """Further points between two, where the accuracy asked for needs them.
 
-    If several jobs make the difference and that price does not say which, then with those half of them that are best
-    worth their tonnes; if it is one job, or nothing is found between, then the curves with and without them.
+    The next price is the slope of the chord (Aneja and Nair 1979). Where that gives no new set of jobs between two that
+    differ in several, the half with the least reduced costs is exchanged; where they differ in one, or nothing is found
+    between, the curves of both sets are followed until they cross.
     """
     more, saved, differ = cheap.tonnes - clean.tonnes, clean.cost - cheap.cost, np.flatnonzero(clean.jobs != cheap.jobs)
     if more <= SAME_TONNES or saved <= 0.0 or (hole := asked.hole(clean, cheap)) <= asked.gap:
@@ -253,37 +271,37 @@ def _between(family: Family, clean: CurvePoint, cheap: CurvePoint, asked: Asked)
         return
     point = None
     if len(differ) == 0:
-        point = family.at(saved / more, clean.jobs)
+        point = program.at(saved / more, clean.jobs)
         if point is None or _below(point, clean, cheap) <= LITTLE * asked.gap / asked.groups:
             return
     elif len(differ) > 1:
-        point = family.at(saved / more) if len(differ) >= SEVERAL else None
+        point = program.at(saved / more) if len(differ) >= SEVERAL else None
         if point is None or any((point.jobs == end.jobs).all() for end in (clean, cheap)):
             half = clean.jobs.copy()
             best = differ[np.argsort(clean.reduced[differ], kind="stable")[: len(differ) // 2]]
             half[best] = cheap.jobs[best]
-            point = family.at(saved / more, half)
+            point = program.at(saved / more, half)
     if point is not None and clean.tonnes + SAME_TONNES < point.tonnes < cheap.tonnes - SAME_TONNES:
-        yield from _between(family, clean, point, asked)
+        yield from _between(program, clean, point, asked)
         yield point
-        yield from _between(family, point, cheap, asked)
+        yield from _between(program, point, cheap, asked)
     elif len(differ):
-        yield from _meet(family, clean, cheap, asked)
+        yield from _meet(program, clean, cheap, asked)
 
 
 def _below(point: CurvePoint, clean: CurvePoint, cheap: CurvePoint) -> float:
-    """How far a point is below the chord of two others, USD."""
+    """Distance of a point below the chord of two others, USD."""
     share = (point.tonnes - clean.tonnes) / (cheap.tonnes - clean.tonnes)
     return clean.cost + share * (cheap.cost - clean.cost) - point.cost
 
 
-def _meet(family: Family, clean: CurvePoint, cheap: CurvePoint, asked: Asked) -> Iterator[CurvePoint]:
-    """Points with the jobs of the clean end, and from where that is cheaper, with those of the other."""
-    upward, downward = family.at(cheap.price / BEYOND, clean.jobs), family.at(BEYOND * clean.price, cheap.jobs)
+def _meet(program: GroupProgram, clean: CurvePoint, cheap: CurvePoint, asked: Asked) -> Iterator[CurvePoint]:
+    """Points with the jobs of the clean end up to where the curve with those of the cheap end is below, then those."""
+    upward, downward = program.at(cheap.price / BEYOND, clean.jobs), program.at(BEYOND * clean.price, cheap.jobs)
     if upward is None or downward is None:
         return
-    left = [clean, *_between(family, clean, upward, asked), upward]
-    right = [downward, *_between(family, downward, cheap, asked), cheap]
+    left = [clean, *_between(program, clean, upward, asked), upward]
+    right = [downward, *_between(program, downward, cheap, asked), cheap]
     first = max(clean.tonnes, downward.tonnes)
     at = first + CROSSED * (cheap.tonnes - first)
     without, with_ = (np.interp(at, *np.array([(p.tonnes, p.cost) for p in path]).T) for path in (left, right))
@@ -295,7 +313,7 @@ def _meet(family: Family, clean: CurvePoint, cheap: CurvePoint, asked: Asked) ->
 
 
 def _on(path: list[CurvePoint], tonnes: float) -> Iterator[CurvePoint]:
-    """The mixture of two neighbours on a path that emits so much, if there is one."""
+    """The convex combination of two neighbours on a path that emits so much (t), if there is one."""
     for a, b in pairwise(path):
         if a.tonnes < tonnes < b.tonnes:
             share = (tonnes - a.tonnes) / (b.tonnes - a.tonnes)
@@ -304,7 +322,7 @@ def _on(path: list[CurvePoint], tonnes: float) -> Iterator[CurvePoint]:
 
 
 def mix(one: Schedule, other: Schedule, share: float) -> Schedule:
-    """The schedule that is by a share the other, of the same integers; what is bought and sold at once cancels."""
+    """(1 - share) of one schedule plus `share` of another with the same integers; import and export at once cancel."""
     values = {f.name: getattr(one, f.name) for f in one.columns()}
     values |= {k: v + share * (getattr(other, k) - v) for k, v in values.items() if v.dtype.kind == "f"}
     both = np.minimum(values["import_mw"], values["export_mw"])

@@ -1,9 +1,9 @@
-"""The frontier by one run: budget after budget, each warm from all that went before.
+"""The frontier of net cost against carbon budget, by the epsilon-constraint method (Haimes, Lasdon and Wismer 1971).
 
-Columns stay valid at every budget, prices prove a line over all of them, and a schedule has a curve: what it costs with
-fewer jobs, or more, and dispatched for less or more carbon. So the lower curve is raised first, where it bends. Then
-schedules are made where the curves are further apart than asked for, each traded as far as it may be of use. Where a
-hole stays open in spite of all that, a search for better schedules follows, and what it leaves is closed the same way.
+All budgets share one Lagrangian loop: columns stay valid at every budget, prices prove a line over all of them, and a
+schedule has a cost curve over budgets (see `fleet_curve`). First the bounds are proved, at the budgets where the lower
+curve bends most. Then schedules are sought in the gaps between the curves, each with its cost curve. Where a gap stays
+open, neighbourhood search follows, and cost curves of what it finds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from decomp.bound.coupling import Coupling, Fixing
 from decomp.bound.infeasible import least_emissions, refuse_power_and_work
 from decomp.bound.lagrangian import DualPoint, LagrangianLoop, first_prices
 from decomp.frontier.envelope import Envelope
-from decomp.frontier.fleet_curve import trade_all
+from decomp.frontier.fleet_curve import cost_curve
 from decomp.lp.watch import Interrupted
 from decomp.model.accounts import emissions_t
 from decomp.model.frontier import Frontier, at_budget
@@ -35,13 +35,13 @@ from decomp.site.service import SiteReader, muster
 from decomp.solver.phases import by_prices, complete, improve, iterate_bound
 from decomp.state.solve_state import Hooks, Listener, Run
 
-FIRST = 0.02  # distance of the first budget from the minimum, share of the way to where the budget is slack
-ROUGH = 0.1  # of the gap asked for: what the bound at a budget may leave
+FIRST = 0.02  # distance of the least budget from the minimum, share of the range up to where the budget is slack
+ROUGH = 0.1  # of the gap asked for: tolerance of the bound at a budget
 SAME = 1e-6  # of a budget, at least of a tonne: closer ones are the same to the certificate
-SETTLED = 5e-4  # likewise prices with the jobs fixed
-MOST_BUDGETS = 6  # times as many as were asked for: further ones, where the curves differ more than asked for
-FAR, NEAR = 0.3, 0.05  # of the gap aimed at: between budgets with schedules of their own, before and after a search
-GROUP_SITES = 30  # of a trade: smaller groups are faster and leave twice as much
+SETTLED = 5e-4  # relative tolerance of prices with the jobs fixed
+MOST_BUDGETS = 6  # times the number asked for: most budgets, where gaps stay open
+FAR, NEAR = 0.3, 0.05  # of the gap aimed at: distance on the lower curve of budgets at which schedules are sought
+GROUP_SITES = 30  # of a cost curve: smaller groups are faster, but leave twice the gap
 
 
 def trace(
@@ -83,13 +83,13 @@ def trace(
     assert instance is not None
     try:
         with team.sheet.section(OTHER):
-            return Sweep(instance, team, workers, options, listeners).trace(budgets)
+            return FrontierLoop(instance, team, workers, options, listeners).trace(budgets)
     finally:
         workers.dismiss()
 
 
 def _refuse_scenarios(instance: Instance | None) -> None:
-    """Schedules are traded group by group with ever fewer jobs, and those of all scenarios have the same."""
+    """Cost curves change the jobs group by group, and jobs are common to all scenarios."""
     if instance is not None and instance.n_scenarios:
         raise InputError(
             f"scenarios: {instance.n_scenarios}, a frontier is of a fleet without them; `solve` with other carbon "
@@ -97,8 +97,8 @@ def _refuse_scenarios(instance: Instance | None) -> None:
         )
 
 
-class Sweep:
-    """The loop that closes the envelope of the curves."""
+class FrontierLoop:
+    """Bounds and schedules at ever more budgets until the gap between the curves is closed. Root only."""
 
     def __init__(
         self, instance: Instance, team: Team, workers: Workers, options: Options, listeners: Iterable[Listener]
@@ -135,7 +135,7 @@ class Sweep:
         return self._frontier()
 
     def _spread(self, least: int, most: int) -> None:
-        """Budgets from where they are slack down to near the minimum, and the schedules that close the curves."""
+        """Bounds at budgets between the minimum and where the budget is slack, and schedules in the gaps."""
         self.left = 3 * least
         slack = self._slack()
         same, range_t = SAME * max(abs(slack), 1.0), slack - self.minimum.tonnes
@@ -146,7 +146,7 @@ class Sweep:
         while len(self.runs) < most and not self._over() and (bend := self.envelope.bend()) is not None:
             self._raise(bend)
         if (cheapest := self.runs[slack].incumbent) is not None:
-            self._land(self.runs[slack], cheapest, 0.0)
+            self._add_schedule(self.runs[slack], cheapest, 0.0)
         self._close_holes(most, FAR)
         while len(self.runs) < least and not self._over():
             at = np.array(sorted(self.runs))
@@ -156,7 +156,7 @@ class Sweep:
             self._raise(float(middle))
 
     def _raise_all(self, budgets: Sequence[float]) -> None:
-        """The bounds at given budgets, falling."""
+        """Bounds at the budgets given (t), from the largest down."""
         self.left, least = 3 * len(budgets), self.minimum.tonnes
         for budget in sorted(budgets, reverse=True):
             if budget < least:
@@ -169,7 +169,7 @@ class Sweep:
         return self.team.signalled or process_seconds() >= self.options.time_limit_seconds
 
     def _slack(self) -> float:
-        """Solve without a budget; the emissions of that schedule are a budget that costs nothing."""
+        """Solve without a budget; the emissions (t) of that schedule are the least budget known to be slack."""
         run = self._raise(np.inf)
         with suppress(Interrupted), self.team.sheet.section("recovery"):
             self._find(run)
@@ -184,9 +184,9 @@ class Sweep:
         return budget
 
     def _close_holes(self, most: int, apart: float, search: bool = False) -> None:
-        """Schedules at further budgets, as long as there is a place for one; `apart`: see `Envelope.place`.
+        """Schedules where the gap is open, as long as `Envelope.place` finds a budget for one at the distance `apart`.
 
-        search : for better schedules there too.
+        `search` : followed by neighbourhood search. `most` : budgets in all.
         """
         while not self._over() and (place := self.envelope.place(apart)) is not None:
             if place not in self.runs:
@@ -199,7 +199,7 @@ class Sweep:
                     self._improve(self.runs[place])
 
     def _raise(self, budget: float) -> Run:
-        """The bound at a budget, with its share of the time."""
+        """The bound at a budget (t), in its share of the time."""
         self.runs[budget] = run = Run(at_budget(self.instance, budget), self.workers, self.options, self.hooks)
         run.present = self.loop
         self._start(run)
@@ -209,12 +209,12 @@ class Sweep:
         return run
 
     def _converge(self, run: Run) -> None:
-        """The prices of the loop's budget."""
+        """Iterate the bound at the loop's budget."""
         tolerance = ROUGH * self._rel_gap(self.loop.centre.bound)
         iterate_bound(run, tolerance, hopeful=False)  # there is a schedule
 
     def _start(self, run: Run) -> None:
-        """The loop at the run's budget and the prices that prove most there; this budget's share of the time."""
+        """Set the loop to the run's budget and to the prices that prove most there; allot the run its time."""
         budget, loop, now = run.instance.carbon_budget_t, self.loop, process_seconds()
         loop.set_budget(budget)
         loop.refix(Fixing(*loop.coupling.free_jobs()))
@@ -233,7 +233,7 @@ class Sweep:
         run.deadline = now + max(seconds, 0.0)
 
     def _schedule(self, budget: float) -> None:
-        """The best of the schedules at hand, else a new one; not twice."""
+        """The best schedule known for a budget (t), else a new one; once a budget."""
         if self.team.signalled or budget in self.envelope.tried:
             return
         self.envelope.tried.add(budget)
@@ -243,7 +243,7 @@ class Sweep:
                 self._plan(self.runs[budget])
 
     def _plan(self, run: Run) -> None:
-        """While the gap is open: new integers at a budget's prices, and their curve."""
+        """If the gap is open: a dive and a finish at the budget's prices, and the cost curve of what they give."""
         self._start(run)
         if run.must_stop():
             return
@@ -254,17 +254,17 @@ class Sweep:
                 complete(run, by_prices)
 
     def _find(self, run: Run) -> None:
-        """New integers at the loop's prices."""
+        """A dive and a finish at the loop's prices, without the budget."""
         run.phase = "dive"
         dive(self.loop, run.options.recovery, run.record)
         self._reprice(run)
         found = finish(self.unlimited, self.loop, self.workers, run.options.recovery, joint=False)
         if found is not None and admits(self.unlimited, found):
-            self._land(run, found, self.loop.centre.carbon_price)
+            self._add_schedule(run, found, self.loop.centre.carbon_price)
         run.record(None)
 
     def _improve(self, run: Run) -> None:
-        """Where the gap is more than asked for, what a solve does to improve its schedule, from the best at hand."""
+        """Neighbourhood search from the best schedule known, where its gap is larger than asked for."""
         self._offer(run)
         self._start(run)
         if (before := run.incumbent) is None or before.cost - run.bound <= self.options.rel_gap * self.envelope.scale:
@@ -274,35 +274,35 @@ class Sweep:
             self._reprice(run)
             improve(run, by_prices, replans=True)
             if run.incumbent is not None and run.incumbent is not before:
-                self._land(run, run.incumbent, self.loop.centre.carbon_price)
+                self._add_schedule(run, run.incumbent, self.loop.centre.carbon_price)
 
     def _reprice(self, run: Run) -> None:
-        """Prices with all jobs fixed."""
+        """Iterate with all jobs fixed."""
         run.phase = "finish"
         for _ in range(run.options.recovery.settle_iterations):
             step = self.loop.iterate()
             if run.record(step) or step.converged(SETTLED):
                 return
 
-    def _land(self, run: Run, found: Incumbent, price: float) -> None:
-        """Offer a new schedule, and trade it from its price of a tonne (USD/t) as far as it may be of use."""
+    def _add_schedule(self, run: Run, found: Incumbent, price: float) -> None:
+        """Offer a new schedule, found at a carbon price (USD/t), and add its cost curve over the open gaps."""
         budget = run.instance.carbon_budget_t
         prices = self.envelope.reach(budget, price) if np.isfinite(budget) else []
         if float(emissions_t(self.instance, found.schedule).sum()) <= budget:
             run.offer(found)
         if prices:
-            self._trade(found, prices)
+            self._add_curve(found, prices)
             self._offer(run)
 
-    def _trade(self, incumbent: Incumbent, prices: Sequence[float]) -> None:
-        """One more curve, over a range of prices of a tonne, USD/t."""
+    def _add_curve(self, incumbent: Incumbent, prices: Sequence[float]) -> None:
+        """Add the cost curve of a schedule over a range of carbon prices, USD/t."""
         runs, asked = room_for_all(self.loop, incumbent.fixing), self.envelope.asked()
         where = self.unlimited, incumbent.schedule, self.loop.coupling, runs, self.workers, GROUP_SITES
-        trade = trade_all(*where, prices, asked)
-        self.envelope.trades += [trade] if trade else []
+        curve = cost_curve(*where, prices, asked)
+        self.envelope.curves += [curve] if curve else []
 
     def _offer(self, run: Run) -> None:
-        """The best that is at hand: schedules of smaller budgets, and of the curves at this one."""
+        """Offer the run the schedules of smaller budgets, and of the cost curves at its own."""
         budget = run.instance.carbon_budget_t
         for smaller, other in self.runs.items():
             if smaller <= budget:

@@ -1,4 +1,4 @@
-"""What a sweep knows between the curves: where the lower one bends, where a schedule is due, how far it is of use."""
+"""What is known between the curves: where the lower one bends, where a schedule is due, how far it is of use."""
 
 from __future__ import annotations
 
