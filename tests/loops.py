@@ -23,7 +23,7 @@ def workers_of(instance: Instance) -> Workers:
 def loop_of(instance: Instance, options: Bundle) -> LagrangianLoop:
     c = Coupling.of(instance)
     price = first_prices(c, instance.sites, instance.carbon_price_usd_per_t)
-    return LagrangianLoop(c, workers_of(instance), price, 0.0, options)
+    return LagrangianLoop(c, workers_of(instance), c.multipliers(price), options)
 
 
 @cache

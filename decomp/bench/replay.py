@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from decomp.bound.master_part import power_of_two
+from decomp.bound.layout import power_of_two
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Options
 from decomp.model.result import Iteration

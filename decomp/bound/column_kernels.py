@@ -44,23 +44,29 @@ def gainful_move(gain, bend, tonnes, uncut, steep, cap):
 
 
 @compiled
-def site_pass(price, curve, step, loads, cost, emission, theta, count, gram, n_blocks, carbon, tonnes, n_inner):
+def site_pass(
+    price, curve, step, loads, cost, emission, theta, count, gram, n_blocks, owner, carbon, money, tonnes, n_inner
+):
     """Move each site's convex weights `theta` (S, K) by pairwise steps between its best and worst column.
 
-    Sites k, k + n_blocks, ... are a block: one after the other, while blocks move at once. carbon = [price before it is
-    cut off, step, cap, blocks there are in all]: each reckons with a price that moves as many times as fast.
+    Sites k, k + n_blocks, ... are a block: one after the other, while blocks move at once. Emissions and costs of
+    sites move what they count by: carbon (B, 3) = [price of each budget before it is cut off, step, cap], money (W, 4)
+    = [weight of cost before it is cut off, step, least, most]; `owner` (2, S) says which of them a site has. A step is
+    as many times as long as there are blocks, so that each reckons with what the others do.
     `tonnes` (S,): what each site emits more than before.
     """
     n_sites, n_slots, n = loads.shape
     value, before = np.empty(n_slots), np.empty(n_slots)
-    steep, cap = carbon[1] * carbon[3], carbon[2]
+    open_price, open_weight = np.empty(len(carbon)), np.empty(len(money))
     for block in range(n_blocks):
-        uncut = carbon[0]
+        open_price[:], open_weight[:] = carbon[:, 0], money[:, 0]
         for i in range(block, n_sites, n_blocks):
-            m = count[i]
+            m, b, w = count[i], owner[0, i], owner[1, i]
+            uncut, steep, cap = open_price[b], carbon[b, 1], carbon[b, 2]
             paid = min(max(uncut, 0.0), cap)
+            counts = min(max(open_weight[w], money[w, 2]), money[w, 3])
             for k in range(m):
-                value[k] = cost[i, k] + paid * emission[i, k] - dot(price[i], loads[i, k])
+                value[k] = counts * cost[i, k] + paid * emission[i, k] - dot(price[i], loads[i, k])
                 before[k] = theta[i, k]
             tonnes[i], moved = 0.0, False
             for _ in range(n_inner):
@@ -73,17 +79,22 @@ def site_pass(price, curve, step, loads, cost, emission, theta, count, gram, n_b
                 drop = value[worst] - value[best]
                 if worst == best or drop <= 1e-10 * (1.0 + abs(value[best])):
                     break
-                more = emission[i, best] - emission[i, worst]
+                more, dearer = emission[i, best] - emission[i, worst], cost[i, best] - cost[i, worst]
                 bend = step * (gram[i, best, best] + gram[i, worst, worst] - 2.0 * gram[i, best, worst])
+                bend += money[w, 1] * dearer * dearer
                 move = min(theta[i, worst], gainful_move(drop, bend, more, uncut, steep, cap))
                 theta[i, best] += move
                 theta[i, worst] -= move
                 tonnes[i] += move * more
                 old, uncut = paid, uncut + steep * move * more
                 paid = min(max(uncut, 0.0), cap)
+                open_weight[w] += money[w, 1] * move * dearer
+                weighed, counts = counts, min(max(open_weight[w], money[w, 2]), money[w, 3])
                 for k in range(m):
                     value[k] += move * step * (gram[i, best, k] - gram[i, worst, k]) + (paid - old) * emission[i, k]
+                    value[k] += (counts - weighed) * cost[i, k]
                 moved = True
+            open_price[b] = uncut
             if moved:
                 for k in range(m):
                     d = theta[i, k] - before[k]
@@ -93,13 +104,14 @@ def site_pass(price, curve, step, loads, cost, emission, theta, count, gram, n_b
 
 
 @compiled
-def site_values(price, carbon_price, loads, cost, emission, count):
-    """Value of the column model of each site: min over columns of cost + carbon - price . load."""
+def site_values(price, carbon_price, weight, loads, cost, emission, count):
+    """Value of the column model of each site: min over columns of weighed cost + carbon - price . load."""
     values = np.empty(len(loads))
     for i in range(len(loads)):
         values[i] = np.inf
         for k in range(count[i]):
-            values[i] = min(values[i], cost[i, k] + carbon_price * emission[i, k] - dot(price[i], loads[i, k]))
+            v = weight[i] * cost[i, k] + carbon_price[i] * emission[i, k] - dot(price[i], loads[i, k])
+            values[i] = min(values[i], v)
     return values
 
 

@@ -60,6 +60,11 @@ class ColumnBundle:
         cuts -= np.multiply(priced, allowance[:, None], out=np.zeros_like(priced), where=priced > 0)
         return np.where(held, cuts, -np.inf).max(axis=1)
 
-    def least_value(self, price: Array, carbon_price: float) -> Array:
-        """Upper side: no site is better off (S,) at these prices than its best column; never below the dual."""
-        return column_kernels.site_values(price, carbon_price, self.loads, self.cost, self.emission, self.count)
+    def least_value(self, price: Array, carbon_price: Array, weight: Array) -> Array:
+        """Upper side: no site is better off (S,) at these prices than its best column; never below the dual.
+
+        `carbon_price`, `weight` (S,) : of each site, USD/t and what its cost counts by.
+        """
+        return column_kernels.site_values(
+            price, carbon_price, weight, self.loads, self.cost, self.emission, self.count
+        )

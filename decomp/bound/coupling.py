@@ -6,12 +6,13 @@ the period length and happens here and where a result is written, nowhere else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from decomp.bound import job_kernels, stream_kernels
+from decomp.bound.multipliers import Multipliers, Risk
 from decomp.model.instance import Array, Instance
 from decomp.model.rounding import with_exact_fits
 
@@ -73,6 +74,8 @@ class Coupling:
     `capacity` (S, T) is what the GPUs can take, `usable` what the power can carry besides, ramps and stored
     energy left aside: a placement beyond it is hopeless, one within it is not yet proved possible.
     `probability` (K,) : of the scenarios; a job loads K rows of `capacity`: row s S + i is its site i in scenario s.
+    `in_every` : each of them keeps its share of the budget by itself. `risk` : what they may count by.
+    `lines` : day-ahead generators at the site that has most, see `Multipliers`.
     `arc_order`, `candidate_order` and `pool_arc_order` map rows here to rows of the instance.
     """
 
@@ -88,6 +91,9 @@ class Coupling:
     budget: float
     carbon_cap: float
     probability: Array
+    in_every: bool
+    risk: Risk
+    lines: int
 
     @classmethod
     def of(cls, instance: Instance) -> Coupling:
@@ -110,6 +116,9 @@ class Coupling:
             budget=instance.carbon_budget_t if has_budget else np.inf,
             carbon_cap=instance.carbon_excess_usd_per_t if has_budget else 0.0,
             probability=instance.scenarios.probability if instance.copies > 1 else np.ones(1),
+            in_every=instance.budget_in_every and has_budget,
+            risk=Risk.of(instance),
+            lines=instance.day_ahead_lines,
         )
 
     @property
@@ -124,6 +133,25 @@ class Coupling:
     def n_places(self) -> int:
         """Sites, whatever scenario."""
         return len(self.capacity) // self.copies
+
+    @property
+    def n_periods(self) -> int:
+        return int(self.capacity.shape[1])
+
+    @property
+    def budgets(self) -> Array:
+        """The budget, or the weighted one of every scenario, (B,) t."""
+        return self.probability * self.budget if self.in_every else np.array([self.budget])
+
+    def dearest_carbon(self, weight: Array) -> Array:
+        """The most that a tonne of each budget (B,) may cost, USD; excess in a scenario is a cost of that scenario."""
+        return self.carbon_cap * (np.broadcast_to(weight, self.probability.shape) if self.in_every else np.ones(1))
+
+    def multipliers(self, price: Array, carbon_price: float | Array = 0.0) -> Multipliers:
+        """Prices of load (S, T) and of carbon, commitments free, and scenarios counting as is probable."""
+        links = price if self.lines == 0 else np.pad(price, ((0, 0), (0, self.lines * self.n_periods)))
+        carbon = np.full(len(self.budgets), 1.0) * carbon_price
+        return Multipliers(links, carbon, np.ones(len(self.probability) if self.risk.counts else 1))
 
     @property
     def homes(self) -> tuple[Array, Array, Array]:
@@ -163,16 +191,53 @@ class Coupling:
         """Fixings that leave every job free: candidate row (FREE, REJECTED or k) and start of each job."""
         return np.full(self.n_jobs, FREE), np.full(self.n_jobs, -1)
 
-    def dual_terms(self, price: Array, carbon_price: float, fixed: tuple[Array, Array]) -> float:
-        """What streams, jobs, pools and the budget add to the sites' lower bounds at these prices, USD.
+    def dual_terms(self, prices: Multipliers, fixed: tuple[Array, Array]) -> float:
+        """What streams, jobs, pools, commitments and budgets add to the sites' lower bounds at these prices, USD.
 
         Closed form, hence exact: each unit of work takes its cheapest allowed place or its penalty.
         """
-        total = float(stream_kernels.stream_values(price, self.streams).sum()) + stream_kernels.pool_value(
-            price, self.pools
+        own, price = self.weighing(prices.weight), prices.links[:, : self.n_periods]
+        total = float(stream_kernels.stream_values(price, own.streams).sum()) + stream_kernels.pool_value(
+            price, own.pools
         )
         total += float(job_kernels.job_values(self.summed(price), self.jobs, *fixed, 0, 1).sum())
-        return total - (carbon_price * self.budget if carbon_price > 0 else 0.0)
+        return total + self.commitment_value(prices.links) - paid(prices.carbon, self.budgets)
+
+    def commitment_value(self, links: Array) -> float:
+        """Least value of commitments made once for all scenarios, each in every period by itself, USD."""
+        if self.lines == 0:
+            return 0.0
+        return float(np.minimum(self.summed(links[:, self.n_periods :]), 0.0).sum())
+
+    def weighing(self, weight: Array) -> Coupling:
+        """The coupling with the money of streams and pools weighed by scenario, (W,); jobs cost the same in all."""
+        if not self.risk.counts:
+            return self
+        s, p = self.streams, self.pools
+
+        def rows(n: int) -> Array:
+            return np.repeat(weight, n // len(weight))
+
+        streams = s._replace(unserved=rows(len(s.unserved)) * s.unserved, cost=rows(len(s.cost)) * s.cost)
+        return replace(self, streams=streams, pools=p._replace(penalty=rows(len(p.penalty)) * p.penalty))
+
+    def scenario_routing(self, routed: Array) -> Array:
+        """Net cost of routing by scenario and period (K, .), unweighed, USD."""
+        s, n = self.streams, len(self.streams.unserved) // self.copies
+        each = []
+        for d in np.arange(self.copies) * n:
+            own = s._replace(demand=s.demand[d : d + n], unserved=s.unserved[d : d + n], ptr=s.ptr[d : d + n + 1])
+            each.append(stream_kernels.stream_costs(own, routed))
+        return np.array(each)
+
+    def scenario_shortfall(self, pooled: Array) -> Array:
+        """What pools leave undone by scenario (K,), unweighed, USD."""
+        p, n = self.pools, len(self.pools.work) // self.copies
+        each = []
+        for k in np.arange(self.copies) * n:
+            own = p._replace(work=p.work[k : k + n], penalty=p.penalty[k : k + n], ptr=p.ptr[k : k + n + 1])
+            each.append(stream_kernels.pool_cost(own, pooled))
+        return np.array(each)
 
     def flow_cost(self, routed: Array, pooled: Array) -> float:
         """Net cost of routing (arc, T) and pool loads (pool arc, T), with what is left undone, USD.
@@ -181,6 +246,11 @@ class Coupling:
         """
         routing = float(stream_kernels.stream_costs(self.streams, routed).sum())
         return routing + stream_kernels.pool_cost(self.pools, pooled)
+
+
+def paid(carbon: Array, budgets: Array) -> float:
+    """What budgets (B,), t, take from the bound at their prices (B,), USD/t; an infinite one has none."""
+    return float(np.multiply(carbon, budgets, out=np.zeros_like(budgets), where=carbon > 0).sum())
 
 
 def _stream_rows(instance: Instance, order: Array, ptr: Array) -> StreamRows:

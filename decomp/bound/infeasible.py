@@ -14,6 +14,7 @@ import numpy as np
 
 from decomp.bound.coupling import Coupling, StreamRows, hourly
 from decomp.bound.lagrangian import DualPoint, LagrangianLoop, first_prices
+from decomp.bound.multipliers import Risk
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Bundle
 from decomp.model.result import Ray
@@ -73,7 +74,7 @@ def refuse_budget(instance: Instance, minimum: Minimum) -> None:
 
 def least_emissions(instance: Instance, workers: Workers, options: Bundle, stop: Callable[[], bool]) -> Minimum:
     """Certified minimum emissions: optional work may be left, money counts for nothing. Root only."""
-    coupling = replace(Coupling.of(without_money(instance)), budget=np.inf, carbon_cap=0.0)
+    coupling = without_budget(without_money(instance))
     sites = replace(instance.sites, buy_price=np.zeros_like(instance.sites.buy_price))
     with workers.of(SiteService).weighing(0.0, PER_TONNE):
         price = first_prices(coupling, sites, PER_TONNE)
@@ -131,7 +132,7 @@ def _refuse_work(
         jobs=replace(jobs, value_usd=value, mandatory=np.zeros_like(jobs.mandatory)),
         pools=replace(pools, shortfall_penalty=hard.astype(float)),
     )
-    coupling = replace(Coupling.of(bare), budget=np.inf, carbon_cap=0.0)
+    coupling = without_budget(bare)
     coupling = replace(coupling, streams=_with_spare_load(coupling, owing))
     price = np.full_like(coupling.capacity, 0.5 * instance.period_h)
     proof = _converged(coupling, workers, price, options, stop)
@@ -156,6 +157,11 @@ def _with_spare_load(c: Coupling, sites: Array) -> StreamRows:
     )
 
 
+def without_budget(instance: Instance) -> Coupling:
+    """The work alone: no budget, no scenario counting more than is probable, commitments free in each."""
+    return replace(Coupling.of(instance), budget=np.inf, carbon_cap=0.0, in_every=False, risk=Risk(), lines=0)
+
+
 def without_money(instance: Instance) -> Instance:
     """The work of an instance with every amount of money zero; what must be done still must."""
     streams, pools = instance.streams, instance.pools
@@ -174,7 +180,7 @@ def _converged(
     coupling: Coupling, workers: Workers, price: Array, options: Bundle, stop: Callable[[], bool]
 ) -> DualPoint:
     """Without money much is a tie, and the master takes more passes to settle."""
-    loop = LagrangianLoop(coupling, workers, price, 0.0, replace(options, max_passes=PASSES))
+    loop = LagrangianLoop(coupling, workers, coupling.multipliers(price), replace(options, max_passes=PASSES))
     for _ in range(options.max_iterations):
         if loop.iterate().converged(CONVERGED) or stop():
             break

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decomp.bound.coupling import Coupling, Fixing
-from decomp.bound.master import Master
+from decomp.bound.master import Master, Scales
+from decomp.bound.multipliers import Multipliers
 from decomp.model.instance import Array, Sites
 from decomp.model.options import Bundle
 from decomp.ranks.workers import Workers
@@ -19,18 +20,32 @@ STILL = 0.01  # of the most that sites emit at any of the first prices: so littl
 HELD = 3  # with scenarios, so many serious steps in a row make it longer too: what some gain others overshoot
 WORTH = 0.1  # price of load where energy is free, relative to what work is worth: as it is where energy is not
 FREE = 1e-3  # of that; prices of energy below it say nothing of what prices of load will be
+CALMER, BOLD, BOLDER = 0.25, 1.5, 4.0  # factors on the step of scenarios' weights
 ROUNDING = 1e-9  # relative
 LONGEST_STEP = 1e5  # beyond it prices only run away, as they do when the fixed jobs leave no schedule
 
 
 @dataclass(frozen=True)
 class DualPoint:
-    """Prices and what they prove: `bound` = sum of the sites' lower bounds + the work's closed form, USD."""
+    """Prices and what they prove: `bound` = sum of the sites' lower bounds + the work's closed form, USD.
 
-    price: Array
-    carbon_price: float
+    `periods` : so many of the links are of load.
+    """
+
+    prices: Multipliers
     site_lower: Array
     bound: float
+    periods: int
+
+    @property
+    def price(self) -> Array:
+        """Of load, (S, T) USD per GPU and period."""
+        return np.ascontiguousarray(self.prices.links[:, : self.periods])
+
+    @property
+    def carbon_price(self) -> float:
+        """USD/t; where every scenario has its own, the mean of those."""
+        return float(self.prices.carbon.mean())
 
 
 @dataclass(frozen=True)
@@ -96,6 +111,13 @@ def typical_emissions(first: SiteAnswers, *others: SiteAnswers) -> float:
     return max(tonnes) or 1.0
 
 
+def typical_cost(c: Coupling, *asked: SiteAnswers) -> float:
+    """What scenarios may differ by in net cost, USD: the most that the first answers to any prices do; not zero."""
+    costs = [(answers.cost.reshape(c.copies, -1).sum(axis=1) / c.probability) for answers in asked]
+    apart = [float(np.nanmax(cost) - np.nanmin(cost)) for cost in costs]
+    return max(apart) or 1.0
+
+
 class LagrangianLoop:
     """Proximal bundle method on the dual of the coupling rows.
 
@@ -108,23 +130,25 @@ class LagrangianLoop:
         self,
         coupling: Coupling,
         workers: Workers,
-        price: Array,
-        carbon_price: float,
+        first: Multipliers,
         options: Bundle,
         columns: Array | None = None,
     ):
         """`columns`: see `Start`; default: multiples of the first prices, as the options say."""
         self.coupling, self.workers, self.options = coupling, workers, options
+        price = first.links[:, : coupling.n_periods]
         others = [factor * price for factor in options.first_factors] if columns is None else columns
-        first, *more = (workers.of(SiteService).evaluate(p, carbon_price) for p in (price, *others))
-        scale, tonnes = typical_price(price, coupling), typical_emissions(first, *more)
+        more = [coupling.multipliers(p, first.carbon) for p in others]
+        answer, *answers = (self._ask(prices) for prices in (first, *more))
+        scale = typical_price(price, coupling)
         self.least_value = scale * (np.abs(price).mean(axis=1, keepdims=True) <= FREE * scale)
-        self.master = Master(coupling, workers, price, carbon_price, scale, tonnes, options.lane_size)
-        self.master.add(first)
-        self.centre = self._prove(price, carbon_price, first)
-        for other, answers in zip(others, more, strict=True):
-            self.master.add(answers)
-            trial = self._prove(other, carbon_price, answers)
+        scales = Scales(scale, typical_emissions(answer, *answers), typical_cost(coupling, answer, *answers))
+        self.master = Master(coupling, workers, first, scales, options.lane_size)
+        self.master.add(answer)
+        self.centre = self._prove(first, answer)
+        for trial_prices, found in zip(more, answers, strict=True):
+            self.master.add(found)
+            trial = self._prove(trial_prices, found)
             if columns is not None and trial.bound > self.centre.bound:
                 self.centre = trial
         silent = np.flatnonzero(self.master.held == 0)
@@ -133,17 +157,22 @@ class LagrangianLoop:
         self.master.step = options.step
         self.nulls = self.gains = 0
 
-    def _prove(self, price: Array, carbon_price: float, answers: SiteAnswers) -> DualPoint:
-        fixing = self.master.fixing
-        terms = self.coupling.dual_terms(price, carbon_price, (fixing.run, fixing.start))
-        return DualPoint(price, carbon_price, answers.lower, float(answers.lower.sum()) + terms)
+    def _ask(self, prices: Multipliers) -> SiteAnswers:
+        """All sites at these prices, each told what they are for a USD of its scenario as it counts."""
+        return self.workers.of(SiteService).evaluate(*prices.in_own_money())
+
+    def _prove(self, prices: Multipliers, answers: SiteAnswers) -> DualPoint:
+        c, fixing = self.coupling, self.master.fixing
+        lower = prices.of_rows()[1] * answers.lower
+        terms = c.dual_terms(prices, (fixing.run, fixing.start))
+        return DualPoint(prices, lower, float(lower.sum()) + terms, c.n_periods)
 
     def refix(self, fixing: Fixing) -> None:
         """Fix jobs; columns stay valid, only the closed-form part of the bound changes."""
         self.master.fix_jobs(fixing)
         c = self.centre
-        terms = self.coupling.dual_terms(c.price, c.carbon_price, (fixing.run, fixing.start))
-        self.centre = DualPoint(c.price, c.carbon_price, c.site_lower, float(c.site_lower.sum()) + terms)
+        terms = self.coupling.dual_terms(c.prices, (fixing.run, fixing.start))
+        self.centre = replace(c, bound=float(c.site_lower.sum()) + terms)
 
     def set_budget(self, budget: float) -> None:
         """From now on a hard budget, t CO2; inf: none. Columns stay valid, the bound loses price times budget."""
@@ -155,19 +184,19 @@ class LagrangianLoop:
         """One proximal step."""
         master, centre, options = self.master, self.centre, self.options
         started = time.perf_counter()
-        proposal = master.propose(
-            centre.price, centre.carbon_price, accuracy=options.accuracy, max_passes=options.max_passes
-        )
-        between = time.perf_counter()
-        answers = self.workers.of(SiteService).evaluate(proposal.price, proposal.carbon_price)
+        proposal = master.propose(centre.prices, accuracy=options.accuracy, max_passes=options.max_passes)
+        prices, between = proposal.prices, time.perf_counter()
+        answers = self._ask(prices)
         asked = time.perf_counter()
-        bound = float(answers.lower.sum()) + proposal.terms
-        trial = DualPoint(proposal.price, proposal.carbon_price, answers.lower, bound)
-        residual = master.residual()
+        lower = prices.of_rows()[1] * answers.lower
+        trial = DualPoint(prices, lower, float(lower.sum()) + proposal.terms, self.coupling.n_periods)
+        residual, value = master.residual(), np.abs(prices.links)
+        value[:, : self.coupling.n_periods] = np.maximum(value[:, : self.coupling.n_periods], self.least_value)
         promised = proposal.model - centre.bound
         gained = trial.bound - centre.bound
         serious = gained >= options.serious * max(promised, 0.0)
         self._adapt_step(gained, promised, serious)
+        self._adapt_risk(promised, proposal.unweighed, serious)
         if trial.bound > centre.bound:
             self.centre = trial
         master.add(answers)
@@ -175,12 +204,19 @@ class LagrangianLoop:
             bound=self.centre.bound,
             model=proposal.model,
             serious=serious,
-            residual_gpu=float(np.abs(residual).sum() / residual.shape[1]),
+            residual_gpu=float(np.abs(residual[:, : self.coupling.n_periods]).sum() / self.coupling.n_periods),
             passes=proposal.passes,
-            imbalance=float((np.maximum(np.abs(proposal.price), self.least_value) * np.abs(residual)).sum()),
+            imbalance=float((value * np.abs(residual)).sum()) + proposal.unweighed,
             site_seconds=asked - between,
             master_seconds=between - started + time.perf_counter() - asked,
         )
+
+    def _adapt_risk(self, promised: float, unweighed: float, serious: bool) -> None:
+        """Shorter steps of the scenarios' weights where these and costs chased each other, and nothing was promised."""
+        if promised < 0.0:
+            self.master.risk_weight *= CALMER
+        elif serious:
+            self.master.risk_weight *= BOLDER if unweighed > promised else BOLD
 
     def _adapt_step(self, gained: float, promised: float, serious: bool) -> None:
         """Longer steps while the model keeps its promise, shorter ones after it has not (Kiwiel 1990)."""

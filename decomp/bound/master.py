@@ -19,26 +19,30 @@ from typing import Any
 import numpy as np
 
 from decomp.bound.coupling import Coupling, Fixing
-from decomp.bound.master_part import COLUMNS, Layout, ProximalStep, periods_alone
+from decomp.bound.layout import Layout, ProximalStep, periods_alone
+from decomp.bound.master_part import COLUMNS
+from decomp.bound.multipliers import Multipliers
 from decomp.bound.part_service import PartService
 from decomp.model.instance import Array
 from decomp.ranks.workers import Workers
 from decomp.site.service import SiteAnswers
 
 NUMBERS = count()
+RISKY = 0.01  # share of their range by which weights of scenarios move, at a step of one, with a typical net cost
 
 
 @dataclass(frozen=True)
 class Proposal:
     """Where the master wants the sites to be asked next, and what its model promises there, USD.
 
-    `terms` : the part of the model that is exact, of work and budget. `passes` : what it took.
+    `terms` : the part of the model that is exact, of work and budget. `unweighed` : by how much the master's
+    schedule costs more at the weights of scenarios that are worst for it. `passes` : what it took.
     """
 
-    price: Array
-    carbon_price: float
+    prices: Multipliers
     model: float
     terms: float
+    unweighed: float
     passes: int
 
 
@@ -53,6 +57,26 @@ class RelaxedWork:
     share: Array
 
 
+@dataclass(frozen=True)
+class Scales:
+    """What is typical: a price of load, USD per GPU and period; emissions of the fleet, t; its net cost, USD."""
+
+    price: float
+    tonnes: float
+    cost: float
+
+    def weights(self, c: Coupling) -> tuple[Array, Array, float]:
+        """Proximal weights of links (S, .), of budgets (B,) and of scenarios."""
+        scale = self.price + 1e-9  # there may be no money at all
+        likely = c.copies * np.repeat(c.probability, c.n_places)[:, None]  # prices are, as much
+        links = scale * likely / np.maximum(c.capacity, 1e-3 * c.capacity.max() or 1.0)
+        if c.lines:  # a commitment is worth what it makes of so much load
+            worth = scale * likely * c.capacity.mean(axis=1, keepdims=True)
+            links = np.hstack([links, np.repeat(worth, c.lines * c.n_periods, axis=1)])
+        share = c.probability if c.in_every else np.ones(1)
+        return links, 500.0 / (self.tonnes * share), RISKY * (c.risk.high - c.risk.low) / self.cost
+
+
 class Master:
     """Column model of the sites, exact model of the work, and the proximal subproblem over both. Root only."""
 
@@ -60,26 +84,18 @@ class Master:
         self,
         coupling: Coupling,
         workers: Workers,
-        price: Array,
-        carbon_price: float,
-        price_scale: float,
-        carbon_scale: float,
+        prices: Multipliers,
+        scales: Scales,
         lane_size: int,
     ):
-        """price (S, T) and price_scale, a typical one, in USD per GPU and period; carbon_scale: fleet emissions, t.
-
-        `lane_size` : see `Layout.of`.
-        """
+        """`prices` : the first ones. `lane_size` : see `Layout.of`."""
         self.coupling, self.parts = coupling, workers.of(PartService)
-        self.price, self.carbon_price = price.copy(), carbon_price
-        scale = price_scale + 1e-9  # there may be no money at all
-        likely = coupling.copies * np.repeat(coupling.probability, coupling.n_places)[:, None]  # prices are, as much
-        self.weight = scale * likely / np.maximum(coupling.capacity, 1e-3 * coupling.capacity.max() or 1.0)
-        self.carbon_weight = 500.0 / carbon_scale
+        self.price, self.reached = prices.links.copy(), prices
+        self.weight, self.carbon_weight, self.risk_weight = scales.weights(coupling)
         self.step = 1.0
         self.fixing = Fixing(*coupling.free_jobs())
-        self.held = np.zeros(len(price), dtype=np.int64)  # columns of each site
-        self.layout = Layout.of(price.shape, lane_size, workers.team.size)
+        self.held = np.zeros(len(self.price), dtype=np.int64)  # columns of each site
+        self.layout = Layout.of(coupling.capacity.shape, lane_size, workers.team.size)
         self._centre: Array | None = None  # of the last proposal
         self._number = next(NUMBERS)
         weakref.finalize(self, self.parts.forgotten.append, self._number)
@@ -120,11 +136,11 @@ class Master:
         sent = replace(answers, price=None) if answers.price is self.price else answers
         self._tell("add", [(sent.take(self.layout.rows_of(rank)),) for rank in range(self.layout.ranks)])
 
-    def model(self, price: Array, carbon_price: float) -> tuple[float, Array]:
+    def model(self, prices: Multipliers) -> tuple[float, Array]:
         """Value of the column model at given prices, in all and by site: never below the true dual function."""
-        sites = self._deal("least_value", price, np.asarray(carbon_price))
+        sites = self._deal("least_value", prices.links, *prices.of_rows())
         fixed = (self.fixing.run, self.fixing.start)
-        return float(sites.sum()) + self.coupling.dual_terms(price, carbon_price, fixed), sites
+        return float(sites.sum()) + self.coupling.dual_terms(prices, fixed), sites
 
     def least_cost(self, load: Array, allowance: Array) -> Array:
         """Proven least cost (S,) of loads (S, T) under carbon allowances (S,); see `Pool`."""
@@ -139,17 +155,26 @@ class Master:
         """Prices at which each site gave the k answers used most, (S, k, T)."""
         return self._deal("most_used", np.asarray(k))
 
-    def propose(self, centre: Array, centre_carbon: float, *, accuracy: float, max_passes: int) -> Proposal:
+    def propose(self, centre: Multipliers, *, accuracy: float, max_passes: int) -> Proposal:
         """Solve the proximal subproblem around a centre until its own gap is `accuracy` of the promised rise."""
-        c = self.coupling
-        carbon_size = self.step * self.carbon_weight if c.carbon_cap > 0 else 0.0
-        step = ProximalStep(self.step, centre_carbon, carbon_size, c.budget, c.carbon_cap, accuracy, max_passes)
-        reached = centre is self.price
-        new = None if reached or centre is self._centre else centre
-        price, carbon_price, value, terms, passes = self._all("propose_together", new, reached, step)[0]
-        self._centre = centre
-        self.price, self.carbon_price = price, carbon_price
-        return Proposal(price, carbon_price, value, terms, passes)
+        c, links = self.coupling, centre.links
+        step = ProximalStep(
+            size=self.step,
+            carbon_centre=centre.carbon,
+            weight_centre=centre.weight,
+            carbon_size=self.step * self.carbon_weight * (c.carbon_cap > 0),
+            risk_size=self.step * self.risk_weight,
+            budgets=c.budgets,
+            carbon_cap=c.carbon_cap,
+            accuracy=accuracy,
+            max_passes=max_passes,
+        )
+        reached = links is self.price
+        new = None if reached or links is self._centre else links
+        prices, value, terms, unweighed, passes = self._all("propose_together", new, reached, step)[0]
+        self._centre = links
+        self.price, self.reached = prices.links, prices
+        return Proposal(prices, value, terms, unweighed, passes)
 
     def residual(self) -> Array:
         """Load put on the sites less the load that their columns carried in the last proposal, (S, T) GPU."""

@@ -11,16 +11,17 @@ others what its part has become.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from decomp.bound import column_kernels, job_kernels, stream_kernels
 from decomp.bound.columns import ColumnBundle
-from decomp.bound.coupling import FREE, REJECTED, Coupling
+from decomp.bound.coupling import FREE, REJECTED, Coupling, paid
+from decomp.bound.layout import Layout, ProximalStep
+from decomp.bound.multipliers import Multipliers
 from decomp.model.instance import Array
 from decomp.ranks.team import Team
 from decomp.site.oracle import SiteAnswer
@@ -29,73 +30,14 @@ from decomp.site.service import SiteAnswers
 PASSES_PER_CHECK = 6
 ATOMS = 16  # runs a job's relaxed start may be spread over
 COLUMNS = 40  # answers kept per site
-
-
-@dataclass(frozen=True)
-class ProximalStep:
-    """A proximal step: how far around which carbon price (USD/t), and when it is solved well enough.
-
-    size : factor on the proximal weights. carbon_size : USD/t by which a tonne moves the carbon price; 0: no budget.
-    budget, carbon_cap : of the coupling now, t and USD/t.
-    """
-
-    size: float
-    carbon_centre: float
-    carbon_size: float
-    budget: float
-    carbon_cap: float
-    accuracy: float
-    max_passes: int
-
-    def carbon_price(self, excess: float) -> float:
-        """Price of carbon at emissions `excess` above the budget, USD/t."""
-        return min(max(self.carbon_centre + self.carbon_size * excess, 0.0), self.carbon_cap)
-
-    def paid(self, carbon_price: float) -> float:
-        """What the budget takes from the bound, USD."""
-        return carbon_price * self.budget if carbon_price > 0 else 0.0
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Who has what. blocks, ranks : powers of two, ranks the smaller; sites are dealt to blocks, jobs to ranks in turn.
-
-    periods : slices of the periods begin at these, (ranks + 1,).
-    """
-
-    blocks: int
-    ranks: int
-    periods: Array
-
-    @classmethod
-    def of(cls, shape: tuple[int, int], lane_size: int, size: int) -> Layout:
-        """For (sites, periods) and so many ranks: n blocks from n^2 times `lane_size` sites times periods.
-
-        For twice as many blocks halve the work and double the messages.
-        """
-        blocks = power_of_two(math.sqrt(shape[0] * shape[1] / lane_size))
-        ranks = min(blocks, power_of_two(size))
-        return cls(blocks, ranks, shape[1] * np.arange(ranks + 1) // ranks)
-
-    def rows_of(self, rank: int) -> slice:
-        """Its sites among sites, its jobs among jobs."""
-        return slice(rank, None, self.ranks)
-
-    def periods_of(self, rank: int) -> Any:
-        """An index of arrays whose last axis are periods."""
-        return np.s_[..., self.periods[rank] : self.periods[rank + 1]]
-
-
-def power_of_two(most: float) -> int:
-    """The largest one up to a number of at least 1."""
-    return 1 << max(int(most).bit_length() - 1, 0)
+DAMPING = 0.5  # of a move of the weights of scenarios, which answer the routing and are answered by it
 
 
 class MasterPart:
     """One rank's part. Methods that end in `together` are called by all ranks of the layout at the same time."""
 
     def __init__(self, team: Team, layout: Layout, coupling: Coupling, weight: Array, price: Array):
-        """weight, price (S, T): proximal weights, and first prices in USD per GPU and period.
+        """weight, price (S, .): proximal weights, and first prices of load and commitments, see `Multipliers`.
 
         `coupling` : demand of the own periods only.
         """
@@ -106,9 +48,11 @@ class MasterPart:
         self.theta = np.zeros((len(self.own_weight), COLUMNS))
         self.gram = np.zeros((len(self.own_weight), COLUMNS, COLUMNS))
         self.routed = np.zeros((len(coupling.streams.site), price[self.periods].shape[1]))
-        self.pooled = np.zeros((len(coupling.pools.site), n))
+        self.pooled = np.zeros((len(coupling.pools.site), coupling.n_periods))
+        self.committed = np.zeros((coupling.n_places, n - coupling.n_periods))
         self.fixed = coupling.free_jobs()
         self.price = self.centre = price
+        self._weigh(np.ones(coupling.copies if coupling.risk.counts else 1))
         self._place_jobs(price)
 
     def _place_jobs(self, price: Array) -> None:
@@ -144,9 +88,9 @@ class MasterPart:
         theta[k] = 1.0 if first else 0.0
         column_kernels.add_gram(self.pool.loads, self.own_weight, self.gram, i, k, int(self.pool.count[i]))
 
-    def least_value(self, price: Array, carbon_price: float) -> Array:
-        """Least value of the columns of each own site at prices (own, T), (own,) USD; see `ColumnBundle`."""
-        return self.pool.least_value(price, carbon_price)
+    def least_value(self, price: Array, carbon_price: Array, weight: Array) -> Array:
+        """Least value of the columns of each own site at prices (own, .), (own,) USD; see `ColumnBundle`."""
+        return self.pool.least_value(price, carbon_price, weight)
 
     def least_cost(self, load: Array, allowance: Array) -> Array:
         """Proven least cost (own,) of loads (own, T) under carbon allowances (own,); see `ColumnBundle`."""
@@ -208,19 +152,20 @@ class MasterPart:
 
     def propose_together(
         self, centre: Array | None, reached: bool, step: ProximalStep
-    ) -> tuple[Array, float, float, float, int] | None:
+    ) -> tuple[Multipliers, float, float, float, int] | None:
         """Solve the proximal subproblem until its own gap is small enough.
 
-        Around a centre (S, T), or (None) the price reached the last time, or else the same centre again.
-        Returns at the root price (S, T) USD per GPU and period, carbon price USD/t, the model's value there and the
-        part of it that is exact (work and budget), USD, and the passes it took.
+        Around a centre (S, .) of links, or (None) those reached the last time, or else the same centre again.
+        Returns at the root the multipliers, the model's value there and the part of it that is exact (work and
+        budget), by how much the primal costs more at the weights that are worst for it, USD, and the passes it took.
         """
         self.centre = (self.price if reached else self.centre) if centre is None else centre
         self.curve = step.size * self.weight
         self.own_curve = np.ascontiguousarray(self.curve[self.sites])
         self.curve_then = np.ascontiguousarray(self.curve[self.periods])
-        tonnes = self._begin()
-        base, passes = sum(self._model(self.centre, step.carbon_centre, step)), 0
+        self._weigh(step.weight_centre)
+        tonnes, risk = self._begin(), self.coupling.risk.counts
+        base, passes = sum(self._model(Multipliers(self.centre, step.carbon_centre, step.weight_centre), step)), 0
         while True:
             for _ in range(PASSES_PER_CHECK):
                 self._move_sites(tonnes, step)
@@ -233,22 +178,39 @@ class MasterPart:
                     self._move_jobs_at_once()  # not as far as in turn, so more often, and routing makes up for it
                     self._move_pools()
                     self._move_streams()
+                self._move_commitments()
+                if risk:
+                    self._move_weights(step)
                 passes += 1
-            carbon_price = step.carbon_price(float(tonnes.sum()) - step.budget) if step.carbon_size > 0 else 0.0
-            columns, terms = self._model(self.price, carbon_price, step)
-            penalty, primal = self._primal(carbon_price, tonnes, step)
+            emitted = self._of_budgets(tonnes, step)
+            prices = Multipliers(self.price, self._carbon(emitted, step), self.scenario_weight)
+            columns, terms = self._model(prices, step)
+            penalty, primal = self._primal(prices, emitted, step)
             value = columns + terms
             slack = primal - (value - penalty)
             enough = slack <= step.accuracy * max(value - penalty - base, 0.0) or passes >= step.max_passes
             if self.team.agree(enough, self.layout.ranks, "master"):
                 break
         self.pool.used(self.theta)
-        return (self.price, carbon_price, value, terms, passes) if self.team.is_root else None
+        return (prices, value, terms, self.unweighed, passes) if self.team.is_root else None
+
+    def _of_budgets(self, tonnes: Array, step: ProximalStep) -> Array:
+        """Emissions under each budget (B,), t."""
+        return np.asarray(tonnes.reshape(len(step.budgets), -1).sum(axis=1))
+
+    def _carbon(self, emitted: Array, step: ProximalStep) -> Array:
+        """Price of each budget (B,), USD/t."""
+        return np.minimum(np.maximum(step.open_carbon(emitted), 0.0), self._dearest(step))
+
+    def _dearest(self, step: ProximalStep) -> Array:
+        """The most it may be: excess in a scenario is a cost of that scenario."""
+        return step.carbon_cap * (self.scenario_weight if len(step.budgets) > 1 else np.ones(1))
 
     def _begin(self) -> Array:
         """Set the price to where the weights put it; emissions of each site, (S,) t."""
         c, residual = self.coupling, np.zeros_like(self.centre)
         routing, carried, tonnes = np.empty_like(residual), np.empty_like(residual), np.empty(len(residual))
+        routing[:, c.n_periods :] = c.everywhere(self.committed)
         stream_kernels.arc_load(residual, c.pools.site, self.pooled)
         c.add_job_load(residual, self.run, self.start, self.share)
 
@@ -271,31 +233,76 @@ class MasterPart:
 
     def _move_sites(self, tonnes: Array, step: ProximalStep) -> None:
         """Move the weights of all columns; `tonnes` (S,) are brought up to date."""
-        layout = self.layout
-        uncut = step.carbon_centre + step.carbon_size * (tonnes.sum() - step.budget) if step.carbon_size > 0 else 0.0
-        carbon, more = np.array([uncut, step.carbon_size, step.carbon_cap, layout.blocks]), np.empty(len(tonnes))
+        layout, blocks = self.layout, self.layout.blocks
+        uncut = step.open_carbon(self._of_budgets(tonnes, step))
+        carbon = np.column_stack([uncut, step.carbon_size * blocks, np.broadcast_to(self._dearest(step), uncut.shape)])
+        money, more = self._money(step), np.empty(len(tonnes))
+        scenario = np.arange(len(tonnes)) // self.coupling.n_places
+        owner = np.stack([np.minimum(scenario, len(rows) - 1) for rows in (carbon, money)])[:, self.sites]
 
         def own() -> Sequence[Array]:
             pool, price, emitted = self.pool, np.ascontiguousarray(self.price[self.sites]), np.zeros(len(self.theta))
             column_kernels.site_pass(
                 price, self.own_curve, step.size, pool.loads, pool.cost, pool.emission, self.theta, pool.count,
-                self.gram, layout.blocks // layout.ranks, carbon, emitted, 2 * COLUMNS,
+                self.gram, blocks // layout.ranks, np.ascontiguousarray(owner), carbon, money, emitted, 2 * COLUMNS,
             )  # fmt: skip
             return price, emitted
 
         self._share(own, (self.price, layout.rows_of), (more, layout.rows_of))
         tonnes += more
 
+    def _money(self, step: ProximalStep) -> Array:
+        """What the cost of sites counts by, for `site_pass`, (W, 4)."""
+        c = self.coupling
+        if not c.risk.counts:
+            return np.array([[1.0, 0.0, 1.0, 1.0]])
+        steep = self.layout.blocks * step.risk_size / c.probability
+        limits = np.broadcast_to([c.risk.low, c.risk.high], (c.copies, 2))
+        return np.column_stack([self.open_weight, steep, limits])
+
+    def _weigh(self, weight: Array) -> None:
+        """Let scenarios count by so much, (W,)."""
+        self.scenario_weight, self.open_weight, self.unweighed = weight, weight, 0.0
+        self.weighed = self.coupling.weighing(weight)
+
+    def _move_weights(self, step: ProximalStep) -> None:
+        """Scenarios that cost more than others count more, by steps, since what they cost depends on it."""
+        c, layout = self.coupling, self.layout
+        costs, streams = np.empty(len(self.price)), np.empty((c.copies, c.n_periods))
+
+        def own() -> Sequence[Array]:
+            return self.means()[:, 0], c.scenario_routing(self.routed)
+
+        self._share(own, (costs, layout.rows_of), (streams, layout.periods_of))
+        total = costs.reshape(c.copies, -1).sum(axis=1) + streams.sum(axis=1) + c.scenario_shortfall(self.pooled)
+        wanted = step.weight_centre + step.risk_size * total / c.probability
+        reached, fall = c.risk.weights(wanted, c.probability)
+        self._weigh(self.scenario_weight + DAMPING * (reached - self.scenario_weight))
+        self.open_weight = wanted - fall
+        most = c.risk.worst(total / c.probability, c.probability)
+        self.unweighed = float((most - self.scenario_weight) @ total)
+
     def _move_streams(self) -> None:
         def own() -> Sequence[Array]:
             price = np.ascontiguousarray(self.price[self.periods])
-            stream_kernels.stream_pass(price, self.curve_then, self.coupling.streams, self.routed)
+            stream_kernels.stream_pass(price, self.curve_then, self.weighed.streams, self.routed)
             return (price,)
 
         self._share(own, (self.price, self.layout.periods_of))
 
     def _move_pools(self) -> None:
-        stream_kernels.pool_pass(self.price, self.curve, self.coupling.pools, self.pooled)
+        stream_kernels.pool_pass(self.price, self.curve, self.weighed.pools, self.pooled)
+
+    def _move_commitments(self) -> None:
+        """What is committed once follows the sum over scenarios of its prices."""
+        c = self.coupling
+        if c.lines == 0:
+            return
+        links = np.s_[:, c.n_periods :]
+        step = c.summed(self.price[links]) / c.summed(self.curve[links])
+        moved = np.clip(self.committed - step, 0.0, 1.0)
+        self.price[links] += self.curve[links] * c.everywhere(moved - self.committed)
+        self.committed = moved
 
     def _move_jobs_in_turn(self) -> None:
         state, price = (self.run, self.start, self.share), self.coupling.summed(self.price)
@@ -323,49 +330,51 @@ class MasterPart:
         job_kernels.take_job_steps(price, self.coupling.summed(self.curve), jobs, *state, proposed)
         self._follow(price)
 
-    def _model(self, price: Array, carbon_price: float, step: ProximalStep) -> tuple[float, float]:
+    def _model(self, prices: Multipliers, step: ProximalStep) -> tuple[float, float]:
         """The model at a price: least values of all columns, and the exact part, USD."""
-        c, layout, rank = self.coupling, self.layout, self.team.rank
-        columns, streams, jobs = np.empty(len(price)), np.empty(price.shape[1]), np.empty(len(self.fixed[0]))
+        c, layout, rank, price = self.coupling, self.layout, self.team.rank, prices.links
+        work = c.weighing(prices.weight)
+        columns, streams, jobs = np.empty(len(price)), np.empty(c.n_periods), np.empty(len(self.fixed[0]))
+        carbon, weight = (rows[self.sites].copy() for rows in prices.of_rows())
 
         def own() -> Sequence[Array]:
             return (
-                self.pool.least_value(np.ascontiguousarray(price[self.sites]), carbon_price),
-                stream_kernels.stream_values(np.ascontiguousarray(price[self.periods]), c.streams),
+                self.pool.least_value(np.ascontiguousarray(price[self.sites]), carbon, weight),
+                stream_kernels.stream_values(np.ascontiguousarray(price[self.periods]), work.streams),
                 job_kernels.job_values(c.summed(price), c.jobs, *self.fixed, rank, layout.ranks),
             )
 
         self._share(own, (columns, layout.rows_of), (streams, layout.periods_of), (jobs, layout.rows_of))
-        terms = float(streams.sum()) + float(jobs.sum()) + stream_kernels.pool_value(price, c.pools)
-        return float(columns.sum()), terms - step.paid(carbon_price)
+        terms = float(streams.sum()) + float(jobs.sum()) + stream_kernels.pool_value(price, work.pools)
+        terms += c.commitment_value(price)
+        return float(columns.sum()), terms - paid(prices.carbon, step.budgets)
 
-    def _primal(self, carbon_price: float, tonnes: Array, step: ProximalStep) -> tuple[float, float]:
+    def _primal(self, prices: Multipliers, emitted: Array, step: ProximalStep) -> tuple[float, float]:
         """The proximal term, and the augmented Lagrangian at the weights: an upper bound of the subproblem. USD."""
-        c, layout = self.coupling, self.layout
-        table, streams = np.empty((len(tonnes), 3)), np.empty(self.price.shape[1])
+        c, layout = self.weighed, self.layout
+        table, streams = np.empty((len(self.price), 3)), np.empty(c.n_periods)
 
         def own() -> Sequence[Array]:
-            return self._own_costs(), stream_kernels.stream_costs(c.streams, self.routed)
+            return self._own_costs(prices), stream_kernels.stream_costs(c.streams, self.routed)
 
         self._share(own, (table, layout.rows_of), (streams, layout.periods_of))
         penalty, priced, cost = table.sum(axis=0).tolist()
         work = stream_kernels.pool_cost(c.pools, self.pooled) + job_kernels.run_cost(c.jobs, self.run, self.share)
         primal = priced + cost + float(streams.sum()) + work
-        if step.carbon_size > 0:
+        limited = step.carbon_size > 0
+        if limited.any():
             # max over the carbon price of price * excess - (price - centre)^2 / (2 step)
-            far = 0.5 * (carbon_price - step.carbon_centre) ** 2 / step.carbon_size
-            penalty, primal = penalty + far, primal + carbon_price * (float(tonnes.sum()) - step.budget) - far
+            far = 0.5 * (prices.carbon - step.carbon_centre)[limited] ** 2 / step.carbon_size[limited]
+            gain = (prices.carbon * (emitted - step.budgets))[limited]
+            penalty, primal = penalty + float(far.sum()), primal + float(gain.sum()) - float(far.sum())
+        if c.risk.counts:
+            away = float(c.probability @ (prices.weight - step.weight_centre) ** 2) / (2.0 * step.risk_size)
+            penalty, primal = penalty + away, primal - away
         return penalty, primal
 
-    def _own_costs(self) -> Array:
+    def _own_costs(self, prices: Multipliers) -> Array:
         """Of the own sites (own, 3) USD: proximal term, residual at the mean of price and centre, cost of columns."""
         price, centre = self.price[self.sites], self.centre[self.sites]
         residual = (price - centre) / self.own_curve
         near, mean = (0.5 * ((price + sign * centre) * residual).sum(axis=1) for sign in (-1.0, 1.0))
-        return np.stack([near, mean, self.means()[:, 0]], axis=1)
-
-
-def periods_alone(coupling: Coupling, periods: Any) -> Coupling:
-    """The coupling with the demand of some periods only."""
-    streams = coupling.streams._replace(demand=np.ascontiguousarray(coupling.streams.demand[periods]))
-    return replace(coupling, streams=streams)
+        return np.stack([near, mean, prices.of_rows()[1][self.sites] * self.means()[:, 0]], axis=1)

@@ -14,7 +14,14 @@ import numpy as np
 
 from decomp.certificate.devices import site_devices
 from decomp.certificate.findings import TOLERANCE, Findings
-from decomp.certificate.scenarios import joint, priced_pieces, sizes_of
+from decomp.certificate.scenarios import (
+    budget_term,
+    commitment_terms,
+    futures_allowed,
+    joint,
+    priced_pieces,
+    sizes_of,
+)
 from decomp.certificate.sites import SiteProof, SiteTask, prove_block
 from decomp.certificate.terms import largest, load_terms, work_terms
 from decomp.certificate.tree import Restriction, leaves
@@ -96,8 +103,9 @@ def _closed_form(instance: Instance, dual: Dual, only: Restriction | None, findi
         return -np.inf, 0.0
     if dual.blocks is not None and not findings.well_formed("blocks", dual.blocks, sizes):
         return -np.inf, 0.0
-    carbon_term = -dual.carbon_price * instance.carbon_budget_t if np.isfinite(instance.carbon_budget_t) else 0.0
-    total, gross = carbon_term, abs(carbon_term)
+    carbon_term = -budget_term(instance, dual)
+    once = commitment_terms(instance, dual)
+    total, gross = carbon_term + float(once.sum()), abs(carbon_term) + float(np.abs(once).sum())
     if dual.form == "load":
         pieces = [(world, part.load_price) for world, part in priced_pieces(instance, dual)]
         terms = load_terms(pieces, joint([world for world, _ in pieces]), only)
@@ -115,12 +123,15 @@ def _closed_form(instance: Instance, dual: Dual, only: Restriction | None, findi
 def _prices_allowed(instance: Instance, dual: Dual, findings: Findings) -> bool:
     """0 <= gamma <= price of the excess, zero without a budget; a known form."""
     before, gamma = len(findings.items), dual.carbon_price
+    every = instance.carbon_scope == "every"
     forms = FORMS[:1] if len(instance.scenarios.name) > 1 else FORMS
     if dual.form not in forms:
         findings.add("dual.form", "", repr(dual.form), " or ".join((*forms, "tree")))
     if not (np.isfinite(gamma) and gamma >= 0):
         findings.add("dual.carbon_price", "", float(gamma), "finite and not negative")
-    elif gamma > instance.carbon_excess_usd_per_t * (1 + 1e-12):
+    elif not futures_allowed(instance, dual, findings):
+        return False
+    elif gamma > instance.carbon_excess_usd_per_t * (1 + 1e-12) and (dual.futures is None or not every):
         right = f"at most {instance.carbon_excess_usd_per_t:.9g} USD/t, the price of the excess"
         findings.add("dual.carbon_price", "", float(gamma), right)
     elif gamma > 0 and np.isinf(instance.carbon_budget_t):
@@ -137,6 +148,8 @@ def site_tasks(instance: Instance, dual: Dual, seconds: float) -> list[SiteTask]
     tolerance = TOLERANCE * np.maximum.reduce([np.ones(instance.n_sites), np.abs(claimed), 1e-3 * paid])
     of_site = {name: rows_by_site(instance, name) for name in ("generators", "arcs", "candidates", "pool_arcs")}
     devices, tasks = site_devices(instance), []
+    committed = np.zeros((len(instance.generators.site), instance.n_periods))
+    committed = committed if dual.futures is None else dual.futures.commitment_price
     for i in range(instance.n_sites):
         rows = {name: listed[i] for name, listed in of_site.items()}
         site = _columns(instance.sites, i)
@@ -151,6 +164,7 @@ def site_tasks(instance: Instance, dual: Dual, seconds: float) -> list[SiteTask]
                 period_h=instance.period_h,
                 carbon=carbon,
                 load_price=load_price[i],
+                commitment_price=committed[rows["generators"]],
                 claimed=float(claimed[i]),
                 tolerance=float(tolerance[i]),
                 seconds=seconds,

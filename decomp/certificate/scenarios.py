@@ -17,6 +17,9 @@ from decomp.certificate.schedule import Account, check_schedule
 from decomp.model.instance import Array, Instance, Table
 from decomp.model.result import Dual, Schedule
 
+FIT = 1e-9
+"""Rounding of weights and prices, relative."""
+
 ONCE = ("job", "candidate")
 """Dimensions whose rows are of all scenarios."""
 
@@ -41,7 +44,8 @@ def worlds(instance: Instance) -> list[Instance]:
 def sizes_of(instance: Instance) -> dict[str, int]:
     """Length of every dimension of the arrays of a result, with instants."""
     n = max(len(instance.scenarios.name), 1)
-    sizes = {dim: size * (1 if dim in (*ONCE, "period", "segment") else n) for dim, size in instance.sizes.items()}
+    once = (*ONCE, "period", "segment", "scenario")
+    sizes = {dim: size * (1 if dim in once else n) for dim, size in instance.sizes.items()}
     return {**sizes, "instant": instance.n_periods + 1}
 
 
@@ -143,24 +147,75 @@ def _excess(instance: Instance, tonnes: Array, gross: float, findings: Findings)
 
 
 def priced_pieces(instance: Instance, dual: Dual) -> list[tuple[Instance, Dual]]:
-    """Every scenario with its prices, money and emissions multiplied by its probability."""
+    """Every scenario with its prices, emissions multiplied by its probability and money by its weight."""
     if not len(instance.scenarios.name):
         return [(instance, dual)]
-    p = instance.scenarios.probability
-    return [(times(world, float(p[s])), piece(dual, s, len(p))) for s, world in enumerate(worlds(instance))]
+    p, pieces = instance.scenarios.probability, []
+    weight = p if dual.futures is None else dual.futures.weight
+    for s, world in enumerate(worlds(instance)):
+        own = piece(dual, s, len(p))
+        if dual.futures is not None:
+            futures = piece(dual.futures, s, len(p))
+            own = replace(own, futures=futures, carbon_price=float(futures.carbon_price[0]))
+        pieces.append((times(world, float(weight[s]), float(p[s])), own))
+    return pieces
 
 
-def times(instance: Instance, weight: float) -> Instance:
-    """The instance with its second stage's money and emissions multiplied by a weight; jobs stay."""
+def times(instance: Instance, money: float, tonnes: float) -> Instance:
+    """The instance with its second stage's money and emissions multiplied by weights; jobs stay."""
     names = ("sites", "generators", "streams", "arcs", "pools", "device_variables")
-    tables: dict[str, Any] = {name: _times(getattr(instance, name), weight) for name in names}
-    return replace(instance, **tables)
+    tables: dict[str, Any] = {name: _times(getattr(instance, name), money, tonnes) for name in names}
+    return replace(instance, carbon_price_usd_per_t=instance.carbon_price_usd_per_t * money / tonnes, **tables)
 
 
-def _times(table: Table, weight: float) -> Table:
-    units = {f.name: f.metadata["unit"] for f in table.columns()}
-    counted = [name for name, unit in units.items() if unit.split("/")[0] in ("USD", "t")]
-    return replace(table, **{name: weight * getattr(table, name) for name in counted})
+def _times(table: Table, money: float, tonnes: float) -> Table:
+    weight = {"USD": money, "t": tonnes}
+    units = {f.name: f.metadata["unit"].split("/")[0] for f in table.columns()}
+    return replace(table, **{n: weight[unit] * getattr(table, n) for n, unit in units.items() if unit in weight})
+
+
+def futures_allowed(instance: Instance, dual: Dual, findings: Findings) -> bool:
+    """Whether scenarios count by weights that their risk admits, and what else joins them has prices it may have.
+
+    Of a net cost of (1 - w) times the mean plus w times the CVaR at level a the dual counts scenarios by q, with
+    (1 - w) p <= q <= (1 - w) p + w p / (1 - a), in sum 1.
+    """
+    futures, before = dual.futures, len(findings.items)
+    if futures is None or not findings.well_formed("futures", futures, sizes_of(instance)):
+        return futures is None
+    p, w, gamma = instance.scenarios.probability, instance.risk_weight, futures.carbon_price
+    least, most = (1.0 - w) * p, (1.0 - w) * p + w * p / (1.0 - instance.risk_level)
+    if not ((futures.weight >= least * (1 - FIT)) & (futures.weight <= most * (1 + FIT))).all():
+        findings.add("futures.weight", "", str(futures.weight.tolist()), "within what weight and level of risk admit")
+    if not abs(futures.weight.sum() - 1.0) <= FIT:
+        findings.add("futures.weight", "sum", float(futures.weight.sum()), "1")
+    if instance.carbon_scope == "expected" and not (gamma == dual.carbon_price).all():
+        findings.add("futures.carbon_price", "", str(gamma.tolist()), f"{dual.carbon_price:.9g} in every scenario")
+    limited = np.isfinite(instance.carbon_budget_t)
+    dearest = instance.carbon_excess_usd_per_t * futures.weight / p if limited else np.zeros(len(p))
+    if instance.carbon_scope == "every" and not ((gamma >= 0) & (gamma <= dearest * (1 + FIT))).all():
+        findings.add("futures.carbon_price", "", str(gamma.tolist()), "at least 0, at most the weighed price of excess")
+    free = ~np.tile(instance.generators.day_ahead, len(p))
+    if futures.commitment_price[free].any():
+        findings.add("futures.commitment_price", "", "not zero", "0 for generators that are not committed day-ahead")
+    return len(findings.items) == before
+
+
+def budget_term(instance: Instance, dual: Dual) -> float:
+    """What the budget, or that of every scenario, takes from the bound at its price, USD."""
+    if np.isinf(instance.carbon_budget_t):
+        return 0.0
+    if dual.futures is None:
+        return float(dual.carbon_price * instance.carbon_budget_t)
+    return float(dual.futures.carbon_price @ instance.scenarios.probability) * instance.carbon_budget_t
+
+
+def commitment_terms(instance: Instance, dual: Dual) -> Array:
+    """The best of being on and not, in all scenarios alike, of every generator and period, USD."""
+    if dual.futures is None:
+        return np.zeros((0, instance.n_periods))
+    each = dual.futures.commitment_price.reshape(len(instance.scenarios.name), -1, instance.n_periods)
+    return np.asarray(np.minimum(each.sum(axis=0), 0.0))
 
 
 def joint(pieces: Sequence[Instance]) -> Instance:

@@ -27,7 +27,7 @@ class SiteTask:
     """One site at given prices, with the lower bound claimed for it; travels to worker processes.
 
     `site`, `generators`, `devices` and `work` hold the instance's columns for this site; `carbon` is USD/t on every
-    tonne; `load_price` is (period,), USD/(GPU h), zero in form "work".
+    tonne; `load_price` is (period,), USD/(GPU h), zero in form "work"; `commitment_price` is (generator, period), USD.
     """
 
     site: SimpleNamespace
@@ -37,6 +37,7 @@ class SiteTask:
     period_h: float
     carbon: float
     load_price: Array
+    commitment_price: Array
     claimed: float
     tolerance: float
     seconds: float
@@ -128,7 +129,7 @@ def add_site(builder: Builder, task: SiteTask) -> SimpleNamespace:
     load = builder.columns(n_periods, 0.0, site.capacity_gpu, -step * task.load_price)
     power, full = _power(builder, site, load)
     charge, discharge, stored = _battery(builder, site, step, n_periods)
-    output, on = _generators(builder, task.generators, step, task.carbon, n_periods)
+    output, on = _generators(builder, task, n_periods)
     available = site.wind_mw + site.solar_mw
     least = np.where(site.curtailable, 0.0, available)
     renewable = builder.columns(n_periods, least, available)
@@ -211,15 +212,15 @@ def _battery(builder: Builder, site: SimpleNamespace, step: float, n_periods: in
     return charge, discharge, stored
 
 
-def _generators(
-    builder: Builder, g: SimpleNamespace, step: float, carbon: float, n_periods: int
-) -> tuple[list[Array], list[Array]]:
+def _generators(builder: Builder, task: SiteTask, n_periods: int) -> tuple[list[Array], list[Array]]:
     """(7): output and commitment columns of each generator."""
+    g, step, carbon = task.generators, task.period_h, task.carbon
     output, commitment, t = [], [], np.arange(n_periods)
     for k in range(len(g.p_max_mw)):
         was_on = bool(g.initial_mw[k] > 0)
         held = t < (g.min_up_periods[k] if was_on else g.min_down_periods[k]) - g.initial_periods[k]
-        on = builder.columns(n_periods, held & was_on, ~held | was_on, step * g.no_load_usd_per_h[k], integer=True)
+        keeping = step * g.no_load_usd_per_h[k] - task.commitment_price[k]
+        on = builder.columns(n_periods, held & was_on, ~held | was_on, keeping, integer=True)
         start = builder.columns(n_periods, 0.0, 1.0, g.start_usd[k])
         stop = builder.columns(n_periods, 0.0, 1.0)
         unit = step * (g.fuel_usd_per_mwh[k] + carbon * g.emission_t_per_mwh[k])

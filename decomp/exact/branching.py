@@ -207,7 +207,8 @@ class TreeSearch:
         streams = float(stream_kernels.stream_values(price, c.streams).sum())
         terms = streams + stream_kernels.pool_value(price, c.pools) + float(jobs.sum())
         carbon = carbon_price * c.budget if carbon_price > 0 else 0.0
-        return DualPoint(price, carbon_price, lower, float(lower.sum()) + terms - carbon)
+        bound = float(lower.sum()) + terms - carbon
+        return DualPoint(c.multipliers(price, carbon_price), lower, bound, c.n_periods)
 
     def _raise(self, node: Node, *, fully: bool = False, integral: bool = False) -> None:
         """Better prices for a node, until they prove enough; or, unless `fully`, until it is plain that none will."""

@@ -53,7 +53,7 @@ from decomp.model.instance import (
     Streams,
 )
 from decomp.model.microgrids import FOLLOWERS, OWNERS, followers
-from decomp.model.result import Allowances, Blocks, Dual, Iteration, Ray, Result, Schedule, Status, Tree
+from decomp.model.result import Allowances, Blocks, Dual, Futures, Iteration, Ray, Result, Schedule, Status, Tree
 from decomp.model.scenarios import site_rows
 from decomp.model.times import parse_utc
 from decomp.model.validate import COUPLING, validate, validate_coupling, validate_scalars, validate_sites
@@ -148,8 +148,9 @@ def write_body(group: h5py.Group, result: Result) -> None:
         create_dimension(group.file, "node", len(tree.job))
         create_dimension(group.file, "leaf", len(tree.carbon_price))
         write_table(group, "tree", tree, scenarios=n)
-    if result.dual is not None and result.dual.blocks is not None:
-        write_table(group, "blocks", result.dual.blocks, scenarios=n)
+    for name in ("blocks", "futures"):
+        if result.dual is not None and (table := getattr(result.dual, name)) is not None:
+            write_table(group, name, table, scenarios=n)
     if result.ray is not None:
         write_attributes(group["ray"], carbon_weight=float(result.ray.carbon_weight))
     if result.allowances is not None:
@@ -335,8 +336,9 @@ def read_body(group: h5py.Group, sizes: dict[str, int]) -> Result:
         tree = None
         if "tree" in group:
             tree = read_table(group, "tree", Tree, {**sizes, **read_sizes(group.file, ("node", "leaf"))}, scenarios=n)
-        blocks = read_table(group, "blocks", Blocks, sizes, scenarios=n) if "blocks" in group else None
-        dual = read_table(group, "dual", Dual, sizes, scenarios=n, tree=tree, blocks=blocks, **scalars)
+        more: dict[str, Any] = dict(blocks=Blocks, futures=Futures)
+        parts = {name: read_table(group, name, c, sizes, scenarios=n) for name, c in more.items() if name in group}
+        dual = read_table(group, "dual", Dual, sizes, scenarios=n, tree=tree, **parts, **scalars)
     ray = read_ray(group, sizes) if "ray" in group else None
     allowances = None
     if "allowances" in group:

@@ -16,7 +16,7 @@ import numpy as np
 
 from decomp.bound.coupling import Coupling, Fixing
 from decomp.bound.infeasible import least_emissions, refuse_power_and_work
-from decomp.bound.lagrangian import DualPoint, LagrangianLoop, first_prices
+from decomp.bound.lagrangian import LagrangianLoop, first_prices
 from decomp.frontier.envelope import Envelope
 from decomp.frontier.fleet_curve import cost_curve
 from decomp.lp.watch import Interrupted
@@ -115,7 +115,7 @@ class FrontierLoop:
         self.minimum = least_emissions(instance, workers, options.bundle, self._over)
         coupling = Coupling.of(self.unlimited)
         price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
-        self.loop = LagrangianLoop(coupling, workers, price, 0.0, options.bundle)
+        self.loop = LagrangianLoop(coupling, workers, coupling.multipliers(price), options.bundle)
 
     def trace(self, budgets: int | Sequence[float]) -> Frontier:
         most = MOST_BUDGETS * budgets if isinstance(budgets, int) else 0
@@ -222,7 +222,7 @@ class FrontierLoop:
             if (p := other.proof) is not None:
                 tonnes = other.instance.carbon_budget_t
                 shift = p.carbon_price * (tonnes - budget) if p.carbon_price > 0 else 0.0
-                moved = DualPoint(p.price, p.carbon_price, p.site_lower, p.bound + shift)
+                moved = replace(p, bound=p.bound + shift)
                 if moved.bound > loop.centre.bound:
                     loop.centre, loop.master.step = moved, self.steps.get(tonnes, loop.master.step)
         run.prove(loop.centre)

@@ -200,6 +200,12 @@ class Instance:
         return self.carbon_scope == "every" and self.copies > 1
 
     @property
+    def day_ahead_lines(self) -> int:
+        """Generators committed once for several scenarios at the site that has most of them."""
+        once = self.generators.day_ahead
+        return int(np.bincount(self.generators.site[once]).max()) if self.copies > 1 and once.any() else 0
+
+    @property
     def row_weight(self) -> Array:
         """Probability of the scenario that each site's row belongs to, (site,)."""
         return self.expected(self.n_sites)

@@ -84,6 +84,20 @@ class Blocks(Table):
 
 
 @dataclass(frozen=True, eq=False)
+class Futures(Table):
+    """Multipliers of what joins scenarios beside jobs and a budget for expected emissions.
+
+    weight : what net cost counts by: the probability, or what a share of CVaR in the objective makes of it.
+    carbon_price : of emissions weighted by probability; all the same where the budget is for expected emissions.
+    commitment_price : paid for being on, zero for generators that are not committed day-ahead.
+    """
+
+    weight: Array = var("scenario", "1", "weight of the scenario's net cost in the bound", low=0, high=1)
+    carbon_price: Array = var("scenario", "USD/t", "price of carbon in the scenario", low=0)
+    commitment_price: Array = var("generator,period", "USD", "price of the generator's commitment")
+
+
+@dataclass(frozen=True, eq=False)
 class Dual(Table):
     """Multipliers and the proven lower bounds of the sites at exactly these multipliers.
 
@@ -92,6 +106,7 @@ class Dual(Table):
     each site, or each of `blocks`, decides which of them to take. "whole": the prices and lower bounds of form "load"
     are kept to explain the schedule, but the bound is that of the whole fleet in one MILP. "tree": likewise, but the
     bound is the least of the leaves of `tree`, each proved in form "load" for the schedules that belong to it.
+    `futures` : where risk, day-ahead commitments or a budget in each join scenarios; `carbon_price` is then a mean.
     """
 
     load_price: Array = var("site,period", "USD/(GPU h)", "price of load at the site")
@@ -103,6 +118,7 @@ class Dual(Table):
     form: str = "load"
     tree: Tree | None = None
     blocks: Blocks | None = None
+    futures: Futures | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -147,9 +147,13 @@ class SiteRows:
 
 
 class SiteOracle(SiteRows):
-    """The energy problem of a site behind prices on load and carbon; parameters as of `SiteRows`."""
+    """The energy problem of a site behind prices on load and carbon; parameters as of `SiteRows`.
 
-    def __init__(self, grids: Microgrids, i: int, period_h: float, carbon_price: float = 0.0):
+    With `lines` also behind prices on the commitment of its first so many day-ahead generators: prices and loads are
+    then followed by theirs, period by period, zero for those it does not have.
+    """
+
+    def __init__(self, grids: Microgrids, i: int, period_h: float, carbon_price: float = 0.0, lines: int = 0):
         super().__init__(grids, i, period_h, carbon_price)
         self._weights = 1.0, carbon_price
         self.model = relaxed_site(grids, i, period_h)
@@ -157,8 +161,13 @@ class SiteOracle(SiteRows):
         self.solver = to_highs(self.model)
         self.solver.setOptionValue("presolve", "off")
         self.solver.setOptionValue("solver", "simplex")
-        # Prices on load and carbon reach these columns only.
-        self._priced = np.union1d(self.load, np.flatnonzero(self.model.emission)).astype(np.int32)
+        once = np.flatnonzero((grids.generators.site == i) & grids.generators.day_ahead)[:lines]
+        self.committed = np.array([self.model.columns[f"g{g}_on"] for g in once], dtype=int).ravel()
+        capacity = grids.sites.capacity_gpu[i]
+        self.most = np.append(capacity, np.ones(lines * len(capacity)))
+        # Prices on load, commitments and carbon reach these columns only.
+        linked = np.append(self.load, self.committed)
+        self._priced = np.union1d(linked, np.flatnonzero(self.model.emission)).astype(np.int32)
         self._duals = np.zeros(len(self.model.row_low))
 
     def weigh(self, money: float, carbon: float) -> None:
@@ -180,13 +189,17 @@ class SiteOracle(SiteRows):
         emissions = float(model.emission @ x)
         money, carbon = self._weights
         energy = money * float(model.cost @ x) + carbon * emissions
-        seconds = time.perf_counter() - started
-        return SiteAnswer(lower, x[self.load].sum(axis=0), energy, emissions, load_price, carbon_price, seconds)
+        load = np.zeros(len(self.most))
+        n = self.load.shape[1]
+        load[:n], load[n : n + len(self.committed)] = x[self.load].sum(axis=0), x[self.committed]
+        return SiteAnswer(lower, load, energy, emissions, load_price, carbon_price, time.perf_counter() - started)
 
     def _costs(self, load_price: Array, carbon_price: float) -> Array:
         money, carbon = self._weights
         cost: Array = money * self.model.cost + (carbon + carbon_price) * self.model.emission
-        cost[self.load] -= load_price
+        n = self.load.shape[1]
+        cost[self.load] -= load_price[:n]
+        cost[self.committed] -= load_price[n : n + len(self.committed)]
         return cost
 
     def fallback(self, load_price: Array, carbon_price: float) -> SiteAnswer:

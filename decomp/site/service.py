@@ -25,7 +25,7 @@ SiteReader = Callable[[Array], Microgrids]
 
 @dataclass(frozen=True)
 class SiteAnswers:
-    """One answer per site, in site order: arrays (S,); load and price (S, T); load is NaN where a site failed.
+    """One answer per site, in site order: arrays (S,); load and price (S, .); load is NaN where a site failed.
 
     `price` None: for a reader who holds the prices.
     """
@@ -94,10 +94,10 @@ def plan_of(sites: SiteService, r: Dispatch) -> Plan | None:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """A rank's sites are asked at prices: their rows (own, T) in USD per GPU and period, and USD/t."""
+    """A rank's sites are asked at prices: their rows (own, .) of links, see `Multipliers`, and (own,) USD/t."""
 
     price: Array
-    carbon_price: float
+    carbon_price: Array
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ class SiteService(Service):
     workers : of the run.
     read : returns the rows of given sites; each rank reads its own only.
     n_sites, n_periods, period_h, carbon_price : of the fleet.
+    lines : day-ahead generators of a site whose commitments have prices, see `SiteOracle`.
     beside : files on sites that fail are named after this one; see `FaultBook`.
     """
 
@@ -131,16 +132,18 @@ class SiteService(Service):
         n_periods: int,
         period_h: float,
         carbon_price: float = 0.0,
+        lines: int = 0,
         beside: PathLike | None = None,
     ):
         super().__init__(workers)
+        self.n_links = n_periods * (1 + lines)
         self.n_sites, self.n_periods, self.carbon_price = n_sites, n_periods, carbon_price
         self.owner = np.arange(n_sites) % self.team.size
         self.own = np.flatnonzero(self.owner == self.team.rank)
         self.faults = FaultBook(beside)
         grids = self._read_own(read)
         with self.team.sheet.section("sites"):
-            self.oracles = {int(i): SiteOracle(grids, k, period_h, carbon_price) for k, i in enumerate(self.own)}
+            self.oracles = {int(i): SiteOracle(grids, k, period_h, carbon_price, lines) for k, i in enumerate(self.own)}
         self.plan_seconds = np.zeros(n_sites)  # of each site's last dispatch
 
     def rows_of(self, i: int) -> SiteRows:
@@ -173,24 +176,25 @@ class SiteService(Service):
         else:
             self._shortages()
 
-    def evaluate(self, price: Array, carbon_price: float) -> SiteAnswers:
-        """Ask every site at prices (S, T) USD per GPU and period, and USD/t. Root only."""
+    def evaluate(self, price: Array, carbon_price: float | Array) -> SiteAnswers:
+        """Ask every site at prices of its links (S, .), see `Multipliers`, and of carbon (S,), USD/t. Root only."""
+        tonne = np.full(self.n_sites, 1.0) * carbon_price
 
-        requests = [Evaluate(price[self.owner == rank], carbon_price) for rank in range(self.team.size)]
+        mine = [self.owner == rank for rank in range(self.team.size)]
+        requests = [Evaluate(price[own_rows], tonne[own_rows]) for own_rows in mine]
 
         def own() -> SiteAnswers:
             table = self._evaluate(requests[ROOT])
             assert table is not None
-            same = np.full(self.n_sites, carbon_price)
-            return SiteAnswers(table[:, 0], table[:, 4:], table[:, 1], table[:, 2], price, same, table[:, 3])
+            return SiteAnswers(table[:, 0], table[:, 4:], table[:, 1], table[:, 2], price, tonne, table[:, 3])
 
         return self.workers.deal(SiteService, requests, own)
 
     def _evaluate(self, request: Evaluate) -> Array | None:
-        rows = np.full((len(self.own), self.n_periods + 4), np.nan)
+        rows = np.full((len(self.own), self.n_links + 4), np.nan)
         with self.team.sheet.section("sites"):
             for k, i in enumerate(self.own):
-                answer = self._ask(int(i), request.price[k], request.carbon_price)
+                answer = self._ask(int(i), request.price[k], float(request.carbon_price[k]))
                 rows[k, :4] = answer.lower, answer.cost, answer.emissions, answer.seconds
                 if answer.load is not None:
                     rows[k, 4:] = answer.load
@@ -201,7 +205,7 @@ class SiteService(Service):
         oracle = self.oracles[i]
         try:
             answer = oracle.evaluate(price, carbon_price)
-            wrong = objection(answer, oracle.grids.sites.capacity_gpu[oracle.i], price, carbon_price)
+            wrong = objection(answer, oracle.most, price, carbon_price)
         except Exception as error:
             wrong = f"{type(error).__name__}: {error}"
         if not wrong:
@@ -276,10 +280,11 @@ def muster(
     read : returns the microgrids of given sites; default takes them from the root's instance.
     beside : files on sites whose solver fails are named after this one (root only).
     """
-    shape: tuple[int, int, float, float, PathLike | None] | None = None
+    shape: tuple[int, int, float, float, int, PathLike | None] | None = None
     grids: Microgrids | None = None
     if instance is not None and workers.team.is_root:
-        shape = (instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t, beside)
+        size = instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t
+        shape = *size, instance.day_ahead_lines, beside
         grids = instance.microgrids if read is None else None
     shape, grids = workers.team.bcast((shape, grids), "instance")
     if read is None:

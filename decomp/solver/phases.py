@@ -51,9 +51,9 @@ def first_loop(run: Run) -> LagrangianLoop:
     try:
         if start is None:
             price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
-            return LagrangianLoop(coupling, run.workers, price, 0.0, bundle)
-        bundle = replace(bundle, step=start.step)
-        return LagrangianLoop(coupling, run.workers, start.price, start.carbon_price, bundle, start.columns)
+            return LagrangianLoop(coupling, run.workers, coupling.multipliers(price), bundle)
+        bundle, first = replace(bundle, step=start.step), coupling.multipliers(start.price, start.carbon_price)
+        return LagrangianLoop(coupling, run.workers, first, bundle, start.columns)
     except SiteFailure:
         doubt(run)
         raise

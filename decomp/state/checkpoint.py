@@ -19,6 +19,7 @@ import numpy as np
 from decomp.bound.coupling import Coupling, Fixing
 from decomp.bound.lagrangian import LagrangianLoop
 from decomp.bound.master import RelaxedWork
+from decomp.bound.multipliers import Multipliers
 from decomp.files.hdf5 import (
     PathLike,
     create_dimension,
@@ -47,14 +48,17 @@ LARGEST_SHARE = 0.05  # of the time that saving may take
 
 @dataclass(frozen=True, eq=False)
 class State(Table):
-    """Where a search stands; arcs and pool arcs in the master's order, prices per GPU and period."""
+    """Where a search stands; arcs and pool arcs in the master's order, prices per GPU and period.
 
-    price: Array = var("site,period", "USD/GPU", "prices that the master last proposed")
-    weight: Array = var("site,period", "USD/GPU2", "scale of the proximal term")
-    centre_price: Array = var("site,period", "USD/GPU", "best prices for the present fixing of jobs")
-    proof_price: Array = var("site,period", "USD/GPU", "best prices with all jobs free")
+    Links are load period by period, then commitments made once for all scenarios; see `Multipliers`.
+    """
+
+    price: Array = var("site,link", "USD/GPU", "prices that the master last proposed")
+    weight: Array = var("site,link", "USD/GPU2", "scale of the proximal term")
+    centre_price: Array = var("site,link", "USD/GPU", "best prices for the present fixing of jobs")
+    proof_price: Array = var("site,link", "USD/GPU", "best prices with all jobs free")
     column_site: Array = var("column", "1", "site of the column", kind="i8")
-    column_load: Array = var("column,period", "GPU", "load of the column")
+    column_load: Array = var("column,link", "GPU", "load of the column")
     column_cost: Array = var("column", "USD", "energy cost of the column")
     column_emissions: Array = var("column", "t", "emissions of the column")
     column_share: Array = var("column", "1", "weight of the column in its site's mixture")
@@ -106,6 +110,7 @@ def write_checkpoint(path: PathLike, run: Run, loop: LagrangianLoop) -> None:
     def extend(file: h5py.File) -> None:
         create_dimension(file, "column", len(state.column_site))
         create_dimension(file, "atom", state.atom_run.shape[1])
+        create_dimension(file, "link", state.price.shape[1])
         write_table(file, "state", state, scenarios=file["scenario"].shape[0])
         write_attributes(file["state"], facts=facts, digest=_digest(result, state, facts))
 
@@ -127,8 +132,8 @@ def _state(run: Run, loop: LagrangianLoop) -> State:
         atom_share=work.share,
         fixed_run=loop.master.fixing.run,
         fixed_start=loop.master.fixing.start,
-        centre_price=loop.centre.price,
-        proof_price=run.proof.price,
+        centre_price=loop.centre.prices.links,
+        proof_price=run.proof.prices.links,
         tried=np.tile(tried, loop.coupling.copies),
     )
 
@@ -136,6 +141,7 @@ def _state(run: Run, loop: LagrangianLoop) -> State:
 def _facts(run: Run, loop: LagrangianLoop) -> str:
     """The scalars of the state, as JSON."""
     assert run.proof is not None
+    points = dict(master=loop.master.reached, centre=loop.centre.prices, proof=run.proof.prices)
     search = None
     if run.search is not None:
         random = run.search.rng.bit_generator.state
@@ -145,11 +151,11 @@ def _facts(run: Run, loop: LagrangianLoop) -> str:
             phase=run.phase,
             seconds=run.clock(),
             step=loop.master.step,
-            carbon_weight=loop.master.carbon_weight,
+            carbon_weight=loop.master.carbon_weight.tolist(),
+            risk_weight=loop.master.risk_weight,
             nulls=loop.nulls,
-            carbon_price=dict(
-                master=loop.master.carbon_price, centre=loop.centre.carbon_price, proof=run.proof.carbon_price
-            ),
+            carbon_price={name: prices.carbon.tolist() for name, prices in points.items()},
+            scenario_weight={name: prices.weight.tolist() for name, prices in points.items()},
             stronger=run.stronger is not None and run.stronger[0] >= run.bound,
             search=search,
         )
@@ -192,7 +198,7 @@ def read_checkpoint(path: PathLike, instance: Instance, options: Options) -> Che
     with open_hdf5(path, RESULT) as file:
         if "state" not in file:
             raise InputError("a result, not a checkpoint: there is no state of a search to resume")
-        sizes = read_sizes(file, (*DIMENSIONS, "column", "atom"))
+        sizes = read_sizes(file, (*DIMENSIONS, "column", "atom", "link"))
         state: State = read_table(file, "state", State, sizes, scenarios=sizes["scenario"])
         facts, digest = (read_attribute(file["state"], name, str) for name in ("facts", "digest"))
     result = read_result(path)
@@ -224,23 +230,27 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "
 
 def resume(saved: Checkpoint, run: Run, coupling: Coupling, workers: Workers) -> LagrangianLoop:
     """Put run and loop back to where they were; bound and schedule are established anew."""
-    facts, carbon = saved.facts, saved.facts["carbon_price"]
+    facts = saved.facts
     # copies: the kernels are compiled for writable arrays
     state = {f.name: getattr(saved.state, f.name).copy() for f in State.columns()}
     run.log, run.phase, run.seconds_before = list(saved.result.log), facts["phase"], saved.seconds
     if run.phase != "bound" and facts["search"] is None:
         run.phase = "dive"
     fresh = replace(run.options.bundle, first_factors=())
-    loop = LagrangianLoop(coupling, workers, state["centre_price"], carbon["centre"], fresh)
+    master, centre, proof = (
+        Multipliers(state[key], *(np.array(facts[f][name], dtype=float) for f in ("carbon_price", "scenario_weight")))
+        for key, name in (("price", "master"), ("centre_price", "centre"), ("proof_price", "proof"))
+    )
+    loop = LagrangianLoop(coupling, workers, centre, fresh)
     run.prove(loop.centre)
-    if carbon["centre"] != carbon["proof"] or not np.array_equal(state["centre_price"], state["proof_price"]):
-        run.prove(LagrangianLoop(coupling, workers, state["proof_price"], carbon["proof"], fresh).centre)
+    if not centre.same(proof):
+        run.prove(LagrangianLoop(coupling, workers, proof, fresh).centre)
     loop.options, loop.nulls = run.options.bundle, facts["nulls"]
     columns = {f.name[7:]: state[f.name] for f in State.columns() if f.name.startswith("column_")}
     loop.master.set_columns(columns, state["weight"])
     loop.master.set_work(RelaxedWork(*(state[n] for n in ("routed", "pooled", "atom_run", "atom_start", "atom_share"))))
-    loop.master.price = state["price"]
-    loop.master.carbon_price, loop.master.carbon_weight = carbon["master"], facts["carbon_weight"]
+    loop.master.price, loop.master.reached = state["price"], master
+    loop.master.carbon_weight, loop.master.risk_weight = np.array(facts["carbon_weight"]), facts["risk_weight"]
     loop.master.step = facts["step"]
     loop.refix(Fixing(state["fixed_run"], state["fixed_start"]))
     if saved.result.schedule is not None:

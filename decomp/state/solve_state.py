@@ -15,12 +15,13 @@ import numpy as np
 from decomp.bound.coupling import hourly
 from decomp.bound.infeasible import Infeasible
 from decomp.bound.lagrangian import BundleStep, DualPoint, LagrangianLoop, Start
+from decomp.bound.multipliers import Multipliers, line_of_generators
 from decomp.files.hdf5 import PathLike
 from decomp.lp.watch import Interrupted
 from decomp.model.accounts import allot
 from decomp.model.instance import Instance
 from decomp.model.options import Options
-from decomp.model.result import Dual, Iteration, Result, Status
+from decomp.model.result import Dual, Futures, Iteration, Result, Status
 from decomp.model.rounding import money_slack
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.clock_decisions import Stops
@@ -237,7 +238,20 @@ def dual_of(instance: Instance, proof: DualPoint) -> Dual:
         site_lower=proof.site_lower,
         carbon_price=proof.carbon_price,
         form="load",
+        futures=_futures(instance, proof.prices),
     )
+
+
+def _futures(instance: Instance, prices: Multipliers) -> Futures | None:
+    """What joins the scenarios besides, where anything does."""
+    n = instance.n_periods
+    if max(len(prices.carbon), len(prices.weight)) == 1 and prices.links.shape[1] == n:
+        return None
+    p, commitment = instance.scenarios.probability, np.zeros((len(instance.generators.site), n))
+    line = line_of_generators(instance)
+    for g in np.flatnonzero(line >= 0):
+        commitment[g] = prices.links[instance.generators.site[g], n * (1 + line[g]) : n * (2 + line[g])]
+    return Futures(p * prices.weight, np.full(len(p), 1.0) * prices.carbon, commitment)
 
 
 def provenance(instance: Instance, options: Options, ranks: int) -> dict[str, object]:

@@ -11,7 +11,9 @@ from scipy.optimize import linprog, minimize
 from decomp.bound import job_kernels, stream_kernels
 from decomp.bound.coupling import FREE, REJECTED, Coupling
 from decomp.bound.lagrangian import first_prices
-from decomp.bound.master_part import ATOMS, ProximalStep
+from decomp.bound.layout import ProximalStep
+from decomp.bound.master_part import ATOMS
+from decomp.bound.multipliers import Multipliers
 from decomp.extensive.reductions import start_allowed
 from decomp.families import generate
 from decomp.model.instance import Array, Instance
@@ -140,16 +142,16 @@ def test_no_block_update_makes_the_augmented_lagrangian_worse(seed: int, blocks:
         loop.iterate()
     [part], m, c = loop.master.parts.parts.values(), loop.master, loop.coupling
     assert (part.layout.blocks > 1) == (blocks > 1)
-    carbon_size = 10.0 * m.carbon_weight if c.carbon_cap > 0 else 0.0
-    step = ProximalStep(10.0, 1.0 if carbon_size else 0.0, carbon_size, c.budget, c.carbon_cap, 0.0, 1)
+    carbon_size = 10.0 * m.carbon_weight * (c.carbon_cap > 0)
+    step = ProximalStep(10.0, 1.0 * (carbon_size > 0), np.ones(1), carbon_size, 0.0, c.budgets, c.carbon_cap, 0.0, 1)
     part.centre, part.curve, part.own_curve = first_prices(c, instance.sites, 0.0), *([step.size * m.weight] * 2)
     part.curve_then = part.own_curve
     part.routed[:], part.pooled[:] = 0.0, 0.0
     tonnes = part._begin()
 
     def augmented() -> float:
-        excess = tonnes.sum() - c.budget if carbon_size else 0.0
-        return part._primal(step.carbon_price(excess) if carbon_size else 0.0, tonnes, step)[1]
+        emitted = part._of_budgets(tonnes, step)
+        return part._primal(Multipliers(part.price, part._carbon(emitted, step), np.ones(1)), emitted, step)[1]
 
     jobs = (part._move_jobs_in_turn, part._move_jobs_at_once)[min(blocks, 2) - 1]
     moves = (lambda: part._move_sites(tonnes, step), jobs, part._move_pools, part._move_streams)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from decomp.bound.coupling import Fixing
-from decomp.bound.master_part import COLUMNS, Layout
+from decomp.bound.layout import Layout
+from decomp.bound.master_part import COLUMNS
 from decomp.families import generate
 from decomp.model.options import Bundle
 from decomp.site.service import SiteService
@@ -22,9 +23,10 @@ def test_model_is_never_below_the_dual_and_exact_where_it_was_asked(seed: int) -
     centre = loop.centre
     for factor in (1.0, 0.5, 2.0):
         price = factor * centre.price * rng.uniform(0.8, 1.2, centre.price.shape) if factor != 1.0 else centre.price
+        prices = loop.coupling.multipliers(price, centre.carbon_price)
         answers = loop.workers.of(SiteService).evaluate(price, centre.carbon_price)
-        dual = loop._prove(price, centre.carbon_price, answers).bound
-        model, sites = loop.master.model(price, centre.carbon_price)
+        dual = loop._prove(prices, answers).bound
+        model, sites = loop.master.model(prices)
         slack = 1e-6 * max(1.0, abs(dual), np.abs(answers.lower).sum())
         assert model >= dual - slack and (sites >= answers.lower - slack).all()
         if factor == 1.0:
@@ -47,7 +49,7 @@ def test_a_longer_step_promises_more() -> None:
     promises = []
     for step in (1e-3, 1.0, 1e3):
         loop.master.step = step
-        promises.append(loop.master.propose(loop.centre.price, 0.0, accuracy=1e-6, max_passes=400).model)
+        promises.append(loop.master.propose(loop.centre.prices, accuracy=1e-6, max_passes=400).model)
     assert promises == sorted(promises) and promises[0] >= loop.centre.bound - 1e-6
 
 

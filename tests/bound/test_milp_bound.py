@@ -44,7 +44,7 @@ def proved(instance: Instance, iterations: int = 60) -> tuple[Workers, Coupling,
     """Workers and the best prices on load after some iterations."""
     workers, coupling = muster(instance, Workers(Serial())), Coupling.of(instance)
     price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
-    loop = LagrangianLoop(coupling, workers, price, 0.0, Bundle())
+    loop = LagrangianLoop(coupling, workers, coupling.multipliers(price), Bundle())
     for _ in range(iterations):
         if loop.iterate().converged(1e-5):
             break
@@ -158,7 +158,8 @@ def test_a_site_fifty_times_slower_than_the_rest_is_begun_first(monkeypatch: pyt
 
     monkeypatch.setattr("decomp.bound.milp_bound.relax", relax)
     monkeypatch.setattr("decomp.bound.milp_bound.solve_milp", solve)
-    point = DualPoint(first_prices(coupling, instance.sites, 0.0), 0.0, np.full(20, -np.inf), -np.inf)
+    prices = coupling.multipliers(first_prices(coupling, instance.sites, 0.0))
+    point = DualPoint(prices, np.full(20, -np.inf), -np.inf, coupling.n_periods)
     milp_bound(instance, coupling, muster(instance, Workers(Serial())), point, MilpBound(block_sites=1), np.inf)
     assert len(begun) == 20 and begun[0] == slow
 

@@ -200,7 +200,7 @@ def test_run_refuses_a_bound_above_its_schedule() -> None:
     run = Run(instance, Workers(Serial()), options(), Hooks())
 
     def proof(bound: float) -> DualPoint:
-        return DualPoint(zero, 0.0, np.zeros(instance.n_sites), bound)
+        return DualPoint(c.multipliers(zero), np.zeros(instance.n_sites), bound, c.n_periods)
 
     def schedule(cost: float) -> Incumbent:
         return Incumbent(result.schedule, cost, Incumbent.__new__(Incumbent))  # type: ignore[arg-type]
