@@ -346,9 +346,9 @@ def lp_dual(form: ExtensiveForm, row_dual: Array) -> tuple[Dual, float]:
     y = form.safe_duals(row_dual)
     carbon_price = 0.0
     if np.isfinite(instance.carbon_budget_t):
-        carbon = form.row_numbers("carbon")
-        carbon_price = min(abs(float(y[carbon])), instance.carbon_excess_usd_per_t)
-        y[carbon] = -carbon_price
+        carbon = [n for n, name in enumerate(form.rows) if name == "carbon" or name.startswith("carbon_s")]
+        y[carbon] = -np.minimum(np.abs(y[carbon]), instance.carbon_excess_usd_per_t)
+        carbon_price = float(np.abs(y[carbon]).mean())
     shape = (instance.n_sites, instance.n_periods)
     carry, serve = form.row_numbers("carry", *shape), form.row_numbers("serve", instance.n_streams, shape[1])
     row_terms, column_terms = form.bound_terms(y)

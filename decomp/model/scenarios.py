@@ -240,9 +240,13 @@ def in_scenario(instance: Instance, result: Result, s: int) -> tuple[Instance, R
     """
     n, dual = instance.n_scenarios, result.dual
     if dual is not None:
-        p, mine = float(instance.scenarios.probability[s]), [f for f in dual.columns() if in_second_stage(f)]
-        own: dict[str, Any] = {f.name: getattr(dual, f.name) / p for f in mine}
-        dual = of_scenario(replace(dual, tree=None, blocks=None, **own), s, n)
+        counts = p = float(instance.scenarios.probability[s])
+        tonne, mine = dual.carbon_price, [f for f in dual.columns() if in_second_stage(f)]
+        if dual.futures is not None:
+            counts, tonne = float(dual.futures.weight[s]), float(dual.futures.carbon_price[s])
+        own: dict[str, Any] = {f.name: getattr(dual, f.name) / counts for f in mine}
+        own |= dict(carbon_price=tonne * p / counts, tree=None, blocks=None, futures=None)
+        dual = of_scenario(replace(dual, **own), s, n)
     return scenario(instance, s), replace(
         result,
         schedule=None if result.schedule is None else of_scenario(result.schedule, s, n),

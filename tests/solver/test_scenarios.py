@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from decomp.certificate import check
 from decomp.extensive.pyomo_model import build, solve_extensive
 from decomp.families import generate
+from decomp.files.store import read_result, write_result
 from decomp.model.accounts import account, by_scenario, cvar
 from decomp.model.instance import Instance
 from decomp.model.options import Options
@@ -30,7 +32,8 @@ def stochastic(seed: int, **risk: Any) -> Instance:
 
 
 def solved(instance: Instance, method: str = "lagrangian", rel_gap: float = 1e-4) -> Result:
-    options = dict(method=method, rel_gap=rel_gap, bundle=dict(max_iterations=100))
+    brief = dict(bundle=dict(max_iterations=100), improvement=dict(stale_finishes=1))
+    options = dict(method=method, rel_gap=rel_gap, **brief)
     result = solve(instance, Serial(), Options.from_dict(options))
     assert result is not None and result.schedule is not None
     return result
@@ -164,14 +167,37 @@ RISKY: dict[str, Any] = dict(risk_weight=0.5, risk_level=0.7)
 def test_budgets_risk_and_commitments(kind: dict[str, Any], seed: int) -> None:
     instance = stochastic(seed, **kind)
     instance = instance if kind in (EVERY, RISKY) else day_ahead(instance)
-    truth, result = solve_extensive(instance, time_limit=10.0), solved(instance)
-    free = solve_extensive(stochastic(seed), time_limit=10.0)
+    truth, relaxed = (solve_extensive(instance, time_limit=10.0, relax=relax) for relax in (False, True))
+    free, result = solve_extensive(stochastic(seed), time_limit=10.0), solved(instance)
     slack = 1e-6 * max(1.0, abs(truth.incumbent))
     assert free.bound <= truth.incumbent + slack and result.bound <= truth.incumbent + slack
     assert truth.bound <= result.incumbent + slack
+    assert result.bound >= relaxed.bound - 2e-3 * max(1.0, abs(relaxed.bound))
     for found in (truth, result):
         certificate = check(instance, found)
         assert certificate.ok, certificate.findings
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_certificate_rejects_multipliers_that_no_scenario_may_have(seed: int, tmp_path: Path) -> None:
+    instance = day_ahead(stochastic(seed, **EVERY | RISKY))
+    write_result(tmp_path / "r.h5", solved(instance, rel_gap=1e-3), instance)
+    result = read_result(tmp_path / "r.h5")
+    assert result.dual is not None and result.dual.futures is not None and check(instance, result).ok
+    futures = result.dual.futures
+    weight = np.array(futures.weight)
+
+    def findings(**columns: Any) -> list[str]:
+        dual = replace(result.dual, futures=replace(futures, **columns))
+        return [str(f) for f in check(instance, replace(result, dual=dual)).findings]
+
+    assert any("futures.weight: sum" in f for f in findings(weight=1.1 * weight))
+    assert any("within what weight and level" in f for f in findings(weight=np.array([1.0, 0.0, 0.0])))
+    assert any("futures.carbon_price" in f for f in findings(carbon_price=futures.carbon_price - 1e6))
+    dearer = np.array(futures.commitment_price)
+    if len(dearer):
+        dearer[0] += 1e3
+        assert any("bound: " in f for f in findings(commitment_price=dearer))
 
 
 def test_all_weight_on_the_tail_is_the_worst_case() -> None:
