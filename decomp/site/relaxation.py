@@ -1,13 +1,13 @@
 """The linear relaxation of one site's energy problem, in as few rows and columns as it takes.
 
-`blocks` states equations (1)-(9) as they are read; here the same relaxation is stated for speed, since the
+`equations` states equations (1)-(9) as they are read; here the same relaxation is stated for speed, since the
 bound asks it of every site in every iteration. The load is a sum of pieces `load0`, `load1`, ... (one for each
 segment of the power curve, cheap ones first), power that nobody needs is curtailment below zero, and
 generators carry no stop variable.
 
 Where power cannot be worth less than nothing (buy price of at least 0, curtailment allowed) the rows that limit how
 much of it may be wasted are left out. Should a generator that must run make it worth less even there, the optimum here
-may lie below that of `blocks`, never above it.
+may lie below that of `equations`, never above it.
 """
 
 from __future__ import annotations

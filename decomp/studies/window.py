@@ -1,6 +1,6 @@
 """One site with deferrable work, planned over a window and operated window after window.
 
-The site is that of the package: `blocks.add_site` with the pools as further columns, which is the extensive form
+The site is that of the package: `equations.add_site` with the pools as further columns, which is the extensive form
 (1)-(9), (C1), (C4) of an instance of one site without jobs, some hundred times faster to build. It has neither
 battery nor generator and may not curtail, so that its load decides everything else.
 """

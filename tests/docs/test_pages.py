@@ -49,6 +49,7 @@ BLOCK = re.compile(NOTE + r"^```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.M | re.S)
 SHORTER = [(r"--sites \d+", "--sites 3 --periods 24 --jobs 4"), (r"--time-limit \d+", "--time-limit 120")]
 SHORTER += [(r"mpiexec -n \d+", "mpiexec -n 2"), (r"--rel-gap \S+", "--rel-gap 0.1")]
 SHORTER += [(r"(?<=joint_study -o joint)$", " --variants joint --sweeps")]
+SHORTER += [(r"joint_study -o joint-fleet", "joint_study -o joint-fleet --variants joint no-routing")]
 SERIAL = (r"^mpiexec -n \d+ python -m mpi4py", "python")
 SHORTER += [(r"--periods 672", "--periods 48"), (r"--window 36 --step 24", "--window 24 --step 24")]
 ALLOWED_CODES = {"solve": (0, 3)}

@@ -166,6 +166,7 @@ def test_refusal(
 
 
 @pytest.mark.skipif(not (DATA / "zones.csv").exists(), reason="the public series are not here")
+@pytest.mark.slow
 def test_the_world_from_its_own_past() -> None:
     settings = ["horizon.periods=24", "horizon.period_min=60"]
     spec, library = open_spec(CHECKOUT / "instances" / "world16.toml", DATA, settings)

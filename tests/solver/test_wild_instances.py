@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from wild import wild
 
 import decomp
 from decomp.extensive.pyomo_model import build
 from decomp.model.instance import InputError, Instance
 from decomp.model.result import Result, Status
 from decomp.model.validate import validate
+from solver.wild import wild
 
 pytestmark = pytest.mark.slow
 
