@@ -1,6 +1,9 @@
 """Rolling: run a fleet window after window over an instance that spans the whole run, on all ranks.
 
 mpiexec -n 4 python -m mpi4py -m drivers.rolling week.h5 -o week --window 36 --step 24
+
+With --history a window is planned by what was known when it starts, with --scenarios for several futures; then all but
+jobs and day-ahead commitments answers what comes.
 """
 
 from __future__ import annotations
@@ -8,19 +11,22 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from decomp.files.store import read_instance, write_instance, write_result
+from decomp.ingest.build import open_spec
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
 from decomp.model.text import number
 from decomp.ranks.mpi import Team
-from decomp.rolling.planner import Operation, Planned, Rolling, roll
+from decomp.rolling.planner import Expect, Operation, Planned, Rolling, roll
 from decomp.rolling.windows import Past, Window
 from decomp.rolling.write import clear, result_of, write_plan, write_windows
+from decomp.scenarios.past import as_known, known_sites
 from decomp.state.progress import Progress
 
-from .arguments import AMOUNT, POSITIVE, Arguments
+from .arguments import AMOUNT, POSITIVE, Arguments, whole
 from .common import make_team, run
 
 NO_PLAN = 3
@@ -37,6 +43,9 @@ def parser() -> Arguments:
     p.add_argument("--days", type=POSITIVE, metavar="N", help="only the first N days, as an instance of their own")
     p.add_argument("--foresight", action="store_true", help="plans know the jobs and pools that have yet to arrive")
     p.add_argument("--switch-usd", type=AMOUNT, default=100.0, help="for planning a job at another site (default 100)")
+    p.reads("--history", metavar="SPEC", help="spec of ingest: windows know forecasts of prices and weather only")
+    p.add_argument("--data", type=Path, metavar="DIR", help="directory of the spec's data files (default: the spec's)")
+    p.add_argument("--scenarios", type=whole(1), metavar="K", help="plan for the errors of K days of its history")
     p.add_argument("--cold", action="store_true", help="do not start solves from the last one's prices")
     p.add_argument("--rel-gap", type=float, default=0.01, help="gap asked for in each window (default 0.01)")
     p.add_argument("--time-limit", type=float, metavar="SECONDS", help="for each window")
@@ -53,7 +62,19 @@ def periods(name: str, hours: float, period_h: float) -> int:
     return count
 
 
-def open_input(args: argparse.Namespace) -> tuple[Options, Rolling, Instance]:
+def outlook(args: argparse.Namespace, instance: Instance) -> Expect | None:
+    """What windows know of prices and weather; None: everything."""
+    if args.history is None:
+        for name in ("data", "scenarios"):
+            if getattr(args, name) is not None:
+                raise InputError(f"--{name}: only with --history")
+        return None
+    spec, library = open_spec(args.history, args.data, ())
+    known_sites(instance, spec)
+    return lambda window: as_known(window, spec, library, args.scenarios or 0)
+
+
+def open_input(args: argparse.Namespace) -> tuple[Options, Rolling, Instance, Expect | None]:
     """Everything that can be wrong with the input is wrong here, before any work; then old plans are removed."""
     parser().keep_apart(args)
     brief = Options.from_dict({"improvement": {"stale_finishes": 1}})
@@ -74,34 +95,43 @@ def open_input(args: argparse.Namespace) -> tuple[Options, Rolling, Instance]:
         length = periods("days", 24 * args.days, hours)
         instance = Past(instance, foresight=True).window(length, length).instance
     rolling.check(instance)
+    expect = outlook(args, instance)
     if old := clear(args.output):
         print(f"{args.output}: {old} files of an earlier run removed", file=sys.stderr)
-    return options, rolling, instance
+    return options, rolling, instance, expect
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     with make_team() as team:
-        found: list[Instance] = []
+        found: list[tuple[Instance, Expect | None]] = []
 
         def look() -> tuple[Options, Rolling]:
-            options, rolling, instance = open_input(args)
-            found.append(instance)
+            options, rolling, instance, expect = open_input(args)
+            found.append((instance, expect))
             return options, rolling
 
         options, rolling = team.at_root(look, "reading the instance")
-        code = team.bcast(work(args, team, options, rolling, found[0] if found else None), "exit code")
+        instance, expect = found[0] if found else (None, None)
+        code = team.bcast(work(args, team, options, rolling, instance, expect), "exit code")
     return int(code)
 
 
-def work(args: argparse.Namespace, team: Team, options: Options, rolling: Rolling, instance: Instance | None) -> int:
+def work(
+    args: argparse.Namespace,
+    team: Team,
+    options: Options,
+    rolling: Rolling,
+    instance: Instance | None,
+    expect: Expect | None,
+) -> int:
     """Run, save every plan as it comes, show; the exit code."""
     with Progress(root=team.is_root and not args.quiet) as progress:
 
         def tell(planned: Planned, window: Window, result: Result) -> None:
             write_plan(args.output, planned, window, result, rolling.step)
 
-        operation = roll(instance, team, options, rolling, listeners=(progress,), tell=tell)
+        operation = roll(instance, team, options, rolling, listeners=(progress,), tell=tell, expect=expect)
     if operation is None:
         return 0
     whole = operation.past.instance

@@ -1,4 +1,4 @@
 """What a plan is worth when another future comes.
 
-Read `held` (a fleet whose jobs are settled), then `evaluate`.
+Read `evaluate`, and `decomp.schedule.held` (a fleet whose plan is settled).
 """

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import t as student
 
-from decomp.evaluation.held import with_decisions_of
 from decomp.families.futures import drawn
 from decomp.model.accounts import account, by_scenario, cvar, emissions_t
 from decomp.model.instance import OPTIONAL, Array, InputError, Instance
@@ -22,6 +21,7 @@ from decomp.model.result import Result, Schedule
 from decomp.model.scenarios import mean, scenario
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Team
+from decomp.schedule.held import with_decisions_of
 from decomp.solver.solve import solve
 from decomp.state.solve_state import Hooks, Listener
 

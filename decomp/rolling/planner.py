@@ -1,4 +1,8 @@
-"""A fleet run window after window: plan, do the first step, plan again; each solve warm from the last."""
+"""A fleet run window after window: plan, do the first step, plan again; each solve warm from the last.
+
+Where the future is not known, a window is planned for what is expected, then answered: with its jobs and day-ahead
+commitments held, all else is settled for what comes during the step, and for what is expected later.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,13 @@ import numpy as np
 from decomp.bound.coupling import FREE, Coupling, Fixing
 from decomp.bound.lagrangian import Start, first_prices
 from decomp.model.accounts import account
-from decomp.model.instance import Array, InputError, Instance
+from decomp.model.instance import SERIES, Array, InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result, Schedule
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Team
 from decomp.rolling.windows import Past, Window
+from decomp.schedule.held import of_free_fleet, with_decisions_of
 from decomp.schedule.incumbent import fixing_of
 from decomp.solver.solve import solve
 from decomp.state.solve_state import Hooks, Listener, Run
@@ -39,6 +44,11 @@ class Rolling:
 
     def check(self, instance: Instance) -> None:
         """Refuse what cannot be rolled."""
+        if instance.n_scenarios:
+            raise InputError(
+                f"scenarios: the instance has {instance.n_scenarios}, of a run one comes; --history makes those of "
+                "every window"
+            )
         if not 1 <= self.step <= self.window:
             raise InputError(f"step: {self.step} periods, must be between 1 and the window's {self.window}")
         jobs = instance.jobs
@@ -96,6 +106,7 @@ class Operation:
 
 
 Tell = Callable[[Planned, Window, Result], None]
+Expect = Callable[[Instance], Instance]  # a window as it will come -> as it is known when it starts, maybe in scenarios
 
 
 def roll(
@@ -106,6 +117,7 @@ def roll(
     *,
     listeners: Iterable[Listener] = (),
     tell: Tell = lambda planned, window, result: None,
+    expect: Expect | None = None,
 ) -> Operation | None:
     """Run a fleet over all periods of an instance, on all ranks of a team.
 
@@ -114,18 +126,18 @@ def roll(
     instance : the whole run, at the root; other ranks may pass None.
     options : of every window's solve; the time limit is that of one window.
     tell : called with every plan, before its first step is done (root only).
+    expect : what is known of a window when it starts (root only); default: everything.
 
     Returns
     -------
     The operation at the root, None on the others. It ends early where a window has no plan.
     """
-    planner = Planner(instance, options, rolling) if instance is not None and team.is_root else None
+    planner = Planner(instance, options, rolling, expect) if instance is not None and team.is_root else None
     heard, ended = list(listeners), list[Start | None]()
-    while team.bcast(planner is not None and planner.next_window(), "next window"):
-        window = planner.window.instance if planner else None
+    while team.bcast(planner is not None and planner.next_task(), "next window"):
         since = process_seconds()
         result = solve(
-            window,
+            planner.present if planner else None,
             team,
             planner.present_options if planner else options,
             hooks=Hooks(listeners=heard, after=lambda run: ended.append(harvest(run))),
@@ -141,9 +153,12 @@ def roll(
 class Planner:
     """The root's side of a rolling run."""
 
-    def __init__(self, instance: Instance, options: Options, rolling: Rolling):
+    def __init__(self, instance: Instance, options: Options, rolling: Rolling, expect: Expect | None = None):
         rolling.check(instance)
-        self.options, self.rolling = options, rolling
+        self.options, self.rolling, self.expect = options, rolling, expect
+        self.planned: tuple[Planned, Result] | None = None  # what has yet to be answered
+        self.window: Window
+        self.present: Instance
         self.past = Past(instance, foresight=rolling.foresight, switch_usd=rolling.switch_usd)
         self.plans: list[Planned] = []
         self.start: Start | None = None
@@ -159,23 +174,45 @@ class Planner:
         few = dict(dive_iterations=recovery.dive_iterations // 2, settle_iterations=recovery.settle_iterations // 4)
         return self.options.updated(recovery=recovery.updated(**few).to_dict())
 
-    def next_window(self) -> bool:
-        """Cut the next window, if there is one."""
+    def next_task(self) -> bool:
+        """Cut the next window, if there is one, and say what is to be solved: a plan, or its answer to what comes."""
         if self.stopped or self.past.now == self.past.instance.n_periods:
             return False
+        if self.planned is not None:
+            comes = self._as_it_comes(self.window.instance)
+            self.window = replace(self.window, instance=comes)
+            self.present = with_decisions_of(comes, self._plan)
+            return True
         self.window = self.past.window(self.rolling.window, self.rolling.step, all_carbon=self.all_carbon)
+        self.present = self.window.instance if self.expect is None else self.expect(self.window.instance)
         if self.rolling.warm and self.last is not None:
             self.start = shifted(*self.last, self.window)
         return True
 
+    @property
+    def _plan(self) -> Schedule:
+        assert self.planned is not None and self.planned[1].schedule is not None
+        return self.planned[1].schedule
+
+    def _as_it_comes(self, window: Instance) -> Instance:
+        """The window with what comes during the step, and what is expected later."""
+        sites, later = window.sites, self.present.sites
+        known = np.arange(window.n_periods) < self.rolling.step
+        series = [name for name, table in SERIES.items() if table == "sites"]
+        mixed = {name: np.where(known, getattr(sites, name), getattr(later, name)) for name in series}
+        return replace(window, sites=replace(sites, **mixed))
+
     def learn(self, result: Result, start: Start | None, seconds: float, tell: Tell) -> None:
         """Do the first step; a window without a plan is tried once more, with all that is left of the carbon budget."""
         window, plan = self.window, result.schedule
+        if self.planned is not None:
+            self._answered(result, tell)
+            return
         if plan is None:
             self.stopped, self.all_carbon = self.all_carbon or window.end == self.past.instance.n_periods, True
             return
         self.all_carbon = False
-        sums, moved = account(window.instance, plan), window.moved(plan)
+        sums, moved = account(self.present, plan), window.moved(plan)
         planned = Planned(
             number=len(self.plans),
             now=window.now,
@@ -192,10 +229,26 @@ class Planner:
             planned_t=float(sums.emissions_t.sum()),
             seconds=seconds,
         )
-        self.plans.append(planned)
-        tell(planned, window, result)
-        self.past.do(window, plan, self.rolling.step)
+        if self.expect is not None:
+            self.planned = planned, result
+            return
+        self._do(planned, result, tell)
         self.last = (window, plan, start) if start is not None else None  # the extensive form has no prices
+
+    def _answered(self, result: Result, tell: Tell) -> None:
+        """Do the step of a plan that has been answered; without an answer the run ends."""
+        assert self.planned is not None
+        self.stopped = result.schedule is None
+        if result.schedule is not None:
+            schedule = of_free_fleet(self.present, result.schedule, self._plan)
+            self._do(self.planned[0], replace(result, schedule=schedule, bound=-np.inf, dual=None), tell)
+        self.planned = None
+
+    def _do(self, planned: Planned, result: Result, tell: Tell) -> None:
+        assert result.schedule is not None
+        self.plans.append(planned)
+        tell(planned, self.window, result)
+        self.past.do(self.window, result.schedule, self.rolling.step)
 
 
 def harvest(run: Run) -> Start | None:

@@ -6,7 +6,7 @@ All sites and series of a day stay together, so errors keep their correlation in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -43,39 +43,70 @@ class Past:
 def read_past(instance: Instance, spec: Spec, library: Library) -> Past:
     """The days of a spec's history that were over when the instance's horizon starts.
 
+    What had been forecast for more than a day is taken to have been that of the first day again.
+
     Raises
     ------
     InputError : a file does not cover them, or no site of the spec is one of the instance.
     """
-    n, period_h = instance.n_periods, instance.period_h
-    day = round(DAY_H / period_h)
-    first = spec.history.days + -(-n // day) - 1  # so that as many horizons end by the start
-    start = start_of(instance)
-    with within(library.spec_name):
-        sites, rows_of_sites = known_sites(instance, spec)
-
-    def columns(days_ago: int, given: dict[str, Any]) -> dict[str, Array]:
-        """Series (site, period) from so many days before the start, for as long as the history is."""
-        horizon = Horizon(start=start - timedelta(days=days_ago), periods=first * day, period_min=60 * period_h)
-        rows = [series_of_site(with_series(site, given), horizon, library) for site in sites]
-        return {name: np.stack([row[name] for row in rows]) for name in SITE_SERIES}
-
-    def by_day(series: Array) -> Array:
-        starts = (first - np.arange(-(-n // day), first + 1)) * day
-        return np.stack([series[:, t : t + n] for t in starts])
-
-    with within(library.spec_name):
-        actual, earlier = columns(first, {}), columns(first + 1, {})
-        forecast = columns(first, spec.history.forecast) if spec.history.forecast else actual
-    unknown = {name for name in SITE_SERIES if np.array_equal(forecast[name], actual[name])}
-    forecast = {name: earlier[name] if name in unknown else forecast[name] for name in SITE_SERIES}
-    dates = [start - timedelta(days=int(k)) for k in range(-(-n // day), first + 1)]
+    n, day = instance.n_periods, round(DAY_H / instance.period_h)
+    last = -(-n // day)  # days before the start, of the latest horizon that ends by it
+    first = spec.history.days + last - 1
+    actual = _series(instance, spec, library, first + 1, (first + 1) * day)
+    given = _series(instance, spec, library, first + 1, (first + 1) * day, spec.history.forecast)
+    days = np.arange(last, first + 1)
+    starts = (first + 1 - days) * day
+    start, known = start_of(instance), {}
+    for name in SITE_SERIES:
+        unknown = np.array_equal(given[name], actual[name])
+        series, ago = (actual[name], day) if unknown else (given[name], 0)
+        known[name] = np.stack([_repeated(series, t - ago, n, day) for t in starts])
     return Past(
-        [f"{date:%Y-%m-%d}" for date in dates],
-        rows_of_sites,
-        {name: by_day(forecast[name]) for name in SITE_SERIES},
-        {name: by_day(actual[name]) for name in SITE_SERIES},
+        [f"{start - timedelta(days=int(k)):%Y-%m-%d}" for k in days],
+        known_sites(instance, spec)[1],
+        known,
+        {name: np.stack([series[:, t : t + n] for t in starts]) for name, series in actual.items()},
     )
+
+
+def as_known(instance: Instance, spec: Spec, library: Library, count: int) -> Instance:
+    """The instance as it is known when its horizon starts: as it is forecast, and what may come instead.
+
+    A day ahead a series is what the spec says had been forecast, or what it was the day before; later days are as
+    that first one. `count` : scenarios, days of the history; 0: none.
+
+    Raises
+    ------
+    InputError : as for `read_past` and `analogs`.
+    """
+    n, day = instance.n_periods, round(DAY_H / instance.period_h)
+    given = _series(instance, spec, library, 0, day, spec.history.forecast)
+    came, before = _series(instance, spec, library, 0, day), _series(instance, spec, library, 1, day)
+    rows, changed = known_sites(instance, spec)[1], {}
+    for name in SITE_SERIES:
+        known = before[name] if np.array_equal(given[name], came[name]) else given[name]
+        values = np.array(getattr(instance.sites, name))
+        values[rows] = _repeated(known, 0, n, day)
+        changed[name] = values
+    expected = replace(instance, sites=replace(instance.sites, **changed))
+    return analogs(expected, read_past(expected, spec, library), count) if count else expected
+
+
+def _series(
+    instance: Instance, spec: Spec, library: Library, days_ago: int, periods: int, given: dict[str, Any] | None = None
+) -> dict[str, Array]:
+    """Series (site, period) of the sites of a spec from so many days before the start of the instance on."""
+    with within(library.spec_name):
+        sites, _ = known_sites(instance, spec)
+        start = start_of(instance) - timedelta(days=days_ago)
+        horizon = Horizon(start=start, periods=periods, period_min=60 * instance.period_h)
+        rows = [series_of_site(with_series(site, given or {}), horizon, library) for site in sites]
+    return {name: np.stack([row[name] for row in rows]) for name in SITE_SERIES}
+
+
+def _repeated(series: Array, start: int, n: int, day: int) -> Array:
+    """One day of a series (site, period) as often as it takes for n periods."""
+    return np.asarray(series[:, start + np.arange(n) % day])
 
 
 def known_sites(instance: Instance, spec: Spec) -> tuple[list[Site], Array]:

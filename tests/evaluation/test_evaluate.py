@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from decomp.evaluation.evaluate import Evaluation, Interval, Move, evaluate, moves
-from decomp.evaluation.held import with_decisions_of
 from decomp.extensive.matrices import ExtensiveForm
 from decomp.extensive.matrices import solve as solve_form
 from decomp.extensive.pyomo_model import build, solve_extensive
@@ -26,6 +25,7 @@ from decomp.model.result import Result
 from decomp.model.scenarios import mean, scenario, with_scenarios, without_scenarios
 from decomp.model.validate import validate
 from decomp.ranks.mpi import Serial
+from decomp.schedule.held import with_decisions_of
 from decomp.solver.solve import solve
 from drivers import evaluate as driver
 from drivers.common import BAD_INPUT, run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -11,16 +12,20 @@ import pytest
 
 from decomp.bound.coupling import FREE, Coupling
 from decomp.certificate import check
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
+from decomp.families.futures import synthetic
 from decomp.files.store import write_instance
 from decomp.model.instance import Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
+from decomp.model.scenarios import with_scenarios
 from decomp.model.validate import validate
 from decomp.ranks.mpi import Serial
-from decomp.rolling.planner import Operation, Planned, Rolling, _decided, roll
+from decomp.rolling.planner import Expect, Operation, Planned, Rolling, _decided, roll
 from decomp.rolling.windows import Past, Window
 from decomp.rolling.write import result_of, write_jobs, write_now
+from decomp.schedule.held import with_decisions_of
 from decomp.solver.solve import solve
 from drivers.check import main as check_main
 from drivers.common import run
@@ -40,14 +45,14 @@ OPTIONS = Options.from_dict(
 Heard = tuple[Operation, list[tuple[Window, Result]]]
 
 
-def rolled(instance: Instance, rolling: Rolling) -> Heard:
+def rolled(instance: Instance, rolling: Rolling, expect: Expect | None = None) -> Heard:
     heard: list[tuple[Window, Result]] = []
 
     def tell(planned: Planned, window: Window, result: Result) -> None:
         validate(window.instance)
         heard.append((window, result))
 
-    operation = roll(instance, Serial(), OPTIONS, rolling, tell=tell)
+    operation = roll(instance, Serial(), OPTIONS, rolling, tell=tell, expect=expect)
     assert operation is not None
     return operation, heard
 
@@ -124,6 +129,41 @@ def test_jobs_planned_before_stay_as_they_are_where_prices_do_not_object() -> No
         assert c.jobs.site[fixing.run[k]] == plan.schedule.job_site[job]
         if not window.running[k]:
             assert fixing.start[k] + window.now == plan.schedule.job_start[job] + before.now
+
+
+def calm(window: Instance) -> Instance:
+    """A window whose prices and winds are taken to be what they are on average."""
+    series = {name: getattr(window.sites, name) for name in SEEN}
+    flat = {name: np.repeat(v.mean(axis=1, keepdims=True), v.shape[1], axis=1) for name, v in series.items()}
+    return replace(window, sites=replace(window.sites, **flat))
+
+
+SEEN = ("buy_price", "sell_price", "wind_mw")
+
+
+def test_plans_for_what_is_expected_answer_what_comes() -> None:
+    """Jobs are where the plan for two futures has put them; all else is as cheap as what comes allows."""
+    instance = generate("fleet", sites=2, periods=12, jobs=6, seed=2, period_h=1.0, generators=1.0)
+    once = np.ones(len(instance.generators.site), dtype=bool)
+    instance = replace(instance, generators=replace(instance.generators, day_ahead=once))
+    asked: list[Instance] = []
+
+    def expect(window: Instance) -> Instance:
+        asked.append(synthetic(calm(window), 2, np.random.default_rng(len(asked))))
+        return asked[-1]
+
+    operation, heard = rolled(instance, Rolling(8, 4), expect)
+    assert operation.complete and len(asked) == len(heard) == len(operation.plans) == 3
+    assert [str(f) for f in check(instance, result_of(operation), bound=False).findings] == []
+    for (window, result), known in zip(heard, asked, strict=True):
+        assert result.schedule is not None
+        for name in SEEN:
+            now, mine = getattr(window.instance.sites, name), getattr(known.sites, name)
+            assert (now[:, 4:] == mine[:, 4:]).all()
+            assert (now[:, :4] == getattr(instance.sites, name)[:, window.now : window.now + 4]).all()
+        held = with_decisions_of(window.instance, result.schedule)
+        truth = solve_extensive(held, time_limit=20.0)
+        assert result.incumbent == pytest.approx(truth.incumbent, rel=0.03)
 
 
 def test_one_window_is_a_plain_solve() -> None:
@@ -233,9 +273,22 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "job,what,start_utc,site" in (out / "plans" / "0000.jobs.csv").read_text("utf-8")
 
 
-@pytest.mark.parametrize("wrong", [["--step", "0.3"], ["--window", "6"], ["--window", "25"], ["--switch-usd", "-1"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(["--step", "0.3"], ["--window", "6"], ["--window", "25"], ["--switch-usd", "-1"]),
+        *(["--scenarios", "2"], ["--data", "."], ["--history", "none.toml"]),
+    ],
+)
 def test_bad_input(wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fleet, out = tmp_path / "fleet.h5", tmp_path / "out"
     write_instance(fleet, days())
     assert run(main, [str(fleet), "-o", str(out), *wrong]) == 2
     assert capsys.readouterr().err.count("\n") == 1 and not out.exists()
+
+
+def test_a_run_comes_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet = tmp_path / "fleet.h5"
+    write_instance(fleet, with_scenarios(plain(12), [0.5, 0.5], {}))
+    assert run(main, [str(fleet), "-o", str(tmp_path / "out")]) == 2
+    assert "scenarios: the instance has 2, of a run one comes" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from decomp.ingest.build import build, open_spec
 from decomp.model.instance import Instance
 from decomp.model.scenarios import series_of
 from decomp.scenarios.members import from_members
-from decomp.scenarios.past import SITE_SERIES, Past, analogs, read_past
+from decomp.scenarios.past import SITE_SERIES, Past, analogs, as_known, read_past
 from drivers import scenarios as driver
 from drivers.common import BAD_INPUT, run
 from running import CHECKOUT
@@ -163,6 +164,26 @@ def test_refusal(
     assert run(driver.main, ["fleet.h5", "-o", "out.h5", *words.split()]) == BAD_INPUT
     [line] = capsys.readouterr().err.splitlines()
     assert told in line and not Path("out.h5").exists()
+
+
+def test_a_window_is_known_by_forecasts_and_by_the_day_before(folder: Path) -> None:
+    """Two days from 14 July: prices of the first were published, and taken for the second; wind stays as it was."""
+    words = ["horizon.start=2022-07-14", "horizon.periods=48", "history.days=2"]
+    spec, library = open_spec(folder / "spec.toml", None, words)
+    whole = build(spec, library)
+    day = np.arange(24)
+    for count in (0, 2):
+        known = as_known(whole, spec, library, count)
+        assert known.n_scenarios == count
+        assert known.sites.buy_price[0] == pytest.approx(np.tile(62.0 + day, 2))
+        assert known.sites.wind_mw[:, 0] == pytest.approx([4.0, 2.0])
+        assert (known.sites.wind_mw == known.sites.wind_mw[:, :1]).all()
+    error = series_of(known, "buy_price") - known.sites.buy_price
+    assert sorted(known.scenarios.name) == ["2022-07-11", "2022-07-12"]
+    later = known.scenarios.name.tolist().index("2022-07-12")
+    assert error[later, 0, :24] == pytest.approx(2.0) and error[later, 0, 24:] == pytest.approx(55.0 - 30.0 + 3.0)
+    other = replace(whole, sites=replace(whole.sites, buy_price=whole.sites.buy_price + 9.0))
+    assert (as_known(other, spec, library, 0).sites.buy_price == known.sites.buy_price).all()
 
 
 @pytest.mark.skipif(not (DATA / "zones.csv").exists(), reason="the public series are not here")

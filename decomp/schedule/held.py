@@ -10,6 +10,8 @@ from decomp.devices.draft import Addition, Draft, Use, attach_drafts
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
 
+COMMITMENT = "commitment"  # kind of the devices that hold generators
+
 
 def with_decisions_of(instance: Instance, schedule: Schedule) -> Instance:
     """The instance in which each job that the schedule runs has that site and start alone, and there are no others.
@@ -33,6 +35,14 @@ def with_decisions_of(instance: Instance, schedule: Schedule) -> Instance:
     return _committed(held, schedule.generator_on[: len(instance.generators.site)])
 
 
+def of_free_fleet(held: Instance, schedule: Schedule, plan: Schedule) -> Schedule:
+    """A schedule of a fleet whose plan is held, as one of the fleet as it was; neither has scenarios."""
+    own = held.devices.kind[held.device_variables.device] != COMMITMENT
+    return replace(
+        schedule, job_site=plan.job_site, job_start=plan.job_start, device_value=schedule.device_value[own]
+    )
+
+
 def _committed(instance: Instance, on: Array) -> Instance:
     """Output of day-ahead generators is within its limits when `on` (generator, period) and none otherwise.
 
@@ -51,7 +61,7 @@ def _committed(instance: Instance, on: Array) -> Instance:
         draft.variables("commitment", 1.0, 1.0, cost=cost[k])
         output = (1.0, Use("generation", period, at))
         draft.rows("output", g.p_min_mw[k] * on[k], g.p_max_mw[k] * on[k], output, index=period, unit="MW")
-        additions.append(Addition(int(g.site[k]), draft, f"commitment of generator {at}"))
+        additions.append(Addition(int(g.site[k]), draft, f"{COMMITMENT} of generator {at}", COMMITMENT))
     others = np.where(g.day_ahead, 0.0, 1.0)
     settled = replace(
         g,
