@@ -19,9 +19,10 @@ from decomp.families import FAMILIES
 from decomp.ingest.keys import key_reference
 from decomp.ingest.spec import Spec
 from decomp.ingest.units import QUANTITIES
+from decomp.model import result
 from decomp.model.instance import TABLES as INSTANCE_TABLES
 from decomp.model.options import METHODS, Options
-from decomp.model.result import Allowances, Blocks, Dual, Ray, Schedule, Status, Tree
+from decomp.model.result import Status
 from decomp.model.table import Table
 from decomp.model.text import number, percent
 from decomp.solver.methods import METHODS as PHASES
@@ -96,9 +97,9 @@ TABLES: dict[str, Columns] = {
         ("loop with messages in a tree", "tree_seconds", number),
     ),
 }
-RESULT_TABLES: dict[str, type[Table]] = dict(
-    schedule=Schedule, dual=Dual, tree=Tree, blocks=Blocks, allowances=Allowances, ray=Ray
-)
+RESULT_TABLES: dict[str, type[Table]] = {
+    cls.label(): cls for cls in vars(result).values() if isinstance(cls, type) and cls in Table.__subclasses__()
+}
 EXIT_CODES = {
     Status.GAP_REACHED: "the gap asked for is reached",
     Status.LIMIT: "stopped at a limit, by a signal or for lack of progress; the result holds what was found, "
