@@ -380,13 +380,12 @@ def test_solve_refuses_usage(folder: Path, capsys: Any) -> None:
     refused(solve.main, fleet, "-o", folder / "no" / "out.h5", folder=folder, words="no/out.h5", capsys=capsys)
 
 
-@pytest.mark.parametrize("kind", ["NaN", "truncated in the middle"])
-def test_the_command_line_says_it_too(kind: str, folder: Path) -> None:
-    INSTANCES[kind][0](folder / "fleet.h5")
+def test_the_command_line_says_it_too(folder: Path) -> None:
+    INSTANCES["NaN"][0](folder / "fleet.h5")
     before = sorted(folder.iterdir())
     command = [sys.executable, "-m", "drivers.solve", str(folder / "fleet.h5"), "-o", str(folder / "out.h5")]
     done = run_limited(command)
-    one_line(done.returncode, done.stderr, INSTANCES[kind][1])
+    one_line(done.returncode, done.stderr, INSTANCES["NaN"][1])
     assert sorted(folder.iterdir()) == before
 
 

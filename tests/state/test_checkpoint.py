@@ -245,7 +245,10 @@ def test_every_damaged_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- signals to a whole program
 
 
-@pytest.mark.parametrize("method, launcher", [("extensive", []), ("lagrangian", ["-n", "2"])])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method, launcher", [("extensive", []), pytest.param("lagrangian", ["-n", "2"], marks=pytest.mark.mpi)]
+)
 def test_the_signal_before_a_limit_ends_the_command_with_what_is_known(
     tmp_path: Path, method: str, launcher: list[str]
 ) -> None:
