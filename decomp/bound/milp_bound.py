@@ -8,6 +8,7 @@ A few sites that serve a stream alone are a block: one MILP that decides what th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import highspy
@@ -15,7 +16,7 @@ import numpy as np
 
 from decomp.bound.coupling import REJECTED, Coupling, Fixing, hourly
 from decomp.bound.lagrangian import DualPoint
-from decomp.bound.stream_blocks import SiteBlock, join, partition, without_price
+from decomp.bound.stream_blocks import SiteBlock, join, partition, rise, without_price
 from decomp.bound.work_prices import SiteWork, WorkPrices, site_with_work, site_works, translate
 from decomp.lp.highs import Effort, run_lp, safe_bound, to_highs
 from decomp.model.instance import Array, Instance
@@ -26,6 +27,7 @@ from decomp.ranks.workers import Workers
 
 FRACTIONAL = 1e-6
 HUGE = 10.0  # times the median size of a site's relaxation, from which it is started first
+SAMPLE = 32  # blocks, and sites, by which the rest is judged
 ABS_GAP = 1e-6  # USD, the least that is asked of a MILP
 
 
@@ -121,7 +123,8 @@ def milp_bound(
 ) -> WorkProof:
     """The bound at translated prices: every site's relaxation, then their MILPs, the most fractional money first.
 
-    `spare` : what the sites' MILPs may leave open between them, USD.
+    `spare` : what the sites' MILPs may leave open between them, USD; if by the first of them the rest would gain no
+    more than that, it is left out.
 
     But before all others start blocks, then sites of another size than the rest: one long MILP in the end keeps all
     ranks waiting.
@@ -146,15 +149,26 @@ def milp_bound(
     turns = max(-(-len(blocks) // workers.team.size), 1)
     longer = min(options.block_seconds, options.block_share * seconds_left / turns)
     tasks = block_tasks(site_works(instance, c, without_price(c, prices, blocks)), blocks, effort, longer, end)
-    found, runs = _solve(workers, tasks + [MilpTask(works[i], effort, end) for i in order], until)
-    joint, found = np.split(found, [len(blocks)])
-    gain = np.maximum(found - np.maximum(effort.rel_gap * np.abs(found), spare) - lower[order], 0.0)
+
+    def gains(found: Array) -> Array:
+        sites = order[: len(found)]
+        return np.maximum(found - np.maximum(effort.rel_gap * np.abs(found), spare) - lower[sites], 0.0)
+
+    def promising(joint: Array, found: Array) -> tuple[bool, bool]:
+        raised = sum(max(rise(c, prices, lower, *pair), 0.0) for pair in zip(blocks, joint, strict=False))
+        first, rest = money[order[: len(found)]].sum(), money[order[len(found) :]].sum()
+        by_blocks = raised * (len(blocks) - len(joint)) > spare * len(works) * len(joint)
+        by_sites = gains(found).sum() * rest > spare * len(works) * first
+        return by_blocks, by_sites or bool((c.homes[1] >= 0).any())  # these choose their jobs
+
+    joint, found, runs = _solve_most(workers, tasks, [MilpTask(works[i], effort, end) for i in order], promising, until)
+    blocks, order, gain = blocks[: len(joint)], order[: len(found)], gains(found)
     few = np.argsort(gain, kind="stable")
     gain[few[np.cumsum(gain[few]) <= spare * len(works)]] = 0.0
     lower[order] += gain
     taken = tuple(
         (works[i], rows)
-        for i, rows in zip(order, runs[len(blocks) :], strict=True)
+        for i, rows in zip(order, runs, strict=True)
         if rows is not None and (c.homes[1][works[i].job] >= 0).all()
     )
     prices, lower, block = join(c, prices, lower, blocks, joint - spare, spare * len(works))
@@ -169,6 +183,30 @@ def block_tasks(
     effort = replace(effort, seconds=seconds)
     members = [[works[i] for i in block.sites] for block in blocks]
     return [MilpTask(first, effort, until, tuple(beside)) for first, *beside in members]
+
+
+def _solve_most(
+    workers: Workers,
+    joint: list[MilpTask],
+    single: list[MilpTask],
+    promising: Callable[[Array, Array], tuple[bool, bool]],
+    until: float,
+) -> tuple[Array, Array, list[Array | None]]:
+    """Lower bounds of blocks' and of sites' MILPs, as far as they are solved, and the runs that the sites chose.
+
+    `promising` : says of the first of each whether the rest is worth solving.
+    """
+    found, runs = _solve(workers, joint[:SAMPLE] + single[:SAMPLE], until)
+    of_blocks, of_sites = np.split(found, [len(joint[:SAMPLE])])
+    runs = runs[len(of_blocks) :]
+    good = promising(of_blocks, of_sites)
+    more = [tasks[SAMPLE:] if worth else [] for tasks, worth in zip((joint, single), good, strict=True)]
+    if any(more):
+        found, others = _solve(workers, more[0] + more[1], until)
+        of_blocks = np.append(of_blocks, found[: len(more[0])])
+        of_sites = np.append(of_sites, found[len(more[0]) :])
+        runs = runs + others[len(more[0]) :]
+    return of_blocks, of_sites, runs
 
 
 def _solve(workers: Workers, tasks: list[MilpTask], until: float) -> tuple[Array, list[Array | None]]:

@@ -45,6 +45,12 @@ def without_price(c: Coupling, prices: WorkPrices, blocks: list[SiteBlock]) -> W
     return replace(prices, stream=stream)
 
 
+def rise(c: Coupling, prices: WorkPrices, lower: Array, block: SiteBlock, found: float) -> float:
+    """What a block's lower bound gains over those of its sites (S,), USD; its inner streams need no price."""
+    dearer = c.streams.unserved[block.streams, None] - prices.stream[block.streams]
+    return float(found + (dearer * c.streams.demand[block.streams]).sum() - lower[block.sites].sum())
+
+
 def join(
     c: Coupling, prices: WorkPrices, lower: Array, blocks: list[SiteBlock], found: Array, least: float
 ) -> tuple[WorkPrices, Array, Array]:
@@ -54,9 +60,7 @@ def join(
     """
     lower, number, better = lower.copy(), np.arange(len(lower)), []
     for block, value in zip(blocks, found, strict=True):
-        rise = c.streams.unserved[block.streams, None] - prices.stream[block.streams]
-        paid = float((rise * c.streams.demand[block.streams]).sum())
-        if value + paid - lower[block.sites].sum() > least:
+        if rise(c, prices, lower, block, value) > least:
             lower[block.sites] = value / len(block.sites)
             number[block.sites] = block.sites[0]
             better.append(block)

@@ -243,6 +243,8 @@ def improve_round(
     """
     work = place_work(loop)
     chosen = clusters(neighbours, job_loss(loop), options.cluster_sites, rng)
+    # What a round gains lies mostly where jobs lose most by the prices: sooner re-priced, the others gain more.
+    chosen = chosen[: max(options.least_clusters, round(options.share * len(chosen)))]
     for members in chosen:
         neighbours.tried[members[0]] += 1
     load, pooled = work.load(loop.coupling), np.zeros_like(loop.coupling.capacity)

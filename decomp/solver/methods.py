@@ -39,8 +39,11 @@ class Phase:
     again: bool = False
 
 
-def _dive(routing: Routing) -> Phase:
-    return Phase("dive", lambda run: dive_on_jobs(run, routing, run.start.fixing if run.start else None), "recovery")
+def _dive(routing: Routing, moves: bool = True) -> Phase:
+    def work(run: Run) -> Outcome:
+        return dive_on_jobs(run, routing, run.start.fixing if run.start else None, moves)
+
+    return Phase("dive", work, "recovery")
 
 
 def _milp_bound(routing: Routing) -> Phase:
@@ -58,7 +61,7 @@ AWAIT = Phase("await", await_beside, "recovery")
 
 METHODS: dict[str, tuple[Phase, ...]] = {
     "lagrangian": (BOUND, _dive(by_prices), IMPROVE, _milp_bound(by_prices)),
-    "benders": (BOUND, _dive(by_benders), _milp_bound(by_benders)),
+    "benders": (BOUND, _dive(by_benders, moves=False), _milp_bound(by_benders)),
     "hybrid": (
         *(BESIDE, BOUND, _dive(by_prices), IMPROVE_AND_REPLAN, _milp_bound(by_prices)),
         *(BRANCH, WHOLE, REPLAN, AWAIT),

@@ -19,6 +19,7 @@ from decomp.bound.lagrangian import LagrangianLoop, first_prices
 from decomp.bound.milp_bound import dual_of_work, milp_bound
 from decomp.exact.beside import consult, sparing
 from decomp.model.accounts import account
+from decomp.model.options import Improvement
 from decomp.ranks.clock import process_seconds
 from decomp.schedule.dive import dive, keep_decided
 from decomp.schedule.finish import finish
@@ -32,6 +33,8 @@ STEPS_TO_A_SCHEDULE = 40  # iterations of a dive and what follows, for which the
 MORE_ITERATIONS = 60  # of the bound before the sites' MILPs
 SHARE = 0.1  # of the gap asked for, which the site MILPs may leave
 LEAST_ROUND = 0.25  # of the last round, for which time is left if another begins: its moves end when time is over
+FIRST_ROUNDS = 4  # of moves in a large fleet, before there is a schedule
+LEAST_SHARE = 0.4  # of the time limit, which these rounds leave
 SAMPLE = 12  # groups that tell whether it pays to plan anew; in large fleets there is more to gain by prices
 RUNAWAY = 1e4  # USD/t; a carbon price beyond it asks whether the budget can be kept at all
 
@@ -106,14 +109,35 @@ def iterate_bound(run: Run, tolerance: float, hopeful: bool = True) -> None:
 # ---------------------------------------------------------------- a schedule
 
 
-def dive_on_jobs(run: Run, routing: Routing, decided: Fixing | None = None) -> Outcome:
-    """Fix all jobs, then complete the schedule; `decided`: jobs as in an earlier plan, kept where prices agree."""
+def dive_on_jobs(run: Run, routing: Routing, decided: Fixing | None = None, moves: bool = True) -> Outcome:
+    """Fix all jobs, then complete the schedule; `decided`: jobs as in an earlier plan, kept where prices agree.
+
+    `moves`: the method has rounds of cluster moves. In a large fleet the first of them come before the schedule is
+    completed, which takes longer than they do.
+    """
     run.phase = "dive"
     if decided is not None:
         keep_decided(run.loop, decided)
     dive(run.loop, run.options.recovery, run.record)
+    if moves and large(run) and not apart(run.loop):
+        move_first(run)
     complete(run, routing)
     return Outcome.DONE
+
+
+def large(run: Run) -> bool:
+    """Whether a round of cluster moves is shorter than the completion of a schedule."""
+    c, options = run.loop.coupling, run.options.improvement
+    return c.copies == 1 and c.n_jobs > 0 and c.n_places > options.cluster_sites * options.least_clusters
+
+
+def move_first(run: Run) -> None:
+    """Rounds of cluster moves before there is a schedule, in the first part of the time."""
+    search, limit, run.phase = search_of(run), run.options.time_limit_seconds, "improve"
+    enough = LEAST_SHARE * limit if np.isfinite(limit) else 0.0
+    while search.rounds < FIRST_ROUNDS and not run.late(enough) and not run.must_stop():
+        move(run, search.effort(run.options.improvement), run.deadline)
+    search.rounds = 0
 
 
 def complete(run: Run, routing: Routing) -> bool:
@@ -155,23 +179,18 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
     loop, options = run.loop, run.options.improvement
     if not if_apart and apart(loop):
         return Outcome.SKIPPED
-    if run.search is None:
-        rng = np.random.default_rng(run.options.seed)
-        run.search = SearchState(Neighbours.of(loop.coupling), rng)
-    search, run.phase = run.search, "improve"
+    search, run.phase = search_of(run), "improve"
     while loop.coupling.n_jobs and not run.must_stop() and search.stale < options.stale_finishes:
         if consult(run) and run.incumbent is not None:
             loop.refix(run.incumbent.fixing)
+        if run.late(1.3 * run.finish_seconds):
+            break
         until = run.deadline - 1.3 * run.finish_seconds
         started = process_seconds()
         present = search.effort(options)
         if run.beside is not None:  # one try fewer: SCIP has its rank
             present = replace(present, attempts=max(present.attempts - 1, 1))
-        with sparing(run):
-            gained = improve_round(run.instance, loop, run.workers, search.neighbours, present, search.rng, until)
-        for _ in range(options.iterations):
-            run.record(loop.iterate())
-        search.rounds += 1
+        gained = move(run, present, until)
         round_seconds = process_seconds() - started
         late = run.late(LEAST_ROUND * round_seconds + 1.3 * run.finish_seconds)
         if late or search.rounds >= present.rounds_per_finish or gained <= options.plateau * abs(run.cost):
@@ -188,6 +207,24 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
             if late:
                 break
     return Outcome.DONE
+
+
+def search_of(run: Run) -> SearchState:
+    """Where the search stands; at first, at its beginning."""
+    if run.search is None:
+        run.search = SearchState(Neighbours.of(run.loop.coupling), np.random.default_rng(run.options.seed))
+    return run.search
+
+
+def move(run: Run, options: Improvement, until: float) -> float:
+    """A round of cluster moves, then the prices once more; what the clusters' models gained, USD."""
+    search, loop = search_of(run), run.loop
+    with sparing(run):
+        gained = improve_round(run.instance, loop, run.workers, search.neighbours, options, search.rng, until)
+    for _ in range(options.iterations):
+        run.record(loop.iterate())
+    search.rounds += 1
+    return gained
 
 
 def replan(run: Run, patience: int | None = None, most: int | None = None) -> Outcome:

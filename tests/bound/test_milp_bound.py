@@ -133,6 +133,18 @@ def test_what_the_milps_may_leave_open_is_not_claimed() -> None:
     assert (rough.site_lower <= full().site_lower + 1e-9 * np.abs(full().site_lower)).all()
 
 
+def test_the_rest_of_the_milps_is_left_out_where_the_first_of_them_gain_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    instance, workers, c, point = example()
+    assert (c.homes[1] < 0).all()
+    spare, solved = full().bound - point.bound, []
+    for sample in 32, 1:
+        monkeypatch.setattr("decomp.bound.milp_bound.SAMPLE", sample)
+        proof = milp_bound(instance, c, workers, point, MilpBound(), np.inf, spare)
+        assert point.bound <= proof.bound <= full().bound
+        solved.append(proof.solved)
+    assert solved[0] > solved[1] >= 1
+
+
 def test_a_bound_beyond_the_site_is_refused() -> None:
     instance, _, _, point = example()
     lower = full().site_lower.copy()

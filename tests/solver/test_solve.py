@@ -67,6 +67,15 @@ def tiny_jobs() -> tuple[str, ...]:
     return ("name", "gpus", "periods", "release", "deadline", "value_usd", "mandatory")
 
 
+def test_in_a_large_fleet_moves_come_before_the_first_schedule() -> None:
+    fleet = instances()["fleet"]
+    large = dict(cluster_sites=2, least_clusters=1, whole_sites=0, stale_finishes=1)
+    result = solved(fleet, rel_gap=0.2, improvement=large)
+    first = next(line for line in result.log if line.phase == "improve" or line.incumbent is not None)
+    assert first.phase == "improve" and first.incumbent is None
+    assert [str(f) for f in check(fleet, result).findings] == []
+
+
 @pytest.mark.parametrize("name", instances())
 def test_result_is_accepted_by_the_certificate(name: str) -> None:
     instance = instances()[name]
