@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decomp.lp.block import Block
-from decomp.lp.highs import Effort, run_lp, safe_bound, solve_integral, to_highs
+from decomp.lp.highs import SIMULTANEOUS_MW, Effort, run_lp, safe_bound, solve_integral, to_highs
 from decomp.model.instance import Array, Instance, Microgrids
 from decomp.model.rounding import fits
 from decomp.site.equations import add_allowance, add_site
+from decomp.site.grid_ban import BannedAnswer, BannedSite
 from decomp.site.relaxation import relaxed_site
 
 MOST_MISSED = 1e6  # MW, or units of a device's row
@@ -169,6 +170,8 @@ class SiteOracle(SiteRows):
         linked = np.append(self.load, self.committed)
         self._priced = np.union1d(linked, np.flatnonzero(self.model.emission)).astype(np.int32)
         self._duals = np.zeros(len(self.model.row_low))
+        self.keeps_ban = False  # whether no answer imports and exports at once
+        self._banned: BannedSite | None = None
 
     def weigh(self, money: float, carbon: float) -> None:
         """From now on `evaluate` weighs the site's cost by `money`, not 1, and prices a tonne at `carbon` (USD/t)."""
@@ -186,13 +189,15 @@ class SiteOracle(SiteRows):
         if point is None:
             return SiteAnswer(lower, None, np.nan, np.nan, load_price, carbon_price, time.perf_counter() - started)
         x = np.clip(point, model.low, model.high)
-        emissions = float(model.emission @ x)
-        money, carbon = self._weights
-        energy = money * float(model.cost @ x) + carbon * emissions
+        own, emissions = float(model.cost @ x), float(model.emission @ x)
         load = np.zeros(len(self.most))
         n = self.load.shape[1]
         load[:n], load[n : n + len(self.committed)] = x[self.load].sum(axis=0), x[self.committed]
-        return SiteAnswer(lower, load, energy, emissions, load_price, carbon_price, time.perf_counter() - started)
+        if self.keeps_ban and (found := self._without_both(x, load_price[:n], carbon_price)) is not None:
+            lower, load[:n], own, emissions = max(lower, found.lower), found.load, found.cost, found.emissions
+        money, carbon = self._weights
+        energy, seconds = money * own + carbon * emissions, time.perf_counter() - started
+        return SiteAnswer(lower, load, energy, emissions, load_price, carbon_price, seconds)
 
     def _costs(self, load_price: Array, carbon_price: float) -> Array:
         money, carbon = self._weights

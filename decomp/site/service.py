@@ -108,6 +108,13 @@ class Weigh:
     carbon: float
 
 
+@dataclass(frozen=True)
+class KeepBan:
+    """From now on sites answer prices without importing and exporting at once, or with."""
+
+    keep: bool
+
+
 class Shortages:
     """All sites are asked for the energy they miss at every load."""
 
@@ -168,11 +175,13 @@ class SiteService(Service):
         assert grids is not None
         return grids
 
-    def serve(self, request: Evaluate | Weigh | Shortages) -> None:
+    def serve(self, request: Evaluate | Weigh | KeepBan | Shortages) -> None:
         if isinstance(request, Evaluate):
             self._evaluate(request)
         elif isinstance(request, Weigh):
             self._weigh(request)
+        elif isinstance(request, KeepBan):
+            self._keep_ban(request)
         else:
             self._shortages()
 
@@ -206,6 +215,8 @@ class SiteService(Service):
         try:
             answer = oracle.evaluate(price, carbon_price)
             wrong = objection(answer, oracle.most, price, carbon_price)
+        except Interrupted:
+            return oracle.fallback(price, carbon_price)
         except Exception as error:
             wrong = f"{type(error).__name__}: {error}"
         if not wrong:
@@ -228,6 +239,15 @@ class SiteService(Service):
     def _weigh(self, weights: Weigh) -> None:
         for oracle in self.oracles.values():
             oracle.weigh(weights.money, weights.carbon)
+
+    def keep_ban(self, keep: bool) -> None:
+        """Have all answers to prices keep the ban on importing and exporting at once (5), or relax it. Root only."""
+        order = KeepBan(keep)
+        self.workers.ask(SiteService, order, partial(self._keep_ban, order))
+
+    def _keep_ban(self, order: KeepBan) -> None:
+        for oracle in self.oracles.values():
+            oracle.keeps_ban = order.keep
 
     def shortages(self) -> Array:
         """Proven least energy, MWh, by which each site (S,) misses its power balance at every load. Root only."""

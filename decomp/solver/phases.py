@@ -27,10 +27,13 @@ from decomp.schedule.incumbent import Incumbent, fixing_of
 from decomp.search.by_prices import Neighbours, SearchState, clusters, improve_round, job_loss
 from decomp.search.by_resources import replan_round
 from decomp.site.faults import SiteFailure
+from decomp.site.grid_ban import tempting
+from decomp.site.service import SiteService
 from decomp.state.solve_state import Outcome, Run
 
 STEPS_TO_A_SCHEDULE = 40  # iterations of a dive and what follows, for which the bound leaves time
 MORE_ITERATIONS = 60  # of the bound before the sites' MILPs
+COLUMNS_ASKED_AGAIN = 6  # of each site, where a loop begins anew
 SHARE = 0.1  # of the gap asked for, which the site MILPs may leave
 LEAST_ROUND = 0.25  # of the last round, for which time is left if another begins: its moves end when time is over
 FIRST_ROUNDS = 4  # of moves in a large fleet, before there is a schedule
@@ -82,8 +85,30 @@ def doubts(run: Run) -> Callable[[], None] | None:
 
 def raise_bound(run: Run) -> Outcome:
     """Iterate with all jobs free, to a tenth of the gap asked for."""
-    iterate_bound(run, float(np.clip(0.1 * run.options.rel_gap, 1e-6, 1e-4)))
+    tolerance = float(np.clip(0.1 * run.options.rel_gap, 1e-6, 1e-4))
+    iterate_bound(run, tolerance)
+    if tempting(run.instance) and run.instance.copies == 1 and not run.must_stop():
+        keep_ban(run, tolerance)
     return Outcome.DONE
+
+
+def keep_ban(run: Run, tolerance: float) -> None:
+    """Where importing and exporting at once is what a bound rests on: a loop anew on answers that do not.
+
+    Begun at the prices that prove most, with the answers that were used most, asked again; given up at once if the ban
+    changes little there.
+    """
+    assert run.proof is not None
+    sites, before = run.workers.of(SiteService), run.proof
+    prices = np.moveaxis(run.loop.master.most_used(COLUMNS_ASKED_AGAIN), 1, 0)
+    sites.keep_ban(True)
+    bundle = run.options.bundle
+    loop = LagrangianLoop(run.loop.coupling, run.workers, before.price, before.carbon_price, bundle, prices)
+    if loop.centre.bound - before.bound <= tolerance * max(abs(before.bound), 1.0):
+        sites.keep_ban(False)
+        return
+    run.present = loop
+    iterate_bound(run, tolerance)
 
 
 def iterate_bound(run: Run, tolerance: float, hopeful: bool = True) -> None:

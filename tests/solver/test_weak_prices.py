@@ -12,6 +12,7 @@ import pytest
 import decomp
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
+from decomp.model.accounts import emissions_t
 from decomp.model.instance import Instance, build_instance
 from decomp.model.options import Bundle
 from decomp.model.result import Status
@@ -139,3 +140,23 @@ def test_nothing_is_sold_where_there_is_nothing(method: str) -> None:
     assert result is not None and result.status is Status.GAP_REACHED
     assert result.incumbent == pytest.approx(6 * 70.0, abs=0.05) and result.bound <= result.incumbent
     assert decomp.check(replace(instance, carbon_price_usd_per_t=500.0), result).findings == ()
+
+
+def credited() -> Instance:
+    """Export is credited with more carbon than import is charged with, and the budget binds."""
+    fleet = generate("fleet", sites=3, periods=8, jobs=3, seed=3)
+    credit = np.full_like(fleet.sites.export_credit, 0.5)
+    instance = replace(fleet, sites=replace(fleet.sites, export_credit=credit), carbon_budget_t=np.inf)
+    free = solve_extensive(instance, rel_gap=1e-2)
+    assert free.schedule is not None
+    return replace(instance, carbon_budget_t=0.7 * float(emissions_t(instance, free.schedule).sum()))
+
+
+def test_credits_are_not_made_by_importing_and_exporting_at_once() -> None:
+    """The relaxation does half of each in every hour; the bound rests on answers that do not."""
+    instance = credited()
+    truth, relaxed = solve_extensive(instance, rel_gap=1e-4, time_limit=60.0), solve_extensive(instance, relax=True)
+    result = decomp.solve(instance, method="lagrangian", rel_gap=5e-3)
+    assert result is not None and truth.bound <= truth.incumbent and result.bound <= truth.incumbent
+    assert truth.bound - result.bound < 0.5 * (truth.bound - relaxed.bound)
+    assert decomp.check(instance, result).findings == ()
