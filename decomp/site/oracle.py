@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decomp.lp.block import Block
-from decomp.lp.highs import SIMULTANEOUS_MW, Effort, run_lp, safe_bound, solve_integral, to_highs
+from decomp.lp.highs import Effort, run_lp, safe_bound, solve_integral, to_highs
 from decomp.model.instance import Array, Instance, Microgrids
 from decomp.model.rounding import fits
 from decomp.site.equations import add_allowance, add_site
-from decomp.site.grid_ban import BannedAnswer, BannedSite
+from decomp.site.grid_ban import BannedSite
 from decomp.site.relaxation import relaxed_site
 
 MOST_MISSED = 1e6  # MW, or units of a device's row

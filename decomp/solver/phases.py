@@ -102,8 +102,9 @@ def keep_ban(run: Run, tolerance: float) -> None:
     sites, before = run.workers.of(SiteService), run.proof
     prices = np.moveaxis(run.loop.master.most_used(COLUMNS_ASKED_AGAIN), 1, 0)
     sites.keep_ban(True)
-    bundle = run.options.bundle
-    loop = LagrangianLoop(run.loop.coupling, run.workers, before.price, before.carbon_price, bundle, prices)
+    coupling = run.loop.coupling
+    first = coupling.multipliers(before.price, before.carbon_price)
+    loop = LagrangianLoop(coupling, run.workers, first, run.options.bundle, prices)
     if loop.centre.bound - before.bound <= tolerance * max(abs(before.bound), 1.0):
         sites.keep_ban(False)
         return
