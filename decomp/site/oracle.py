@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decomp.lp.block import Block
-from decomp.lp.highs import Effort, run_lp, safe_bound, solve_integral, to_highs
+from decomp.lp.highs import SIMULTANEOUS_MW, Effort, run_lp, safe_bound, solve_integral, to_highs
 from decomp.model.instance import Array, Instance, Microgrids
 from decomp.model.rounding import fits
 from decomp.site.equations import add_allowance, add_site
-from decomp.site.grid_ban import BannedSite
+from decomp.site.grid_ban import BannedAnswer, BannedSite
 from decomp.site.relaxation import relaxed_site
 
 MOST_MISSED = 1e6  # MW, or units of a device's row
@@ -198,6 +198,17 @@ class SiteOracle(SiteRows):
         money, carbon = self._weights
         energy, seconds = money * own + carbon * emissions, time.perf_counter() - started
         return SiteAnswer(lower, load, energy, emissions, load_price, carbon_price, seconds)
+
+    def _without_both(self, x: Array, load_price: Array, carbon_price: float) -> BannedAnswer | None:
+        """A better answer where this one imports and exports at once; None where it does not."""
+        bought, sold = (x[self.model.columns[name]] for name in ("import", "export"))
+        broken = np.minimum(bought, sold) > SIMULTANEOUS_MW
+        if not broken.any():
+            return None
+        if self._banned is None:
+            self._banned = BannedSite(self.grids, self.i, self.period_h)
+        money, carbon = self._weights
+        return self._banned.answer(broken, load_price, money, carbon + carbon_price)
 
     def _costs(self, load_price: Array, carbon_price: float) -> Array:
         money, carbon = self._weights

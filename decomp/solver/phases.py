@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -104,12 +105,13 @@ def keep_ban(run: Run, tolerance: float) -> None:
     sites.keep_ban(True)
     coupling = run.loop.coupling
     first = coupling.multipliers(before.price, before.carbon_price)
-    loop = LagrangianLoop(coupling, run.workers, first, run.options.bundle, prices)
-    if loop.centre.bound - before.bound <= tolerance * max(abs(before.bound), 1.0):
-        sites.keep_ban(False)
-        return
-    run.present = loop
-    iterate_bound(run, tolerance)
+    with suppress(SiteFailure):  # cut short
+        loop = LagrangianLoop(coupling, run.workers, first, run.options.bundle, prices)
+        if loop.centre.bound - before.bound > tolerance * max(abs(before.bound), 1.0):
+            run.present = loop
+            iterate_bound(run, tolerance)
+            return
+    sites.keep_ban(False)
 
 
 def iterate_bound(run: Run, tolerance: float, hopeful: bool = True) -> None:
