@@ -143,9 +143,10 @@ class Coupling:
         """The budget, or the weighted one of every scenario, (B,) t."""
         return self.probability * self.budget if self.in_every else np.array([self.budget])
 
-    def dearest_carbon(self, weight: Array) -> Array:
-        """The most that a tonne of each budget (B,) may cost, USD; excess in a scenario is a cost of that scenario."""
-        return self.carbon_cap * (np.broadcast_to(weight, self.probability.shape) if self.in_every else np.ones(1))
+    @property
+    def joined(self) -> bool:
+        """Whether more than jobs and a budget for expected emissions joins the scenarios."""
+        return self.in_every or self.risk.counts or self.lines > 0
 
     def multipliers(self, price: Array, carbon_price: float | Array = 0.0) -> Multipliers:
         """Prices of load (S, T) and of carbon, commitments free, and scenarios counting as is probable."""

@@ -60,7 +60,7 @@ def branch(run: Run) -> Outcome:
     """Grow a tree until the gap is closed or a limit is reached, if the fleet is small enough."""
     instance, options, loop = run.instance, run.options.branching, run.loop
     larger = instance.n_jobs > options.jobs or instance.n_sites * instance.n_periods > options.site_periods
-    if larger or instance.copies > 1 or run.must_stop() or run.proof is None:
+    if larger or loop.coupling.joined or run.must_stop() or run.proof is None:
         return Outcome.SKIPPED
     run.phase = "branch"
     loop.refix(Fixing(*loop.coupling.free_jobs()))
@@ -201,7 +201,7 @@ class TreeSearch:
     def _prove(self, node: Node, price: Array, carbon_price: float, lower: Array) -> DualPoint:
         """What prices prove of a node, given what they prove of the sites."""
         c, jobs = self.c, np.full(self.c.n_jobs, np.inf)
-        values = np.where(node.allowed, self.runs.values(price), np.inf)
+        values = np.where(node.allowed, self.runs.values(c.summed(price)), np.inf)
         np.minimum.at(jobs, self.runs.job, values)
         jobs = np.where(node.rejectable, np.minimum(jobs, 0.0), jobs)
         streams = float(stream_kernels.stream_values(price, c.streams).sum())

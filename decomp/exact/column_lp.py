@@ -44,7 +44,7 @@ class Runs:
         return cls(j, k, jobs.site[k], start, jobs.length[j], jobs.gpus[j], jobs.cost[k])
 
     def values(self, price: Array) -> Array:
-        """Net cost of every run (r,) at prices of load (S, T), USD."""
+        """Net cost of every run (r,) at prices of load, of all scenarios together, (place, T), USD."""
         paid = np.zeros((len(price), price.shape[1] + 1))
         np.cumsum(price, axis=1, out=paid[:, 1:])
         return np.asarray(
@@ -147,12 +147,12 @@ class LinearMaster:
             inside = c.pools.start[pool[a]] <= t < c.pools.end[pool[a]]
             at = np.array([self.pool[pool[a]], self.load[c.pools.site[a], t]])
             self.pooled[a, t] = self._column(0.0, c.pools.rate[a] if inside else 0.0, at, np.ones(2))
-        first = int(self.solver.getNumCol())
+        first, every = int(self.solver.getNumCol()), self.load.reshape(c.copies, c.n_places, -1)
         for job, site, start, length, gpus, cost in zip(
             runs.job, runs.site, runs.start, runs.length, runs.gpus, runs.cost, strict=True
         ):
-            at = np.append(self.load[site, start : start + length], self.job[job])
-            self._column(cost, np.inf, at, np.append(np.full(length, gpus), 1.0))
+            loaded = every[:, site, start : start + length].ravel()
+            self._column(cost, np.inf, np.append(loaded, self.job[job]), np.append(np.full(len(loaded), gpus), 1.0))
         self.run = np.arange(first, first + len(runs.job), dtype=np.int32)
 
     def _hold(self, i: int, load: Array, cost: float, emissions: float, integral: bool) -> None:

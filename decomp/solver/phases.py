@@ -18,6 +18,7 @@ from decomp.bound.coupling import Coupling, Fixing
 from decomp.bound.infeasible import refuse
 from decomp.bound.lagrangian import LagrangianLoop, first_prices
 from decomp.bound.milp_bound import dual_of_work, milp_bound
+from decomp.bound.site_integers import with_integers
 from decomp.exact.beside import consult, sparing
 from decomp.model.accounts import account
 from decomp.model.options import Improvement
@@ -30,7 +31,7 @@ from decomp.search.by_resources import replan_round
 from decomp.site.faults import SiteFailure
 from decomp.site.grid_ban import tempting
 from decomp.site.service import SiteService
-from decomp.state.solve_state import Outcome, Run
+from decomp.state.solve_state import Outcome, Run, dual_of
 
 STEPS_TO_A_SCHEDULE = 40  # iterations of a dive and what follows, for which the bound leaves time
 MORE_ITERATIONS = 60  # of the bound before the sites' MILPs
@@ -313,7 +314,12 @@ def bound_integers(run: Run, routing: Routing) -> Outcome:
     if run.proof is None or run.must_stop():
         return Outcome.SKIPPED
     sharpen(run)
-    if run.must_stop() or run.instance.copies > 1:
+    if run.must_stop():
+        return Outcome.DONE
+    if run.instance.copies > 1:
+        point = with_integers(run.instance, run.workers, run.proof, run.options.milp_bound, run.seconds_left())
+        run.strengthen(point.bound, dual_of(run.instance, point))
+        run.record(None)
         return Outcome.DONE
     left = run.seconds_left() - 1.3 * run.finish_seconds * bool((loop.coupling.homes[1] >= 0).any())
     spare = SHARE * run.options.rel_gap * abs(run.bound)
