@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from decomp.bound.site_integers import with_integers
 from decomp.certificate import check
 from decomp.extensive.pyomo_model import build, solve_extensive
 from decomp.families import generate
 from decomp.files.store import read_result, write_result
 from decomp.model.accounts import account, by_scenario, cvar
 from decomp.model.instance import Instance
-from decomp.model.options import Options
+from decomp.model.options import Bundle, MilpBound, Options
 from decomp.model.result import Result, Schedule, Status
 from decomp.model.scenarios import SERIES, expand, of_scenario, series_of, side_by_side, with_scenarios
 from decomp.ranks.mpi import Serial
 from decomp.solver.solve import solve
 from draws import seldom
+from loops import loop_of
 
 SEEDS = range(6)
 
@@ -226,3 +228,31 @@ def test_the_certificate_rejects_commitments_that_differ() -> None:
     apart = replace(result, schedule=replace(schedule, generator_on=on))
     found = [str(f) for f in check(day_ahead(instance), apart, bound=False).findings]
     assert any("committed once: scenario 's1', generator 0, period 0" in f for f in found), found
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_branching_closes_what_prices_leave(seed: int, tmp_path: Path) -> None:
+    instance = stochastic(seed)
+    options = dict(method="hybrid", improvement=dict(stale_finishes=1), closing=dict(site_periods=0))
+    result = solve(instance, Serial(), Options.from_dict(options))
+    assert result is not None and result.dual is not None
+    truth = solve_extensive(instance, time_limit=10.0)
+    slack = 1e-6 * max(1.0, abs(truth.incumbent))
+    assert result.bound <= truth.incumbent + slack and truth.bound <= result.incumbent + slack
+    assert result.gap_rel <= 1e-3 and result.dual.form == "tree"
+    write_result(tmp_path / "r.h5", result, instance)
+    certificate = check(instance, read_result(tmp_path / "r.h5"))
+    assert certificate.ok, certificate.findings
+
+
+def test_integers_of_sites_raise_the_bound() -> None:
+    gains = []
+    for seed in (0, 2):
+        instance = day_ahead(stochastic(seed, **RISKY))
+        loop, truth = loop_of(expand(instance), Bundle()), solve_extensive(instance, time_limit=10.0)
+        for _ in range(20):
+            loop.iterate()
+        raised = with_integers(expand(instance), loop.workers, loop.centre, MilpBound(), 60.0)
+        gains.append(raised.bound - loop.centre.bound)
+        assert raised.bound <= truth.incumbent + 1e-6 * max(1.0, abs(truth.incumbent))
+    assert min(gains) >= 0.0 and max(gains) > 1e-3
