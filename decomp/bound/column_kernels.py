@@ -1,7 +1,9 @@
-"""Numba kernels of the sites' side: convex weights on columns, their model, and bounds proved by duals.
+"""Numba kernels of the proximal master's sites: convex weights of columns, and the cutting-plane model.
 
-`price` (S, T) is the current price of load, centre + curve * residual with curve = step * weight; putting dL more
-load into a column of site i lowers price[i, t] by curve[i, t] * dL. `theta` (S, K) weighs the columns.
+`price` (S, T) is the present price of load, centre + curve * residual with curve = step * weight, USD per GPU and
+period; carrying dL more load by the columns of site i lowers price[i, t] by curve[i, t] * dL. `theta` (S, K) are the
+convex weights; `loads` (S, K, T) GPU, `cost` (S, K) USD and `emission` (S, K) t are the columns, of which a site has
+`count` (S,).
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ def dot(x, y):
 
 @compiled
 def gainful_move(gain, bend, tonnes, uncut, steep, cap):
-    """Weight to move until it gains no more: each unit costs `bend` more than the last, and its tonnes by price.
+    """Exact line search: the step at which a gain that falls by `bend` a unit, and by its price of carbon, is used up.
 
-    The price of carbon, `uncut` at first, is cut off at 0 and at `cap`; between them a tonne raises it by `steep`.
+    A unit of the step emits `tonnes`. The carbon price, `uncut` before the step, rises by `steep` a tonne and is cut
+    off at 0 and at `cap`, so the gain is piecewise linear.
     """
     rise = steep * tonnes
     if rise == 0.0:
@@ -47,7 +50,7 @@ def gainful_move(gain, bend, tonnes, uncut, steep, cap):
 def site_pass(
     price, curve, step, loads, cost, emission, theta, count, gram, n_blocks, owner, carbon, money, tonnes, n_inner
 ):
-    """Move each site's convex weights `theta` (S, K) by pairwise steps between its best and worst column.
+    """Pairwise Frank-Wolfe steps on each site's weights `theta` between its best column and its worst in use.
 
     Sites k, k + n_blocks, ... are a block: one after the other, while blocks move at once. Emissions and costs of
     sites move what they count by: carbon (B, 3) = [price of each budget before it is cut off, step, cap], money (W, 4)
@@ -105,7 +108,7 @@ def site_pass(
 
 @compiled
 def site_values(price, carbon_price, weight, loads, cost, emission, count):
-    """Value of the column model of each site: min over columns of weighed cost + carbon - price . load."""
+    """Least reduced cost of each site's columns (S,), USD: min of weighed cost + carbon - price . load."""
     values = np.empty(len(loads))
     for i in range(len(loads)):
         values[i] = np.inf
@@ -117,7 +120,7 @@ def site_values(price, carbon_price, weight, loads, cost, emission, count):
 
 @compiled
 def site_load(theta, loads, count):
-    """Load that the weighted columns of each site carry, (S, T)."""
+    """Load of each site's convex combination of columns, (S, T) GPU."""
     load = np.zeros((loads.shape[0], loads.shape[2]))
     for i in range(len(loads)):
         for k in range(count[i]):
@@ -129,7 +132,7 @@ def site_load(theta, loads, count):
 
 @compiled
 def add_gram(loads, weight, gram, i, k, m):
-    """Refresh row and column k of site i's weighted Gram matrix over its first m columns."""
+    """Recompute row and column k of site i's Gram matrix of loads, weighted by `weight` (S, T), over m columns."""
     n = loads.shape[2]
     for q in range(m):
         s = 0.0

@@ -1,11 +1,11 @@
-"""The bundle of columns and cuts: the sites' answers, each with a proven upper and a proven lower side.
+"""The bundle of columns and cuts: each answer of a site bounds its cost function from above and from below.
 
-An answer holds a point (load, cost, emissions) that the relaxed site can run: a Dantzig-Wolfe column, which
-prices the site from above. It also holds a lower bound proved at a price on load and on carbon: a Benders cut
+An answer holds a feasible point (load, cost, emissions) of the site's relaxation: a Dantzig-Wolfe column, an upper
+bound. It also holds a lower bound proved at prices of load and carbon: a Benders cut
 
-    cost of load w under allowance e  >=  lower + price . w - carbon_price * e,
+    cost of load w under allowance e  >=  lower + price . w - carbon_price * e.
 
-which bounds the site from below. Answers to prices and to loads have both sides; use neither for the other.
+Answers to prices (Lagrangian) and to loads (Benders) have both. The point proves no cut and the cut gives no point.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ColumnBundle:
         self.cost, self.emission, self.carbon_price, self.lower = np.zeros((4, n_sites, size))
 
     def slot(self, i: int, weight: Array) -> int:
-        """Where site i's next answer goes: a new place, else the unused one idle for longest, else the least used."""
+        """Slot for site i's next answer: a free one, else the one longest at weight zero, else that of least weight."""
         if self.count[i] < self.size:
             self.count[i] += 1
             return int(self.count[i]) - 1
@@ -43,17 +43,17 @@ class ColumnBundle:
         return int(np.argmin(weight)) if weight[k] > column_kernels.TINY else k
 
     def put(self, i: int, k: int, answer: SiteAnswer) -> None:
-        """Hold an answer with a load in place k of site i."""
+        """Store an answer that has a load in slot k of site i."""
         self.loads[i, k], self.cost[i, k], self.emission[i, k] = answer.load, answer.cost, answer.emissions
         self.price[i, k], self.carbon_price[i, k] = answer.price, answer.carbon_price
         self.lower[i, k], self.idle[i, k] = answer.lower, 0
 
     def used(self, weight: Array) -> None:
-        """One more proposal has been made, with these weights (S, K) on the answers."""
+        """Count the proposals since each answer last had a positive weight (S, K)."""
         self.idle = np.where(weight > column_kernels.TINY, 0, self.idle + 1)
 
     def least_cost(self, load: Array, allowance: Array) -> Array:
-        """Lower side: proven least cost (S,) of loads (S, T) under carbon allowances (S,)."""
+        """Largest cut: proven least cost (S,), USD, of loads (S, T) GPU under carbon allowances (S,) t."""
         held = np.arange(self.size) < self.count[:, None]
         cuts = self.lower + np.einsum("skt,st->sk", self.price, load)
         priced = np.where(self.carbon_price > 0, self.carbon_price, 0.0)
@@ -61,7 +61,7 @@ class ColumnBundle:
         return np.where(held, cuts, -np.inf).max(axis=1)
 
     def least_value(self, price: Array, carbon_price: Array, weight: Array) -> Array:
-        """Upper side: no site is better off (S,) at these prices than its best column; never below the dual.
+        """Least reduced cost of the columns (S,), USD, at these prices: not below the site's dual value.
 
         `carbon_price`, `weight` (S,) : of each site, USD/t and what its cost counts by.
         """

@@ -1,4 +1,4 @@
-"""The coupling rows (C1)-(C4) as flat arrays, in GPU and USD per GPU and period, ready for the kernels.
+"""The coupling rows (C1)-(C4), which Lagrangian relaxation dualises, as flat arrays for the kernels.
 
 Prices inside the solver are per GPU and *period*; users read USD per GPU-hour. The conversion is
 the period length and happens here and where a result is written, nowhere else.
@@ -60,23 +60,30 @@ class PoolRows(NamedTuple):
 
 
 def hourly(price: Array, period_h: float) -> Array:
-    """Prices per GPU-hour, as results state them, from prices per GPU and period, as a whole solve has them, USD.
+    """Prices in USD per GPU-hour, the unit of results, from prices in USD per GPU and period, the solver's unit.
 
-    A unit of load in a period then costs its price, with no length of a period in kernels, masters and site problems.
+    In the solver's unit a GPU in a period costs its price, so kernels, master and site problems need no period length.
     """
     return price / period_h
 
 
 @dataclass(frozen=True, eq=False)
 class Coupling:
-    """Everything the master knows: work, budget, capacities; no energy data.
+    """Work, carbon budget and capacities: the data of the master, without the sites' energy data.
 
-    `capacity` (S, T) is what the GPUs can take, `usable` what the power can carry besides, ramps and stored
-    energy left aside: a placement beyond it is hopeless, one within it is not yet proved possible.
-    `probability` (K,) : of the scenarios; a job loads K rows of `capacity`: row s S + i is its site i in scenario s.
-    `in_every` : each of them keeps its share of the budget by itself. `risk` : what they may count by.
-    `lines` : day-ahead generators at the site that has most, see `Multipliers`.
-    `arc_order`, `candidate_order` and `pool_arc_order` map rows here to rows of the instance.
+    Attributes
+    ----------
+    period_h : hours.
+    capacity : (S, T) load that the GPUs can take, GPU.
+    usable : (S, T) largest load that the power can carry as well, ramps and stored energy left aside, GPU; a necessary
+        condition of a placement, not a sufficient one.
+    streams, jobs, pools : rows (C1), (C2), (C4).
+    arc_order, candidate_order, pool_arc_order : rows of the instance that the rows here are.
+    budget, carbon_cap : (C3), t (inf: none), and largest carbon price, USD/t (0: no budget; inf: hard).
+    probability : (K,) of the scenarios. With several, S = K * sites; row s * sites + i is site i in scenario s, and a
+        job loads its site's row in each.
+    in_every : each of them keeps its share of the budget by itself. risk : what they may count by.
+    lines : day-ahead generators at the site that has most, see `Multipliers`.
     """
 
     period_h: float
@@ -180,7 +187,7 @@ class Coupling:
             load += self.everywhere(one)
 
     def worth(self) -> float:
-        """What a GPU's work in a period is worth on average beside doing none of it, energy aside, USD."""
+        """Mean worth of a GPU's work in a period over leaving it undone, energy not counted, USD."""
         s, j, p = self.streams, self.jobs, self.pools
         soft = np.isfinite(p.penalty)
         value = s.demand.sum(axis=1) @ np.maximum(s.unserved - _cheapest(s), 0.0)
@@ -193,9 +200,13 @@ class Coupling:
         return np.full(self.n_jobs, FREE), np.full(self.n_jobs, -1)
 
     def dual_terms(self, prices: Multipliers, fixed: tuple[Array, Array]) -> float:
-        """What streams, jobs, pools, commitments and budgets add to the sites' lower bounds at these prices, USD.
+        """The dual function's part of streams, jobs, pools, commitments and budgets, USD.
 
-        Closed form, hence exact: each unit of work takes its cheapest allowed place or its penalty.
+        In closed form: each unit of work takes its cheapest allowed place or its penalty.
+
+        Parameters
+        ----------
+        fixed : candidate row (FREE, REJECTED or k) and start of each job, (J,) each.
         """
         own, price = self.weighing(prices.weight), prices.links[:, : self.n_periods]
         total = float(stream_kernels.stream_values(price, own.streams).sum()) + stream_kernels.pool_value(
@@ -241,9 +252,9 @@ class Coupling:
         return np.array(each)
 
     def flow_cost(self, routed: Array, pooled: Array) -> float:
-        """Net cost of routing (arc, T) and pool loads (pool arc, T), with what is left undone, USD.
+        """Net cost of routing (arc, T) and pool loads (pool arc, T) GPU, with penalties on what is left undone, USD.
 
-        Work that must be done counts nothing here, done or not.
+        A shortfall of a pool that must be done has no price here and counts nothing.
         """
         routing = float(stream_kernels.stream_costs(self.streams, routed).sum())
         return routing + stream_kernels.pool_cost(self.pools, pooled)
@@ -302,7 +313,7 @@ def _pool_rows(instance: Instance, order: Array, ptr: Array) -> PoolRows:
 
 
 def usable_capacity(instance: Instance) -> Array:
-    """Largest load that import, wind, sun, generators and battery together can power, (S, T) GPU."""
+    """Largest load that import, renewables, generators and battery at full power can supply together, (S, T) GPU."""
     sites = instance.sites
     battery = np.where(sites.battery_mwh > 0, sites.discharge_mw, 0.0)
     supply = sites.import_limit_mw + instance.renewable_mw + battery[:, None]
@@ -317,7 +328,7 @@ def usable_capacity(instance: Instance) -> Array:
 
 
 def _group(owner: Array, n: int) -> tuple[Array, Array]:
-    """Order that sorts rows by owner (stable), and the start of each owner's rows."""
+    """Stable order of rows by owner, and where each owner's rows begin, (n + 1,)."""
     order = np.argsort(owner, kind="stable")
     return order, np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=n))]).astype(np.int64)
 
@@ -330,7 +341,7 @@ def _cheapest(rows: StreamRows | JobRows) -> Array:
 
 
 def _only(ptr: Array, site: Array) -> Array:
-    """The one site that all rows of an owner name, else -1."""
+    """The site of each owner whose rows all name the same one; -1 for the others."""
     home = np.full(len(ptr) - 1, -1)
     some = np.flatnonzero(np.diff(ptr))
     if len(some):
@@ -341,7 +352,7 @@ def _only(ptr: Array, site: Array) -> Array:
 
 @dataclass(frozen=True)
 class Fixing:
-    """Decisions on jobs: candidate row (FREE, REJECTED or k) and start of each job."""
+    """Decisions on jobs, (J,) each: `run`, candidate row of the coupling (FREE, REJECTED or k), and `start`, period."""
 
     run: Array
     start: Array

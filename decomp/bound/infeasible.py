@@ -1,8 +1,8 @@
-"""What no schedule can do, proved: the least emissions, the most mandatory work, power that no site finds.
+"""Proofs of infeasibility: least emissions above the budget, mandatory work without room, power balance out of reach.
 
-All three come from the bound with every amount of money taken out of the instance: what is left costs nothing,
-so whatever the bound still promises is owed to the limits themselves. Only relaxations of the sites are asked,
-so an instance may have no schedule and yet pass here; what is raised is proved.
+Each is a Lagrangian bound of another objective on the same constraints (emissions, mandatory work left undone, energy
+missed), with all costs set to zero: a positive bound is a dual ray of the scheduling problem. Sites are relaxed, so not
+every infeasible instance is found here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PASSES = 600
 
 
 class Infeasible(Exception):
-    """There is no schedule: says why in one line, and carries the proof, or None for a fleet in one model."""
+    """There is no schedule: the reason in one line, and the dual ray (None if the extensive form has proved it)."""
 
     def __init__(self, reason: str, ray: Ray | None):
         super().__init__(reason)
@@ -40,7 +40,7 @@ class Infeasible(Exception):
 
 @dataclass(frozen=True)
 class Minimum:
-    """No schedule emits less than so many tonnes, and the multipliers that prove it."""
+    """A proven lower bound of every schedule's emissions, t CO2, and the multipliers that prove it."""
 
     tonnes: float
     ray: Ray
@@ -73,7 +73,7 @@ def refuse_budget(instance: Instance, minimum: Minimum) -> None:
 
 
 def least_emissions(instance: Instance, workers: Workers, options: Bundle, stop: Callable[[], bool]) -> Minimum:
-    """Certified minimum emissions: optional work may be left, money counts for nothing. Root only."""
+    """Proven least emissions of any schedule; optional work may be left undone, costs do not count. Root only."""
     coupling = without_budget(without_money(instance))
     sites = replace(instance.sites, buy_price=np.zeros_like(instance.sites.buy_price))
     with workers.of(SiteService).weighing(0.0, PER_TONNE):
@@ -115,13 +115,11 @@ def contradiction(instance: Instance, i: int) -> list[str]:
     return names + [f"and {len(found) - MOST_NAMED} more"] * (len(found) > MOST_NAMED)
 
 
-def _refuse_work(
-    instance: Instance, workers: Workers, options: Bundle, stop: Callable[[], bool], owing: Array
-) -> None:
-    """The least mandatory work that must be left, and load that is missing where power cannot be turned off.
+def _refuse_work(instance: Instance, workers: Workers, options: Bundle, stop: Callable[[], bool], owing: Array) -> None:
+    """Raise Infeasible if mandatory work has no room, or sites lack load for power that cannot be turned off.
 
-    Work is as if optional and worth its GPU-hours and no more; sites that must have load (`owing`) may have any amount
-    that nobody asked for, at a cost of its GPU-hours. The sites' costs have no weight.
+    Minimised are GPU-hours: of mandatory work left undone, and of load beyond the work that there is, which sites that
+    cannot be without load (`owing`) may add. Costs of the sites have no weight.
     """
     bare = without_money(instance)
     jobs, pools = bare.jobs, bare.pools
@@ -146,7 +144,7 @@ def _refuse_work(
 
 
 def _with_spare_load(c: Coupling, sites: Array) -> StreamRows:
-    """The streams, and one more for each of some sites that can fill it and costs a USD a GPU-hour."""
+    """The streams, and for each of some sites one more: up to its capacity, for 1 USD a GPU-hour."""
     s = c.streams
     return StreamRows(
         demand=np.concatenate([s.demand, c.capacity[sites]]),
@@ -163,7 +161,7 @@ def without_budget(instance: Instance) -> Coupling:
 
 
 def without_money(instance: Instance) -> Instance:
-    """The work of an instance with every amount of money zero; what must be done still must."""
+    """The instance with all values, penalties and costs of work zero; what is mandatory stays so."""
     streams, pools = instance.streams, instance.pools
     nothing = np.zeros_like(streams.revenue)
     return replace(
@@ -179,7 +177,7 @@ def without_money(instance: Instance) -> Instance:
 def _converged(
     coupling: Coupling, workers: Workers, price: Array, options: Bundle, stop: Callable[[], bool]
 ) -> DualPoint:
-    """Without money much is a tie, and the master takes more passes to settle."""
+    """The best prices of a bundle method; without costs there are many ties, so the master may take more passes."""
     loop = LagrangianLoop(coupling, workers, coupling.multipliers(price), replace(options, max_passes=PASSES))
     for _ in range(options.max_iterations):
         if loop.iterate().converged(CONVERGED) or stop():

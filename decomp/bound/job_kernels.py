@@ -1,7 +1,8 @@
-"""Numba kernels of the jobs: their cheapest runs at prices of load, and how their weights move between runs.
+"""Numba kernels of the jobs: their cheapest runs at prices of load, and convex weights on runs.
 
 `price` (S, T) is the price of load, USD per GPU and period; `rows` are `coupling.JobRows`. A run is a candidate (row k)
-and a start; -1 is rejection, which is worth nothing. Weights `share` (J, M) are spread over runs `run`, `start` (J, M).
+and a start; candidate -1 is rejection, at cost 0. A job's relaxed start is a convex combination of runs `run`, `start`
+(J, M) with weights `share` (J, M). Values are costs of running less the job's worth, load at its price, USD.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from decomp.compiled import compiled
 
 @compiled
 def mark_allowed_starts(capacity, gpus, length, release, n_starts, ptr, site, first, allowed):
-    """Which starts keep the job below the site's capacity throughout."""
+    """Set `allowed` for the starts at which the site's capacity covers the job in all its periods."""
     for j in range(len(gpus)):
         for k in range(ptr[j], ptr[j + 1]):
             clear_since = release[j] + n_starts[j] + length[j] - 1  # one past the last period of any run
@@ -98,9 +99,9 @@ def cheapest_run(total, rows, j, values):
 
 @compiled
 def run_sum(total, site, cost, gpus, length, k, start):
-    """Value of a job's run at candidate k and start (k < 0: rejected, worth nothing), from running sums.
+    """As run_value, from the running sums of the prices.
 
-    Called for every run in use: a call that takes all rows of the jobs is ten times dearer than what it does.
+    Takes scalars and not `rows`: it is called for every run in use, and passing all rows costs ten times its own work.
     """
     if k < 0:
         return 0.0
@@ -109,7 +110,7 @@ def run_sum(total, site, cost, gpus, length, k, start):
 
 @compiled
 def overlap_sum(total, i, start, i2, start2, length):
-    """Sum over the periods that two runs of a length share at one site (i < 0: none), from running sums."""
+    """Sum over the periods that two runs of equal length share at one site (i < 0: none), from running sums."""
     if i < 0 or i != i2:
         return 0.0
     first, last = max(start, start2), min(start, start2) + length
@@ -118,7 +119,7 @@ def overlap_sum(total, i, start, i2, start2, length):
 
 @compiled
 def put_load(price, total, curve, amount, i, start, end):
-    """Raise the prices, and their running sums, as `amount` more load at site i (< 0: none) from start to end does."""
+    """Update prices and their running sums for `amount` GPU more at site i (< 0: none) from start to end."""
     if i < 0:
         return
     rise = 0.0
@@ -132,7 +133,10 @@ def put_load(price, total, curve, amount, i, start, end):
 
 @compiled
 def job_pass(price, curve, rows, fixed, run, start, share):
-    """Move each free job's weights, one job after the other, from its worst to its best run; prices follow."""
+    """Pairwise Frank-Wolfe steps from each free job's worst run in use to its best, jobs in turn (Gauss-Seidel).
+
+    Updates `run`, `start`, `share` and `price`; `fixed` (J,) is FREE (-2) for free jobs; curve = step * weight.
+    """
     total, bends = sums_before(price), sums_before(curve)
     scratch = np.empty(price.shape[1] + 1)
     site, cost = rows.site, rows.cost
@@ -181,7 +185,7 @@ def job_pass(price, curve, rows, fixed, run, start, share):
 
 @compiled
 def propose_job_steps(price, rows, fixed, run, start, share, first, step):
-    """Where the free jobs first, first + step, ... would move weight: from their worst to their best run.
+    """Pairwise steps of the free jobs first, first + step, ..., all at the same prices (Jacobi): not yet taken.
 
     Columns of the proposed steps (n, 6): job, candidate and start moved to, slot it has among the job's runs (-1: all
     are taken, and the smallest would give way), slot moved from, and what a unit of weight gains, USD.
@@ -220,10 +224,10 @@ def propose_job_steps(price, rows, fixed, run, start, share, first, step):
 
 @compiled
 def take_job_steps(price, curve, rows, run, start, share, proposed):
-    """All jobs move weight at once, each as far as it gains where the prices bend as many times as moves meet.
+    """Take the proposed steps at the same time, each with the step length of a steeper price.
 
-    By convexity the moves together then never make the master worse, whoever else moves. Moves are written down where
-    they begin and end; running sums spread them over the periods between.
+    At each site and period the price is assumed to rise as many times as fast as steps meet there; by convexity the
+    joint step does not worsen the master's objective. Changes are recorded at the ends of runs, then summed up.
     """
     n_sites, n = price.shape
     meet, load, bends = np.zeros((n_sites, n + 1)), np.zeros((n_sites, n + 1)), np.zeros((n_sites, n + 1))
@@ -294,7 +298,7 @@ def cheapest_runs(price, rows):
 
 @compiled
 def run_values(price, rows, run, start):
-    """Value of every job at a run each (run < 0: rejected), (J,)."""
+    """Value of one run of every job, (J,) USD (run < 0: rejected, 0)."""
     total = sums_before(price)
     value = np.empty(len(run))
     for j in range(len(run)):
@@ -304,7 +308,7 @@ def run_values(price, rows, run, start):
 
 @compiled
 def job_values(price, rows, fixed, fixed_start, first, step):
-    """Value of the jobs first, first + step, ...: of their best run, rejection, or the run they are fixed to."""
+    """Least value of the jobs first, first + step, ..., USD: of their best run or rejection, or of what is fixed."""
     total, scratch = sums_before(price), np.empty(price.shape[1] + 1)
     values = np.empty((len(rows.gpus) - first + step - 1) // step)
     for n in range(len(values)):
@@ -319,7 +323,7 @@ def job_values(price, rows, fixed, fixed_start, first, step):
 
 @compiled
 def job_load(load, rows, run, start, share):
-    """Add the jobs' load to `load` (S, T)."""
+    """Add the load of all weighted runs to `load` (S, T) GPU."""
     for j in range(len(rows.gpus)):
         for q in range(share.shape[1]):
             k = run[j, q]
@@ -330,7 +334,7 @@ def job_load(load, rows, run, start, share):
 
 @compiled
 def run_cost(jobs, run, share):
-    """Net cost of the weighted runs, without the load they bring, USD."""
+    """Net cost of the weighted runs, load not priced, USD."""
     cost = 0.0
     for j in range(len(share)):
         for q in range(share.shape[1]):

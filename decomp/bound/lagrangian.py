@@ -1,4 +1,9 @@
-"""The Lagrangian loop on prices of load: a disaggregate proximal bundle method (Lemarechal 1975; Kiwiel 1990)."""
+"""Lagrangian relaxation of the load balance of every site: the dual by a disaggregate proximal bundle method.
+
+The dual function is a sum over sites of what a site's relaxation is worth at prices of load and carbon, plus a closed
+form of the work. A site's answer is a column (a point) and a cut (a subgradient with a proven value), both kept in the
+bundle (Lemarechal 1975; step control by Kiwiel 1990).
+"""
 
 from __future__ import annotations
 
@@ -16,20 +21,24 @@ from decomp.ranks.workers import Workers
 from decomp.site.faults import SiteFailure
 from decomp.site.service import SiteAnswers, SiteService
 
-STILL = 0.01  # of the most that sites emit at any of the first prices: so little says nothing of their scale
-HELD = 3  # with scenarios, so many serious steps in a row make it longer too: what some gain others overshoot
-WORTH = 0.1  # price of load where energy is free, relative to what work is worth: as it is where energy is not
-FREE = 1e-3  # of that; prices of energy below it say nothing of what prices of load will be
+STILL = 0.01  # emissions below that share of the largest at any of the first prices set no scale
+HELD = 3  # with scenarios, so many serious steps in a row lengthen the step: one scenario's gain is another's loss
+WORTH = 0.1  # scale of prices of load where energy is free, relative to what work is worth
+FREE = 1e-3  # of that; prices of energy below it count as free
 CALMER, BOLD, BOLDER = 0.25, 1.5, 4.0  # factors on the step of scenarios' weights
 ROUNDING = 1e-9  # relative
-LONGEST_STEP = 1e5  # beyond it prices only run away, as they do when the fixed jobs leave no schedule
+LONGEST_STEP = 1e5  # largest proximal step; an infeasible fixing of jobs has an unbounded dual
 
 
 @dataclass(frozen=True)
 class DualPoint:
-    """Prices and what they prove: `bound` = sum of the sites' lower bounds + the work's closed form, USD.
+    """Dual multipliers and the lower bound that they prove.
 
-    `periods` : so many of the links are of load.
+    Attributes
+    ----------
+    site_lower : (S,) proven least value of each site's cost and emissions at the prices, less its load's worth, USD.
+    bound : sum of `site_lower` and the closed form of work and budget (`Coupling.dual_terms`), USD.
+    periods : so many of the links are of load.
     """
 
     prices: Multipliers
@@ -50,7 +59,16 @@ class DualPoint:
 
 @dataclass(frozen=True)
 class BundleStep:
-    """What one iteration did, for the log and the stopping rules. USD, seconds."""
+    """What one iteration did, for the log and the stopping rules.
+
+    Attributes
+    ----------
+    bound, model : proven bound of the centre, and the model's value at the proposal, USD.
+    serious : the bound rose by the share asked for of what the model promised; else a null step.
+    passes : of the block-coordinate method in the master.
+    residual_gpu : mean over periods of the fleet's absolute residual, GPU. imbalance : residual times price, USD.
+    site_seconds, master_seconds : wall time of the sites' answers, and of the master.
+    """
 
     bound: float
     model: float
@@ -62,9 +80,9 @@ class BundleStep:
     master_seconds: float
 
     def converged(self, tolerance: float) -> bool:
-        """Little is promised, and little work lies where no column carries it (value of the residual).
+        """Whether model - bound, and the value of the residual, are small relative to the bound.
 
-        A model below the bound promises nothing: its prices are worse than those that are known.
+        A model below the bound, by more than rounding, is no sign of convergence: the master is not solved well enough.
         """
         scale = max(abs(self.bound), 1.0)
         promised, balanced = self.model - self.bound, self.imbalance <= 30.0 * tolerance * scale
@@ -73,11 +91,13 @@ class BundleStep:
 
 @dataclass(frozen=True)
 class Start:
-    """Where a loop starts: prices (S, T) USD per GPU and period, carbon price USD/t, first proximal step.
+    """A warm start of the bundle method.
 
-    `columns` are prices (K, S, T) at which the sites are asked for their first columns besides; the loop starts from
-    whichever of all these prices proves most. `fixing` : decisions on jobs that were good before; the dive begins
-    with those that the prices do not speak against.
+    Attributes
+    ----------
+    price : (S, T) USD per GPU and period. carbon_price : USD/t. step : first proximal step.
+    columns : (K, S, T) further prices for first columns; the loop is centred at those of all that prove most.
+    fixing : of jobs in an earlier solution; the dive begins with those whose runs are near the best at the prices.
     """
 
     price: Array
@@ -95,15 +115,15 @@ def first_prices(coupling: Coupling, sites: Sites, carbon_price: float) -> Array
 
 
 def typical_price(price: Array, coupling: Coupling) -> float:
-    """A scale for prices of load, USD per GPU and period: the first ones', or by work's worth where energy is free."""
+    """Scale of the prices of load, USD per GPU and period: the first ones' mean; by work's worth if energy is free."""
     first, worth = float(np.mean(np.abs(price))), WORTH * coupling.worth()
     return first if first > FREE * worth else worth
 
 
 def typical_emissions(first: SiteAnswers, *others: SiteAnswers) -> float:
-    """Emissions of the fleet by its first answers, t CO2: a scale for what is moved at a price of carbon.
+    """Scale of the fleet's emissions, t CO2, from the sites' first answers.
 
-    Where sites stand still at the first prices, those that emit most set it; one tonne where none emit anything.
+    The first set of answers gives it, or the one with most emissions if the first has next to none; else 1 t.
     """
     tonnes = [float(np.nansum(np.abs(answers.emissions))) for answers in (first, *others)]
     if tonnes[0] > STILL * max(tonnes):
@@ -119,11 +139,18 @@ def typical_cost(c: Coupling, *asked: SiteAnswers) -> float:
 
 
 class LagrangianLoop:
-    """Proximal bundle method on the dual of the coupling rows.
+    """Proximal bundle method on the dual of the coupling rows. Root only.
 
-    Holds the centre (best proven prices for the present fixing of jobs) and the master; `iterate` is one
-    step: propose prices, ask the sites, learn. `least_value` (S, 1) is what load counts where energy is free, USD
-    per GPU and period: residuals there are no balance.
+    Attributes
+    ----------
+    centre : stability centre, the best proven prices for the present fixing of jobs.
+    master : the proximal master over all columns.
+    least_value : (S, 1) least price at which a residual counts in `BundleStep.imbalance`, USD per GPU and period; above
+        zero where energy is free.
+
+    Raises
+    ------
+    SiteFailure : a site has answered at none of the first prices.
     """
 
     def __init__(
@@ -168,20 +195,20 @@ class LagrangianLoop:
         return DualPoint(prices, lower, float(lower.sum()) + terms, c.n_periods)
 
     def refix(self, fixing: Fixing) -> None:
-        """Fix jobs; columns stay valid, only the closed-form part of the bound changes."""
+        """Fix jobs, or free them. Columns and cuts stay valid; the closed form of the work in the bound changes."""
         self.master.fix_jobs(fixing)
         c = self.centre
         terms = self.coupling.dual_terms(c.prices, (fixing.run, fixing.start))
         self.centre = replace(c, bound=float(c.site_lower.sum()) + terms)
 
     def set_budget(self, budget: float) -> None:
-        """From now on a hard budget, t CO2; inf: none. Columns stay valid, the bound loses price times budget."""
+        """Set a hard carbon budget, t CO2 (inf: none). Columns and cuts stay valid; the bound's term changes."""
         cap = np.inf if np.isfinite(budget) else 0.0
         self.coupling = self.master.coupling = replace(self.coupling, budget=budget, carbon_cap=cap)
         self.refix(self.master.fixing)
 
     def iterate(self) -> BundleStep:
-        """One proximal step."""
+        """One iteration: propose prices, ask the sites there, move the centre if the bound rises, add their columns."""
         master, centre, options = self.master, self.centre, self.options
         started = time.perf_counter()
         proposal = master.propose(centre.prices, accuracy=options.accuracy, max_passes=options.max_passes)

@@ -14,12 +14,13 @@ from decomp.model.instance import Array
 
 @dataclass(frozen=True)
 class ProximalStep:
-    """A proximal step: how far around which prices, and when it is solved well enough.
+    """The parameters of one proximal problem.
 
     size : factor on the proximal weights. centre : carbon prices (B,) and weights of scenarios (W,), links left out.
     carbon_size (B,) : USD/t by which a tonne moves the price of each budget; 0: no budget.
     risk_size : by how much the weight of a scenario moves with a USD of its net cost.
     budgets (B,), carbon_cap : of the coupling now, t and USD/t.
+    accuracy, max_passes : stop at this gap, relative to the promised rise, or after so many passes.
     """
 
     size: float
@@ -41,9 +42,13 @@ class ProximalStep:
 
 @dataclass(frozen=True)
 class Layout:
-    """Who has what. blocks, ranks : powers of two, ranks the smaller; sites are dealt to blocks, jobs to ranks in turn.
+    """How the master is divided: blocks for the Jacobi updates, and the ranks that hold them.
 
-    periods : slices of the periods begin at these, (ranks + 1,).
+    Attributes
+    ----------
+    blocks, ranks : powers of two, ranks <= blocks. Site i is in block i mod blocks; sites and jobs i are of rank
+        i mod ranks.
+    periods : (ranks + 1,) ends of the ranks' slices of the periods.
     """
 
     blocks: int
@@ -52,7 +57,7 @@ class Layout:
 
     @classmethod
     def of(cls, shape: tuple[int, int], lane_size: int, size: int) -> Layout:
-        """For (sites, periods) and so many ranks: n blocks from n^2 times `lane_size` sites times periods.
+        """For a shape (sites, periods) and a number of ranks: n blocks if sites * periods >= n^2 * `lane_size`.
 
         For twice as many blocks halve the work and double the messages.
         """

@@ -1,11 +1,11 @@
-"""The proximal master: an augmented Lagrangian over site columns, routing, job starts, pools and the budget.
+"""The proximal master of the bundle method, as the root sees it.
 
-Around a centre (price, carbon price) it maximises the model of the dual minus a proximal term; the
-primal of that problem is what the kernels solve, and its residual (load put on a site minus load its
-columns carry) moves the price: price = centre + step * weight * residual.
+It maximises the cutting-plane model of the dual minus a quadratic term around a centre (price, carbon price). Solved is
+the primal of that problem, an augmented Lagrangian over convex weights of the sites' columns, routing, starts of jobs
+and pools. Its residual r, load assigned to a site minus load that its columns carry, gives the prices:
+price = centre + step * weight * r.
 
-Columns and work live in parts (`decomp.bound.master_part`), one on each of the first ranks; here is what the root
-knows of them.
+Columns and work are held by parts (`decomp.bound.master_part`), one on each of the first ranks.
 """
 
 from __future__ import annotations
@@ -33,10 +33,14 @@ RISKY = 0.01  # share of their range by which weights of scenarios move, at a st
 
 @dataclass(frozen=True)
 class Proposal:
-    """Where the master wants the sites to be asked next, and what its model promises there, USD.
+    """The maximiser of the proximal master: the prices to ask the sites at next.
 
-    `terms` : the part of the model that is exact, of work and budget. `unweighed` : by how much the master's
-    schedule costs more at the weights of scenarios that are worst for it. `passes` : what it took.
+    Attributes
+    ----------
+    model : value of the cutting-plane model at `prices`, USD, not below the dual function.
+    terms : its part of work and budget, which is exact, USD.
+    unweighed : by how much the master's schedule costs more at the weights of scenarios that are worst for it, USD.
+    passes : of the block-coordinate method.
     """
 
     prices: Multipliers
@@ -48,7 +52,13 @@ class Proposal:
 
 @dataclass(frozen=True)
 class RelaxedWork:
-    """Where the master puts work: routed (arc, T), pooled (pool arc, T) GPU; run, start and share of it (job, atom)."""
+    """The work in the master's primal solution, in the order of the coupling's rows.
+
+    Attributes
+    ----------
+    routed : (arc, T) GPU. pooled : (pool arc, T) GPU.
+    run, start, share : (job, atom) candidate row (-1: rejected), first period and convex weight of each run in use.
+    """
 
     routed: Array
     pooled: Array
@@ -137,26 +147,26 @@ class Master:
         self._tell("add", [(sent.take(self.layout.rows_of(rank)),) for rank in range(self.layout.ranks)])
 
     def model(self, prices: Multipliers) -> tuple[float, Array]:
-        """Value of the column model at given prices, in all and by site: never below the true dual function."""
+        """Value of the cutting-plane model at prices, USD, and its parts by site (S,): not below the dual function."""
         sites = self._deal("least_value", prices.links, *prices.of_rows())
         fixed = (self.fixing.run, self.fixing.start)
         return float(sites.sum()) + self.coupling.dual_terms(prices, fixed), sites
 
     def least_cost(self, load: Array, allowance: Array) -> Array:
-        """Proven least cost (S,) of loads (S, T) under carbon allowances (S,); see `Pool`."""
+        """Proven least cost (S,), USD, of loads (S, T) GPU under carbon allowances (S,) t, by the bundle's cuts."""
         return self._deal("least_cost", load, allowance)
 
     def means(self) -> tuple[Array, Array]:
-        """Cost (USD) and emissions (t) of each site's weighted columns, (S,)."""
+        """Cost (USD) and emissions (t) of each site's convex combination of columns, (S,) each."""
         cost, tonnes = self._deal("means").T
         return cost, tonnes
 
     def most_used(self, k: int) -> Array:
-        """Prices at which each site gave the k answers used most, (S, k, T)."""
+        """Prices at which each site gave its k columns of largest weight, (S, k, T) USD per GPU and period."""
         return self._deal("most_used", np.asarray(k))
 
     def propose(self, centre: Multipliers, *, accuracy: float, max_passes: int) -> Proposal:
-        """Solve the proximal subproblem around a centre until its own gap is `accuracy` of the promised rise."""
+        """Maximise model minus proximal term around a centre, until the gap is `accuracy` of the promised rise."""
         c, links = self.coupling, centre.links
         step = ProximalStep(
             size=self.step,
@@ -182,18 +192,18 @@ class Master:
         return np.asarray((self.price - self._centre) / (self.step * self.weight))
 
     def work(self) -> RelaxedWork:
-        """Where the work is now."""
+        """The work in the present primal solution."""
         routed = np.concatenate(self._all("own_routing"), axis=1)
         own = self.parts.parts[self._number]
         return RelaxedWork(routed, own.pooled.copy(), own.run.copy(), own.start.copy(), own.share.copy())
 
     def set_work(self, work: RelaxedWork) -> None:
-        """Put the work somewhere."""
+        """Start the next proposal from this work."""
         placed = work.routed, work.pooled, work.run, work.start, work.share
         self._tell("set_work", [placed] * self.layout.ranks)
 
     def columns(self) -> dict[str, Array]:
-        """The columns of all sites one after the other; see `Part.columns`."""
+        """The columns of all sites in site order; see `MasterPart.columns`."""
         parts = self._all("columns")
         order = np.argsort(np.concatenate([part["site"] for part in parts]), kind="stable")
         return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}

@@ -1,6 +1,6 @@
-"""A rank's part of the master: the columns of some sites, the routing of some periods, the steps of some jobs.
+"""A rank's part of the proximal master: the columns of some sites, the routing in some periods, the runs of some jobs.
 
-The proximal subproblem is solved by block-coordinate steps. A small fleet is one block: sites and jobs are updated in
+The proximal problem is solved by block-coordinate descent. A small fleet is one block: sites and jobs are updated in
 turn, each at the prices that the last update left (Gauss-Seidel). A large fleet is split into several blocks, updated
 in parallel (Jacobi): each block assumes a carbon price that reacts as many times as strongly as there are blocks, and
 each job load prices that react as many times as strongly as jobs meet there; by convexity the joint step never worsens
@@ -56,7 +56,7 @@ class MasterPart:
         self._place_jobs(price)
 
     def _place_jobs(self, price: Array) -> None:
-        """First position: every job at its cheapest run."""
+        """First primal solution: every job at its cheapest run."""
         jobs = self.coupling.jobs
         self.run, self.start = (np.full((len(jobs.gpus), ATOMS), nothing) for nothing in (REJECTED, -1))
         self.share = np.zeros(self.run.shape)
@@ -89,7 +89,7 @@ class MasterPart:
         column_kernels.add_gram(self.pool.loads, self.own_weight, self.gram, i, k, int(self.pool.count[i]))
 
     def least_value(self, price: Array, carbon_price: Array, weight: Array) -> Array:
-        """Least value of the columns of each own site at prices (own, .), (own,) USD; see `ColumnBundle`."""
+        """Least reduced cost of the columns of each own site at prices (own, .), (own,) USD; see `ColumnBundle`."""
         return self.pool.least_value(price, carbon_price, weight)
 
     def least_cost(self, load: Array, allowance: Array) -> Array:
@@ -97,11 +97,11 @@ class MasterPart:
         return self.pool.least_cost(load, allowance)
 
     def means(self) -> Array:
-        """Cost (USD) and emissions (t) of the weighted columns of each own site, (own, 2)."""
+        """Cost (USD) and emissions (t) of the convex combination of columns at each own site, (own, 2)."""
         return np.stack([(self.theta * self.pool.cost).sum(axis=1), (self.theta * self.pool.emission).sum(axis=1)], 1)
 
     def most_used(self, k: int) -> Array:
-        """Prices at which each own site gave the k answers used most, (own, k, T)."""
+        """Prices at which each own site gave its k columns of largest weight, (own, k, T)."""
         order = np.argsort(-self.theta, axis=1, kind="stable")[:, :k]
         order = np.where(order < self.pool.count[:, None], order, order[:, :1])
         return self.pool.price[np.arange(len(order))[:, None], order]
@@ -140,7 +140,7 @@ class MasterPart:
         self.run[hit, 0], self.start[hit, 0] = run[hit], start[hit]
 
     def set_work(self, routed: Array, pooled: Array, run: Array, start: Array, share: Array) -> None:
-        """Put the work somewhere: routed (arc, T), pooled (pool arc, T) GPU, runs of the jobs (job, atom)."""
+        """Set the primal solution: routed (arc, T), pooled (pool arc, T) GPU; run, start, share (job, atom)."""
         self.routed, self.pooled = np.ascontiguousarray(routed[self.periods]), pooled.copy()
         self.run, self.start, self.share = run.copy(), start.copy(), share.copy()
 
@@ -207,7 +207,7 @@ class MasterPart:
         return step.carbon_cap * (self.scenario_weight if len(step.budgets) > 1 else np.ones(1))
 
     def _begin(self) -> Array:
-        """Set the price to where the weights put it; emissions of each site, (S,) t."""
+        """Set the price that the present primal solution implies; returns emissions of each site, (S,) t."""
         c, residual = self.coupling, np.zeros_like(self.centre)
         routing, carried, tonnes = np.empty_like(residual), np.empty_like(residual), np.empty(len(residual))
         routing[:, c.n_periods :] = c.everywhere(self.committed)
@@ -225,14 +225,14 @@ class MasterPart:
         return tonnes
 
     def _share(self, own: Callable[[], Sequence[Array]], *places: tuple[Array, Callable[[int], Any]]) -> None:
-        """Do the own part; what each rank got goes to its place in as many arrays."""
+        """Compute the own part, exchange it, and put every rank's numbers in its place of each array."""
         for rank, numbers in enumerate(self.team.exchange(own, self.layout.ranks, "master")):
             for array, place in places:
                 part = array[place(rank)]
                 part[...], numbers = numbers[: part.size].reshape(part.shape), numbers[part.size :]
 
     def _move_sites(self, tonnes: Array, step: ProximalStep) -> None:
-        """Move the weights of all columns; `tonnes` (S,) are brought up to date."""
+        """Pairwise Frank-Wolfe steps on the columns' weights of all sites; updates `tonnes` (S,) and the price."""
         layout, blocks = self.layout, self.layout.blocks
         uncut = step.open_carbon(self._of_budgets(tonnes, step))
         carbon = np.column_stack([uncut, step.carbon_size * blocks, np.broadcast_to(self._dearest(step), uncut.shape)])
@@ -310,7 +310,7 @@ class MasterPart:
         self._follow(price)
 
     def _follow(self, moved: Array) -> None:
-        """Bring all prices to where jobs have moved the sums over scenarios, (place, T), that they see."""
+        """Spread the change of the summed prices (place, T), which jobs have moved, over the scenarios' prices."""
         c = self.coupling
         if c.copies > 1:  # else they are the same array
             self.price += self.curve * c.everywhere((moved - c.summed(self.price)) / c.summed(self.curve))
@@ -331,7 +331,7 @@ class MasterPart:
         self._follow(price)
 
     def _model(self, prices: Multipliers, step: ProximalStep) -> tuple[float, float]:
-        """The model at a price: least values of all columns, and the exact part, USD."""
+        """The model at prices, USD: least reduced costs of the columns, and the exact part of work and budget."""
         c, layout, rank, price = self.coupling, self.layout, self.team.rank, prices.links
         work = c.weighing(prices.weight)
         columns, streams, jobs = np.empty(len(price)), np.empty(c.n_periods), np.empty(len(self.fixed[0]))
@@ -350,7 +350,7 @@ class MasterPart:
         return float(columns.sum()), terms - paid(prices.carbon, step.budgets)
 
     def _primal(self, prices: Multipliers, emitted: Array, step: ProximalStep) -> tuple[float, float]:
-        """The proximal term, and the augmented Lagrangian at the weights: an upper bound of the subproblem. USD."""
+        """The proximal term, and the augmented Lagrangian at the primal solution, not below the maximum sought; USD."""
         c, layout = self.weighed, self.layout
         table, streams = np.empty((len(self.price), 3)), np.empty(c.n_periods)
 

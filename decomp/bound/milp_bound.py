@@ -1,9 +1,9 @@
 """The MILP bound: load prices translated to prices of the work itself, each site solved with its jobs inside.
 
-Prices on load see jobs and generators through their linear relaxation. Priced on demand, jobs and pools, the
-work is the sites' to choose; a site's problem then has integers, and what a MIP solver proves of it counts.
-Work with one place only is priced so that its site decides alone: where sites share nothing, that is their optimum.
-A few sites that serve a stream alone are a block: one MILP that decides what their lumps of work leave for the stream.
+At prices of load, generators and jobs enter the bound by their linear relaxation. At prices of streams, jobs and pools
+a site's problem chooses its work and keeps its integers, and the dual bound of a MIP solver counts: a
+stronger Lagrangian relaxation. Work with a single place is left to its site, so where sites share nothing the bound is
+their optimum. A few sites that serve a stream alone are a block, solved as one MILP.
 """
 
 from __future__ import annotations
@@ -32,9 +32,12 @@ ABS_GAP = 1e-6  # USD, the least that is asked of a MILP
 
 
 def relax(work: SiteWork) -> tuple[float, float, float]:
-    """Lower bound from the relaxation's duals, USD; money that passes through its fractional integers; its size.
+    """The linear relaxation of a site with its work: what its duals prove, and how it should be ranked.
 
-    The size is pivots times rows: about the time it took, but the same in every run.
+    Returns
+    -------
+    Lower bound, USD (-inf if the solver fails); duals times fractionality of the integers, USD, an estimate of what the
+    MILP may gain; simplex iterations times rows, a deterministic measure of its time.
     """
     model = site_with_work(work)
     solver = to_highs(model)
@@ -51,7 +54,7 @@ def relax(work: SiteWork) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class MilpTask:
-    """A site, how hard to try, until when (by `root_seconds`); others of its block."""
+    """A site's MILP, or a block's with the other sites in `beside`; limits, and the end by `root_seconds`."""
 
     work: SiteWork
     effort: Effort
@@ -60,9 +63,12 @@ class MilpTask:
 
 
 def solve_milp(task: MilpTask) -> tuple[float, bool, Array | None]:
-    """Lower bound that HiGHS proves of the site's or block's problem, USD; whether the clock ended it.
+    """Solve a site's or block's MILP.
 
-    If it did not, and the site is alone: the runs of its best point as well, if there is one.
+    Returns
+    -------
+    Dual bound of the MILP, USD (-inf: none); whether the clock ended it; of a site alone that the clock did not end,
+    the rows of the runs in its best point, if it has one.
     """
     model = site_with_work(task.work, *task.beside)
     solver = to_highs(model, integer=model.integer)
@@ -80,7 +86,7 @@ def solve_milp(task: MilpTask) -> tuple[float, bool, Array | None]:
 
 
 def _for_the_bound(solver: highspy.Highs) -> None:
-    """No search for points, and a small pool of cuts: half the time went to looking through it."""
+    """Set HiGHS for the dual bound: no primal heuristics, and a small pool of cuts, whose scan took half the time."""
     solver.setOptionValue("mip_heuristic_effort", 0.0)
     solver.setOptionValue("mip_heuristic_run_rens", False)
     solver.setOptionValue("mip_pool_soft_limit", 1000)
@@ -88,10 +94,14 @@ def _for_the_bound(solver: highspy.Highs) -> None:
 
 @dataclass(frozen=True)
 class WorkProof:
-    """Prices of work and what they prove: `bound` = sum of the sites' lower bounds (S,) + the rows' terms, USD.
+    """Prices of work and the lower bound that they prove.
 
-    `block` (S,) : sites with the same number are proved together; of their lower bounds only the sum is one.
-    `taken` : of every site solved whose jobs can run nowhere else, the work and the rows of the runs that it chose.
+    Attributes
+    ----------
+    site_lower : (S,) USD. bound : their sum and the terms of the coupling rows, USD.
+    solved : MILPs with a finite dual bound.
+    block : (S,) sites with the same number are proved together; only the sum of their lower bounds is proven.
+    taken : for every site solved whose jobs have no other place, its work and the rows of the runs it chose.
     """
 
     prices: WorkPrices
@@ -102,7 +112,7 @@ class WorkProof:
     taken: tuple[tuple[SiteWork, Array], ...] = ()
 
     def refixed(self, fixing: Fixing) -> Fixing:
-        """The fixing with the choice of those sites in its place; a site that leaves out what must run has none."""
+        """The fixing with the choices in `taken`; a site's is left out if it lacks a job that must run."""
         run, start = fixing.run.copy(), fixing.start.copy()
         for work, rows in self.taken:
             if not np.isin(work.job[work.must], work.job[rows]).all():
@@ -121,16 +131,19 @@ def milp_bound(
     seconds_left: float,
     spare: float = 0.0,
 ) -> WorkProof:
-    """The bound at translated prices: every site's relaxation, then their MILPs, the most fractional money first.
+    """The bound with the sites' integers, at prices of load translated to prices of work. Root only.
 
-    `spare` : what the sites' MILPs may leave open between them, USD; if by the first of them the rest would gain no
-    more than that, it is left out.
+    First every site's relaxation is solved, then MILPs: blocks, sites much larger than the others, and the rest by
+    falling estimate of the gain, so that no long one is left to the end. A site that fails or has no time left counts
+    with what was proved before, at the same prices. Claimed is what was proved less the MILPs' gap, since another
+    solver that checks it may stop there; the smallest gains, up to `spare` together, are not claimed and need no check.
 
-    But before all others start blocks, then sites of another size than the rest: one long MILP in the end keeps all
-    ranks waiting.
-    A site that fails or has no time left counts with what it proved before, at the same prices. Claimed is less than
-    was proved, by the MILPs' gap: another solver may end its own proof at that; and of the smallest gains that
-    together stay within `spare` nothing, so that none of them has to be proved again.
+    Parameters
+    ----------
+    point : prices of load, with what they prove.
+    seconds_left : until when MILPs are started.
+    spare : what the MILPs may leave open together, USD; if by the first of them the rest would gain no more than that,
+        it is left out.
     """
     until = workers.team.clock() + seconds_left
     end = workers.deadline(until)
@@ -210,7 +223,7 @@ def _solve_most(
 
 
 def _solve(workers: Workers, tasks: list[MilpTask], until: float) -> tuple[Array, list[Array | None]]:
-    """Lower bounds of MILPs, on all ranks, -inf where there is none, and the runs that they chose."""
+    """Dual bounds of MILPs solved on all ranks, -inf where there is none, and the runs that they chose."""
     proved = workers.farm(solve_milp, tasks, until, "site MILPs")
     found = np.array([-np.inf if p is None else p[0] for p in proved])
     late = [(k, found[k] if np.isfinite(found[k]) else None) for k, p in enumerate(proved) if p is not None and p[1]]
@@ -220,7 +233,7 @@ def _solve(workers: Workers, tasks: list[MilpTask], until: float) -> tuple[Array
 
 
 def dual_of_work(instance: Instance, load_price: Array, proof: WorkProof) -> Dual:
-    """The proof in the units of the result; the load prices (S, T) it was translated from go with it."""
+    """The proof in the units of results, with the prices of load (S, T) that it was translated from."""
     hours, prices = instance.period_h, proof.prices
     return Dual(
         load_price=hourly(load_price, hours),

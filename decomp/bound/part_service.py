@@ -1,4 +1,4 @@
-"""The parts of the masters on the first ranks, and how the root calls their methods."""
+"""The parts of proximal masters on the first ranks, and how the root calls their methods."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PartOrder:
 
 
 class PartService(Service):
-    """This rank's parts of the masters there are; `forgotten`: masters that are no more, for the parts to follow."""
+    """This rank's parts of all masters; `forgotten`: numbers of masters that no longer exist, whose parts are to go."""
 
     def __init__(self, workers: Workers) -> None:
         super().__init__(workers)

@@ -1,7 +1,6 @@
-"""Blocks of a few sites that serve a stream alone: between them it needs no price, and the block is one MILP.
+"""Blocks of a few sites that serve a stream alone: its row (C1) is kept in their joint MILP instead of dualised.
 
-Jobs are lumps. What room they leave for a stream is decided where all its sites are seen at once;
-a price only sees mixtures.
+Dualising it convexifies the sites, jobs included, and leaves a duality gap; the joint MILP has none.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from decomp.model.instance import Array
 
 @dataclass(frozen=True)
 class SiteBlock:
-    """Sites of a block, and the streams that no other site can serve."""
+    """Sites of a block, and the streams that they alone can serve."""
 
     sites: Array
     streams: Array
 
 
 def partition(c: Coupling, most: int) -> list[SiteBlock]:
-    """Disjoint blocks of 2 to `most` sites, joined stream by stream."""
+    """Disjoint blocks of 2 to `most` sites; the sites of one stream after the other are joined while they fit."""
     reach = [set(sites.tolist()) for sites in np.split(c.streams.site, c.streams.ptr[1:-1])]
     blocks: list[set[int]] = []
     for sites in reach:
@@ -38,7 +37,7 @@ def partition(c: Coupling, most: int) -> list[SiteBlock]:
 
 
 def without_price(c: Coupling, prices: WorkPrices, blocks: list[SiteBlock]) -> WorkPrices:
-    """Inner streams pay what leaving them unserved costs: then a block decides on them by their true cost."""
+    """Price the blocks' own streams at the penalty of leaving them unserved: so their MILPs have them at true cost."""
     stream = prices.stream.copy()
     for block in blocks:
         stream[block.streams] = c.streams.unserved[block.streams, None]
@@ -54,9 +53,12 @@ def rise(c: Coupling, prices: WorkPrices, lower: Array, block: SiteBlock, found:
 def join(
     c: Coupling, prices: WorkPrices, lower: Array, blocks: list[SiteBlock], found: Array, least: float
 ) -> tuple[WorkPrices, Array, Array]:
-    """Put the blocks' lower bounds (b,) in the place of their sites' (S,), where more than `least` USD is gained.
+    """Replace the lower bounds of sites (S,) by those of blocks, `found` (b,), where that gains more than `least`; USD.
 
-    Returns prices, lower bounds of the sites, of which a block's count in sum alone, and each site's block (S,).
+    Returns
+    -------
+    Prices; lower bounds of the sites (S,), of which only the sum over a block is proven; number of each site's block
+    (S,).
     """
     lower, number, better = lower.copy(), np.arange(len(lower)), []
     for block, value in zip(blocks, found, strict=True):

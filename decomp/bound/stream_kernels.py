@@ -1,11 +1,10 @@
-"""Numba kernels of streams and pools in the proximal master: block updates, and their closed-form parts of the bound.
+"""Numba kernels of streams and pools in the proximal master: exact block updates, and closed forms of the bound.
 
-`price` (S, T) is the current price of load, centre + curve * residual, and is kept up to date by every
-block: putting dL more load on (i, t) raises it by curve[i, t] * dL (curve = step * weight), putting it into
-a column of the site lowers it alike. Each block update is exact, so the model never gets worse.
+`price` (S, T) is the present price of load, centre + curve * residual, USD per GPU and period, and every update keeps
+it so: dL more load assigned to (i, t) raises it by curve[i, t] * dL (curve = step * weight). `rows` are
+`coupling.StreamRows` or `coupling.PoolRows`. Each update minimises exactly over its block.
 
-The innermost loops run over periods or columns without a branch or a chained sum, so that they compile to
-vector instructions.
+Innermost loops run over periods or columns without branches or chained sums, so that they vectorise.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from decomp.compiled import compiled
 
 @compiled(error_model="numpy")
 def stream_pass(price, curve, rows, routed):
-    """Fill each stream and period into its allowed sites until their prices level, or the penalty is cheaper.
+    """Water-filling: assign each stream and period to its sites up to a common price level, at most the penalty.
 
     The level solves sum of max(0, (level - base) / curve) = demand, a convex piecewise-linear equation: Newton's
     method from the sites in use ends exactly after two or three sweeps, done for all periods at once. A level that
@@ -69,7 +68,7 @@ def stream_pass(price, curve, rows, routed):
 
 @compiled
 def pool_pass(price, curve, rows, rate):
-    """Spread each pool's work over its sites and window until prices level (bisection on the level)."""
+    """Water-filling of each pool's work over its sites and window, by bisection on the common price level."""
     for p in range(len(rows.work)):
         low, high = np.inf, -np.inf
         for a in range(rows.ptr[p], rows.ptr[p + 1]):
@@ -99,7 +98,7 @@ def pool_pass(price, curve, rows, rate):
 
 @compiled
 def pool_fill(price, curve, rows, rate, p, level):
-    """Work done by pool p if every place is filled up to the price level, GPU-periods."""
+    """Work of pool p at a price level, GPU-periods: every place filled up to it, within its rate."""
     s = 0.0
     for a in range(rows.ptr[p], rows.ptr[p + 1]):
         i = rows.site[a]
@@ -111,7 +110,7 @@ def pool_fill(price, curve, rows, rate, p, level):
 
 @compiled
 def stream_values(price, rows):
-    """Sum over streams of demand times the cheapest of allowed sites and penalty, in each period (T,)."""
+    """Sum over streams of demand times the least of site prices and penalty, in each period (T,), USD."""
     total, cheapest = np.zeros(price.shape[1]), np.empty(price.shape[1])
     for d in range(len(rows.unserved)):
         cheapest[:] = rows.unserved[d]
@@ -127,7 +126,7 @@ def stream_values(price, rows):
 
 @compiled
 def pool_value(price, rows):
-    """Sum over pools of their cheapest fill."""
+    """Sum over pools of the least cost of their work: places by rising price, the rest at the penalty, USD."""
     total = 0.0
     for p in range(len(rows.work)):
         width = rows.end[p] - rows.start[p]
@@ -154,7 +153,7 @@ def pool_value(price, rows):
 
 @compiled
 def arc_load(load, site, flow):
-    """Add flows (arcs, T) to the load of their sites."""
+    """Add flows (arcs, T) GPU to the load (S, T) of their sites."""
     for a in range(len(site)):
         for t in range(flow.shape[1]):
             load[site[a], t] += flow[a, t]
@@ -162,7 +161,7 @@ def arc_load(load, site, flow):
 
 @compiled
 def stream_costs(rows, routed):
-    """Net cost of routing in each period (T,), with what is not served at its penalty, USD."""
+    """Net cost of routing in each period (T,), unserved demand at its penalty, USD."""
     cost, left = np.zeros(routed.shape[1]), np.empty(routed.shape[1])
     for d in range(len(rows.unserved)):
         left[:] = rows.demand[d]
@@ -177,7 +176,7 @@ def stream_costs(rows, routed):
 
 @compiled
 def pool_cost(rows, pooled):
-    """What pools leave undone, at its penalty if that is finite, USD."""
+    """Cost of the pools' shortfalls with a finite penalty, USD."""
     cost = 0.0
     for p in range(len(rows.work)):
         if np.isfinite(rows.penalty[p]):

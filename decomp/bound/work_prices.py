@@ -1,4 +1,8 @@
-"""Work at prices of its own: load prices translated to them, and the problem of a site or block, its jobs inside."""
+"""From prices of load to prices of the work itself, and the MILP of a site or block that decides its work at them.
+
+Prices of load dualise each site's load balance. Prices of streams, jobs and pools dualise the rows (C1), (C2), (C4)
+instead: the work is then in the sites' problems, whose integers strengthen the bound (Dantzig-Wolfe by site).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,12 @@ from decomp.site.equations import add_site
 
 @dataclass(frozen=True)
 class WorkPrices:
-    """Prices of the coupling rows: stream (D, T), pool (P,) USD per GPU and period, job (J,) USD, carbon USD/t."""
+    """Multipliers of the coupling rows.
+
+    Attributes
+    ----------
+    stream : (D, T) USD per GPU and period. pool : (P,) USD per GPU and period. job : (J,) USD. carbon : USD/t.
+    """
 
     stream: Array
     job: Array
@@ -24,17 +33,17 @@ class WorkPrices:
     carbon: float
 
     def terms(self, c: Coupling) -> float:
-        """What the coupling rows add to the sites' lower bounds, USD."""
+        """What the dualised rows add to the sites' lower bounds, USD: multipliers times right-hand sides."""
         paid = np.where(c.jobs.optional, np.minimum(self.job, 0.0), self.job)
         total = float((c.streams.demand * self.stream).sum() + paid.sum() + (c.pools.work * self.pool).sum())
         return total - (self.carbon * c.budget if self.carbon > 0 else 0.0)
 
 
 def translate(c: Coupling, point: DualPoint) -> tuple[WorkPrices, Array]:
-    """Every unit of work at the price of its cheapest place, and what that proves of each site, (S,) USD.
+    """Prices of work that prove the same bound as prices of load, and the sites' lower bounds (S,) at them, USD.
 
-    No site finds work that pays better than its load does, save the places that are cheaper than the last one a
-    pool needs: with those subtracted, the sites' lower bounds are still bounds, and the sum is what it was.
+    A unit of work is priced at its cheapest place: load price plus cost there. No place then has a negative reduced
+    cost, except those of a pool that are cheaper than its marginal one: their site's lower bound falls by as much.
     """
     price, lower = point.price, point.site_lower.copy()
     stream = np.repeat(c.streams.unserved[:, None], price.shape[1], axis=1)
@@ -54,9 +63,10 @@ def translate(c: Coupling, point: DualPoint) -> tuple[WorkPrices, Array]:
 
 
 def _leave_to_its_site(c: Coupling, stream: Array, job: Array, lower: Array) -> None:
-    """Work with one place only pays what leaving it undone costs; what the prices rise by, its site loses at most.
+    """Price work with a single place at the cost of leaving it undone, so that its site alone decides on it.
 
-    A mandatory job keeps its price: its site has to run it.
+    In place: `stream`, `job` rise; by as much times the work, `lower` of the site falls. A mandatory job keeps its
+    price, since its site has to run it.
     """
     stream_home, job_home, _ = c.homes
     own = np.flatnonzero(stream_home >= 0)
@@ -69,7 +79,7 @@ def _leave_to_its_site(c: Coupling, stream: Array, job: Array, lower: Array) -> 
 
 
 def _level(places: Array, rate: Array, work: float, penalty: float) -> float:
-    """Price at which places (arc, period) by rising price, each taking its arc's rate, have taken the work."""
+    """Marginal price of a pool, USD per GPU and period: its work fills places (arc, period) by rising price."""
     order = np.argsort(places, axis=None)
     filled = np.cumsum(np.broadcast_to(rate[:, None], places.shape).ravel()[order])
     last = int(np.searchsorted(filled, work * (1.0 - 1e-9)))
@@ -80,7 +90,7 @@ def _level(places: Array, rate: Array, work: float, penalty: float) -> float:
 
 @dataclass(frozen=True)
 class SiteWork:
-    """One site with the work it may take at given prices; ready to travel.
+    """One site with the work it may take at given prices; picklable.
 
     Attributes
     ----------
@@ -108,7 +118,7 @@ class SiteWork:
 
 
 def site_works(instance: Instance, c: Coupling, prices: WorkPrices) -> list[SiteWork]:
-    """Every site with its work."""
+    """Every site with the work it may take at the prices, in site order."""
     rows = [_by_site(site, instance.n_sites) for site in (c.streams.site, c.jobs.site, c.pools.site)]
     owners = [np.repeat(np.arange(len(ptr) - 1), np.diff(ptr)) for ptr in (c.streams.ptr, c.jobs.ptr, c.pools.ptr)]
     works, must = [], ~c.jobs.optional & (c.homes[1] >= 0)
@@ -142,7 +152,10 @@ def site_works(instance: Instance, c: Coupling, prices: WorkPrices) -> list[Site
 def _fluid(
     n: int, c: Coupling, prices: WorkPrices, streams: tuple[Array, Array], pools: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    """Most (GPU) and reduced cost of a site's arcs and pool arcs, each with its stream or pool, (a, T)."""
+    """Upper bounds (GPU) and reduced costs (USD per GPU and period) of a site's arcs and pool arcs, (a, T) each.
+
+    `streams`, `pools` : rows of the arcs, and the stream or pool of each.
+    """
     (arcs, stream), (pool_arcs, pool) = streams, pools
     period = np.arange(n)
     inside = (period >= c.pools.start[pool, None]) & (period < c.pools.end[pool, None])
@@ -159,11 +172,10 @@ def _by_site(site: Array, n_sites: int) -> list[Array]:
 
 
 def site_with_work(work: SiteWork, *beside: SiteWork) -> Model:
-    """The problem of a site, or of a block of sites, with its work inside; costs include the price of carbon.
+    """The MILP of a site, or of a block of sites, that chooses its work; costs include the carbon price.
 
-    The bans (5) and (6) stay relaxed: they would bring hardly anything and double the time.
-    Beside others no site takes of a stream what another one has taken, nor a job. A job that must
-    run and has no other place does.
+    The binaries of (5) and (6) are relaxed: they hardly raise the bound and double the time. Within a block a stream is
+    served once and a job runs once. A mandatory job without another place has to run.
     """
     block, fluid, runs = Block(), [], []
     works = (work, *beside)
@@ -185,7 +197,7 @@ def site_with_work(work: SiteWork, *beside: SiteWork) -> Model:
 
 
 def _add_runs(block: Block, work: SiteWork, link: Array) -> Array:
-    """A binary for every run; its columns."""
+    """Add a binary for every run of a job and its load; the columns (r,)."""
     run = block.add_columns("run", len(work.job), 0.0, 1.0, work.cost, integer=True)
     column = np.repeat(np.arange(len(run)), work.length)
     since = np.arange(len(column)) - np.repeat(np.cumsum(work.length) - work.length, work.length)
@@ -194,10 +206,9 @@ def _add_runs(block: Block, work: SiteWork, link: Array) -> Array:
 
 
 def _add_fluid(block: Block, work: SiteWork, link: Array, shared: bool) -> Array:
-    """Streams and pools; the column of every (arc, period), -1: none.
+    """Add the load of streams and pools; the column of every (arc, period), (a, T), -1: none.
 
-    Where nobody else is there to share with, in every period only the cheapest as far as it could fill the site: dearer
-    work has no use there.
+    Of a site alone only the cheapest work of a period, as much as fills the site, has columns: the rest is dominated.
     """
     capacity = work.grids.sites.capacity_gpu[0]
     width = np.minimum(work.fluid_most, capacity)
@@ -214,7 +225,7 @@ def _add_fluid(block: Block, work: SiteWork, link: Array, shared: bool) -> Array
 
 
 def _share_streams(block: Block, works: tuple[SiteWork, ...], fluid: list[Array]) -> None:
-    """No stream is served beyond its demand in any period."""
+    """Add rows: the sites of a block together serve no stream beyond its demand in any period."""
     stream = np.concatenate([w.stream for w in works])
     most, columns = np.concatenate([w.fluid_most for w in works]), np.concatenate(fluid)
     for d in np.unique(stream[stream >= 0]):
