@@ -8,11 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from decomp.ranks.team import Serial, TaskAnswer
 from drivers.common import run
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -43,12 +45,28 @@ def run_limited(command: list[str], seconds: float = 300.0, cwd: Path | None = N
 
 
 def refused(
-    main: Callable[[Sequence[str]], int], arguments: Sequence[str], folder: Path, capsys: pytest.CaptureFixture[str]
+    main: Callable[[Sequence[str] | None], int],
+    arguments: Sequence[str],
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> str:
     """What a program says that refuses its arguments before it makes the folder it was to write to."""
     assert run(main, ["-o", str(folder), *arguments]) == 2
     assert not folder.exists()
     return capsys.readouterr().err
+
+
+class StandIns(Serial):
+    """A team of one that does other work instead of some tasks: `work` by the name of the tasks."""
+
+    def __init__(self, work: Mapping[str, Callable[[Any], Any]]) -> None:
+        super().__init__()
+        self.work = work
+
+    def map_tasks(
+        self, function: Callable[[Any], Any], tasks: Sequence[Any] = (), *, what: str = "", **how: Any
+    ) -> list[TaskAnswer]:
+        return super().map_tasks(self.work.get(what, function), tasks, what=what, **how)
 
 
 def find_mpiexec() -> str | None:

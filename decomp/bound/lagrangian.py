@@ -172,10 +172,10 @@ class LagrangianLoop:
         scales = Scales(scale, typical_emissions(answer, *answers), typical_cost(coupling, answer, *answers))
         self.master = Master(coupling, workers, first, scales, options.lane_size)
         self.master.add(answer)
-        self.centre = self._prove(first, answer)
+        self.centre = self.proof(first, answer)
         for trial_prices, found in zip(more, answers, strict=True):
             self.master.add(found)
-            trial = self._prove(trial_prices, found)
+            trial = self.proof(trial_prices, found)
             if columns is not None and trial.bound > self.centre.bound:
                 self.centre = trial
         silent = np.flatnonzero(self.master.held == 0)
@@ -188,7 +188,8 @@ class LagrangianLoop:
         """All sites at these prices, each told what they are for a USD of its scenario as it counts."""
         return self.workers.of(SiteService).evaluate(*prices.in_own_money())
 
-    def _prove(self, prices: Multipliers, answers: SiteAnswers) -> DualPoint:
+    def proof(self, prices: Multipliers, answers: SiteAnswers) -> DualPoint:
+        """What the sites' answers at these prices prove, for the present fixing of jobs."""
         c, fixing = self.coupling, self.master.fixing
         lower = prices.of_rows()[1] * answers.lower
         terms = c.dual_terms(prices, (fixing.run, fixing.start))

@@ -164,28 +164,28 @@ class MasterPart:
         self.own_curve = np.ascontiguousarray(self.curve[self.sites])
         self.curve_then = np.ascontiguousarray(self.curve[self.periods])
         self._weigh(step.weight_centre)
-        tonnes, risk = self._begin(), self.coupling.risk.counts
+        tonnes, risk = self.begin(), self.coupling.risk.counts
         base, passes = sum(self._model(Multipliers(self.centre, step.carbon_centre, step.weight_centre), step)), 0
         while True:
             for _ in range(PASSES_PER_CHECK):
-                self._move_sites(tonnes, step)
+                self.move_sites(tonnes, step)
                 if self.layout.blocks == 1:
-                    self._move_streams()
+                    self.move_streams()
                     if passes % 2 == 0:  # scanning all starts is dear, and routing moves more than jobs do
-                        self._move_jobs_in_turn()
-                    self._move_pools()
+                        self.move_jobs_in_turn()
+                    self.move_pools()
                 else:
-                    self._move_jobs_at_once()  # not as far as in turn, so more often, and routing makes up for it
-                    self._move_pools()
-                    self._move_streams()
-                self._move_commitments()
+                    self.move_jobs_at_once()  # not as far as in turn, so more often, and routing makes up for it
+                    self.move_pools()
+                    self.move_streams()
+                self.move_commitments()
                 if risk:
-                    self._move_weights(step)
+                    self.move_weights(step)
                 passes += 1
             emitted = self._of_budgets(tonnes, step)
             prices = Multipliers(self.price, self._carbon(emitted, step), self.scenario_weight)
             columns, terms = self._model(prices, step)
-            penalty, primal = self._primal(prices, emitted, step)
+            penalty, primal = self.primal(prices, emitted, step)
             value = columns + terms
             slack = primal - (value - penalty)
             enough = slack <= step.accuracy * max(value - penalty - base, 0.0) or passes >= step.max_passes
@@ -206,7 +206,7 @@ class MasterPart:
         """The most it may be: excess in a scenario is a cost of that scenario."""
         return step.carbon_cap * (self.scenario_weight if len(step.budgets) > 1 else np.ones(1))
 
-    def _begin(self) -> Array:
+    def begin(self) -> Array:
         """Set the price that the present primal solution implies; returns emissions of each site, (S,) t."""
         c, residual = self.coupling, np.zeros_like(self.centre)
         routing, carried, tonnes = np.empty_like(residual), np.empty_like(residual), np.empty(len(residual))
@@ -231,7 +231,7 @@ class MasterPart:
                 part = array[place(rank)]
                 part[...], numbers = numbers[: part.size].reshape(part.shape), numbers[part.size :]
 
-    def _move_sites(self, tonnes: Array, step: ProximalStep) -> None:
+    def move_sites(self, tonnes: Array, step: ProximalStep) -> None:
         """Pairwise Frank-Wolfe steps on the columns' weights of all sites; updates `tonnes` (S,) and the price."""
         layout, blocks = self.layout, self.layout.blocks
         uncut = step.open_carbon(self._of_budgets(tonnes, step))
@@ -265,7 +265,7 @@ class MasterPart:
         self.scenario_weight, self.open_weight, self.unweighed = weight, weight, 0.0
         self.weighed = self.coupling.weighing(weight)
 
-    def _move_weights(self, step: ProximalStep) -> None:
+    def move_weights(self, step: ProximalStep) -> None:
         """Scenarios that cost more than others count more, by steps, since what they cost depends on it."""
         c, layout = self.coupling, self.layout
         costs, streams = np.empty(len(self.price)), np.empty((c.copies, c.n_periods))
@@ -282,7 +282,9 @@ class MasterPart:
         most = c.risk.worst(total / c.probability, c.probability)
         self.unweighed = float((most - self.scenario_weight) @ total)
 
-    def _move_streams(self) -> None:
+    def move_streams(self) -> None:
+        """Route every stream anew in the own periods, by water-filling."""
+
         def own() -> Sequence[Array]:
             price = np.ascontiguousarray(self.price[self.periods])
             stream_kernels.stream_pass(price, self.curve_then, self.weighed.streams, self.routed)
@@ -290,10 +292,11 @@ class MasterPart:
 
         self._share(own, (self.price, self.layout.periods_of))
 
-    def _move_pools(self) -> None:
+    def move_pools(self) -> None:
+        """Spread the pools' work anew, by water-filling; every rank does the same."""
         stream_kernels.pool_pass(self.price, self.curve, self.weighed.pools, self.pooled)
 
-    def _move_commitments(self) -> None:
+    def move_commitments(self) -> None:
         """What is committed once follows the sum over scenarios of its prices."""
         c = self.coupling
         if c.lines == 0:
@@ -304,7 +307,8 @@ class MasterPart:
         self.price[links] += self.curve[links] * c.everywhere(moved - self.committed)
         self.committed = moved
 
-    def _move_jobs_in_turn(self) -> None:
+    def move_jobs_in_turn(self) -> None:
+        """Pairwise Frank-Wolfe steps of all free jobs, one after the other."""
         state, price = (self.run, self.start, self.share), self.coupling.summed(self.price)
         job_kernels.job_pass(price, self.coupling.summed(self.curve), self.coupling.jobs, self.fixed[0], *state)
         self._follow(price)
@@ -315,7 +319,8 @@ class MasterPart:
         if c.copies > 1:  # else they are the same array
             self.price += self.curve * c.everywhere((moved - c.summed(self.price)) / c.summed(self.curve))
 
-    def _move_jobs_at_once(self) -> None:
+    def move_jobs_at_once(self) -> None:
+        """Pairwise Frank-Wolfe steps of all free jobs in parallel."""
         if not (self.fixed[0] == FREE).any():
             return
         jobs, state, layout = self.coupling.jobs, (self.run, self.start, self.share), self.layout
@@ -349,7 +354,7 @@ class MasterPart:
         terms += c.commitment_value(price)
         return float(columns.sum()), terms - paid(prices.carbon, step.budgets)
 
-    def _primal(self, prices: Multipliers, emitted: Array, step: ProximalStep) -> tuple[float, float]:
+    def primal(self, prices: Multipliers, emitted: Array, step: ProximalStep) -> tuple[float, float]:
         """The proximal term, and the augmented Lagrangian at the primal solution, not below the maximum sought; USD."""
         c, layout = self.weighed, self.layout
         table, streams = np.empty((len(self.price), 3)), np.empty(c.n_periods)

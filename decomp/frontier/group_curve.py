@@ -233,7 +233,7 @@ def abate(task: AbatementTask) -> GroupCurve | None:
     if cheap is None or clean is None:
         return None
     asked = task.asked if task.asked.groups == 1 else _of_its_own(program, clean, cheap, task.asked)
-    points = [clean, *_between(program, clean, cheap, asked), cheap]
+    points = [clean, *points_between(program, clean, cheap, asked), cheap]
     same = [bool((a.jobs == b.jobs).all()) for a, b in pairwise(points)]
     paths = np.split(np.arange(len(points)), np.flatnonzero(~np.array(same, dtype=bool)) + 1)
     return reduce(GroupCurve.then, [_path(program, [points[k] for k in path]) for path in paths])
@@ -257,7 +257,7 @@ def _of_its_own(program: GroupProgram, clean: CurvePoint, cheap: CurvePoint, ask
     return replace(asked, value=lines[:, 0], price=lines[:, 1], gap=OWN_GAP * asked.gap)
 
 
-def _between(program: GroupProgram, clean: CurvePoint, cheap: CurvePoint, asked: Asked) -> Iterator[CurvePoint]:
+def points_between(program: GroupProgram, clean: CurvePoint, cheap: CurvePoint, asked: Asked) -> Iterator[CurvePoint]:
     """Further points between two, where the accuracy asked for needs them.
 
     The next price is the slope of the chord (Aneja and Nair 1979). Where that gives no new set of jobs between two that
@@ -282,9 +282,9 @@ def _between(program: GroupProgram, clean: CurvePoint, cheap: CurvePoint, asked:
             half[best] = cheap.jobs[best]
             point = program.at(saved / more, half)
     if point is not None and clean.tonnes + SAME_TONNES < point.tonnes < cheap.tonnes - SAME_TONNES:
-        yield from _between(program, clean, point, asked)
+        yield from points_between(program, clean, point, asked)
         yield point
-        yield from _between(program, point, cheap, asked)
+        yield from points_between(program, point, cheap, asked)
     elif len(differ):
         yield from _meet(program, clean, cheap, asked)
 
@@ -300,8 +300,8 @@ def _meet(program: GroupProgram, clean: CurvePoint, cheap: CurvePoint, asked: As
     upward, downward = program.at(cheap.price / BEYOND, clean.jobs), program.at(BEYOND * clean.price, cheap.jobs)
     if upward is None or downward is None:
         return
-    left = [clean, *_between(program, clean, upward, asked), upward]
-    right = [downward, *_between(program, downward, cheap, asked), cheap]
+    left = [clean, *points_between(program, clean, upward, asked), upward]
+    right = [downward, *points_between(program, downward, cheap, asked), cheap]
     first = max(clean.tonnes, downward.tonnes)
     at = first + CROSSED * (cheap.tonnes - first)
     without, with_ = (np.interp(at, *np.array([(p.tonnes, p.cost) for p in path]).T) for path in (left, right))

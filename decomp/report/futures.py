@@ -49,7 +49,7 @@ def fan_picture(instance: Instance, schedule: Schedule) -> Picture:
     axes: Sequence[Axes] = fig.subplots(len(rows), 1, sharex=True)
     for ax, (label, values) in zip(axes, rows, strict=True):
         for low, high, colour in SHADES:
-            band(ax, clock, *_quantiles(values, p, (low, high)), color=colour, label=f"{low:.0%} to {high:.0%}")
+            band(ax, clock, *weighted_quantiles(values, p, (low, high)), color=colour, label=f"{low:.0%} to {high:.0%}")
         steps(ax, clock, p @ values, color=BLUE, linewidth=1.3, label="expected")
         ax.set_ylabel(label)
         clock.dress(ax, label=ax is axes[-1])
@@ -110,6 +110,6 @@ def _order(cost: Array, p: Array, at: Sequence[float]) -> Array:
     return np.asarray(order[np.minimum(np.searchsorted(np.cumsum(p[order]), np.array(at) - 1e-12), len(p) - 1)])
 
 
-def _quantiles(values: Array, p: Array, at: Sequence[float]) -> Array:
+def weighted_quantiles(values: Array, p: Array, at: Sequence[float]) -> Array:
     """Quantiles (quantile, period) of values (s, period) by probability."""
     return np.stack([values[_order(column, p, at), t] for t, column in enumerate(values.T)], axis=1)

@@ -58,7 +58,7 @@ def _tables(instance: Instance, result: Result) -> dict[str, tuple[Sequence[str]
     schedule = result.schedule
     assert schedule is not None
     found: dict[str, tuple[Sequence[str], Iterable[Sequence[Any]]]] = {}
-    times, columns = _times(instance)[:-1], _site_columns(instance, result, schedule)
+    times, columns = period_starts(instance)[:-1], _site_columns(instance, result, schedule)
     digits = len(str(max(instance.n_sites - 1, 0)))
     for i, name in enumerate(instance.sites.name):
         rows = zip(times, *(values[i] for values in columns.values()), strict=True)
@@ -78,7 +78,7 @@ def _slug(name: str) -> str:
     return re.sub(r"[^\w.]+", "-", text).strip("-")[:60]
 
 
-def _times(instance: Instance) -> list[str]:
+def period_starts(instance: Instance) -> list[str]:
     """Starts of the periods, and the end of the last."""
     return [f"{start_of(instance, t):%Y-%m-%dT%H:%M:%SZ}" for t in range(instance.n_periods + 1)]
 
@@ -118,7 +118,7 @@ ROUTING = ("time (UTC)", "stream", "origin", "class", "site", "load (GPU)")
 
 def _job_rows(instance: Instance, schedule: Schedule) -> Iterable[Sequence[Any]]:
     """One row a job; a rejected one has neither site nor times."""
-    jobs, times, cost = instance.jobs, _times(instance), candidate_cost(instance, schedule)
+    jobs, times, cost = instance.jobs, period_starts(instance), candidate_cost(instance, schedule)
     for j, (site, start) in enumerate(zip(schedule.job_site, schedule.job_start, strict=True)):
         runs = site >= 0
         place = (instance.sites.name[site], times[start], times[start + jobs.periods[j]]) if runs else ("", "", "")
@@ -128,7 +128,7 @@ def _job_rows(instance: Instance, schedule: Schedule) -> Iterable[Sequence[Any]]
 
 def _routing_rows(instance: Instance, schedule: Schedule) -> Iterable[Sequence[Any]]:
     """One row for every period, stream and site with load; without a site: not served."""
-    streams, times = instance.streams, _times(instance)
+    streams, times = instance.streams, period_starts(instance)
     stream = np.append(instance.arcs.stream, np.arange(instance.n_streams))
     site = [*instance.sites.name[instance.arcs.site], *[""] * instance.n_streams]
     load = np.concatenate([schedule.routed_gpu, schedule.unserved_gpu])

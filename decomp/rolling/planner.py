@@ -278,10 +278,10 @@ def shifted(before: Window, plan: Schedule, start: Start, window: Window) -> Sta
         return out
 
     columns = [move(start.price, 1), *(move(price) for price in start.columns)]
-    return replace(start, price=move(start.price), columns=np.array(columns), fixing=_decided(before, plan, window))
+    return replace(start, price=move(start.price), columns=np.array(columns), fixing=carried_over(before, plan, window))
 
 
-def _decided(before: Window, plan: Schedule, window: Window) -> Fixing:
+def carried_over(before: Window, plan: Schedule, window: Window) -> Fixing:
     """The last plan's decisions on the jobs that run or are still to start."""
     _, old, new = np.intersect1d(before.jobs, window.jobs, assume_unique=True, return_indices=True)
     site, start = np.full((2, len(window.jobs)), -1)

@@ -139,7 +139,7 @@ class Study:
 
     def table(self, fleet: Instance, names: Sequence[str] = tuple(VARIANTS)) -> tuple[list[Row], dict[str, Schedule]]:
         """The variants of a fleet; beside the rows their schedules in terms of the fleet, where there are any."""
-        return self._cell(fleet, names, "", np.nan)
+        return self.cell(fleet, names, "", np.nan)
 
     def sweep(self, fleet: Instance, name: str) -> list[Row]:
         """Baseline, joint and relaxation over one property of the fleet."""
@@ -150,11 +150,11 @@ class Study:
             values = (*(v for v in values if v < most), float(most))
         rows = []
         for value in values:
-            cell = change(fleet, value * unlimited_t if name == "budget" else value)
-            rows += self._cell(cell, SWEPT, name, value)[0]
+            swept = change(fleet, value * unlimited_t if name == "budget" else value)
+            rows += self.cell(swept, SWEPT, name, value)[0]
         return rows
 
-    def _cell(
+    def cell(
         self, fleet: Instance, names: Sequence[str], sweep: str, value: float
     ) -> tuple[list[Row], dict[str, Schedule]]:
         """The variants of one fleet in the order of VARIANTS: a better schedule of a restriction is taken over."""

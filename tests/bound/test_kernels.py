@@ -147,15 +147,15 @@ def test_no_block_update_makes_the_augmented_lagrangian_worse(seed: int, blocks:
     part.centre, part.curve, part.own_curve = first_prices(c, instance.sites, 0.0), *([step.size * m.weight] * 2)
     part.curve_then = part.own_curve
     part.routed[:], part.pooled[:] = 0.0, 0.0
-    tonnes = part._begin()
+    tonnes = part.begin()
 
     def augmented() -> float:
         emitted = part._of_budgets(tonnes, step)
-        return part._primal(Multipliers(part.price, part._carbon(emitted, step), np.ones(1)), emitted, step)[1]
+        return part.primal(Multipliers(part.price, part._carbon(emitted, step), np.ones(1)), emitted, step)[1]
 
-    jobs = (part._move_jobs_in_turn, part._move_jobs_at_once)[min(blocks, 2) - 1]
-    moves = (lambda: part._move_sites(tonnes, step), jobs, part._move_pools, part._move_streams)
-    part._move_pools()
+    jobs = (part.move_jobs_in_turn, part.move_jobs_at_once)[min(blocks, 2) - 1]
+    moves = (lambda: part.move_sites(tonnes, step), jobs, part.move_pools, part.move_streams)
+    part.move_pools()
     before = augmented()
     for _ in range(4):
         for move in moves:
@@ -164,7 +164,7 @@ def test_no_block_update_makes_the_augmented_lagrangian_worse(seed: int, blocks:
             assert after <= before + 1e-8 * (1.0 + abs(before))
             before = after
     price = part.price.copy()
-    assert part._begin() == pytest.approx(tonnes, rel=1e-9, abs=1e-9)
+    assert part.begin() == pytest.approx(tonnes, rel=1e-9, abs=1e-9)
     assert price == pytest.approx(part.price, rel=1e-6, abs=1e-6)
     assert part.theta.sum(axis=1) == pytest.approx(np.ones(instance.n_sites)) and (part.theta >= -1e-12).all()
     assert part.share.sum(axis=1) == pytest.approx(np.ones(c.n_jobs)) and part.share.shape[1] == ATOMS

@@ -25,7 +25,7 @@ def test_model_is_never_below_the_dual_and_exact_where_it_was_asked(seed: int) -
         price = factor * centre.price * rng.uniform(0.8, 1.2, centre.price.shape) if factor != 1.0 else centre.price
         prices = loop.coupling.multipliers(price, centre.carbon_price)
         answers = loop.workers.of(SiteService).evaluate(price, centre.carbon_price)
-        dual = loop._prove(prices, answers).bound
+        dual = loop.proof(prices, answers).bound
         model, sites = loop.master.model(prices)
         slack = 1e-6 * max(1.0, abs(dual), np.abs(answers.lower).sum())
         assert model >= dual - slack and (sites >= answers.lower - slack).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -36,6 +37,7 @@ from decomp.site.service import muster
 from decomp.solver.solve import solve
 from decomp.studies.variants import within
 from draws import seldom
+from running import StandIns
 
 SEEDS, CHUNK = 60, 6
 
@@ -155,28 +157,27 @@ def test_a_bound_beyond_the_site_is_refused() -> None:
     assert [f.rule for f in findings.items] == ["bound: site_lower"]
 
 
-def test_a_site_fifty_times_slower_than_the_rest_is_begun_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_site_fifty_times_slower_than_the_rest_is_begun_first() -> None:
     """However little money is in its fractions: begun last, it would keep all ranks waiting."""
     instance = generate("fleet", sites=20, periods=4, period_h=1.0, jobs=0, seed=1)
     coupling, slow, begun = Coupling.of(instance), str(instance.sites.name[13]), []
 
-    def relax(work: SiteWork) -> tuple[float, float, float]:
+    def relaxed(work: SiteWork) -> tuple[float, float, float]:
         seconds = 50.0 if work.grids.sites.name[0] == slow else 1.0
         return 0.0, 1.0 / seconds, seconds
 
-    def solve(task: MilpTask) -> tuple[float, bool, None]:
+    def solved(task: MilpTask) -> tuple[float, bool, None]:
         begun.append(str(task.work.grids.sites.name[0]))
         return 0.0, False, None
 
-    monkeypatch.setattr("decomp.bound.milp_bound.relax", relax)
-    monkeypatch.setattr("decomp.bound.milp_bound.solve_milp", solve)
+    team = StandIns({"relaxations": relaxed, "site MILPs": solved})
     prices = coupling.multipliers(first_prices(coupling, instance.sites, 0.0))
     point = DualPoint(prices, np.full(20, -np.inf), -np.inf, coupling.n_periods)
-    milp_bound(instance, coupling, muster(instance, Workers(Serial())), point, MilpBound(block_sites=1), np.inf)
+    milp_bound(instance, coupling, muster(instance, Workers(team)), point, MilpBound(block_sites=1), np.inf)
     assert len(begun) == 20 and begun[0] == slow
 
 
-def test_failing_sites_count_with_what_they_proved_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_sites_count_with_what_they_proved_before() -> None:
     instance, workers, c, point = example()
     alone = MilpBound().updated(block_sites=1)
     every = milp_bound(instance, c, workers, point, alone, np.inf)
@@ -186,15 +187,14 @@ def test_failing_sites_count_with_what_they_proved_before(monkeypatch: pytest.Mo
     def fail(*_: Any) -> None:
         raise ArithmeticError
 
-    monkeypatch.setattr("decomp.bound.milp_bound.solve_milp", lambda task: (-np.inf, False, None))
-    assert np.array_equal(milp_bound(instance, c, workers, point, alone, np.inf).site_lower, np.maximum(lower, relaxed))
-    monkeypatch.setattr(
-        "decomp.bound.milp_bound.solve_milp", lambda task: fail() if len(task.work.job) % 2 else solve_milp(task)
-    )
-    some = milp_bound(instance, c, workers, point, alone, np.inf)
+    def bound_with(work: dict[str, Callable[[Any], Any]]) -> WorkProof:
+        return milp_bound(instance, c, muster(instance, Workers(StandIns(work))), point, alone, np.inf)
+
+    nothing = bound_with({"site MILPs": lambda task: (-np.inf, False, None)})
+    assert np.array_equal(nothing.site_lower, np.maximum(lower, relaxed))
+    some = bound_with({"site MILPs": lambda task: fail() if len(task.work.job) % 2 else solve_milp(task)})
     assert (some.site_lower <= every.site_lower).all() and point.bound <= some.bound <= every.bound
-    monkeypatch.setattr("decomp.bound.milp_bound.relax", fail)
-    none = milp_bound(instance, c, workers, point, alone, np.inf)
+    none = bound_with({"site MILPs": fail, "relaxations": fail})
     assert none.solved == 0 and none.bound == pytest.approx(point.bound, rel=1e-12)
 
 

@@ -55,8 +55,8 @@ def curve_of(seed: int, group_sites: int = 99, family: str = "small") -> tuple[I
     task = AbatementTask(
         GroupTask(instance, schedule), coupling.jobs.site[runs.run], runs.start, (0.0, 0.0), Asked(PRICES, PRICES, 0.0)
     )
-    family = GroupProgram(task)
-    points = [family.at(price) for price in PRICES]
+    program = GroupProgram(task)
+    points = [program.at(price) for price in PRICES]
     value = np.array([p.cost + p.price * p.tonnes for p in points if p is not None])
     asked = Asked(value, PRICES, ACCURACY * abs(result.incumbent))
     ends = 0.0, 200.0, float(PRICES[-1])

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from decomp.frontier.group_curve import CLOSE, EXHAUSTED, Asked, CurvePoint, GroupProgram, _between
+from decomp.frontier.group_curve import CLOSE, EXHAUSTED, Asked, CurvePoint, GroupProgram, points_between
 from decomp.model.instance import Array
 
 BEND = 0.5  # USD/t2
@@ -35,7 +35,7 @@ class Parabolas:
 
 
 def found(program: Parabolas, clean: CurvePoint, cheap: CurvePoint, asked: Asked) -> list[CurvePoint]:
-    points = [clean, *_between(cast(GroupProgram, program), clean, cheap, asked), cheap]
+    points = [clean, *points_between(cast(GroupProgram, program), clean, cheap, asked), cheap]
     assert all(a.tonnes < b.tonnes for a, b in pairwise(points))
     return points
 

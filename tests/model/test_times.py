@@ -12,7 +12,7 @@ from decomp.files.store import write_instance
 from decomp.model.instance import InputError
 from decomp.model.times import parse_utc, stamp, start_of
 from decomp.report import words
-from decomp.report.timetable import _times
+from decomp.report.timetable import period_starts
 from decomp.report.why import when
 from tiny import plain
 
@@ -51,7 +51,7 @@ def test_every_reader_says_the_same(tmp_path: Path) -> None:
     instance = plain(start_utc="2022-06-01T00:00+02:00")
     assert words.start(instance) == "2022-05-31 22:00 UTC"
     assert when(instance, 3) == "2022-06-01 01:00"
-    assert _times(instance)[2] == "2022-06-01T00:00:00Z"
+    assert period_starts(instance)[2] == "2022-06-01T00:00:00Z"
     write_instance(tmp_path / "fleet.h5", instance)
     with h5py.File(tmp_path / "fleet.h5") as file:
         assert file["period"].attrs["units"] == b"seconds since 2022-05-31 22:00:00"

@@ -12,12 +12,12 @@ from decomp.families import generate
 from decomp.model.accounts import account, by_scenario
 from decomp.model.result import Status
 from decomp.report import render
-from decomp.report.futures import _quantiles, scenario_sheet, typical
+from decomp.report.futures import scenario_sheet, typical, weighted_quantiles
 
 
 def test_quantiles_go_by_probability() -> None:
     values, p = np.array([[3.0, 1.0], [1.0, 2.0], [2.0, 9.0]]), np.array([0.2, 0.7, 0.1])
-    assert _quantiles(values, p, (0.05, 0.5, 0.95)).tolist() == [[1.0, 1.0], [1.0, 2.0], [3.0, 9.0]]
+    assert weighted_quantiles(values, p, (0.05, 0.5, 0.95)).tolist() == [[1.0, 1.0], [1.0, 2.0], [3.0, 9.0]]
 
 
 @pytest.mark.slow

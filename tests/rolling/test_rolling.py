@@ -22,7 +22,7 @@ from decomp.model.result import Result
 from decomp.model.scenarios import with_scenarios
 from decomp.model.validate import validate
 from decomp.ranks.mpi import Serial
-from decomp.rolling.planner import Expect, Operation, Planned, Rolling, _decided, roll
+from decomp.rolling.planner import Expect, Operation, Planned, Rolling, carried_over, roll
 from decomp.rolling.windows import Past, Window
 from decomp.rolling.write import result_of, write_jobs, write_now
 from decomp.schedule.held import with_decisions_of
@@ -121,7 +121,7 @@ def test_jobs_planned_before_stay_as_they_are_where_prices_do_not_object() -> No
     _, heard = run_of_days()
     (before, plan), (window, _) = heard[0], heard[1]
     assert plan.schedule is not None
-    fixing, c = _decided(before, plan.schedule, window), Coupling.of(window.instance)
+    fixing, c = carried_over(before, plan.schedule, window), Coupling.of(window.instance)
     known = np.flatnonzero(fixing.run != FREE)
     assert window.running.any() and set(np.flatnonzero(window.running)) <= set(known)
     for k in known:

@@ -16,11 +16,11 @@ from decomp.families import generate
 from decomp.lp.highs import Effort, to_highs
 from decomp.model.instance import Array
 from decomp.model.options import Bundle, Options
-from decomp.ranks.mpi import Serial
 from decomp.search.by_prices import CLAIMANTS, Neighbours, claims, clusters, job_loss
 from decomp.search.cluster import ClusterTask, Move, cluster_model, cost_pieces, improve_cluster
 from decomp.solver.solve import solve
 from loops import loop_of
+from running import StandIns
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ TASKS: dict[int, list[ClusterTask]] = {}
 
 
 @pytest.fixture(params=SEEDS)
-def tasks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ClusterTask]]:
+def tasks(request: pytest.FixtureRequest) -> Iterator[list[ClusterTask]]:
     """Clusters that a real solve met."""
     seed = request.param
     if seed not in TASKS:
@@ -40,8 +40,7 @@ def tasks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
             met.append(task)
             return improve_cluster(task)
 
-        monkeypatch.setattr("decomp.search.by_prices.improve_cluster", noted)
-        solve(generate("small", seed=seed), Serial(), OPTIONS)
+        solve(generate("small", seed=seed), StandIns({"cluster moves": noted}), OPTIONS)
         TASKS[seed] = met[:12]
     yield TASKS[seed]
 

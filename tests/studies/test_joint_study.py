@@ -71,7 +71,7 @@ def test_a_schedule_that_is_taken_over_brings_its_allowances() -> None:
 
 def test_mandatory_work_without_a_place_at_home_makes_a_variant_infeasible() -> None:
     fleet = random_small(7)
-    rows, found = Study(Solver(Serial(), NEAR), tell=lambda line: None)._cell(fleet, ["no-routing"], "", 0.0)
+    rows, found = Study(Solver(Serial(), NEAR), tell=lambda line: None).cell(fleet, ["no-routing"], "", 0.0)
     assert rows[0].status == "infeasible" and not rows[0].feasible and not found
 
 
