@@ -186,7 +186,9 @@ def _steps(instance: Instance, result: Result, fresh: Instance | None, values: b
         return found
     expected = yield mean(instance)
     if expected.schedule is None:
-        raise InputError("no schedule was found for the expected series; values=False leaves them out")
+        raise InputError(
+            "no schedule was found for the expected series in time; --cost-only (values=False) does without"
+        )
     mean_value, mean_cost = yield from _held(fleet, expected.schedule)
     price = result.dual.carbon_price if result.dual is not None else 0.0
     perfect, perfect_cost = yield from _informed(fleet, price, this.upper)
