@@ -157,17 +157,13 @@ def families_table() -> str:
     return _table(("family", "what"), [(f"`{k}`", (f.__doc__ or "").splitlines()[0]) for k, f in FAMILIES.items()])
 
 
-def devices_text() -> str:
-    """Every kind of device: what it is, and its settings."""
-    texts = []
-    for name, kind in KINDS.items():
-        rows = [
-            (f"`{f.name}`", f.metadata["text"], f.metadata["unit"], "" if f.default in (None, "") else f"{f.default:g}")
-            for f in kind.settings()
-        ]
-        says = inspect.getdoc(kind) or ""
-        texts.append(f"### {name}\n\n{says}\n\n" + _table(("setting", "what", "unit", "default"), rows))
-    return "\n".join(texts)
+def device_text(name: str) -> str:
+    """A kind of device: what it is, and its settings."""
+    rows = [
+        (f"`{f.name}`", f.metadata["text"], f.metadata["unit"], "" if f.default in (None, "") else f"{f.default:g}")
+        for f in KINDS[name].settings()
+    ]
+    return f"{inspect.getdoc(KINDS[name])}\n\n" + _table(("setting", "what", "unit", "default"), rows)
 
 
 def verbs_table() -> str:
@@ -231,12 +227,12 @@ PARTS: dict[str, Callable[[], str]] = {
     "keys": keys_tables,
     "methods": methods_table,
     "families": families_table,
-    "devices": devices_text,
     "exit-codes": exit_codes_table,
     "verbs": verbs_table,
     "instance-tables": partial(fields_of, INSTANCE_TABLES),
     "result-tables": partial(fields_of, RESULT_TABLES),
     "commands": help_texts,
+    **{f"device-{name}": partial(device_text, name) for name in KINDS},
     **{f"measured-{name}": partial(measured, name) for name in TABLES},
 }
 
