@@ -21,7 +21,7 @@ from decomp.extensive.reductions import untangle
 from decomp.extensive.starts import start_values
 from decomp.files.hdf5 import PathLike, atomic_path
 from decomp.lp import watch
-from decomp.lp.highs import run, run_lp
+from decomp.lp.highs import money_unit, run, run_lp
 from decomp.lp.watch import Interrupted
 from decomp.model.accounts import account, allot, by_scenario, emissions_t, load_gpu, over_budget_t, starts
 from decomp.model.feasibility import broken_rule
@@ -104,9 +104,8 @@ class ExtensiveForm:
 
     @property
     def unit(self) -> float:
-        """USD of the unit in which a solver is told costs: small where all of them are, as its tolerances are fixed."""
-        largest = float(np.abs(self.cost).max(initial=0.0))
-        return float(2.0 ** np.floor(np.log2(largest))) if 0.0 < largest < 1.0 else 1.0
+        """USD of the unit in which a solver is told costs."""
+        return money_unit(self.cost)
 
     def highs(self, unit: float = 1.0) -> highspy.Highs:
         """The model in a silent HiGHS on one thread, costs in units of so many USD."""

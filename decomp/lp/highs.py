@@ -59,6 +59,12 @@ class Effort:
         return run(solver, self.seconds)
 
 
+def money_unit(cost: Array) -> float:
+    """USD of the unit in which a solver is told costs: small where all of them are, as its tolerances are fixed."""
+    largest = float(np.abs(cost).max(initial=0.0))
+    return float(2.0 ** np.floor(np.log2(largest))) if 0.0 < largest < 1.0 else 1.0
+
+
 def to_highs(model: Model, *, integer: Array | None = None) -> highspy.Highs:
     """A silent single-thread HiGHS that holds the model (all continuous unless `integer` says otherwise)."""
     lp = highspy.HighsLp()

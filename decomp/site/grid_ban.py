@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from decomp.lp.block import Block
-from decomp.lp.highs import SIMULTANEOUS_MW, Effort, has_point, to_highs
+from decomp.lp.highs import SIMULTANEOUS_MW, Effort, has_point, money_unit, to_highs
 from decomp.model.instance import Array, Instance, Microgrids
 from decomp.site.equations import add_site
 
@@ -50,7 +50,7 @@ class BannedSite:
         self.at = bought[np.isin(bought, self.model.columns["import"])] - self.model.columns["import"][0]
 
     def answer(self, broken: Array, price: Array, money: float, tonne: float) -> BannedAnswer | None:
-        """The cheapest point at a price of load (T,), USD per GPU and period, and of a tonne, USD; None: not found.
+        """The cheapest point at a price of load (T,), USD per GPU and period, and of a tonne, USD; None: the relaxation's will do.
 
         Parameters
         ----------
@@ -59,11 +59,14 @@ class BannedSite:
         model, integer = self.model, np.zeros(len(self.model.cost), dtype=bool)
         cost = money * model.cost + tonne * model.emission
         cost[model.columns["load"]] -= price
+        unit = money_unit(cost)
         for _ in range(ROUNDS):
             integer[self.mode[broken[self.at]]] = True
-            solver = to_highs(replace(model, cost=cost), integer=integer)
+            if not integer.any():  # both at once, at no gain; of a linear program HiGHS states no bound of a MIP
+                return None
+            solver = to_highs(replace(model, cost=cost / unit), integer=integer)
             EFFORT.run(solver)
-            lower = float(solver.getInfo().mip_dual_bound)
+            lower = unit * float(solver.getInfo().mip_dual_bound)
             if not has_point(solver) or not np.isfinite(lower):
                 return None
             x = np.clip(np.array(solver.getSolution().col_value), model.low, model.high)
