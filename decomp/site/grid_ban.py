@@ -50,7 +50,7 @@ class BannedSite:
         self.at = bought[np.isin(bought, self.model.columns["import"])] - self.model.columns["import"][0]
 
     def answer(self, broken: Array, price: Array, money: float, tonne: float) -> BannedAnswer | None:
-        """The cheapest point at a price of load (T,), USD per GPU and period, and of a tonne, USD; None: the relaxation's will do.
+        """The cheapest point at prices of load (T,), USD per GPU and period, and of a tonne; None: the relaxation's will do.
 
         Parameters
         ----------
@@ -62,7 +62,7 @@ class BannedSite:
         unit = money_unit(cost)
         for _ in range(ROUNDS):
             integer[self.mode[broken[self.at]]] = True
-            if not integer.any():  # both at once, at no gain; of a linear program HiGHS states no bound of a MIP
+            if not integer.any():  # both at once at no gain; of a linear program HiGHS states no MIP bound
                 return None
             solver = to_highs(replace(model, cost=cost / unit), integer=integer)
             EFFORT.run(solver)
