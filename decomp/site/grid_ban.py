@@ -50,7 +50,7 @@ class BannedSite:
         self.at = bought[np.isin(bought, self.model.columns["import"])] - self.model.columns["import"][0]
 
     def answer(self, broken: Array, price: Array, money: float, tonne: float) -> BannedAnswer | None:
-        """The cheapest point at prices of load (T,), USD per GPU and period, and of a tonne; None: the relaxation's will do.
+        """The cheapest point at prices of load (T,), USD per GPU and period, and of a tonne; None: no better answer.
 
         Parameters
         ----------
