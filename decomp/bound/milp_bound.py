@@ -18,7 +18,7 @@ from decomp.bound.coupling import REJECTED, Coupling, Fixing, hourly
 from decomp.bound.lagrangian import DualPoint
 from decomp.bound.stream_blocks import SiteBlock, join, partition, rise, without_price
 from decomp.bound.work_prices import SiteWork, WorkPrices, site_with_work, site_works, translate
-from decomp.lp.highs import Effort, run_lp, safe_bound, to_highs
+from decomp.lp.highs import Effort, money_unit, run_lp, safe_bound, to_highs
 from decomp.model.instance import Array, Instance
 from decomp.model.options import MilpBound
 from decomp.model.result import Blocks, Dual
@@ -71,10 +71,11 @@ def solve_milp(task: MilpTask) -> tuple[float, bool, Array | None]:
     the rows of the runs in its best point, if it has one.
     """
     model = site_with_work(task.work, *task.beside)
-    solver = to_highs(model, integer=model.integer)
+    unit = money_unit(model.cost)
+    solver = to_highs(replace(model, cost=model.cost / unit), integer=model.integer)
     if task.beside:
         _for_the_bound(solver)
-    status = task.effort.within(task.until - root_seconds()).run(solver)
+    status = replace(task.effort, abs_gap=task.effort.abs_gap / unit).within(task.until - root_seconds()).run(solver)
     info, taken = solver.getInfo(), None
     late = solver.getModelStatus() == highspy.HighsModelStatus.kTimeLimit
     feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
@@ -82,7 +83,7 @@ def solve_milp(task: MilpTask) -> tuple[float, bool, Array | None]:
         taken = np.flatnonzero(np.array(solver.getSolution().col_value)[model.columns["run"]] > 0.5)
     good = status != highspy.HighsStatus.kError and np.isfinite(info.mip_dual_bound)
     good = good and bool(model.integer.any())  # else HiGHS solves an LP and leaves the MIP's bound at zero
-    return float(info.mip_dual_bound) if good else -np.inf, late, taken
+    return unit * float(info.mip_dual_bound) if good else -np.inf, late, taken
 
 
 def _for_the_bound(solver: highspy.Highs) -> None:
