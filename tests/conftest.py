@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def mpirun() -> Callable[..., Finished]:
-    """mpirun(n, target, *arguments, seconds=120): a module ("drivers.solve") or a script (.py) on n ranks."""
+    """mpirun(n, target, *arguments, seconds=300): a module ("drivers.solve") or a script (.py) on n ranks."""
     mpiexec = find_mpiexec()
     if mpiexec is None:
         pytest.skip("no mpiexec")

@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -298,15 +298,31 @@ class _Vectors(_Inbox):
 
 
 def load_mpi() -> ModuleType:
-    """The module mpi4py.MPI; its import initialises MPI."""
+    """The module mpi4py.MPI; its import initialises MPI, for which all ranks have to come."""
     try:
-        from mpi4py import MPI as mpi
+        with _a_rank_may_be_missing(START_SECONDS):
+            from mpi4py import MPI as mpi
     except (ImportError, RuntimeError) as error:
         raise InputError(
             "no MPI library can be loaded: install the wheel of one (pip install mpich), or make the cluster's known "
             "(module load, or MPI4PY_LIBMPI=/path/to/libmpi.so)"
         ) from error
     return mpi
+
+
+@contextmanager
+def _a_rank_may_be_missing(seconds: float) -> Iterator[None]:
+    """Inside for longer, this process shows its stack and ends.
+
+    MPI is initialised in one call, in which no Python runs: nothing else gets a word in while it waits for a rank
+    that ended before, because it could not import its modules, say.
+    """
+    with suppress(OSError, RuntimeError, ValueError, AttributeError):  # there may be no standard error to write to
+        faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def exit_code(code: int) -> int:

@@ -109,7 +109,7 @@ def test_ranks_that_agree_leave_together_with_any_code(mpirun: Callable[..., Any
 
 @pytest.mark.parametrize("n", [2, 7])
 def test_an_error_on_one_rank_ends_all(mpirun: Callable[..., Any], n: int) -> None:
-    done = mpirun(n, PROGRAM, "raising", seconds=30)
+    done = mpirun(n, PROGRAM, "raising")
     assert done.returncode == 5
     assert "error: internal failure, ArithmeticError: a number too many" in done.stderr
 
@@ -124,7 +124,24 @@ def test_an_error_on_one_rank_ends_all_without_mpi4py_as_runner() -> None:
 
 @pytest.mark.parametrize("n", [2, 7])
 def test_a_rank_that_dies_ends_all(mpirun: Callable[..., Any], n: int) -> None:
-    assert mpirun(n, PROGRAM, "dying", seconds=30).returncode != 0
+    assert mpirun(n, PROGRAM, "dying").returncode != 0
+
+
+def test_a_rank_that_ends_before_mpi_begins_does_not_keep_the_others_waiting(
+    mpirun: Callable[..., Any], tmp_path: Path
+) -> None:
+    script = tmp_path / "half.py"
+    script.write_text(
+        "import os\n"
+        "from decomp.ranks import mpi\n"
+        "if any(os.environ.get(name) == '1' for name in ('PMI_RANK', 'PMIX_RANK', 'OMPI_COMM_WORLD_RANK')):\n"
+        "    raise ImportError('this node lacks a module')\n"
+        "mpi.START_SECONDS = 1.0\n"
+        "mpi.load_mpi()\n"
+    )
+    done = mpirun(2, script)
+    assert done.returncode != 0
+    assert "this node lacks a module" in done.stderr and "in load_mpi" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -138,7 +155,7 @@ def test_a_rank_that_dies_ends_all(mpirun: Callable[..., Any], n: int) -> None:
 def test_a_rank_that_stalls_is_named_and_shows_its_stack(
     mpirun: Callable[..., Any], scene: str, who: str, where: str, line: str
 ) -> None:
-    done = mpirun(3, PROGRAM, scene, 1.0, seconds=30)
+    done = mpirun(3, PROGRAM, scene, 1.0)
     assert done.returncode == 5
     assert who in done.stderr and where in done.stderr
     assert line in done.stderr
