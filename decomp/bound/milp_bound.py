@@ -8,8 +8,9 @@ their optimum. A few sites that serve a stream alone are a block, solved as one 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import highspy
 import numpy as np
@@ -225,12 +226,23 @@ def _solve_most(
 
 def _solve(workers: Workers, tasks: list[MilpTask], until: float) -> tuple[Array, list[Array | None]]:
     """Dual bounds of MILPs solved on all ranks, -inf where there is none, and the runs that they chose."""
-    proved = workers.farm(solve_milp, tasks, until, "site MILPs")
+    found, proved = dual_bounds(workers, solve_milp, tasks, until)
+    return found, [None if p is None else p[2] for p in proved]
+
+
+def dual_bounds(
+    workers: Workers, prove: Callable[[Any], tuple[Any, ...]], tasks: Sequence[Any], until: float
+) -> tuple[Array, list[Any]]:
+    """Dual bounds of MILPs solved on all ranks, -inf where there is none, and all that `prove` answered.
+
+    An answer begins with the bound and whether the clock has ended the proof; if so it is in the log, for replays.
+    """
+    proved = workers.farm(prove, tasks, until, "site MILPs")
     found = np.array([-np.inf if p is None else p[0] for p in proved])
     late = [(k, found[k] if np.isfinite(found[k]) else None) for k, p in enumerate(proved) if p is not None and p[1]]
     for k, value in workers.stops.ask(lambda: late) or []:
         found[k] = -np.inf if value is None else value
-    return found, [None if p is None else p[2] for p in proved]
+    return found, proved
 
 
 def dual_of_work(instance: Instance, load_price: Array, proof: WorkProof) -> Dual:

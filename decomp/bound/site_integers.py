@@ -12,6 +12,7 @@ import highspy
 import numpy as np
 
 from decomp.bound.lagrangian import DualPoint
+from decomp.bound.milp_bound import FRACTIONAL, dual_bounds
 from decomp.lp.block import Block, Model
 from decomp.lp.highs import Effort, run_lp, to_highs
 from decomp.model.instance import Array, Instance
@@ -20,8 +21,6 @@ from decomp.ranks.clock import root_seconds
 from decomp.ranks.workers import Workers
 from decomp.site.equations import add_site
 from decomp.site.oracle import SiteRows
-
-FRACTIONAL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,7 @@ def with_integers(
     tasks = [
         PricedSite(SiteRows.of(instance, i), links[i], float(carbon[i]), effort, end) for i in range(instance.n_sites)
     ]
-    proved = workers.farm(integral_lower, tasks, until, "site MILPs")
-    found = np.array([-np.inf if p is None else p[0] for p in proved])
-    late = [(k, found[k] if np.isfinite(found[k]) else None) for k, p in enumerate(proved) if p is not None and p[1]]
-    for k, value in workers.stops.ask(lambda: late) or []:
-        found[k] = -np.inf if value is None else value
+    found, _ = dual_bounds(workers, integral_lower, tasks, until)
     lower = point.prices.of_rows()[1] * (found - effort.rel_gap * np.where(np.isfinite(found), np.abs(found), 0.0))
     lower = np.maximum(lower, point.site_lower)
     return replace(point, site_lower=lower, bound=point.bound + float((lower - point.site_lower).sum()))
