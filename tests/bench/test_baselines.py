@@ -38,7 +38,7 @@ def test_the_work_by_itself_is_what_the_solver_takes_it_for():
     c, dual = Coupling.of(instance), on_load(instance)
     price = dual.price * np.random.default_rng(0).uniform(-1.0, 3.0, len(dual.price))
     value, x = dual.work.cheapest(price)
-    assert value == pytest.approx(c.dual_terms(price.reshape(instance.n_sites, -1), 0.0, c.free_jobs()))
+    assert value == pytest.approx(c.dual_terms(c.multipliers(price.reshape(instance.n_sites, -1)), c.free_jobs()))
     filled = np.bincount(dual.work.block, x, minlength=len(dual.work.need))
     np.testing.assert_allclose(filled, dual.work.need)
 

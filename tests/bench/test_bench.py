@@ -270,7 +270,7 @@ def test_plans() -> None:
         return cases.plan(bench.parser().parse_args(words))
 
     assert [(case.sites, case.limit_seconds) for case in planned()] == [(10, 60), (30, 90), (100, 150)]
-    assert cases.left_out(planned()) == ["10-300s", "300", "1000", "swarm-100"]
+    assert cases.left_out(planned()) == ["10-300s", "300", "1000", "swarm-100", "10x10", "10x10-300s"]
     assert planned("--full") == list(cases.ROWS.values()) and cases.left_out(planned("--full")) == []
     assert planned("--rows", "300,swarm-100") == [cases.ROWS["300"], cases.ROWS["swarm-100"]]
     hundred, thousand = planned("--sites", "100,2000", "--time-limit", "7")

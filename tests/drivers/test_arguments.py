@@ -40,6 +40,7 @@ frontier in -o out --options x --plot y
 frontier in -o x --plot y
 rolling x -o D/windows.csv
 rolling in -o D/plans/0000.h5 --options x
+rolling in -o D/plans/0000.h5 --history x
 report x r -o y
 report in x -o y
 export x --mps y
