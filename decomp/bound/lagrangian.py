@@ -133,9 +133,8 @@ def typical_emissions(first: SiteAnswers, *others: SiteAnswers) -> float:
 
 def typical_cost(c: Coupling, *asked: SiteAnswers) -> float:
     """What scenarios may differ by in net cost, USD: the most that the first answers to any prices do; not zero."""
-    costs = [(answers.cost.reshape(c.copies, -1).sum(axis=1) / c.probability) for answers in asked]
-    apart = [float(np.nanmax(cost) - np.nanmin(cost)) for cost in costs]
-    return max(apart) or 1.0
+    costs = [np.nansum(answers.cost.reshape(c.copies, -1), axis=1) / c.probability for answers in asked]
+    return max(float(np.ptp(cost)) for cost in costs) or 1.0
 
 
 class LagrangianLoop:
