@@ -31,6 +31,7 @@ from numba.core.sigutils import normalize_signature
 PACKAGE = Path(__file__).resolve().parent
 MARK = b"@compiled"  # what a source file with kernels contains
 DIGEST_BYTES = 32
+# Environment variables of MPI launchers; MPI itself is not needed here.
 RANK_IN = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 
 

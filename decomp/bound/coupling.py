@@ -7,7 +7,7 @@ the period length and happens here and where a result is written, nowhere else.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -57,6 +57,9 @@ class PoolRows(NamedTuple):
     ptr: Array
     site: Array
     rate: Array
+
+
+R = TypeVar("R", StreamRows, PoolRows)
 
 
 def hourly(price: Array, period_h: float) -> Array:
@@ -235,21 +238,13 @@ class Coupling:
 
     def scenario_routing(self, routed: Array) -> Array:
         """Net cost of routing by scenario and period (K, .), unweighed, USD."""
-        s, n = self.streams, len(self.streams.unserved) // self.copies
-        each = []
-        for d in np.arange(self.copies) * n:
-            own = s._replace(demand=s.demand[d : d + n], unserved=s.unserved[d : d + n], ptr=s.ptr[d : d + n + 1])
-            each.append(stream_kernels.stream_costs(own, routed))
-        return np.array(each)
+        each = _by_scenario(self.streams, ("demand", "unserved"), self.copies)
+        return np.array([stream_kernels.stream_costs(own, routed) for own in each])
 
     def scenario_shortfall(self, pooled: Array) -> Array:
         """What pools leave undone by scenario (K,), unweighed, USD."""
-        p, n = self.pools, len(self.pools.work) // self.copies
-        each = []
-        for k in np.arange(self.copies) * n:
-            own = p._replace(work=p.work[k : k + n], penalty=p.penalty[k : k + n], ptr=p.ptr[k : k + n + 1])
-            each.append(stream_kernels.pool_cost(own, pooled))
-        return np.array(each)
+        each = _by_scenario(self.pools, ("work", "penalty"), self.copies)
+        return np.array([stream_kernels.pool_cost(own, pooled) for own in each])
 
     def flow_cost(self, routed: Array, pooled: Array) -> float:
         """Net cost of routing (arc, T) and pool loads (pool arc, T) GPU, with penalties on what is left undone, USD.
@@ -258,6 +253,15 @@ class Coupling:
         """
         routing = float(stream_kernels.stream_costs(self.streams, routed).sum())
         return routing + stream_kernels.pool_cost(self.pools, pooled)
+
+
+def _by_scenario(rows: R, owned: tuple[str, ...], copies: int) -> list[R]:
+    """The rows of each scenario: of streams or pools, whose fields `owned` have an entry an owner."""
+    n = (len(rows.ptr) - 1) // copies
+    return [
+        rows._replace(ptr=rows.ptr[d : d + n + 1], **{name: getattr(rows, name)[d : d + n] for name in owned})
+        for d in np.arange(copies) * n
+    ]
 
 
 def paid(carbon: Array, budgets: Array) -> float:

@@ -163,7 +163,8 @@ def milp_bound(
     blocks = partition(c, options.block_sites)
     turns = max(-(-len(blocks) // workers.team.size), 1)
     longer = min(options.block_seconds, options.block_share * seconds_left / turns)
-    tasks = block_tasks(site_works(instance, c, without_price(c, prices, blocks)), blocks, effort, longer, end)
+    inside = site_works(instance, c, without_price(c, prices, blocks)) if blocks else []
+    tasks = block_tasks(inside, blocks, effort, longer, end)
 
     def gains(found: Array) -> Array:
         sites = order[: len(found)]

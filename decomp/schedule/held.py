@@ -9,6 +9,7 @@ import numpy as np
 from decomp.devices.draft import Addition, Draft, Use, attach_drafts
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
+from decomp.schedule.incumbent import turn
 
 COMMITMENT = "commitment"  # kind of the devices that hold generators
 
@@ -56,7 +57,7 @@ def _committed(instance: Instance, on: Array) -> Instance:
     cost = hours * g.no_load_usd_per_h * on.sum(axis=1) + g.start_usd * starts.sum(axis=1)
     additions, period = [], np.arange(instance.n_periods)
     for k in mine:
-        at = int(k - np.searchsorted(g.site, g.site[k]))
+        at = turn(g.site, int(k))
         draft = Draft()
         draft.variables("commitment", 1.0, 1.0, cost=cost[k])
         output = (1.0, Use("generation", period, at))

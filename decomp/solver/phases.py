@@ -212,16 +212,16 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
     while loop.coupling.n_jobs and not run.must_stop() and search.stale < options.stale_finishes:
         if consult(run) and run.incumbent is not None:
             loop.refix(run.incumbent.fixing)
-        if run.late(1.3 * run.finish_seconds):
+        if run.late(run.finish_reserve):
             break
-        until = run.deadline - 1.3 * run.finish_seconds
+        until = run.deadline - run.finish_reserve
         started = process_seconds()
         present = search.effort(options)
         if run.beside is not None:  # one try fewer: SCIP has its rank
             present = replace(present, attempts=max(present.attempts - 1, 1))
         gained = move(run, present, until)
         round_seconds = process_seconds() - started
-        late = run.late(LEAST_ROUND * round_seconds + 1.3 * run.finish_seconds)
+        late = run.late(LEAST_ROUND * round_seconds + run.finish_reserve)
         if late or search.rounds >= present.rounds_per_finish or gained <= options.plateau * abs(run.cost):
             search.rounds = 0
             before = run.cost
@@ -321,7 +321,7 @@ def bound_integers(run: Run, routing: Routing) -> Outcome:
         run.strengthen(point.bound, dual_of(run.instance, point))
         run.record(None)
         return Outcome.DONE
-    left = run.seconds_left() - 1.3 * run.finish_seconds * bool((loop.coupling.homes[1] >= 0).any())
+    left = run.seconds_left() - run.finish_reserve * bool((loop.coupling.homes[1] >= 0).any())
     spare = SHARE * run.options.rel_gap * abs(run.bound)
     proof = milp_bound(run.instance, loop.coupling, run.workers, run.proof, run.options.milp_bound, left, spare)
     run.strengthen(proof.bound, dual_of_work(run.instance, run.proof.price, proof))

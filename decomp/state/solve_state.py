@@ -191,6 +191,11 @@ class Run:
         """Until the deadline: of the search for schedules, and in the end of the whole solve; inf in a replay."""
         return np.inf if self.stops.replayed else self.deadline - process_seconds()
 
+    @property
+    def finish_reserve(self) -> float:
+        """Seconds kept for the next completion of a schedule: what the last one took, and some."""
+        return 1.3 * self.finish_seconds
+
     def late(self, least: float = 0.0) -> bool:
         """Whether no more than so many seconds are left."""
         return bool(self.stops.ask(lambda: self.seconds_left() <= least))
