@@ -23,7 +23,8 @@ from decomp.ranks.mpi import Team
 from decomp.rolling.planner import Expect, Operation, Planned, Rolling, roll
 from decomp.rolling.windows import Past, Window
 from decomp.rolling.write import clear, result_of, write_plan, write_windows
-from decomp.scenarios.past import as_known, known_sites
+from decomp.scenarios.known import known
+from decomp.scenarios.past import as_known
 from decomp.state.progress import Progress
 
 from .arguments import AMOUNT, POSITIVE, Arguments, whole
@@ -70,7 +71,7 @@ def outlook(args: argparse.Namespace, instance: Instance) -> Expect | None:
                 raise InputError(f"--{name}: only with --history")
         return None
     spec, library = open_spec(args.history, args.data, ())
-    known_sites(instance, spec)
+    known(instance, spec, library)
     return lambda window: as_known(window, spec, library, args.scenarios or 0)
 
 

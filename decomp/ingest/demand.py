@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from decomp.ingest.clock import zone
 from decomp.ingest.keys import within
+from decomp.ingest.layout import Series
 from decomp.ingest.library import Library
 from decomp.ingest.network import great_circle_km, round_trip_ms
+from decomp.ingest.series import read_series
 from decomp.ingest.spec import Horizon, Inference, Latency, Origin, RequestTrace, ServiceClass, Site
+from decomp.ingest.units import OF_STREAMS
 from decomp.model.instance import Array, InputError
 
 Columns = dict[str, Any]
+
+
+class Stream(NamedTuple):
+    """A class of requests from an origin, number `place` of all: GPU seconds of a request, mean demand in GPUs."""
+
+    name: str
+    place: int
+    origin: Origin
+    service: ServiceClass
+    seconds: float
+    level_gpu: float
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What {placeholders} in a series of demand stand for."""
+        origin = self.origin
+        known = dict(name=self.name, origin=origin.name, region=origin.region, time_zone=origin.time_zone)
+        return known | {"class": self.service.name}
 
 
 def mean_tokens(trace: RequestTrace, library: Library) -> tuple[float, float]:
@@ -59,6 +80,54 @@ def local_shape(service: ServiceClass, origin: Origin, horizon: Horizon) -> Arra
     return shape * np.where([c.weekday() >= 5 for c in clock], service.weekend, 1.0)
 
 
+def streams_of(
+    inference: Inference, requests: dict[str, RequestTrace], fleet_gpus: float, library: Library
+) -> list[Stream]:
+    """The streams of a spec, every class of every origin; together they ask for a share of the fleet's GPUs."""
+    origins, classes = inference.origins, inference.classes
+    total = sum(o.weight for o in origins) * sum(c.share for c in classes)
+    if total <= 0:
+        raise InputError("weights of the origins and shares of the classes must not all be 0")
+    tokens: dict[str, tuple[float, float]] = {}
+    for name, trace in requests.items():
+        with within(f"requests.{name}"):
+            tokens[name] = mean_tokens(trace, library)
+    per_request = []
+    for service in classes:
+        with within(f"class {service.name}"):
+            per_request.append(gpu_seconds(service, tokens))
+    return [
+        Stream(
+            f"{origin.name}/{service.name}",
+            i,
+            origin,
+            service,
+            seconds,
+            inference.gpu_hours_share * fleet_gpus * origin.weight * service.share / total,
+        )
+        for i, origin in enumerate(origins)
+        for service, seconds in zip(classes, per_request, strict=True)
+    ]
+
+
+def measured_demand(
+    streams: list[Stream], series: dict[str, Series], horizon: Horizon, library: Library
+) -> list[Array]:
+    """Requests per second of every stream, (period,) each, from the one series that measured them."""
+    for name in series:
+        if name not in OF_STREAMS:
+            raise InputError(f"series.{name}: no such quantity of a stream; known are {', '.join(OF_STREAMS)}")
+    if len(series) != 1:
+        raise InputError(f"series: needs one of {', '.join(OF_STREAMS)}; there are {len(series)}")
+    [(name, declared)] = series.items()
+    found = []
+    for stream in streams:
+        with within(f"stream {stream.name}"), within(f"series {name}"):
+            values = read_series(library, name, declared, horizon, stream.tags)
+        found.append(values if name == "requests" else stream.level_gpu * values / stream.seconds)
+    return found
+
+
 def build_streams(
     inference: Inference,
     requests: dict[str, RequestTrace],
@@ -70,52 +139,37 @@ def build_streams(
     rng: np.random.Generator,
 ) -> tuple[Columns, Columns]:
     """Streams (one per origin and class) and the arcs to the sites within their latency limit."""
-    origins, classes = inference.origins, inference.classes
-    total = sum(o.weight for o in origins) * sum(c.share for c in classes)
-    if total <= 0:
-        raise InputError("weights of the origins and shares of the classes must not all be 0")
-    trips = round_trip_ms(latency, library, origins, sites)
-    km = great_circle_km(origins, sites)
-    names: list[tuple[str, str, ServiceClass]] = []
+    gpus = sum(site.gpus for site in sites) if inference.series else fleet_gpus
+    streams = streams_of(inference, requests, gpus, library)
+    trips = round_trip_ms(latency, library, inference.origins, sites)
+    km = great_circle_km(inference.origins, sites)
     arcs: list[tuple[int, Any, float, float]] = []
-    demand, gpu = [], []
-    tokens: dict[str, tuple[float, float]] = {}
-    for name, trace in requests.items():
-        with within(f"requests.{name}"):
-            tokens[name] = mean_tokens(trace, library)
-    per_request = []
-    for service in classes:
-        with within(f"class {service.name}"):
-            per_request.append(gpu_seconds(service, tokens))
-    for i, origin in enumerate(origins):
-        for service, seconds in zip(classes, per_request, strict=True):
-            name = f"{origin.name}/{service.name}"
+    demand = measured_demand(streams, inference.series, horizon, library) if inference.series else []
+    for d, (name, i, origin, service, seconds, level) in enumerate(streams):
+        if not inference.series:
             with within(f"class {service.name}"):
                 shape = local_shape(service, origin, horizon)
-            level = inference.gpu_hours_share * fleet_gpus * origin.weight * service.share / total
             noise = np.exp(inference.noise * rng.standard_normal(horizon.periods))
-            within_reach = np.flatnonzero(trips[i] + service.service_ms <= service.latency_limit_ms)
-            if not within_reach.size:
-                raise InputError(
-                    f"stream {name}: no site within {service.latency_limit_ms:g} ms; the nearest takes "
-                    f"{trips[i].min():.1f} ms round trip plus {service.service_ms:g} ms of service"
-                )
-            arcs += [(len(names), s, trips[i, s], km[i, s]) for s in within_reach]
-            names.append((name, origin.name, service))
             demand.append(level * shape * noise / seconds)
-            gpu.append(seconds)
-    return _streams(names, demand, gpu), _arcs(arcs, inference.route_usd_per_gpu_h_1000km)
+        within_reach = np.flatnonzero(trips[i] + service.service_ms <= service.latency_limit_ms)
+        if not within_reach.size:
+            raise InputError(
+                f"stream {name}: no site within {service.latency_limit_ms:g} ms; the nearest takes "
+                f"{trips[i].min():.1f} ms round trip plus {service.service_ms:g} ms of service"
+            )
+        arcs += [(d, s, trips[i, s], km[i, s]) for s in within_reach]
+    return _streams(streams, demand), _arcs(arcs, inference.route_usd_per_gpu_h_1000km)
 
 
-def _streams(names: list[tuple[str, str, ServiceClass]], demand: list[Array], gpu: list[float]) -> Columns:
-    services = [service for _, _, service in names]
+def _streams(streams: list[Stream], demand: list[Array]) -> Columns:
+    services = [stream.service for stream in streams]
     same = ("latency_limit_ms", "service_ms", "revenue", "unserved_penalty")
     return dict(
-        name=[name for name, _, _ in names],
-        origin=[origin for _, origin, _ in names],
+        name=[stream.name for stream in streams],
+        origin=[stream.origin.name for stream in streams],
         service_class=[service.name for service in services],
         demand_rps=np.array(demand),
-        gpu_per_rps=gpu,
+        gpu_per_rps=[stream.seconds for stream in streams],
         **{k: [getattr(service, k) for service in services] for k in same},
     )
 

@@ -14,7 +14,7 @@ from decomp.ingest.layout import Series
 from decomp.ingest.library import Library
 from decomp.ingest.series import read_series
 from decomp.ingest.spec import Battery, GeneratorType, Horizon, Site
-from decomp.ingest.units import QUANTITIES
+from decomp.ingest.units import OF_STREAMS, QUANTITIES
 from decomp.model.instance import Array, InputError
 
 Columns = dict[str, Any]
@@ -30,8 +30,9 @@ def with_series(site: Site, given: dict[str, Series]) -> Site:
 def site_columns(site: Site, horizon: Horizon, library: Library) -> Columns:
     """Columns of one row of the sites table, without the power curve; series are (period,)."""
     for name in site.series:
-        if name not in QUANTITIES:
-            raise InputError(f"series.{name}: no such quantity; known are {', '.join(QUANTITIES)}")
+        if name not in QUANTITIES or name in OF_STREAMS:
+            known = ", ".join(q for q in QUANTITIES if q not in OF_STREAMS)
+            raise InputError(f"series.{name}: no such quantity of a site; known are {known}")
     series: dict[str, Array] = {}
     for name, declared in site.series.items():
         with within(f"series {name}"):

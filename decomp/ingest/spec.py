@@ -207,6 +207,11 @@ class Inference:
     classes: list[ServiceClass] = key("service classes")
     origins: list[Origin] = key("origins")
     noise: float = key("relative spread of demand around its shape, seeded", 0.0, low=0, high=1)
+    series: dict[str, Series] = key(
+        "measured, in place of shape and noise: requests of a stream, or demand, relative to the mean that "
+        "gpu_hours_share asks of the GPUs installed; {origin}, {class}, {region}, {time_zone} in its texts",
+        {},
+    )
     route_usd_per_gpu_h_1000km: float = key("routing cost, USD/(GPU h) per 1000 km of great circle", 0.0, low=0)
 
 
@@ -246,7 +251,9 @@ class Carbon:
 @dataclass(frozen=True, kw_only=True)
 class History:
     days: int = key("days before the start of the fleet's horizon, whose errors make scenarios", 60, low=1, high=3660)
-    forecast: dict[str, Series] = key("what was forecast, by quantity; without: what was a day earlier", {})
+    forecast: dict[str, Series] = key(
+        "what was forecast, by quantity; without: what was a day earlier, of requests and demand a week", {}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,10 @@ QUANTITIES = {
     "irradiance": Quantity({"W/m2": (1.0, 0.0), "kW/m2": (1000.0, 0.0)}, 0, 1500, 0.0, 1500.0, "linear"),
     "solar_factor": FACTOR,
     "availability": Quantity(FRACTION, 0, 1, 0.01, 1.0),
+    "requests": Quantity({"1/s": (1.0, 0.0), "1/min": (1 / 60, 0.0), "1/h": (1 / 3600, 0.0)}, 0),
+    "demand": Quantity(FRACTION, 0),
 }  # fmt: skip
+OF_STREAMS = ("requests", "demand")  # all others are of sites
 
 
 def price_units(currencies: dict[str, float]) -> dict[str, tuple[float, float]]:
@@ -63,7 +66,7 @@ def price_units(currencies: dict[str, float]) -> dict[str, tuple[float, float]]:
 
 
 def conversion(name: str, unit: str, currencies: dict[str, float]) -> tuple[float, float]:
-    """(factor, offset) from a unit to the quantity's own: USD/MWh, t/MWh, degC, m/s, W/m2, 1."""
+    """(factor, offset) from a unit to the quantity's own: USD/MWh, t/MWh, degC, m/s, W/m2, 1/s, 1."""
     if name not in ("price", "sell_price"):
         units = QUANTITIES[name].units
         if unit not in units:

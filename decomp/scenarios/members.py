@@ -9,12 +9,11 @@ import numpy as np
 
 from decomp.ingest.keys import within
 from decomp.ingest.library import Library
-from decomp.ingest.sites import with_series
 from decomp.ingest.spec import Horizon, Spec
-from decomp.model.instance import Array, InputError, Instance
+from decomp.model.instance import SERIES, InputError, Instance
 from decomp.model.scenarios import with_scenarios
 from decomp.model.times import start_of
-from decomp.scenarios.past import SITE_SERIES, known_sites, series_of_site
+from decomp.scenarios.known import known
 
 T = TypeVar("T")
 
@@ -22,7 +21,7 @@ T = TypeVar("T")
 def from_members(instance: Instance, spec: Spec, library: Library) -> Instance:
     """The instance with a scenario for every member of a spec's ensemble.
 
-    Only what the ensemble's series say differs from the instance's own, at the sites that the spec has.
+    Only what the ensemble's series say differs from the instance's own, at the sites and streams that the spec has.
 
     Raises
     ------
@@ -35,28 +34,23 @@ def from_members(instance: Instance, spec: Spec, library: Library) -> Instance:
         n = len(ensemble.members)
         if ensemble.probability and len(ensemble.probability) != n:
             raise InputError(f"ensemble.probability: {len(ensemble.probability)} of {n} members")
-        sites, rows = known_sites(instance, spec)
+        have = known(instance, spec, library)
         horizon = Horizon(start=start_of(instance), periods=instance.n_periods, period_min=60 * instance.period_h)
-        values = {name: np.repeat(getattr(instance.sites, name)[None], n, axis=0) for name in SITE_SERIES}
-        own = [series_of_site(site, horizon, library) for site in sites]
+        own = {name: getattr(getattr(instance, table), name) for name, table in SERIES.items()}
+        values = {name: np.repeat(array[None], n, axis=0) for name, array in own.items()}
+        usual = {table: have.series(horizon, table) for table in have.rows}
         for s, member in enumerate(ensemble.members):
             files = {name: of_member(file, member) for name, file in spec.files.items()}
             given = {name: of_member(series, member) for name, series in ensemble.series.items()}
-            mine = replace(library, files=files)
+            mine = replace(have, library=replace(library, files=files))
             with within(f"member {member}"):
-                for i, site, usual in zip(rows, sites, own, strict=True):
-                    found = series_of_site(with_series(site, given), horizon, mine)
-                    _take(values, s, int(i), found, usual)
+                for table, rows in have.rows.items():
+                    for name, found in mine.series(horizon, table, given).items():
+                        differ = (found != usual[table][name]).any(axis=1)
+                        values[name][s, rows[differ]] = found[differ]
     probability = np.array(ensemble.probability or [1.0 / n] * n)
-    changed = {name: array for name, array in values.items() if (array != getattr(instance.sites, name)).any()}
+    changed = {name: array for name, array in values.items() if (array != own[name]).any()}
     return with_scenarios(instance, probability, changed, ensemble.members)
-
-
-def _take(values: dict[str, Array], s: int, i: int, found: dict[str, Array], usual: dict[str, Array]) -> None:
-    """Put what a member changes at a site into scenario s."""
-    for name, array in found.items():
-        if not np.array_equal(array, usual[name]):
-            values[name][s, i] = array
 
 
 def of_member(item: T, member: str) -> T:

@@ -1,43 +1,70 @@
 """Scenarios from the past: what came on days with a forecast like this one's, beside what had been forecast.
 
-All sites and series of a day stay together, so errors keep their correlation in space and in time.
+All sites, streams and series of a day stay together, so errors keep their correlation in space and in time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
 
 import numpy as np
 
 from decomp.ingest.keys import within
 from decomp.ingest.library import Library
-from decomp.ingest.sites import site_columns, with_series
-from decomp.ingest.spec import Horizon, Site, Spec
+from decomp.ingest.spec import Horizon, Spec
 from decomp.model.instance import SERIES, TABLES, Array, InputError, Instance
 from decomp.model.scenarios import with_scenarios
 from decomp.model.times import start_of
+from decomp.scenarios.known import known
 
 DAY_H = 24.0
-SITE_SERIES = tuple(name for name, table in SERIES.items() if table == "sites")
 DIGITS = 6  # in the unit of a series: solvers drop coefficients that are next to nothing
 INSTALLED = ("wind_mw", "solar_mw", "capacity_gpu", "import_limit_mw")  # never more than has been seen
+AGO = dict(sites=1, streams=7)  # days: what came then is the forecast where a spec has none; weekends have other demand
 
 
 @dataclass(frozen=True, eq=False)
 class Past:
     """Earlier days, the latest first, each as long as a horizon and from the same time of day.
 
-    name : (day,); site : rows of the instance that the data are of, (k,);
+    name : (day,); rows : of the instance that the data are of, (k,), by table of SERIES;
     forecast, actual : by series of SERIES, (day, k, period).
     """
 
     name: Sequence[str]
-    site: Array
+    rows: Mapping[str, Array]
     forecast: dict[str, Array]
     actual: dict[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """What a spec tells of some days, by series (row, period); `rows` as in Past."""
+
+    rows: Mapping[str, Array]
+    actual: dict[str, Array]
+    forecast: dict[str, Array]
+
+
+def _told(instance: Instance, spec: Spec, library: Library, days_ago: int, days: int) -> _Told:
+    """So many days, of which the first begins so many days before the instance."""
+    start, periods = start_of(instance), days * round(DAY_H / instance.period_h)
+    told = _Told({}, {}, {})
+    with within(library.spec_name):
+        have = known(instance, spec, library)
+        for table, ago in AGO.items():
+            then, before = (
+                Horizon(start=start - timedelta(days=k), periods=periods, period_min=60 * instance.period_h)
+                for k in (days_ago, days_ago + ago)
+            )
+            actual, earlier = have.series(then, table), have.series(before, table)
+            given = have.series(then, table, spec.history.forecast)
+            unknown = [name for name in actual if np.array_equal(given[name], actual[name])]
+            told.actual.update(actual)
+            told.forecast.update(given | {name: earlier[name] for name in unknown})
+    return replace(told, rows=have.rows)
 
 
 def read_past(instance: Instance, spec: Spec, library: Library) -> Past:
@@ -52,27 +79,22 @@ def read_past(instance: Instance, spec: Spec, library: Library) -> Past:
     n, day = instance.n_periods, round(DAY_H / instance.period_h)
     last = -(-n // day)  # days before the start, of the latest horizon that ends by it
     first = spec.history.days + last - 1
-    actual = _series(instance, spec, library, first + 1, (first + 1) * day)
-    given = _series(instance, spec, library, first + 1, (first + 1) * day, spec.history.forecast)
+    told = _told(instance, spec, library, first, first)
     days = np.arange(last, first + 1)
-    starts = (first + 1 - days) * day
-    start, known = start_of(instance), {}
-    for name in SITE_SERIES:
-        unknown = np.array_equal(given[name], actual[name])
-        series, ago = (actual[name], day) if unknown else (given[name], 0)
-        known[name] = np.stack([_repeated(series, t - ago, n, day) for t in starts])
+    starts = (first - days) * day
+    start = start_of(instance)
     return Past(
         [f"{start - timedelta(days=int(k)):%Y-%m-%d}" for k in days],
-        known_sites(instance, spec)[1],
-        known,
-        {name: np.stack([series[:, t : t + n] for t in starts]) for name, series in actual.items()},
+        told.rows,
+        {name: np.stack([_repeated(v, int(t), n, day) for t in starts]) for name, v in told.forecast.items()},
+        {name: np.stack([v[:, t : t + n] for t in starts]) for name, v in told.actual.items()},
     )
 
 
 def as_known(instance: Instance, spec: Spec, library: Library, count: int) -> Instance:
     """The instance as it is known when its horizon starts: as it is forecast, and what may come instead.
 
-    A day ahead a series is what the spec says had been forecast, or what it was the day before; later days are as
+    A day ahead a series is what the spec says had been forecast, or what it was `AGO` days before; later days are as
     that first one. `count` : scenarios, days of the history; 0: none.
 
     Raises
@@ -80,55 +102,24 @@ def as_known(instance: Instance, spec: Spec, library: Library, count: int) -> In
     InputError : as for `read_past` and `analogs`.
     """
     n, day = instance.n_periods, round(DAY_H / instance.period_h)
-    given = _series(instance, spec, library, 0, day, spec.history.forecast)
-    came, before = _series(instance, spec, library, 0, day), _series(instance, spec, library, 1, day)
-    rows, changed = known_sites(instance, spec)[1], {}
-    for name in SITE_SERIES:
-        known = before[name] if np.array_equal(given[name], came[name]) else given[name]
-        values = np.array(getattr(instance.sites, name))
-        values[rows] = _repeated(known, 0, n, day)
-        changed[name] = values
-    expected = replace(instance, sites=replace(instance.sites, **changed))
+    told, expected = _told(instance, spec, library, 0, 1), instance
+    for name, forecast in told.forecast.items():
+        table = getattr(expected, SERIES[name])
+        values = np.array(getattr(table, name))
+        values[told.rows[SERIES[name]]] = _repeated(forecast, 0, n, day)
+        expected = replace(expected, **{SERIES[name]: replace(table, **{name: values})})
     return analogs(expected, read_past(expected, spec, library), count) if count else expected
 
 
-def _series(
-    instance: Instance, spec: Spec, library: Library, days_ago: int, periods: int, given: dict[str, Any] | None = None
-) -> dict[str, Array]:
-    """Series (site, period) of the sites of a spec from so many days before the start of the instance on."""
-    with within(library.spec_name):
-        sites, _ = known_sites(instance, spec)
-        start = start_of(instance) - timedelta(days=days_ago)
-        horizon = Horizon(start=start, periods=periods, period_min=60 * instance.period_h)
-        rows = [series_of_site(with_series(site, given or {}), horizon, library) for site in sites]
-    return {name: np.stack([row[name] for row in rows]) for name in SITE_SERIES}
-
-
 def _repeated(series: Array, start: int, n: int, day: int) -> Array:
-    """One day of a series (site, period) as often as it takes for n periods."""
+    """One day of a series (row, period) as often as it takes for n periods."""
     return np.asarray(series[:, start + np.arange(n) % day])
-
-
-def known_sites(instance: Instance, spec: Spec) -> tuple[list[Site], Array]:
-    """The sites of a spec that an instance has, by name, and their rows in it."""
-    known = {str(name): i for i, name in enumerate(instance.sites.name)}
-    sites = [site for site in spec.sites if site.name in known]
-    if not sites:
-        raise InputError(f"sites: {spec.sites[0].name if spec.sites else 'none'}, must be sites of the instance")
-    return sites, np.array([known[site.name] for site in sites])
-
-
-def series_of_site(site: Site, horizon: Horizon, library: Library) -> dict[str, Array]:
-    """What scenarios may override of a site, (period,) each."""
-    with within(f"site {site.name}"):
-        columns = site_columns(site, horizon, library)
-    return {name: columns[name] for name in SITE_SERIES}
 
 
 def analogs(instance: Instance, past: Past, count: int) -> Instance:
     """The instance with equally likely scenarios: its own series plus the errors of the days most like it.
 
-    How much alike two forecasts are: the mean square of their difference, every series of a site in units of its
+    How much alike two forecasts are: the mean square of their difference, every series of a row in units of its
     spread over the past.
 
     Raises
@@ -137,11 +128,12 @@ def analogs(instance: Instance, past: Past, count: int) -> Instance:
     """
     if not 1 <= count <= len(past.name):
         raise InputError(f"count: {count}, must be between 1 and the {len(past.name)} days of the history")
-    own = {name: getattr(instance.sites, name) for name in SITE_SERIES}
+    own = {name: getattr(getattr(instance, SERIES[name]), name) for name in past.actual}
+    rows = {name: past.rows[SERIES[name]] for name in past.actual}
     away = np.zeros(len(past.name))
     for name, forecast in past.forecast.items():
         spread = forecast.std(axis=(0, 2))[:, None]
-        difference = (forecast - own[name][past.site]) / np.where(spread > 0, spread, np.inf)
+        difference = (forecast - own[name][rows[name]]) / np.where(spread > 0, spread, np.inf)
         away += (difference**2).mean(axis=(1, 2))
     days = np.argsort(away, kind="stable")[:count]
     series = {}
@@ -149,14 +141,14 @@ def analogs(instance: Instance, past: Past, count: int) -> Instance:
         error = actual[days] - past.forecast[name][days]
         if error.any():
             series[name] = np.repeat(own[name][None], count, axis=0)
-            series[name][:, past.site] = possible(name, own[name][past.site], error, actual)
+            series[name][:, rows[name]] = possible(name, own[name][rows[name]], error, actual)
     return with_scenarios(instance, np.full(count, 1.0 / count), series, [past.name[d] for d in days])
 
 
 def possible(name: str, own: Array, error: Array, seen: Array) -> Array:
-    """Forecast (site, period) plus errors (scenario, site, period), inside the range of the series.
+    """Forecast (row, period) plus errors (scenario, row, period), inside the range of the series.
 
-    Of what is installed there is no more than was forecast or `seen` (day, site, period) at the site.
+    Of what is installed there is no more than was forecast or `seen` (day, row, period) in the row.
     """
     declared = next(f.metadata for f in TABLES[SERIES[name]].columns() if f.name == name)
     high = np.maximum(seen.max(axis=(0, 2)), own.max(axis=1))[:, None] if name in INSTALLED else declared["high"]

@@ -259,8 +259,8 @@ def test_the_page_of_sources_names_every_preset_and_its_blocks_are_legal() -> No
             if part in ("trace", "latency", "egress"):
                 read = [keys.record(dict(trace=JobTrace, latency=Latency, egress=Egress)[part], table, part)]
             else:
-                members = table["series"] if part == "defaults" else table
-                kind = kinds["series" if part == "defaults" else part]
+                part = part if part in kinds else "series"
+                members, kind = table["series"] if part == "series" else table, kinds[part]
                 read = [keys.record(kind, member, f"{part}.{name}") for name, member in members.items()]
             named |= {getattr(entry, "format", "") for entry in read}
     assert named - {""} == set(presets())

@@ -12,8 +12,9 @@ from decomp.files.store import read_instance, write_instance
 from decomp.ingest.build import build, open_spec
 from decomp.model.instance import Instance
 from decomp.model.scenarios import series_of
+from decomp.scenarios.known import SITE_SERIES
 from decomp.scenarios.members import from_members
-from decomp.scenarios.past import SITE_SERIES, Past, analogs, as_known, read_past
+from decomp.scenarios.past import Past, analogs, as_known, read_past
 from drivers import scenarios as driver
 from drivers.common import BAD_INPUT, run
 from running import CHECKOUT
@@ -205,7 +206,7 @@ def test_a_fleet_keeps_what_the_past_does_not_tell() -> None:
     shape = (3, 1, instance.n_periods)
     flat = {name: np.full(shape, 2.0) for name in SITE_SERIES}
     high = flat | {"buy_price": np.arange(3.0)[:, None, None] + flat["buy_price"], "wind_mw": flat["wind_mw"] - 9.0}
-    found = analogs(instance, Past(["d0", "d1", "d2"], np.array([1]), flat, high), 3)
+    found = analogs(instance, Past(["d0", "d1", "d2"], dict(sites=np.array([1])), flat, high), 3)
     price = series_of(found, "buy_price") - instance.sites.buy_price
     assert price[:, 1].max(axis=1) == pytest.approx([0, 1, 2]) and not price[:, [0, 2]].any()
     assert not series_of(found, "wind_mw")[:, 1].any()  # no less than nothing
