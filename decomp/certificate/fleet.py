@@ -17,7 +17,7 @@ from decomp.certificate.findings import TOLERANCE, Findings
 from decomp.certificate.model import Builder, Program
 from decomp.certificate.scenarios import priced_pieces, sizes_of
 from decomp.certificate.sites import add_site
-from decomp.certificate.terms import largest
+from decomp.certificate.terms import largest, possible_work
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Dual
 
@@ -147,7 +147,7 @@ def _second_stage(
     builder.entries(met[instance.arcs.stream], routed, 1.0)
     work, penalty = instance.pools.work_gpu_h, instance.pools.shortfall_penalty
     hard = np.isinf(penalty)
-    rounding = largest(work) - work
+    rounding = np.clip(work - possible_work(instance), 0.0, largest(work) - work)  # of a pool that just fits
     shortfall = builder.columns(instance.n_pools, 0.0, np.where(hard, rounding, work), np.where(hard, 0.0, penalty))
     done = builder.rows([(1.0, shortfall)], work, equal=True)
     builder.entries(np.repeat(done[instance.pool_arcs.pool, None], sizes["period"], axis=1), pool, step)

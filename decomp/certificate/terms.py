@@ -118,6 +118,15 @@ def _cuts(size: Array) -> Array:
     return np.flatnonzero(np.diff(part)) + 1
 
 
+def possible_work(instance: Instance) -> Array:
+    """The most work of each pool (pool,) by its rates and the sites' capacity, GPU h (C4, 1)."""
+    pools, arcs = instance.pools, instance.pool_arcs
+    start, end = pools.start[arcs.pool], np.minimum(pools.end[arcs.pool], instance.n_periods)
+    row, period = spread(start, end - start)
+    rate = np.minimum(arcs.rate_gpu[row], instance.sites.capacity_gpu[arcs.site[row], period])
+    return np.bincount(arcs.pool[row], instance.period_h * rate, instance.n_pools)
+
+
 def _pools(instance: Instance, price: Array) -> Array:
     """Cheapest fluid fill of each pool: its (arc, period) slots by rising price, shortfall for the rest."""
     pools, arcs = instance.pools, instance.pool_arcs

@@ -53,6 +53,33 @@ def test_nothing_is_cheaper_than_the_optimum() -> None:
     assert certificate.verdict == "REJECTED" and "the cost of a schedule" in " ".join(map(str, certificate.findings))
 
 
+@pytest.mark.parametrize("lie, verdict", [(0.0, "OK"), (1e-5, "REJECTED"), (1e-3, "REJECTED")])
+def test_work_that_must_be_done_does_not_fall_short_where_there_is_room(lie: float, verdict: str) -> None:
+    """A billion GPU hours that jobs pay for but for a dollar: their rounding (FIT) would be worth 60 micro-dollars."""
+    work, price = 1e9, 60.0
+    instance = build_instance(
+        1,
+        2,
+        1.0,
+        sites=dict(
+            capacity_gpu=1e9,
+            power_slope_mw_per_gpu=[[1e-6]],
+            power_intercept_mw=[[0.0]],
+            pue=1.0,
+            import_limit_mw=1e4,
+            buy_price=price,
+            sell_price=0.0,
+        ),
+        pools=dict(work_gpu_h=[work], start=[0], end=[2]),
+        pool_arcs=dict(pool=[0], site=[0], rate_gpu=[8e8]),
+        jobs=dict(gpus=[1.0], periods=1, release=0, deadline=2, value_usd=work * 1e-6 * price - 1.0),
+        candidates=dict(job=[0], site=[0]),
+    )
+    result = solve_extensive(instance, rel_gap=1e-9)
+    assert result.incumbent == pytest.approx(1.0 + 1e-6 * price, abs=1e-6)
+    assert check(instance, replace(result, bound=result.bound + lie)).verdict == verdict
+
+
 def test_a_proof_that_is_not_found_is_no_rejection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
