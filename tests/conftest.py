@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,11 @@ from hypothesis import settings
 
 from draws import DAILY, FULL
 from running import Finished, find_mpiexec, run_limited
+
+# Some hundred processes import this package. Where Python may not keep what it compiled, as in many containers, every
+# one of them compiles all libraries anew, which takes longer than most tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 for name, most in dict(full=FULL, daily=DAILY).items():
     settings.register_profile(name, max_examples=most, deadline=None, derandomize=True, print_blob=True)
