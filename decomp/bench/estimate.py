@@ -17,15 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from decomp.bench.replay import Cluster, ReplayStep, Times, replay
+from decomp.bench.replay import Cluster, ReplayStep, Times, replay, size_of
 from decomp.bound.coupling import Coupling
 from decomp.bound.lagrangian import first_prices
 from decomp.bound.master import COLUMNS
 from decomp.files.store import read_sites
-from decomp.model.instance import Array, Instance
+from decomp.lp.block import Block
+from decomp.lp.highs import Effort
+from decomp.model.instance import TABLES, Array, Instance
 from decomp.model.scenarios import expand
 from decomp.search.by_prices import LEAST_SCENARIOS
-from decomp.site.oracle import SiteOracle
+from decomp.site.equations import add_site
+from decomp.site.oracle import Plan, SiteOracle, SiteRows
+from decomp.site.service import Dispatch
 
 CALIBRATION_SECONDS = 2.0
 CALIBRATION_SITES = 24
@@ -73,10 +77,15 @@ class Estimate:
     efficiency: float
 
 
+def sample(instance: Instance) -> Array:
+    """Some sites, evenly spaced over the instance and its scenarios."""
+    return np.unique(np.linspace(0, instance.n_sites - 1, CALIBRATION_SITES).astype(int))
+
+
 def calibrate(path: Path, instance: Instance) -> Calibration:
-    """Ask some sites, evenly spaced over the instance and its scenarios, at the first prices and around them."""
+    """Ask some sites at the first prices and around them."""
     instance = expand(instance)
-    chosen = np.unique(np.linspace(0, instance.n_sites - 1, CALIBRATION_SITES).astype(int))
+    chosen = sample(instance)
     price = first_prices(Coupling.of(instance), instance.sites, instance.carbon_price_usd_per_t)[chosen]
     gc.collect()
     base = resident_mb()
@@ -104,19 +113,49 @@ def resident_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
+@dataclass(frozen=True)
+class Bytes:
+    """What the messages about a site hold, bytes; means over some sites of the instance.
+
+    series : one number a period; rows : its tables; request : of its dispatch, for a rank that does not own it;
+    plan : the answer.
+    """
+
+    series: float
+    rows: float
+    request: float
+    plan: float
+
+    @classmethod
+    def of(cls, instance: Instance) -> Bytes:
+        series = np.zeros(instance.n_periods)
+        sizes = []
+        for i in sample(instance):
+            rows, block = SiteRows.of(instance, int(i)), Block()
+            add_site(block, rows.grids, rows.i, rows.period_h)
+            request = Dispatch(int(i), series, series, series, 0.0, Effort(), rows)
+            plan = Plan(series, 0.0, 0.0, block.finish().columns, 0.0)
+            sizes.append([size_of(rows), size_of(request), size_of(plan)])
+        return cls(float(series.nbytes), *np.mean(sizes, axis=0).tolist())
+
+
 def chain(instance: Instance, calibration: Calibration, m: Measured = MEASURED) -> list[ReplayStep]:
     """The steps that a solve of this instance is expected to take."""
     instance = expand(instance)
-    n, bytes_of_site = instance.n_sites, 8.0 * instance.n_periods
+    n, size = instance.n_sites, Bytes.of(instance)
     site = np.arange(n)
     seconds = np.random.default_rng(0).choice(calibration.seconds, n)
     root = m.root_seconds * n * instance.n_periods
-    iteration = ReplayStep(root, seconds, site, bytes_of_site, bytes_of_site)
+    links = (1 + instance.day_ahead_lines) * size.series
+    iteration = ReplayStep(root, seconds, site, links, links)
     plans = np.sort(m.dispatch_sites * seconds)[::-1]
-    dispatch = ReplayStep(root, plans, None, 15 * bytes_of_site, 10 * bytes_of_site)
+    dispatch = ReplayStep(root, plans, None, size.request, size.plan)
     judges = min(instance.copies, LEAST_SCENARIOS)  # scenarios in a cluster's model
     moves = np.sort(judges * m.move_sites * seconds[: instance.n_places // m.cluster_sites])[::-1]
-    farm = ReplayStep(root, moves, None, 40 * bytes_of_site, bytes_of_site)
+    # A cluster's task: every site's rows, its load and what of it stays; of every stream three series.
+    streams = min(len(instance.arcs.site) / n * m.cluster_sites, len(instance.streams.name) / instance.copies)
+    task = judges * (m.cluster_sites * (size.rows + 2 * size.series) + 3 * streams * size.series)
+    farm = ReplayStep(root, moves, None, task, size.series)
     return [iteration] * m.iterations + [dispatch] * m.dispatches + [farm] * (m.rounds if instance.n_jobs else 0)
 
 
@@ -144,6 +183,4 @@ def estimate(instance: Instance, calibration: Calibration, ranks: int | None = N
 def master_mb(instance: Instance) -> float:
     """Columns of all sites with their products, and the instance thrice: as read, in the master, in a result."""
     columns = instance.n_sites * COLUMNS * (instance.n_periods + COLUMNS + 4) * 8
-    tables = (instance.sites, instance.streams, instance.arcs, instance.jobs, instance.candidates)
-    arrays = sum(value.nbytes for t in tables for value in vars(t).values() if isinstance(value, np.ndarray))
-    return (columns + 3 * arrays) / 2**20
+    return (columns + 3 * sum(size_of(getattr(instance, name)) for name in TABLES)) / 2**20

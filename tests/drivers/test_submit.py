@@ -10,12 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import decomp
 from decomp.bench.estimate import MEASURED, Calibration, calibrate, chain, estimate
+from decomp.bench.replay import ReplayStep, size_of
 from decomp.families import generate
 from decomp.files.store import write_instance
-from decomp.model.instance import Instance
+from decomp.lp.highs import Effort
+from decomp.model.instance import SERIES, Instance
 from decomp.model.scenarios import with_scenarios
+from decomp.site.oracle import SiteRows
 from drivers.submit import main
+from hand_case import hand_instance
 
 CALIBRATION = Calibration(np.full(10, 2e-3), 1.0, 200.0)
 
@@ -66,6 +71,22 @@ def test_scenarios_are_sites_to_the_cluster(path: Path, fleet: Instance, capsys:
 def test_a_chain_has_no_moves_without_jobs() -> None:
     fleet = generate("colocation", periods=96)
     assert len(chain(fleet, CALIBRATION)) == MEASURED.iterations + MEASURED.dispatches
+
+
+def test_messages_are_as_long_as_the_records_with_their_devices() -> None:
+    bare = hand_instance()
+    devices = decomp.attach(bare, "alpha", decomp.devices.battery(mwh=1.0, mw=1.0))
+
+    def dispatch(instance: Instance) -> ReplayStep:
+        return chain(instance, CALIBRATION)[MEASURED.iterations]
+
+    nothing = np.zeros(devices.n_periods)
+    plans = [
+        SiteRows.of(devices, i).evaluate_fixed(nothing, nothing, nothing, 0.0, effort=Effort())
+        for i in range(devices.n_sites)
+    ]
+    assert dispatch(devices).back == np.mean([size_of(plan) for plan in plans])
+    assert dispatch(devices).out > dispatch(bare).out > len(SERIES) * nothing.nbytes
 
 
 def test_the_script_is_written_with_its_reasons(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
