@@ -1,7 +1,8 @@
-"""The bound once more at the prices of load, with the sites' integers integral: for fleets with scenarios.
+"""The Lagrangian bound with the sites' subproblems solved as MILPs, for fleets with scenarios.
 
-There a job loads its site in all scenarios, so a site in one scenario cannot decide on jobs by itself. But what it
-commits, its devices and its power curve are its own, and what a MIP solver proves of these counts at the same prices.
+Jobs couple the scenarios, so a site's subproblem cannot contain them (as `milp_bound` has it without scenarios). But
+commitments, integer variables of devices and segments of the power curve belong to one site in one scenario. With them
+integral the relaxation's value at the same multipliers is at least that with their linear relaxation.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ from decomp.site.oracle import SiteRows
 
 @dataclass(frozen=True)
 class PricedSite:
-    """A site in a scenario at prices of its links and of carbon, in its own money; how hard to try, until when."""
+    """The subproblem of one row, a site in a scenario.
+
+    Attributes
+    ----------
+    links : (T + L T,) prices of load and commitments; carbon_price : USD/t. Both as `Multipliers.in_own_money`.
+    effort : nodes, gap and seconds of its MILP.
+    until : when to stop, by `root_seconds`.
+    """
 
     rows: SiteRows
     links: Array
@@ -35,7 +43,7 @@ class PricedSite:
 
 
 def priced_model(task: PricedSite) -> Model:
-    """Its problem with the bans (5) and (6) relaxed, which would bring hardly anything and double the time."""
+    """Its MILP without the binaries of (5) and (6): they raise the bound hardly at all and double the time."""
     block, rows, n = Block(), task.rows, task.rows.grids.sites.capacity_gpu.shape[1]
     add_site(block, rows.grids, rows.i, rows.period_h, relaxed=True)
     model = block.finish()
@@ -47,7 +55,10 @@ def priced_model(task: PricedSite) -> Model:
 
 
 def integral_lower(task: PricedSite) -> tuple[float, bool]:
-    """Lower bound that HiGHS proves of it, USD (-inf: its relaxation says all), and whether the clock ended that."""
+    """Dual bound of its MILP, USD, and whether the clock ended the search.
+
+    -inf where the MILP cannot improve on the linear relaxation, as its solution is integral, or where HiGHS fails.
+    """
     model = priced_model(task)
     solver = to_highs(model)
     if not model.integer.any() or not run_lp(solver):
@@ -65,9 +76,10 @@ def integral_lower(task: PricedSite) -> tuple[float, bool]:
 def with_integers(
     instance: Instance, workers: Workers, point: DualPoint, options: MilpBound, seconds_left: float
 ) -> DualPoint:
-    """The prices with what they prove so; a site without a proof in time counts with what it proved before.
+    """The dual point with its bound raised by the MILPs of its rows, solved on all ranks.
 
-    Claimed is less than was proved, by the MILPs' gap: another solver may end its own proof at that.
+    A row whose MILP proves nothing within the time, `seconds_left`, keeps its bound. What is claimed of a MILP is its
+    dual bound less its relative gap, so that the certificate's own MILP may end at that gap, too.
     """
     until = workers.team.clock() + seconds_left
     end, (links, carbon) = workers.deadline(until), point.prices.in_own_money()

@@ -1,11 +1,11 @@
-"""The whole fleet in SCIP, beside the decomposition: each begins where the other has got to.
+"""SCIP on the whole fleet, concurrently with the decomposition; both exchange their best schedules.
 
-Prices and neighbourhoods find a good schedule of a small fleet within seconds, and may then be stuck where a tree over
-the whole model is not. So on one rank SCIP searches the fleet in one model from the first second, in a process of its
-own; while the other ranks search neighbourhoods, that rank leaves its core to it. After every round it is given the
-best schedule known, and asked for a better one. What it finds depends on the clock; it is asked only in runs with a
-time limit, and what it answers is in the log, for replays.
-Its dual bound is not claimed: nothing but SCIP itself could prove it again.
+The decomposition finds a good schedule of a small fleet within seconds, but its neighbourhoods may not contain a better
+one that branch and bound on the whole model finds. So SCIP solves the fleet's MILP from the start of the run, in a
+process of its own on the last rank; while neighbourhoods are searched, that rank gets no tasks. After every round SCIP
+is given the best schedule and asked for a better one. What it finds depends on the clock, so it takes part only in runs
+with a time limit, and its answers are in the log, for replays.
+Its dual bound is not used: the certificate could not prove it again.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from decomp.schedule.incumbent import Incumbent, fixing_of
 from decomp.search.fleet_model import Begin, Beside, Exchange
 from decomp.state.solve_state import Outcome, Run
 
-LITTLE = 1e-7  # relative; a schedule that is no cheaper than that is no news
-PAUSE_SECONDS = 0.25  # between two questions when nothing else is left to do
+LITTLE = 1e-7  # relative; a schedule that is less than that cheaper is not exchanged
+PAUSE_SECONDS = 0.25  # between two questions when no other phase is left
 
 
 def begin_beside(run: Run) -> Outcome:
-    """Let SCIP begin, if the fleet is small enough, there is a time limit, and SCIP is installed."""
+    """Phase: start SCIP, if the fleet is small without being tiny, has no scenarios, and the run has a time limit."""
     instance, options = run.instance, run.options
     size = instance.n_sites * instance.n_periods
     small = options.closing.site_periods < size <= options.beside.site_periods
@@ -50,7 +50,7 @@ def begin_beside(run: Run) -> Outcome:
 
 @contextmanager
 def sparing(run: Run) -> Iterator[None]:
-    """Inside, the rank on which SCIP searches gets no tasks: its core is SCIP's."""
+    """Context in which the rank of SCIP gets no tasks."""
     ranks = run.team.size
     busy = run.beside is not None and not run.beside.ended and ranks > 1
     run.workers.spared = frozenset([ranks - 1] if busy else [])
@@ -61,7 +61,10 @@ def sparing(run: Run) -> Iterator[None]:
 
 
 def consult(run: Run) -> bool:
-    """Give SCIP the best schedule and take a better one; whether there was one. The jobs stay fixed where they are."""
+    """Exchange best schedules with SCIP; True if SCIP had a better one.
+
+    A better schedule becomes the incumbent; the fixing of jobs in the loop stays as it is.
+    """
     beside = run.beside
     if beside is None or beside.ended:
         return False
@@ -84,7 +87,7 @@ def consult(run: Run) -> bool:
 
 
 def _offer(run: Run, beside: Beside, integers: Array) -> Array | None:
-    """Offer the best schedule with these integers as incumbent; its point."""
+    """Offer the cheapest schedule with these integers (k,) as incumbent; its point (column,), None if there is none."""
     point = beside.fleet.point(integers)
     if point is not None:
         schedule = beside.fleet.schedule(point)
@@ -94,7 +97,7 @@ def _offer(run: Run, beside: Beside, integers: Array) -> Array | None:
 
 
 def await_beside(run: Run) -> Outcome:
-    """With nothing else left to do: wait for SCIP until time is over."""
+    """Phase: no other phase is left; take better schedules of SCIP until it ends or the run must stop."""
     if run.beside is None:
         return Outcome.SKIPPED
     consult(run)

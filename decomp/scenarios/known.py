@@ -32,13 +32,13 @@ class Known:
     rows: dict[str, Array]
 
     def series(self, horizon: Horizon, table: str, given: Mapping[str, Series] | None = None) -> dict[str, Array]:
-        """What scenarios may override of a table over a horizon, by series of SERIES, (row, period) each.
+        """The series of a table that scenarios may override, by name, (k, period) each, over a horizon.
 
         `given` : series by quantity in place of the spec's own; those of the other table do not count.
 
         Raises
         ------
-        InputError : what a file's refusal says.
+        InputError : a file lacks what is read from it.
         """
         mine = {name: s for name, s in (given or {}).items() if (name in OF_STREAMS) == (table == "streams")}
         if table == "streams":
@@ -60,11 +60,11 @@ class Known:
 
 
 def known(instance: Instance, spec: Spec, library: Library) -> Known:
-    """What a spec knows of an instance, whose sites and streams it finds by name.
+    """The sites and streams of a spec that are in an instance, by name.
 
     Raises
     ------
-    InputError : no site of the spec is one of the instance.
+    InputError : no site of the spec is in the instance.
     """
     sites, here = _named(spec.sites, instance.sites.name)
     if not sites:
@@ -79,7 +79,7 @@ def known(instance: Instance, spec: Spec, library: Library) -> Known:
 
 
 def _named(items: Sequence[T], names: Array) -> tuple[list[T], Array]:
-    """Those whose name is among some names, and where."""
+    """The items whose name is among some names, and their positions there (k,)."""
     row = {str(name): i for i, name in enumerate(names)}
     found = [item for item in items if item.name in row]
     return found, np.array([row[item.name] for item in found], dtype=int)

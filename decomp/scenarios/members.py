@@ -1,4 +1,4 @@
-"""Scenarios from an ensemble: members as columns or files, read as any series of a spec."""
+"""Scenarios from an ensemble forecast: members as columns or files, read as any series of a spec."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ T = TypeVar("T")
 def from_members(instance: Instance, spec: Spec, library: Library) -> Instance:
     """The instance with a scenario for every member of a spec's ensemble.
 
-    Only what the ensemble's series say differs from the instance's own, at the sites and streams that the spec has.
+    Series that the ensemble names are overridden at the sites and streams of the spec; all others are the instance's
+    own. Members without stated probabilities are equally likely.
 
     Raises
     ------
-    InputError : no ensemble, probabilities that do not fit, or what a file's refusal says.
+    InputError : the spec has no ensemble, its probabilities are not one for each member, nothing of it is in the
+        instance, or a file lacks what is read from it.
     """
     ensemble = spec.ensemble
     with within(library.spec_name):
@@ -54,7 +56,7 @@ def from_members(instance: Instance, spec: Spec, library: Library) -> Instance:
 
 
 def of_member(item: T, member: str) -> T:
-    """A record with {member} filled in where its texts have it."""
+    """A record of the spec with `{member}` replaced by the member's name in all its texts."""
     texts = {f.name: getattr(item, f.name) for f in fields(item)}  # type: ignore[arg-type]
     changed = {k: v.replace("{member}", member) for k, v in texts.items() if isinstance(v, str)}
     return replace(item, **changed)  # type: ignore[type-var]

@@ -1,6 +1,7 @@
-"""Scenarios from the past: what came on days with a forecast like this one's, beside what had been forecast.
+"""Scenarios from the past: forecast errors of the days whose forecasts were most similar (analogues).
 
-All sites, streams and series of a day stay together, so errors keep their correlation in space and in time.
+The errors of a day are taken for all sites, streams and series together, which keeps their correlation in space and
+time.
 """
 
 from __future__ import annotations
@@ -20,17 +21,22 @@ from decomp.model.times import start_of
 from decomp.scenarios.known import known
 
 DAY_H = 24.0
-DIGITS = 6  # in the unit of a series: solvers drop coefficients that are next to nothing
-INSTALLED = ("wind_mw", "solar_mw", "capacity_gpu", "import_limit_mw")  # never more than has been seen
-AGO = dict(sites=1, streams=7)  # days: what came then is the forecast where a spec has none; weekends have other demand
+DIGITS = 6  # decimals of a series in its unit: solvers drop very small coefficients
+INSTALLED = ("wind_mw", "solar_mw", "capacity_gpu", "import_limit_mw")  # limited by the largest value of the past
+AGO = dict(sites=1, streams=7)  # days; a series without a forecast counts as forecast by its outcome so long before
 
 
 @dataclass(frozen=True, eq=False)
 class Past:
-    """Earlier days, the latest first, each as long as a horizon and from the same time of day.
+    """Forecasts and outcomes of earlier days, the latest first.
 
-    name : (day,); rows : of the instance that the data are of, (k,), by table of SERIES;
-    forecast, actual : by series of SERIES, (day, k, period).
+    Each is as long as the instance's horizon and starts at the same time of day.
+
+    Attributes
+    ----------
+    name : (day,) dates.
+    rows : by table of SERIES, (k,) sites or streams of the instance that the data are of.
+    forecast, actual : by series of SERIES, (day, k, period) in the unit of the series.
     """
 
     name: Sequence[str]
@@ -41,7 +47,7 @@ class Past:
 
 @dataclass(frozen=True, eq=False)
 class _Told:
-    """What a spec tells of some days, by series (row, period); `rows` as in Past."""
+    """Series of a spec over some days: outcomes and forecasts (k, period); `rows` as in Past."""
 
     rows: Mapping[str, Array]
     actual: dict[str, Array]
@@ -49,7 +55,7 @@ class _Told:
 
 
 def _told(instance: Instance, spec: Spec, library: Library, days_ago: int, days: int) -> _Told:
-    """So many days, of which the first begins so many days before the instance."""
+    """The series of `days` days, the first of which begins `days_ago` days before the instance."""
     start, periods = start_of(instance), days * round(DAY_H / instance.period_h)
     told = _Told({}, {}, {})
     with within(library.spec_name):
@@ -68,13 +74,14 @@ def _told(instance: Instance, spec: Spec, library: Library, days_ago: int, days:
 
 
 def read_past(instance: Instance, spec: Spec, library: Library) -> Past:
-    """The days of a spec's history that were over when the instance's horizon starts.
+    """The days of a spec's history that are over when the instance's horizon starts.
 
-    What had been forecast for more than a day is taken to have been that of the first day again.
+    A series without a forecast in the history counts as forecast by its outcome of AGO days before (persistence).
+    Beyond a day ahead the forecast of the first day is repeated.
 
     Raises
     ------
-    InputError : a file does not cover them, or no site of the spec is one of the instance.
+    InputError : a file does not cover the days, or no site of the spec is one of the instance.
     """
     n, day = instance.n_periods, round(DAY_H / instance.period_h)
     last = -(-n // day)  # days before the start, of the latest horizon that ends by it
@@ -92,10 +99,10 @@ def read_past(instance: Instance, spec: Spec, library: Library) -> Past:
 
 
 def as_known(instance: Instance, spec: Spec, library: Library, count: int) -> Instance:
-    """The instance as it is known when its horizon starts: as it is forecast, and what may come instead.
+    """The instance with forecasts in place of outcomes, and scenarios around them.
 
-    A day ahead a series is what the spec says had been forecast, or what it was `AGO` days before; later days are as
-    that first one. `count` : scenarios, days of the history; 0: none.
+    For the first day a series is its forecast in the spec's history, or else its outcome of AGO days before; that day
+    is repeated for later ones. `count` : scenarios, one from each of so many days of the history; 0: no scenarios.
 
     Raises
     ------
@@ -112,19 +119,19 @@ def as_known(instance: Instance, spec: Spec, library: Library, count: int) -> In
 
 
 def _repeated(series: Array, start: int, n: int, day: int) -> Array:
-    """One day of a series (row, period) as often as it takes for n periods."""
+    """The `day` periods of a series (k, period) from `start` on, repeated until there are n periods."""
     return np.asarray(series[:, start + np.arange(n) % day])
 
 
 def analogs(instance: Instance, past: Past, count: int) -> Instance:
-    """The instance with equally likely scenarios: its own series plus the errors of the days most like it.
+    """The instance with `count` equally likely scenarios: its series plus forecast errors of the most similar days.
 
-    How much alike two forecasts are: the mean square of their difference, every series of a row in units of its
-    spread over the past.
+    The distance of two forecasts is the mean square of their difference, each series of a site or stream divided by its
+    standard deviation over the past.
 
     Raises
     ------
-    InputError : there are fewer days.
+    InputError : the past has fewer days, or `count` is less than 1.
     """
     if not 1 <= count <= len(past.name):
         raise InputError(f"count: {count}, must be between 1 and the {len(past.name)} days of the history")
@@ -146,9 +153,9 @@ def analogs(instance: Instance, past: Past, count: int) -> Instance:
 
 
 def possible(name: str, own: Array, error: Array, seen: Array) -> Array:
-    """Forecast (row, period) plus errors (scenario, row, period), inside the range of the series.
+    """Forecast (k, period) plus errors (scenario, k, period), clipped to the legal range of the series.
 
-    Of what is installed there is no more than was forecast or `seen` (day, row, period) in the row.
+    Series of INSTALLED are at most the largest value forecast or `seen` (day, k, period) in the row.
     """
     declared = next(f.metadata for f in TABLES[SERIES[name]].columns() if f.name == name)
     high = np.maximum(seen.max(axis=(0, 2)), own.max(axis=1))[:, None] if name in INSTALLED else declared["high"]

@@ -1,4 +1,4 @@
-"""Fewer scenarios that stand for all of an instance's, by fast forward selection (`decomp.model.selection`)."""
+"""Scenario reduction by fast forward selection (`decomp.model.selection`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from decomp.model.selection import forward_selection
 
 
 def distances(instance: Instance) -> Array:
-    """Euclidean distances between the scenarios (s, s); every series in units of its spread over the scenarios."""
+    """Euclidean distances between the scenarios, (s, s), each series divided by its standard deviation over them."""
     p = instance.scenarios.probability
     square = np.zeros((len(p), len(p)))
     for name in SERIES:
@@ -24,11 +24,11 @@ def distances(instance: Instance) -> Array:
 
 
 def reduced(instance: Instance, count: int) -> Instance:
-    """The instance with so many of its scenarios, which take over the probability of those left out.
+    """The instance with `count` of its scenarios; each takes over the probability of those left out next to it.
 
     Raises
     ------
-    InputError : it has fewer.
+    InputError : it has fewer, or `count` is less than 1.
     """
     if not 1 <= count <= instance.n_scenarios:
         raise InputError(f"reduce: {count} of {instance.n_scenarios} scenarios, must be between 1 and all of them")

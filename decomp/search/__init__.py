@@ -1,6 +1,6 @@
 """Large-neighbourhood search for better schedules.
 
-Read `by_prices` (clusters of sites at the prices of load), `cluster` and `job_milp` (their programs), then
-`by_resources` (groups that plan anew with the inference and allowances they have), and `fleet_model` (a small fleet as
-one program, for SCIP).
+Read `by_prices` (price-directive: clusters of sites at the prices of load), `cluster` and `job_milp` (their MILPs),
+then `by_resources` (resource-directive: groups of sites with the work and the emissions that the schedule allots them),
+and `fleet_model` (a small fleet as one MILP, for SCIP).
 """

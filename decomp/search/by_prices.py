@@ -1,8 +1,11 @@
-"""Price-directive large-neighbourhood search: small clusters of sites choose their jobs anew, on all ranks at once.
+"""Price-directive large-neighbourhood search: clusters of few sites reassign their jobs, all clusters in parallel.
 
-Everything outside a cluster counts at the prices of load (price-directive: Geoffrion, Management Science 16, 1970). The
-clusters of a round are disjoint, so that their moves combine. After a round the jobs are fixed where they are, some
-iterations of the bundle method re-price, and the cost of a finished schedule decides what is kept.
+A cluster's MILP decides where and when the jobs of its sites run; load outside the cluster is worth the multipliers of
+load there (price-directive decomposition: Geoffrion, Management Science 16, 1970). The clusters of a round are
+disjoint, so that their moves can be made together. After a round the jobs are fixed, some iterations of the bundle
+method adapt the multipliers, and the cost of a completed schedule decides what is kept.
+
+A run of a job is one of its alternatives: a candidate site and a first period.
 """
 
 from __future__ import annotations
@@ -29,7 +32,14 @@ from decomp.search.job_milp import JobChoice
 
 @dataclass
 class Neighbours:
-    """How many candidate jobs each two sites share (sparse), and how often each was the seed of a cluster."""
+    """Which sites have jobs in common.
+
+    Attributes
+    ----------
+    shared : (N, N) sparse, jobs for which both of two sites are candidates; N sites (places, not rows of scenarios).
+    tried : (N,) how often each site was the seed of a cluster.
+    copies : scenarios, each with a row of every site.
+    """
 
     shared: csr_array
     tried: Array
@@ -42,12 +52,18 @@ class Neighbours:
         return cls(csr_array(member.T @ member), np.zeros(n_sites), coupling.copies)
 
 
-LEAST_SCENARIOS = 3  # that judge the moves of a cluster, if there are as many
-CLAIMANTS = 3  # clusters that may each count on all of a stream's unserved work
+LEAST_SCENARIOS = 3  # in a cluster's MILP, if there are as many
+CLAIMANTS = 3  # clusters of a round that may each serve all of a stream's unserved demand
 
 
 class Claim(NamedTuple):
-    """What a cluster may count on of what others see too: by stream (D,) all unserved work or none, share of room."""
+    """What a cluster may use of what several clusters of a round can reach, by stream.
+
+    Attributes
+    ----------
+    unserved : (D,) bool, whether it may serve the stream's unserved demand, all of it.
+    room : (D,) share of the free capacity outside the cluster to which it may move the stream's load.
+    """
 
     unserved: Array
     room: Array
@@ -55,7 +71,15 @@ class Claim(NamedTuple):
 
 @dataclass
 class SearchState:
-    """Where the search stands: how hard it tries, finishes in a row that brought little, rounds since the last one."""
+    """The state of the search between two rounds; a checkpoint keeps it.
+
+    Attributes
+    ----------
+    rng : draws clusters and seeds.
+    level : how often the clusters have been enlarged.
+    stale : how many completed schedules were hardly cheaper than the best one before.
+    rounds : rounds since a schedule was last completed.
+    """
 
     neighbours: Neighbours
     rng: np.random.Generator
@@ -64,7 +88,7 @@ class SearchState:
     rounds: int = 0
 
     def effort(self, options: Improvement) -> Improvement:
-        """Larger clusters, more runs of a job and more nodes with every level; a small fleet is one cluster at once."""
+        """The options at the present level: more sites, runs and nodes with each; a small fleet is a single cluster."""
         n_sites, growth = len(self.neighbours.tried), options.growth**self.level
         grown = replace(
             options,
@@ -81,7 +105,11 @@ class SearchState:
 
 
 def clusters(neighbours: Neighbours, loss: Array, size: int, rng: np.random.Generator) -> list[Array]:
-    """Disjoint clusters that cover the fleet: seeds by loss, companions by shared jobs, both with some chance."""
+    """Draw disjoint clusters that cover the fleet, each an array of sites.
+
+    The seed of a cluster is the free site with the largest randomised `loss` (N,), USD, divided by one more than the
+    times it was a seed before; the other sites, `size` in all, are drawn in proportion to the jobs shared with it.
+    """
     n_sites = len(loss)
     free = np.ones(n_sites, dtype=bool)
     order = np.argsort(-(loss / (1.0 + neighbours.tried)) * rng.uniform(0.3, 1.0, n_sites))
@@ -111,10 +139,17 @@ def neighbourhood(
     options: Improvement,
     until: float = np.inf,
 ) -> ClusterTask:
-    """The task of one cluster at the present fixing and placed work: (S, T) GPU in all and in pools, which stay.
+    """The MILP of one cluster around the present schedule.
 
-    All jobs at its sites are its to move, and so are those that are rejected and could run there. A few scenarios that
-    stand for all judge them, as many as the cluster's size leaves rows for.
+    It may move all jobs at its sites, and accept those that are rejected and could run there. With scenarios its cost
+    is that of a few that represent all, as many as `options.scenario_rows` leaves rows for.
+
+    Parameters
+    ----------
+    load, pooled : (S, T) GPU, all load of the rows and that of pools, which the MILP keeps.
+    members : sites of the cluster.
+    claim : what it may use of what other clusters of the round can reach, too.
+    until : when to stop, by `root_seconds` of the rank that solves it.
     """
     c, fixing = loop.coupling, work.fixing
     chosen, factor = representatives(c, loop.centre.price, members, options.scenario_rows // len(members))
@@ -143,8 +178,12 @@ def neighbourhood(
 
 
 def representatives(c: Coupling, price: Array, members: Array, most: int) -> tuple[Array, Array]:
-    """A few scenarios, at least LEAST_SCENARIOS, whose prices at some sites stand for all; and by how much more each
-    counts there than it does by itself, (K,).
+    """Scenarios that represent all at some sites, by fast forward selection on the prices of load there.
+
+    Returns
+    -------
+    The chosen scenarios, `most` of them but at least LEAST_SCENARIOS; and for each of all scenarios, (K,), the factor
+    on its costs: its probability with that of the scenarios it represents, by its own.
     """
     p, seen = c.probability, price.reshape(c.copies, c.n_places, -1)[:, members].reshape(c.copies, -1)
     seen = seen / p[:, None]
@@ -156,7 +195,11 @@ def representatives(c: Coupling, price: Array, members: Array, most: int) -> tup
 
 
 def claims(c: Coupling, chosen: list[Array], rng: np.random.Generator) -> list[Claim]:
-    """Share out what several clusters see; unserved work goes whole to a few, since the jobs in its way are lumps."""
+    """Divide among the clusters of a round what several of them can reach.
+
+    Free capacity outside is divided equally. Unserved demand is not divided but offered whole to up to CLAIMANTS
+    clusters: making room for it takes moving whole jobs, which a small share of it would not pay for.
+    """
     number = np.full(c.n_places, len(chosen))
     for k, members in enumerate(chosen):
         number[members] = k
@@ -172,9 +215,10 @@ def claims(c: Coupling, chosen: list[Array], rng: np.random.Generator) -> list[C
 
 
 def job_choice(c: Coupling, fixing: Fixing | None, j: int, position: Array) -> JobChoice:
-    """All runs of job j at sites that have a position (S,; -1: none), and rejection if it may be.
+    """The alternatives of job j: its runs at the sites of a model, and its rejection where the job is optional.
 
-    Without a fixing it has its first run now.
+    `position` (N,) : of each site in the model, -1 for sites that are not in it. The present alternative is that of
+    `fixing`; without one, the first.
     """
     jobs = c.jobs
     runs, starts = [], []
@@ -196,9 +240,10 @@ def job_choice(c: Coupling, fixing: Fixing | None, j: int, position: Array) -> J
 def _inference_around(
     c: Coupling, price: Array, work: Work, position: Array, claim: Claim, factor: Array
 ) -> dict[str, Array]:
-    """Streams that the cluster may serve: arcs inside, work inside, its claim to work and room.
+    """The streams that reach a cluster, as fields of `ClusterTask`.
 
-    `factor` (K,) : on the money of each scenario.
+    Demand is what the cluster serves now and the unserved demand that it may serve. It may leave at the cheapest price
+    outside, as far as its share of the free capacity there goes. `factor` (K,) : on the costs of each scenario.
     """
     rows, inside = c.streams, position >= 0
     owner = np.repeat(np.arange(len(rows.unserved)), np.diff(rows.ptr))
@@ -237,13 +282,17 @@ def improve_round(
     rng: np.random.Generator,
     until: float = np.inf,
 ) -> float:
-    """One round of disjoint cluster moves on all ranks; returns what the clusters' models gained, USD.
+    """Solve the MILPs of a round's clusters on all ranks and fix the jobs as they say.
 
-    No move is started after `until`, seconds by the root's clock.
+    A fleet that is a single cluster is solved `options.attempts` times with other seeds, and the best answer counts.
+
+    Returns
+    -------
+    Sum of what the clusters' models got cheaper by, USD; what the schedule gains is known when it is completed.
     """
     work = place_work(loop)
     chosen = clusters(neighbours, job_loss(loop), options.cluster_sites, rng)
-    # What a round gains lies mostly where jobs lose most by the prices: sooner re-priced, the others gain more.
+    # Most of a round's gain lies where jobs lose most at the prices; the others gain more after these were adapted.
     chosen = chosen[: max(options.least_clusters, round(options.share * len(chosen)))]
     for members in chosen:
         neighbours.tried[members[0]] += 1
@@ -255,7 +304,7 @@ def improve_round(
         for members, claim in zip(chosen, claims(loop.coupling, chosen, rng), strict=True)
     ]
     tasks.sort(key=lambda task: -sum(len(choice.run) for choice in task.choices))  # the longest first
-    if len(tasks) == 1:  # the whole fleet: what is for several ranks to do are several tries
+    if len(tasks) == 1:  # the whole fleet: several attempts are what occupies several ranks
         seeds = rng.integers(2**31, size=options.attempts)
         tasks = [replace(tasks[0], windows=options.windows + k, seed=int(seed)) for k, seed in enumerate(seeds)]
     answers = workers.farm(improve_cluster, tasks, until, "cluster moves")
@@ -271,11 +320,12 @@ def improve_round(
 
 
 def _plain(k: int, m: Move) -> tuple[int, list[list[int]], float]:
-    """A move that the clock has cut, as a log can hold it."""
+    """A move of a search that the clock ended, as the log of such answers can hold it for a replay."""
     return k, [m.jobs.tolist(), m.run.tolist(), m.start.tolist()], float(m.gain)
 
 
 def accept(loop: LagrangianLoop, moves: list[Move]) -> None:
+    """Fix the jobs of the moves at their new runs; the others stay."""
     run, start = loop.master.fixing.run.copy(), loop.master.fixing.start.copy()
     for m in moves:
         run[m.jobs], start[m.jobs] = m.run, m.start
@@ -283,7 +333,10 @@ def accept(loop: LagrangianLoop, moves: list[Move]) -> None:
 
 
 def job_loss(loop: LagrangianLoop) -> Array:
-    """What the jobs at each site (or rejected, at their candidates) lose against their best run at the prices."""
+    """Reduced cost of the jobs by site, (N,) USD: cost of the present run at the prices less that of the cheapest run.
+
+    That of a rejected job is divided equally among its candidate sites.
+    """
     jobs, fixing, price = loop.coupling.jobs, loop.master.fixing, loop.coupling.summed(loop.centre.price)
     best = job_kernels.cheapest_runs(price, jobs)[0]
     best = np.where(jobs.optional, np.minimum(best, 0.0), best)

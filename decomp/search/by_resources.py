@@ -1,9 +1,10 @@
-"""Resource-directive large-neighbourhood search: a few sites plan their jobs anew with what the schedule allots them.
+"""Resource-directive large-neighbourhood search: groups of few sites reassign their jobs with what they are allotted.
 
-The search directed by prices moves jobs all over the fleet at once, but every move changes the prices, and near the end
-most of what it gains by its models is lost when the schedule is finished. Here a group of sites keeps its tonnes and
-the work that no other site does, and one MILP with its real batteries and routing decides jobs and dispatch,
-commitments held. So what a group gains is gained, and groups of different sites gain side by side.
+In the price-directive search every move changes the prices, and near the optimum most of what its models promise is
+lost when the schedule is completed. Here a group of sites is allotted the emissions and the work that it has in the
+schedule (resource-directive decomposition: Geoffrion, Management Science 16, 1970). One MILP decides its jobs, routing
+and dispatch with batteries and devices, commitments held. Its answer is part of a feasible schedule, so that its gain
+is real, and disjoint groups gain independently.
 """
 
 from __future__ import annotations
@@ -31,7 +32,14 @@ from decomp.search.job_milp import JobChoice, JobSearch, add_job, choose_runs
 
 @dataclass(frozen=True, eq=False)
 class ReplanTask:
-    """A group with its piece of the schedule, how hard to try, and until when, by `root_seconds`."""
+    """The MILP of one group.
+
+    Attributes
+    ----------
+    group : its sites with what they are allotted, and its part of the schedule.
+    runs_kept : runs of a job that stay for their reduced cost, see `JobSearch`.
+    until : when to stop, by `root_seconds` of the rank that solves it.
+    """
 
     group: GroupTask
     runs_kept: int
@@ -39,15 +47,15 @@ class ReplanTask:
     until: float
 
 
-class Piece(NamedTuple):
-    """The group's piece of a cheaper schedule, None if none was found; whether the clock ended the search for it."""
+class GroupAnswer(NamedTuple):
+    """The group's part of a cheaper schedule (None: none found), and whether the clock ended the search for it."""
 
     schedule: Schedule | None
     late: bool
 
 
-def replan(task: ReplanTask) -> Piece:
-    """Search the jobs of a group, from where they are now."""
+def replan(task: ReplanTask) -> GroupAnswer:
+    """Search better runs of a group's jobs, starting from the present ones."""
     instance, schedule = task.group.instance, task.group.schedule
     coupling = Coupling.of(instance)
     fixing, everywhere = fixing_of(coupling, schedule), np.arange(instance.n_places)
@@ -57,19 +65,19 @@ def replan(task: ReplanTask) -> Piece:
     here, gain, point = choose_runs(model, runs, search)
     late = root_seconds() > task.until
     if gain <= 0.0 or point is None:
-        return Piece(None, late)
+        return GroupAnswer(None, late)
     low, high = model.low.copy(), model.high.copy()
     low[model.integer] = high[model.integer] = np.round(point[model.integer])
     x = keeping_bans(model, to_highs(replace(model, low=low, high=high)))
     if x is None:
-        return Piece(None, late)
+        return GroupAnswer(None, late)
     site = np.array([choice.place[h] for choice, h in zip(choices, here, strict=True)], dtype=int)
     start = np.array([choice.start[h] for choice, h in zip(choices, here, strict=True)], dtype=int)
-    return Piece(replace(schedule_of(task.group, model, x), job_site=site, job_start=start), late)
+    return GroupAnswer(replace(schedule_of(task.group, model, x), job_site=site, job_start=start), late)
 
 
 def planning_model(group: GroupTask, choices: tuple[JobChoice, ...]) -> tuple[Model, list[Array]]:
-    """The group's MILP, commitments held, and the columns of each job's runs."""
+    """The group's MILP, commitments of generators and devices held, and the columns of each job's runs."""
     instance, schedule = group.instance, group.schedule
     block, links = side_by_side(instance, np.zeros_like(instance.sites.capacity_gpu))
     runs = [add_job(block, choice, links, instance.copies) for choice in choices]
@@ -79,26 +87,30 @@ def planning_model(group: GroupTask, choices: tuple[JobChoice, ...]) -> tuple[Mo
 def replan_round(
     instance: Instance, schedule: Schedule, workers: Workers, groups: list[Array], options: Replan, until: float
 ) -> Schedule:
-    """Disjoint groups of sites plan anew on all ranks; none begins after `until`, seconds by the root's clock."""
-    owner = claims(instance, groups)
+    """The schedule after one round: the MILPs of disjoint groups of sites, solved on all ranks.
+
+    None is begun after `until`, seconds by the root's clock. Answers of groups that the clock ended are left out, so
+    that a replay makes the same schedule.
+    """
+    owner = owners_of_jobs(instance, groups)
     rows = [instance.rows_of(np.sort(sites)) for sites in groups]
     parts = [restrict(instance, schedule, sites, owner == k) for k, sites in enumerate(rows)]
     end = workers.deadline(until)
     effort = Effort(options.rel_gap, options.nodes)
     shared = share_out(instance, schedule, parts)
     tasks = [ReplanTask(group, options.runs_kept, effort, end) for group in shared]
-    pieces = workers.farm(replan, tasks, until, "replanning")
-    late = workers.stops.ask(lambda: [k for k, piece in enumerate(pieces) if piece is not None and piece.late]) or []
+    answers = workers.farm(replan, tasks, until, "replanning")
+    late = workers.stops.ask(lambda: [k for k, a in enumerate(answers) if a is not None and a.late]) or []
     found = [
-        (part, piece.schedule)
-        for k, (part, piece) in enumerate(zip(parts, pieces, strict=True))
-        if piece is not None and piece.schedule is not None and k not in late
+        (part, answer.schedule)
+        for k, (part, answer) in enumerate(zip(parts, answers, strict=True))
+        if answer is not None and answer.schedule is not None and k not in late
     ]
     return complete(instance, merge_all(schedule, found)) if found else schedule
 
 
-def claims(instance: Instance, groups: list[Array]) -> Array:
-    """The group that may take a job (J,) if it is rejected, -1 for none: the one with the most of its candidates."""
+def owners_of_jobs(instance: Instance, groups: list[Array]) -> Array:
+    """The group with most of a job's candidate sites, (J,), -1 for none: it may accept the job if it is rejected."""
     number, n = np.full(instance.n_sites, -1), len(groups)
     for k, sites in enumerate(groups):
         number[sites] = k

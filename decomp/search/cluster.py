@@ -1,8 +1,9 @@
-"""A few sites with the jobs they share as one small MILP: the neighbourhood of the improvement search.
+"""The MILP of one cluster: jobs of a few sites, whose energy costs are piecewise-linear in their load.
 
-Battery and generators stay as they are and everything outside the cluster too, so each site costs a
-convex piecewise-linear function of its load in every period, and a move that the MILP likes is an
-improvement of the whole schedule (at the carbon price). What the batteries make of it comes later.
+Output of batteries, generators and devices is held at that of the cheapest relaxed dispatch at the present load, and
+load outside the cluster at its present value. Then a site's cost in a period is a convex piecewise-linear function of
+its load in that period, and a gain of the MILP is one of the whole schedule at the carbon price. Storage and
+commitments are adapted when the schedule is completed.
 """
 
 from __future__ import annotations
@@ -22,20 +23,24 @@ from decomp.site.equations import add_site
 
 @dataclass(frozen=True, eq=False)
 class ClusterTask(JobSearch):
-    """A cluster with all that is needed to improve it, ready to travel.
+    """Data of a cluster's MILP; picklable, solved on any rank.
 
-    Inference is routed anew among the cluster's sites; work may leave to sites outside (at `leave_price`, while
-    they have `leave_room`) or stay unserved. Nothing comes in, so disjoint clusters may move together.
+    Inference is routed anew among the cluster's sites, may be served by sites outside that have free capacity, or be
+    left unserved. No load enters the cluster, so that disjoint clusters can be solved independently.
 
     Attributes
     ----------
-    grids : the cluster's n sites, or rows of its sites in as many scenarios as there are `copies`, one after the
-    other; a job loads its site in all of them. period_h : hours.
-    carbon_price : USD/t all in.
-    load (n, T) : present load, GPU; fixed_load (n, T) : of which jobs that stay and pools.
-    arc_site, arc_stream (a,) : position of site and stream; arc_cost (a,) USD per GPU and period.
-    demand (d, T) : work of the streams now inside or unserved, GPU; unserved (d,), leave_price (d, T) USD per GPU
-    and period; leave_room (d, T) GPU.
+    grids : the cluster's sites; with scenarios all sites in the first, then all in the second, ...: n rows.
+    period_h : length of a period, hours.
+    carbon_price : all in, USD/t.
+    load : (n, T) present load, GPU.
+    fixed_load : (n, T) load of jobs that may not move and of pools, GPU.
+    arc_site, arc_stream : (a,) row in `grids` and stream of each arc.
+    arc_cost : (a,) USD per GPU and period.
+    demand : (d, T) of each stream, what the cluster serves now and unserved demand that it may serve, GPU.
+    unserved : (d,) cost of unserved demand, USD per GPU and period.
+    leave_price, leave_room : (d, T) cost of serving demand outside, USD per GPU and period, and most of it, GPU.
+    copies : scenarios in `grids`; a job loads its site in all of them.
     """
 
     grids: Microgrids
@@ -55,7 +60,14 @@ class ClusterTask(JobSearch):
 
 @dataclass(frozen=True)
 class Move:
-    """What a cluster answers: new runs of its jobs, what its model gets cheaper by (USD), and if the clock ended it."""
+    """The answer of a cluster's MILP.
+
+    Attributes
+    ----------
+    jobs, run, start : (j,) its jobs, the candidate of each (REJECTED: none) and its first period.
+    gain : by how much the model gets cheaper, USD, at least 0.
+    late : whether the clock ended the search.
+    """
 
     jobs: Array
     run: Array
@@ -64,22 +76,29 @@ class Move:
     late: bool = False
 
 
-class Pieces(NamedTuple):
-    """Cost of a site's load beside its present battery and generators, by pieces of rising cost: all (T, p).
+class CostPieces(NamedTuple):
+    """Cost of a site's load in each period, output of batteries, generators and devices held: p linear pieces.
 
-    width : GPU. cost : USD per GPU and period, carbon included.
+    Attributes
+    ----------
+    width : (T, p) GPU.
+    cost : (T, p) USD per GPU and period, carbon included; rising from piece to piece where no price is negative.
     """
 
     width: Array
     cost: Array
 
 
-def cost_pieces(task: ClusterTask, k: int) -> Pieces:
-    """Pieces of site k: power per GPU times what the next MW costs.
+def cost_pieces(task: ClusterTask, k: int) -> CostPieces:
+    """Linear pieces of the cost of load in row k: power per GPU times the marginal cost of power.
 
-    That is lost export first (nothing while power is curtailed), then import; a new import peak pays the demand
-    charge. Convex but where the price is negative; there the MILP may believe in a little too much, and true cost
-    decides.
+    Power costs nothing while there is curtailment, then the export revenue forgone, then the import price; above the
+    present import peak also the demand charge. Where the import price is negative the function is not convex, and the
+    MILP may take a cheaper piece first; such a gain shows to be none when the schedule is completed.
+
+    Raises
+    ------
+    ArithmeticError : the site has no relaxed dispatch at its present load.
     """
     sites, dt = task.grids.sites, task.period_h
     other, peak = _present_supply(task, k)
@@ -110,11 +129,11 @@ def cost_pieces(task: ClusterTask, k: int) -> Pieces:
     cost = dt * (lost * sell[:, None] + bought * buy[:, None] + higher * sites.demand_charge[k] / dt)
     width = np.diff(ends, axis=1)
 
-    return Pieces(width, np.divide(np.diff(cost, axis=1), width, out=np.zeros_like(width), where=width > 1e-9))
+    return CostPieces(width, np.divide(np.diff(cost, axis=1), width, out=np.zeros_like(width), where=width > 1e-9))
 
 
 def _present_supply(task: ClusterTask, k: int) -> tuple[Array, float]:
-    """Battery, generators, devices (T, MW), and the import peak, of the cheapest relaxed dispatch at this load."""
+    """Net output of battery, generators and devices, (T,) MW, and the import peak, MW, of the relaxed dispatch."""
     block = Block()
     add_site(block, task.grids, k, task.period_h, relaxed=True)
     model = block.finish()
@@ -139,7 +158,7 @@ def _present_supply(task: ClusterTask, k: int) -> tuple[Array, float]:
 
 
 def cluster_model(task: ClusterTask) -> tuple[Model, list[Array]]:
-    """The cluster's MILP, and the columns of each job's runs."""
+    """The cluster's MILP, and the columns of each job's alternatives, in the order of `task.choices`."""
     block = Block()
     n = task.load.shape[1]
     links = []
@@ -162,7 +181,7 @@ def cluster_model(task: ClusterTask) -> tuple[Model, list[Array]]:
 
 
 def improve_cluster(task: ClusterTask) -> Move:
-    """Solve the cluster's MILP from where its jobs are now; the answer is never worse than that."""
+    """Solve a cluster's MILP, started from the present runs of its jobs; its cost is at most theirs."""
     model, runs = cluster_model(task)
     here, gain, _ = choose_runs(model, runs, task)
     jobs = np.array([c.job for c in task.choices], dtype=int)

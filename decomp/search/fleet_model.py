@@ -1,4 +1,4 @@
-"""The whole fleet as one MIP, and the rank on which SCIP searches it beside everything else."""
+"""A whole fleet as one MILP, and the rank on which SCIP solves it concurrently with the decomposition."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from decomp.search.job_milp import JobChoice, add_job
 
 @dataclass(frozen=True, eq=False)
 class Begin:
-    """The last rank begins to search."""
+    """Request: the last rank starts SCIP on a MILP."""
 
     model: Model
     limits: Limits
@@ -31,22 +31,22 @@ class Begin:
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
-    """A point to take (None: nothing new), for what was found since."""
+    """Request: SCIP takes a feasible point (column,), None if there is no new one, and says what it has found since."""
 
     point: Array | None
 
 
 class ScipRank(Service):
-    """The search on the last rank; on the others nothing."""
+    """The service that holds SCIP, on the last rank; on the others it holds nothing."""
 
     search: ScipSearch | None = None
 
     def begin(self, order: Begin) -> bool:
-        """Begin where SCIP is; whether it is there. Root only."""
+        """Start SCIP; False if it is not installed on the last rank. Root only."""
         return self._everywhere(order) is not None
 
     def exchange(self, order: Exchange) -> list[object]:
-        """The integers of a better point (None: none) and whether the search is over; empty: no news. Root only."""
+        """Integers of a better point (None: none) and whether SCIP has ended; empty if there is no news. Root only."""
         return self._everywhere(order) or []
 
     def _everywhere(self, order: Begin | Exchange) -> list[object] | None:
@@ -57,7 +57,7 @@ class ScipRank(Service):
         self.team.gather(self._share(request), "SCIP")
 
     def _share(self, order: Begin | Exchange) -> list[object] | None:
-        """This rank's answer: None where nothing searches."""
+        """This rank's answer to a request: None on ranks without SCIP."""
         if isinstance(order, Begin) and self.team.rank == self.team.size - 1 and present():
             self.search = ScipSearch(order.model, order.limits, order.seed)
             return []
@@ -74,7 +74,14 @@ class ScipRank(Service):
 
 
 class FleetModel:
-    """The whole fleet as one MIP; its schedules by their integers."""
+    """The MILP of a whole fleet, and the translation between its points and schedules.
+
+    Attributes
+    ----------
+    choices : alternatives of each job, see `JobChoice`.
+    runs : their columns.
+    model : the MILP; its cost is the fleet's net cost, USD.
+    """
 
     def __init__(self, instance: Instance) -> None:
         self.instance, self.coupling = instance, Coupling.of(instance)
@@ -93,14 +100,14 @@ class FleetModel:
         return np.asarray(x[integer])
 
     def point(self, integers: Array) -> Array | None:
-        """The cheapest point with these values of all integer columns (column,), None if there is none."""
+        """The cheapest point (column,) with these values (k,) of all integer columns, None if there is none."""
         low, high = self.model.low.copy(), self.model.high.copy()
         low[self.model.integer] = high[self.model.integer] = integers
         fixed = replace(self.model, low=low, high=high)
         return keeping_bans(fixed, to_highs(fixed))
 
     def schedule(self, x: Array) -> Schedule:
-        """The schedule of a point."""
+        """The complete schedule of a point (column,)."""
         instance, here = self.instance, [int(np.argmax(x[columns])) for columns in self.runs]
         sizes = instance.sizes | {"instant": instance.n_periods + 1}
         nothing = Schedule.make(
@@ -116,7 +123,15 @@ class FleetModel:
 
 
 class Beside:
-    """What the root knows of the search beside it: the model, the cost that SCIP knows of, whether it goes on."""
+    """The root's view of the concurrent search.
+
+    Attributes
+    ----------
+    fleet : its MILP.
+    rank : the service to ask.
+    known : net cost of the best schedule that SCIP has or was given, USD.
+    ended : whether SCIP has ended.
+    """
 
     def __init__(self, instance: Instance, workers: Workers) -> None:
         self.fleet, self.rank = FleetModel(instance), workers.of(ScipRank)

@@ -1,4 +1,7 @@
-"""The jobs of a small model: one binary a run, searched from where the jobs are now."""
+"""Assignment of jobs in a MILP: one binary variable for each alternative of a job, searched from a given assignment.
+
+The relaxation restricts the alternatives; then windows of jobs are optimised in turn, the others held.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,23 @@ from decomp.lp.highs import Effort, has_point, run_lp, set_start, to_highs
 from decomp.model.instance import Array
 from decomp.ranks.clock import root_seconds
 
-LITTLE = 3e-4  # of the model's cost: a pass over all jobs that gains less is the last
-NOISE = 0.3  # of a share: by how much chance changes the order of the jobs
+LITTLE = 3e-4  # relative to the model's cost: a pass over all jobs that gains less is the last
+NOISE = 0.3  # largest random addition to what jobs are ordered by: the relaxation's value of the present alternative
 
 
 @dataclass(frozen=True)
 class JobChoice:
-    """A job and the runs it may take.
+    """A job and its r alternatives: runs (a candidate site and a first period) and possibly rejection.
 
-    run (r,) : candidate row, -1 for rejection; place, start (r,) : position of the site in the model and first
-    period; cost (r,) USD; here : which run it has now; gpus, length : load and periods.
+    Attributes
+    ----------
+    job : its row in the instance.
+    gpus, length : load while it runs, GPU, and periods it takes.
+    run : (r,) candidate in the coupling, REJECTED for rejection.
+    place : (r,) position of the site in the model, -1 for rejection.
+    start : (r,) first period, -1 for rejection.
+    cost : (r,) beside energy, USD.
+    here : the present alternative, an index of these arrays.
     """
 
     job: int
@@ -36,13 +46,16 @@ class JobChoice:
 
 @dataclass(frozen=True, eq=False)
 class JobSearch:
-    """Which jobs may move, and how hard that is tried.
+    """The jobs of a MILP and the effort of its search.
 
     Attributes
     ----------
-    choices : the jobs. runs_kept : runs of a job that enter the MILP for their reduced cost.
-    until : when to end, by `root_seconds`. windows : parts of the jobs
-    that move in turn; seed : of their order.
+    choices : the jobs.
+    runs_kept : alternatives of a job that stay in the MILP for their reduced cost.
+    effort : nodes and gap of one MILP.
+    until : when to stop, by `root_seconds`.
+    windows : parts into which the jobs are divided, optimised in turn.
+    seed : of the order of the jobs.
     """
 
     choices: tuple[JobChoice, ...]
@@ -54,7 +67,11 @@ class JobSearch:
 
 
 def add_job(block: Block, choice: JobChoice, links: Sequence[Array], copies: int = 1) -> Array:
-    """One binary per run, exactly one of them (C2); with several `copies` of every place it loads them all."""
+    """Add a job's alternatives, binary variables of which exactly one is 1 (C2), and return their columns (r,).
+
+    `links` : rows (T,) that hold the load of each site; with `copies` scenarios, those of all sites in the first, then
+    in the second, ... A run loads its site in all of them.
+    """
     y = block.add_columns(f"job{choice.job}", len(choice.run), 0.0, 1.0, choice.cost, integer=True)
     one = block.add_rows(1.0, 1.0, (1.0, y[:1]))
     block.add_entries(np.repeat(one, len(y) - 1), y[1:], 1.0)
@@ -66,12 +83,25 @@ def add_job(block: Block, choice: JobChoice, links: Sequence[Array], copies: int
 
 
 def choose_runs(model: Model, runs: list[Array], task: JobSearch) -> tuple[Array, float, Array | None]:
-    """Which of its runs every job takes (job,), by how much the model gets cheaper (USD, never less than 0), the point.
+    """Search a cheaper assignment of the jobs.
 
-    `runs` : columns of each job's runs. Only the runs that the linear relaxation finds nearly worthwhile (least
-    reduced cost) stay in the MILP: that is a thirtieth of the time for one or two per cent of the gain.
+    Only alternatives with positive value or small reduced cost in the linear relaxation stay in the MILP: that takes a
+    thirtieth of the time and loses one or two per cent of the gain.
+
+    Parameters
+    ----------
+    runs : columns of each job's alternatives.
+
+    Returns
+    -------
+    The alternative of every job (job,), by how much the model gets cheaper (USD, at least 0), and the point (column,),
+    None where the present assignment is infeasible.
+
+    Raises
+    ------
+    ArithmeticError : the relaxation has no solution although the present assignment has one.
     """
-    value, point = stay(model, runs, task)
+    value, point = at_present(model, runs, task)
     here = np.array([choice.here for choice in task.choices], dtype=int)
     if point is None or not task.choices:
         return here, 0.0, point
@@ -82,10 +112,11 @@ def choose_runs(model: Model, runs: list[Array], task: JobSearch) -> tuple[Array
 def _take_turns(
     model: Model, share: Array, runs: list[Array], task: JobSearch, here: Array, value: float, point: Array
 ) -> tuple[Array, float, Array]:
-    """Windows of jobs move in turn, the others staying, until a pass over all of them brings little.
+    """Optimise windows of jobs in turn, the others held, until a pass over all jobs gains little.
 
-    First those that the relaxation (`share` of every column) puts elsewhere: relaxation-induced neighbourhoods
-    (Danna, Rothberg, Le Pape 2005). With many jobs one MILP for all spends its time at the root.
+    First come jobs whose present alternative has a small value in the relaxation (`share` (column,): its solution), as
+    in relaxation-induced neighbourhood search (Danna, Rothberg, Le Pape 2005). One MILP of many jobs would spend its
+    time at the root.
     """
     rng, n_jobs = np.random.default_rng(task.seed), len(runs)
     windows = min(task.windows, n_jobs)
@@ -105,7 +136,7 @@ def _take_turns(
 
 
 def _held(model: Model, runs: list[Array], here: Array, free: Array) -> Model:
-    """The model with all jobs held where they are, but the free ones."""
+    """The model with all jobs but the `free` ones held at their alternatives `here` (job,)."""
     low, high = model.low.copy(), model.high.copy()
     for j in np.setdiff1d(np.arange(len(runs)), free):
         low[runs[j]] = high[runs[j]] = 0.0
@@ -114,9 +145,9 @@ def _held(model: Model, runs: list[Array], here: Array, free: Array) -> Model:
 
 
 def _shortlist(model: Model, runs: list[Array], task: JobSearch) -> tuple[Model, Array]:
-    """The model with all runs closed but the present one, those the relaxation uses, and the next best few.
+    """The model restricted to some alternatives, and the relaxation's solution (column,).
 
-    And the relaxation's solution.
+    A job keeps its present alternative, those with positive value in the relaxation, and those of least reduced cost.
     """
     solver = to_highs(model)
     if not run_lp(solver):
@@ -133,9 +164,9 @@ def _shortlist(model: Model, runs: list[Array], task: JobSearch) -> tuple[Model,
 
 
 def _best(model: Model, start: Array, effort: Effort) -> tuple[float, Array] | None:
-    """Value and point of the best solution found from a start."""
+    """Value, USD, and point (column,) of the best solution found from a start; None if none was found."""
     solver = to_highs(model, integer=model.integer)
-    # cuts by the thousand and strong branching took nine tenths of the time
+    # Cuts at nodes and strong branching take nine tenths of the time and gain little.
     solver.setOptionValue("mip_allow_cut_separation_at_nodes", False)
     solver.setOptionValue("mip_pool_soft_limit", 300)
     solver.setOptionValue("mip_pscost_minreliable", 1)
@@ -146,8 +177,8 @@ def _best(model: Model, start: Array, effort: Effort) -> tuple[float, Array] | N
     return solver.getInfo().objective_function_value, np.array(solver.getSolution().col_value)
 
 
-def stay(model: Model, runs: list[Array], task: JobSearch) -> tuple[float, Array | None]:
-    """Value and point of the model with every job where it is (None where that is infeasible)."""
+def at_present(model: Model, runs: list[Array], task: JobSearch) -> tuple[float, Array | None]:
+    """Value, USD, and point (column,) at the present assignment of all jobs; infinite and None if it is infeasible."""
     here = np.array([choice.here for choice in task.choices], dtype=int)
     solver = to_highs(_held(model, runs, here, here[:0]))
     if not run_lp(solver):

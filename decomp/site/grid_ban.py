@@ -1,8 +1,8 @@
-"""A site that never imports and exports at once, not even in its answers to prices.
+"""Subproblems of sites that keep the ban on simultaneous import and export (5).
 
-In the linear relaxation a site may do half of each, which pays where export is credited with more carbon than import is
-charged with, or sells for more than it costs. Then the ban (5) has to be a matter of integers, in the periods in which
-an answer breaks it.
+The linear relaxation of a site may import and export at once. That pays where exports are credited with more carbon
+than imports are charged with, or sell for more than imports cost. There the binaries of (5) are made integral, in those
+periods only in which the answer violates it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,20 @@ from decomp.model.instance import Array, Instance, Microgrids
 from decomp.site.equations import add_site
 
 EFFORT = Effort(rel_gap=1e-5, nodes=200, seconds=10.0)
-ROUNDS = 4  # of periods in which an answer breaks the ban
-ROOM = 1e-6  # claimed below what HiGHS proved, relative
+ROUNDS = 4  # MILPs solved at most, each with the periods added in which the last answer violates the ban
+ROOM = 1e-6  # relative; by so much less than HiGHS proved is claimed
 
 
 class BannedAnswer(NamedTuple):
-    """Proven lower bound, USD; of the best point found load (T,), GPU, cost without prices, USD, and emissions, t."""
+    """Answer of a site that keeps the ban.
+
+    Attributes
+    ----------
+    lower : proven lower bound of its cost and emissions at the prices, less the worth of its load, USD.
+    load : (T,) GPU, of the best point found, like all that follows.
+    cost : USD, without prices of load and carbon.
+    emissions : t.
+    """
 
     lower: float
     load: Array
@@ -32,14 +40,14 @@ class BannedAnswer(NamedTuple):
 
 
 def tempting(instance: Instance) -> bool:
-    """Whether importing and exporting at once may pay somewhere."""
+    """Whether simultaneous import and export may pay at some site, in some period."""
     s = instance.sites
     pays = (s.buy_price < s.sell_price) | (s.carbon_intensity < s.export_credit)
     return bool((pays & (s.import_limit_mw > 0) & (s.export_limit_mw > 0)).any())
 
 
 class BannedSite:
-    """The problem of a site with the ban's integers; everything else is relaxed as usual."""
+    """The subproblem of site `i` of `grids` with the binaries of (5); `period_h` : length of a period, hours."""
 
     def __init__(self, grids: Microgrids, i: int, period_h: float) -> None:
         block = Block()
@@ -50,11 +58,20 @@ class BannedSite:
         self.at = bought[np.isin(bought, self.model.columns["import"])] - self.model.columns["import"][0]
 
     def answer(self, broken: Array, price: Array, money: float, tonne: float) -> BannedAnswer | None:
-        """The cheapest point at prices of load (T,), USD per GPU and period, and of a tonne; None: no better answer.
+        """Minimise weighted cost and emissions less the worth of load, the ban kept.
+
+        Only the binaries of violated periods are integral, everything else is relaxed as in the site's usual answer.
 
         Parameters
         ----------
-        broken : (T,) bool, periods in which the relaxation's answer breaks the ban. money : weight of the site's cost.
+        broken : (T,) bool, periods in which the relaxation's answer violates the ban.
+        price : (T,) of load, USD per GPU and period.
+        money : weight of the site's cost.
+        tonne : price of its emissions, USD/t.
+
+        Returns
+        -------
+        None where the relaxation's answer stands: no binary is concerned, or HiGHS has no point or bound in time.
         """
         model, integer = self.model, np.zeros(len(self.model.cost), dtype=bool)
         cost = money * model.cost + tonne * model.emission
@@ -62,7 +79,7 @@ class BannedSite:
         unit = money_unit(cost)
         for _ in range(ROUNDS):
             integer[self.mode[broken[self.at]]] = True
-            if not integer.any():  # both at once at no gain; of a linear program HiGHS states no MIP bound
+            if not integer.any():  # nothing gained by it; and for a linear program HiGHS states no MIP bound
                 return None
             solver = to_highs(replace(model, cost=cost / unit), integer=integer)
             EFFORT.run(solver)

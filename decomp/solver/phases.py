@@ -1,7 +1,7 @@
-"""The phases of a solve by decomposition: functions from where the solve stands to an outcome.
+"""The phases of a solve by decomposition: functions from the state of a run to an outcome.
 
-`methods` says which of them make a method. Branch and bound and the extensive finish of small fleets are phases too, in
-`decomp.exact`.
+`methods` lists which phases make a method. Branch and bound, the extensive finish of small fleets and concurrent SCIP
+are phases too, in `decomp.exact`.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ from decomp.site.grid_ban import tempting
 from decomp.site.service import SiteService
 from decomp.state.solve_state import Outcome, Run, dual_of
 
-STEPS_TO_A_SCHEDULE = 40  # iterations of a dive and what follows, for which the bound leaves time
+STEPS_TO_A_SCHEDULE = 40  # iterations whose time the bound leaves for the dive and the completion of a schedule
 MORE_ITERATIONS = 60  # of the bound before the sites' MILPs
-COLUMNS_ASKED_AGAIN = 6  # of each site, where a loop begins anew
-SHARE = 0.1  # of the gap asked for, which the site MILPs may leave
-LEAST_ROUND = 0.25  # of the last round, for which time is left if another begins: its moves end when time is over
-FIRST_ROUNDS = 4  # of moves in a large fleet, before there is a schedule
-LEAST_SHARE = 0.4  # of the time limit, which these rounds leave
-SAMPLE = 12  # groups that tell whether it pays to plan anew; in large fleets there is more to gain by prices
-RUNAWAY = 1e4  # USD/t; a carbon price beyond it asks whether the budget can be kept at all
+COLUMNS_ASKED_AGAIN = 6  # of each site, whose prices a new loop asks for first
+SHARE = 0.1  # of the gap asked for, which the sites' MILPs may leave
+LEAST_ROUND = 0.25  # of the last round's time; with less left no round is begun (one under way ends with the time)
+FIRST_ROUNDS = 4  # rounds of cluster moves before the first schedule of a large fleet
+LEAST_SHARE = 0.4  # of the time limit, left by these rounds
+SAMPLE = 12  # groups of a round of the resource-directive search between rounds of the price-directive one
+RUNAWAY = 1e4  # USD/t; at a larger carbon price the run checks whether the budget can be kept at all
 
 
-Routing = Callable[[Run], "Incumbent | None"]  # settles routing and allowances with the jobs fixed, then the dispatch
+Routing = Callable[[Run], "Incumbent | None"]  # with the jobs fixed: routing and carbon allowances, then the dispatch
 
 
 def first_loop(run: Run) -> LagrangianLoop:
-    """The loop on prices, from those that the run is given or from the marginal cost of energy.
+    """The loop of the bundle method, started at the multipliers given to the run or at marginal costs of energy.
 
     Raises
     ------
-    Infeasible : a site has no answer, and it is proved why.
-    SiteFailure : a site has no answer.
+    Infeasible : the subproblem of a site has no solution, and the instance is proved infeasible.
+    SiteFailure : the subproblem of a site has no solution, for another reason.
     """
     instance, bundle, start, coupling = run.instance, run.options.bundle, run.start, Coupling.of(run.instance)
     try:
@@ -68,17 +68,20 @@ def first_loop(run: Run) -> LagrangianLoop:
 
 
 def apart(loop: LagrangianLoop) -> bool:
-    """Whether sites share nothing but a budget that is slack: then their MILPs decide all there is."""
+    """Whether the fleet separates: all work has one candidate site and the carbon budget is slack.
+
+    Then the MILPs of the sites solve the whole problem.
+    """
     return loop.centre.carbon_price == 0.0 and all((home >= 0).all() for home in loop.coupling.homes)
 
 
 def doubt(run: Run) -> None:
-    """Raise Infeasible if it can be proved that there is no schedule."""
+    """Try to prove that the instance is infeasible; raises Infeasible if that succeeds."""
     refuse(run.instance, run.workers, run.options.bundle, run.must_stop)
 
 
 def doubts(run: Run) -> Callable[[], None] | None:
-    """Whom to ask whether there is a schedule; None once one has been found."""
+    """The infeasibility check for phases that find no schedule; None once there is an incumbent."""
     return partial(doubt, run) if run.incumbent is None else None
 
 
@@ -86,7 +89,7 @@ def doubts(run: Run) -> Callable[[], None] | None:
 
 
 def raise_bound(run: Run) -> Outcome:
-    """Iterate with all jobs free, to a tenth of the gap asked for."""
+    """Phase: the Lagrangian bound with all jobs free, to a tenth of the gap asked for."""
     tolerance = float(np.clip(0.1 * run.options.rel_gap, 1e-6, 1e-4))
     iterate_bound(run, tolerance)
     if tempting(run.instance) and run.instance.copies == 1 and not run.must_stop():
@@ -95,10 +98,10 @@ def raise_bound(run: Run) -> Outcome:
 
 
 def keep_ban(run: Run, tolerance: float) -> None:
-    """Where importing and exporting at once is what a bound rests on: a loop anew on answers that do not.
+    """Raise a bound that rests on simultaneous import and export: a new loop whose subproblems keep ban (5).
 
-    Begun at the prices that prove most, with the answers that were used most, asked again; given up at once if the ban
-    changes little there.
+    It starts at the best multipliers; its bundle, at the prices of the columns that the master used most. It is dropped
+    if the ban raises the bound there by no more than `tolerance` (relative).
     """
     assert run.proof is not None
     sites, before = run.workers.of(SiteService), run.proof
@@ -116,9 +119,9 @@ def keep_ban(run: Run, tolerance: float) -> None:
 
 
 def iterate_bound(run: Run, tolerance: float, hopeful: bool = True) -> None:
-    """Iterate with all jobs free until the model promises little (`tolerance`, relative), or it is time to stop.
+    """Iterate with all jobs free until the predicted increase is small (`tolerance`, relative) or time is up.
 
-    `hopeful`: if the carbon price runs away, ask once whether the budget can be kept at all.
+    `hopeful` : check once for infeasibility if the carbon price exceeds RUNAWAY.
     """
     loop = run.loop
     run.prove(loop.centre)
@@ -139,10 +142,13 @@ def iterate_bound(run: Run, tolerance: float, hopeful: bool = True) -> None:
 
 
 def dive_on_jobs(run: Run, routing: Routing, decided: Fixing | None = None, moves: bool = True) -> Outcome:
-    """Fix all jobs, then complete the schedule; `decided`: jobs as in an earlier plan, kept where prices agree.
+    """Phase: fix all jobs in a dive, then complete the schedule.
 
-    `moves`: the method has rounds of cluster moves. In a large fleet the first of them come before the schedule is
-    completed, which takes longer than they do.
+    Parameters
+    ----------
+    decided : jobs as an earlier schedule has them; kept where they are cheap at the prices.
+    moves : whether the method has cluster moves. In a large fleet the first rounds of them precede the completion of
+        a schedule, which takes longer.
     """
     run.phase = "dive"
     if decided is not None:
@@ -155,13 +161,13 @@ def dive_on_jobs(run: Run, routing: Routing, decided: Fixing | None = None, move
 
 
 def large(run: Run) -> bool:
-    """Whether a round of cluster moves is shorter than the completion of a schedule."""
+    """Whether the fleet is so large that a round of cluster moves takes less time than completing a schedule."""
     c, options = run.loop.coupling, run.options.improvement
     return c.copies == 1 and c.n_jobs > 0 and c.n_places > options.cluster_sites * options.least_clusters
 
 
 def move_first(run: Run) -> None:
-    """Rounds of cluster moves before there is a schedule, in the first part of the time."""
+    """Rounds of cluster moves before the first schedule, while LEAST_SHARE of the time limit is left."""
     search, limit, run.phase = search_of(run), run.options.time_limit_seconds, "improve"
     enough = LEAST_SHARE * limit if np.isfinite(limit) else 0.0
     while search.rounds < FIRST_ROUNDS and not run.late(enough) and not run.must_stop():
@@ -170,7 +176,10 @@ def move_first(run: Run) -> None:
 
 
 def complete(run: Run, routing: Routing) -> bool:
-    """With all jobs fixed: routing, allowances, and the integral dispatch. True if that is cheaper than before."""
+    """Complete a schedule: routing, carbon allowances and integral dispatch with all jobs fixed.
+
+    True if it is cheaper than the incumbent, which it then replaces.
+    """
     started, phase = process_seconds(), run.phase
     run.workers.until = np.inf if run.incumbent is None else run.workers.end
     better = run.offer(routing(run))
@@ -182,7 +191,7 @@ def complete(run: Run, routing: Routing) -> bool:
 
 
 def by_prices(run: Run) -> Incumbent | None:
-    """Routing as the prices on load settle it."""
+    """Routing and allowances by the multipliers: some iterations with the jobs fixed, then the integral dispatch."""
     run.phase = "finish"
     for _ in range(run.options.recovery.settle_iterations):
         step = run.loop.iterate()
@@ -201,9 +210,15 @@ def by_benders(run: Run) -> Incumbent | None:
 
 
 def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) -> Outcome:
-    """Rounds of cluster moves; a finish whenever they bring little, larger clusters when that did not help.
+    """Phase: price-directive large-neighbourhood search.
 
-    `replans`: then some groups of sites plan anew, too. `if_apart`: also where the sites' MILPs will decide all.
+    When rounds gain little a schedule is completed; when that is hardly cheaper than the incumbent, the search goes on
+    from the incumbent with larger clusters.
+
+    Parameters
+    ----------
+    replans : whether some groups are searched resource-directively before it goes on.
+    if_apart : whether to search a fleet that separates, see `apart`.
     """
     loop, options = run.loop, run.options.improvement
     if not if_apart and apart(loop):
@@ -217,7 +232,7 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
         until = run.deadline - run.finish_reserve
         started = process_seconds()
         present = search.effort(options)
-        if run.beside is not None:  # one try fewer: SCIP has its rank
+        if run.beside is not None:  # one attempt fewer: its rank is SCIP's
             present = replace(present, attempts=max(present.attempts - 1, 1))
         gained = move(run, present, until)
         round_seconds = process_seconds() - started
@@ -239,14 +254,14 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
 
 
 def search_of(run: Run) -> SearchState:
-    """Where the search stands; at first, at its beginning."""
+    """The state of the large-neighbourhood search; a new one at its first use."""
     if run.search is None:
         run.search = SearchState(Neighbours.of(run.loop.coupling), np.random.default_rng(run.options.seed))
     return run.search
 
 
 def move(run: Run, options: Improvement, until: float) -> float:
-    """A round of cluster moves, then the prices once more; what the clusters' models gained, USD."""
+    """A round of cluster moves, then iterations that adapt the multipliers; gain of the clusters' MILPs, USD."""
     search, loop = search_of(run), run.loop
     with sparing(run):
         gained = improve_round(run.instance, loop, run.workers, search.neighbours, options, search.rng, until)
@@ -257,9 +272,12 @@ def move(run: Run, options: Improvement, until: float) -> float:
 
 
 def replan(run: Run, patience: int | None = None, most: int | None = None) -> Outcome:
-    """Groups of sites plan anew with what they have, ever larger ones, until `patience` rounds have brought little.
+    """Phase: resource-directive large-neighbourhood search, groups growing after every round that gained little.
 
-    `most` : groups of a round, those first that lose most at the prices; default: as many as cover the fleet.
+    Parameters
+    ----------
+    patience : rounds with little gain, in all, after which it ends; default: as many as for cluster moves.
+    most : groups of a round, those whose jobs lose most at the prices first; default: as many as cover the fleet.
     """
     search, loop, options, phase, stale = run.search, run.loop, run.options, run.phase, 0
     patience = options.improvement.stale_finishes if patience is None else patience
@@ -285,11 +303,11 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
     return Outcome.DONE
 
 
-# ---------------------------------------------------------------- the bound with the sites' integers
+# ---------------------------------------------------------------- the bound with integral subproblems
 
 
 def sharpen(run: Run) -> None:
-    """Raise the bound further with all jobs free: since it was left, the sites have told more."""
+    """Iterate once more with all jobs free: the bundle has grown since the bound was last raised."""
     loop = run.loop
     assert run.proof is not None
     fixing, loop.centre = loop.master.fixing, run.proof
@@ -305,9 +323,9 @@ def sharpen(run: Run) -> None:
 
 
 def bound_integers(run: Run, routing: Routing) -> Outcome:
-    """Raise the bound by the sites' MILPs at the best prices; the log says what it proves, never less than before.
+    """Phase: raise the bound by solving the sites' subproblems as MILPs at the best multipliers.
 
-    Sites whose jobs can run nowhere else choose them so, and the schedule follows.
+    The jobs of sites that share none with others are then fixed as these MILPs have them, and a schedule is completed.
     """
     loop = run.loop
     run.phase, run.deadline = "milp bound", run.since + run.options.time_limit_seconds

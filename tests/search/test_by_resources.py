@@ -16,7 +16,7 @@ from decomp.model.options import Options, Replan
 from decomp.model.result import Result, Schedule
 from decomp.ranks.mpi import Serial
 from decomp.schedule.group_lp import GroupTask
-from decomp.search.by_resources import ReplanTask, claims, replan, replan_round
+from decomp.search.by_resources import ReplanTask, owners_of_jobs, replan, replan_round
 from decomp.solver.solve import solve
 from loops import optimum, workers_of
 
@@ -72,7 +72,7 @@ def test_a_rejected_job_is_one_group_s_to_take() -> None:
     """Two groups that both have room for the only job: the one with more places for it may take it."""
     instance = generate("fleet", sites=9, periods=12, period_h=1.0, seed=2)
     groups = [np.array([0, 1, 2]), np.array([3, 4]), np.array([5, 6, 7])]
-    owner, table = claims(instance, groups), instance.candidates
+    owner, table = owners_of_jobs(instance, groups), instance.candidates
     for j in range(instance.n_jobs):
         places = [int(np.isin(table.site[table.job == j], sites).sum()) for sites in groups]
         assert places[owner[j]] == max(places)
