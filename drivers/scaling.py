@@ -6,7 +6,9 @@
 
 An @ in the instance's name stands for the number of ranks (weak scaling). `--replay` records one solve in this process,
 replays it on the ranks that were measured, says how far off it is, and then on more ranks than there are here. Its
-message times are measured between two ranks of this machine; --message-seconds and --byte-seconds give others.
+message times are measured between two ranks of this machine; elsewhere two ranks say what to give instead:
+
+    srun --nodes=2 --ntasks=2 python -m mpi4py -m drivers.scaling --ping
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from decomp.bench.replay import Cluster, ReplayStep, grow, record, replay
 from decomp.bench.scaling import Row, plot_study, read_study, study_table
 from decomp.bench.tables import Columns, table
 from decomp.files.store import read_instance, read_sites
-from decomp.model.instance import InputError
+from decomp.model.instance import Array, InputError
 from decomp.model.options import Options
 from decomp.model.text import number, percent
 from decomp.ranks.mpi import Team
@@ -49,6 +51,7 @@ CHECK_COLUMNS: Columns = (
     ("off by", "off", lambda value: percent(value)),
     ("measured wall s", "seconds", lambda value: number(value, 1)),
     ("replayed on the cores here s", "here", lambda value: number(value, 1)),
+    ("off by ", "off_wall", lambda value: percent(value)),
 )
 PREDICTION_COLUMNS: Columns = (
     ("sites", "sites", number),
@@ -81,7 +84,8 @@ def parser() -> Arguments:
     p.add_argument("--on", type=several(1), default=(256, 1024, 4096), metavar="N,...", help="ranks of the predictions")
     p.add_argument("--message-seconds", type=AMOUNT, help="of the root's time for a message (default: measured here)")
     p.add_argument("--byte-seconds", type=AMOUNT, help="of the root's time for a byte (default: measured here)")
-    p.add_argument("--ping", action="store_true", help=argparse.SUPPRESS)
+    p.add_argument("--latency-seconds", type=AMOUNT, help="of a message on its way (default: measured here)")
+    p.add_argument("--ping", action="store_true", help="measure these three between two ranks, and nothing else")
     return p
 
 
@@ -111,24 +115,33 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def ping(team: Team) -> dict[str, float]:
-    """The root's seconds for a message and for a byte, from round trips between two ranks."""
+    """What a message between two ranks takes: of the root's time, for each of its bytes, and on its way."""
 
-    def round_trip(size: int, count: int) -> float:
-        seconds = []
-        for _ in range(count):
+    def seconds(size: int, messages: int, tries: int) -> Array:
+        """Until the root has sent some messages, and until it has the other rank's answer, as large as one of them."""
+        found = []
+        for _ in range(tries):
             team.barrier("ping")
             started = time.perf_counter()
-            team.gather(team.bcast(np.zeros(size // 8) if team.is_root else None, "ping"), "ping")
-            seconds.append(time.perf_counter() - started)
-        return float(np.quantile(seconds, 0.1))  # of undisturbed ones
+            for _ in range(messages):
+                value = team.bcast(np.zeros(size // 8) if team.is_root else None, "ping")
+            sent = time.perf_counter()
+            team.gather(value, "ping")
+            found.append([sent - started, time.perf_counter() - started])
+        return np.quantile(found, 0.1, axis=0)  # of undisturbed ones
 
-    small, large = round_trip(8, PINGS), round_trip(PING_BYTES, PINGS // 10)
-    return dict(message_seconds=small / 2, byte_seconds=max(large - small, 0.0) / (2 * PING_BYTES))
+    message = float(seconds(8, PINGS, PINGS // 10)[0]) / PINGS
+    small, large = float(seconds(8, 1, PINGS)[1]), float(seconds(PING_BYTES, 1, PINGS // 10)[1])
+    return dict(
+        message_seconds=message,
+        byte_seconds=max(large - small, 0.0) / (2 * PING_BYTES),
+        latency_seconds=max(small / 2 - message, 0.0),
+    )
 
 
 def message_times(args: argparse.Namespace) -> dict[str, Any]:
     """As given, else as measured between two ranks of this machine."""
-    given = dict(message_seconds=args.message_seconds, byte_seconds=args.byte_seconds)
+    given = {name: getattr(args, name) for name in ("message_seconds", "byte_seconds", "latency_seconds")}
     if None not in given.values():
         return given
     done = launch(2, "scaling", "--ping")
@@ -143,12 +156,17 @@ def options_of(args: argparse.Namespace) -> Options:
 
 
 def checked(rows: Sequence[Row], steps: Sequence[ReplayStep], cluster: Cluster) -> list[Row]:
-    """Measured and replayed seconds on the ranks that were measured: processors', and by the wall on the cores here."""
+    """Measured and replayed seconds on the ranks that were measured: processors', and by the wall on the cores here.
+
+    The former know no waiting for messages on their way.
+    """
     found = []
     for row in rows:
         ranks = replace(cluster, ranks=row["ranks"])
-        replayed, here = (replay(steps, c).total for c in (ranks, replace(ranks, cores=cores())))
-        found.append({**row, "replayed": replayed, "off": replayed / row["path"] - 1.0, "here": here})
+        compared = replace(ranks, latency_seconds=0.0), replace(ranks, cores=cores())
+        replayed, here = (replay(steps, on).total for on in compared)
+        off = dict(off=replayed / row["path"] - 1.0, off_wall=here / row["seconds"] - 1.0)
+        found.append({**row, **off, "replayed": replayed, "here": here})
     return found
 
 
@@ -186,7 +204,10 @@ def show_replay(args: argparse.Namespace, rows: Sequence[Row]) -> None:
     seconds = np.concatenate([step.seconds for step in steps if step.site is not None])
     low, middle, high = 1e3 * np.quantile(seconds, (0.05, 0.5, 0.95))
     print(f"\nRecorded: {len(steps)} steps; a site takes {middle:.2f} ms (5 % below {low:.2f}, 5 % above {high:.2f});")
-    print(f"a message {1e6 * messages['message_seconds']:.0f} µs and {1e9 * messages['byte_seconds']:.2f} ns a byte.\n")
+    print(
+        f"a message {1e6 * messages['message_seconds']:.0f} µs and {1e9 * messages['byte_seconds']:.2f} ns a byte, "
+        f"{1e6 * messages['latency_seconds']:.0f} µs on its way.\n"
+    )
     print("\n".join(table(checked(rows, steps, cluster), CHECK_COLUMNS)))
     foreseen = predicted(steps, cluster, args.sites, args.on)
     print("\nSeconds of the loop on more ranks; the last column: if others handed on the root's messages.\n")

@@ -7,10 +7,12 @@
 # Everything it writes is in one folder, $TESTCLUSTER (default: decomp-testcluster-UID in the folder for temporary
 # files): configuration, keys, logs, spool. Nodes are two slurmd under names of their own; no cgroups, no accounting.
 # Any user can run it. Only installing the packages, which `start` does where they are missing, takes root.
+# Under slurm/distance.py, node two is the far machine.
 set -euo pipefail
 
 folder=${TESTCLUSTER:-${TMPDIR:-/tmp}/decomp-testcluster-$UID}
 packages=(slurmctld slurmd slurm-client munge)
+read -r near far <<<"${DISTANCE_ADDRESSES:-127.0.0.1 127.0.0.1}"
 PATH=$PATH:/usr/sbin
 export SLURM_CONF=$folder/slurm.conf
 
@@ -43,7 +45,7 @@ configure() {
     second=$(free_port $((first + 1)))
     cat >"$SLURM_CONF" <<END
 ClusterName=testcluster
-SlurmctldHost=$(hostname -s)(127.0.0.1)
+SlurmctldHost=$(hostname -s)($near)
 SlurmUser=$(id -un)
 SlurmdUser=$(id -un)
 SlurmctldPort=$controller
@@ -74,8 +76,8 @@ MinJobAge=3600
 KillWait=5
 ReturnToService=2
 SlurmdParameters=config_overrides
-NodeName=one NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$first CPUs=$cores RealMemory=$memory
-NodeName=two NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$second CPUs=$cores RealMemory=$memory
+NodeName=one NodeHostname=$(hostname -s) NodeAddr=$near Port=$first CPUs=$cores RealMemory=$memory
+NodeName=two NodeHostname=$(${DISTANCE_FAR:-} hostname -s) NodeAddr=$far Port=$second CPUs=$cores RealMemory=$memory
 PartitionName=test Nodes=one,two Default=YES MaxTime=INFINITE State=UP
 END
 }
@@ -100,7 +102,7 @@ start() {
         --pid-file="$folder/munged.pid" --log-file="$folder/munged.log"
     slurmctld
     slurmd -N one
-    slurmd -N two
+    ${DISTANCE_FAR:-} slurmd -N two
     for _ in $(seq 100); do
         [ "$(sinfo -h -t idle -o %D 2>/dev/null)" = 2 ] && break
         sleep 0.2

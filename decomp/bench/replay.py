@@ -41,7 +41,7 @@ class ReplayStep:
     ----------
     root_seconds : the root's work since the last step, while the others wait; but
     block_seconds : so much of it is shared by the ranks that have a part of the master (`decomp.bound.master_part`),
-    exchanges, exchanged : telling each other so often so many bytes in all.
+    exchanges, exchanged : telling each other so often so many bytes in all; the root's word to them counts as one.
     block_rows : the fleet's sites times periods by those that the square of its number of blocks asks for.
     seconds : (n,) of each item.
     site : (n,) the site of each item, worked on by its owner; None: tasks for whoever is free.
@@ -114,6 +114,10 @@ class OneForAll(Serial):
         found = super().exchange(work, ranks, what)
         self.shared += time.process_time() - before, 1.0, sum(value.nbytes for value in found)
         return found
+
+    def agree(self, value: T, ranks: int, what: str = "") -> T:
+        self.shared += 0.0, 1.0, 0.0
+        return super().agree(value, ranks, what)
 
 
 class Recorder(Workers):

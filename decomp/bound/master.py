@@ -181,7 +181,9 @@ class Master:
         )
         reached = links is self.price
         new = None if reached or links is self._centre else links
-        prices, value, terms, unweighed, passes = self._all("propose_together", new, reached, step)[0]
+        orders = [(new, reached, step)] * self.layout.ranks
+        found = self.parts.call(self._number, "propose_together", orders, answered=1)
+        prices, value, terms, unweighed, passes = found[0]
         self._centre = links
         self.price, self.reached = prices.links, prices
         return Proposal(prices, value, terms, unweighed, passes)

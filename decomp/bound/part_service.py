@@ -35,12 +35,15 @@ class PartService(Service):
         self.parts: dict[int, MasterPart] = {}
         self.forgotten: list[int] = []
 
-    def call(self, master: int, method: str, each: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def call(
+        self, master: int, method: str, each: Sequence[tuple[Any, ...]], answered: int | None = None
+    ) -> list[Any]:
         """Call a method of the first ranks' parts of a master, with arguments for each; what they return. Root only.
 
-        One part is the root's own, and no other rank hears of it.
+        `answered` : what so many return, the first ones, is all that is wanted; nobody waits for the others. One part
+        is the root's own, and no other rank hears of it.
         """
-        return self._order(master, method, each, len(each)) or []
+        return self._order(master, method, each, len(each) if answered is None else answered) or []
 
     def tell(self, master: int, method: str, each: Sequence[tuple[Any, ...]]) -> None:
         """As `call` for a method that returns nothing, for which nobody waits. "found" makes the parts."""
@@ -66,8 +69,10 @@ class PartService(Service):
         for number in order.gone:
             self.parts.pop(number, None)
         value = self._own_part(order)
+        if self.team.rank >= order.answered:
+            return None
         with self.team.sheet.section("master"):
-            return self.team.gather(value, "master", order.answered) if order.answered else None
+            return self.team.gather(value, "master", order.answered)
 
     def _own_part(self, order: PartOrder) -> Any:
         with self.team.sheet.section("master"):

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,8 +45,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     yield own | dict(re.findall(r"^export (\w+)=(.*)$", started.stdout, re.M))
     assert run_limited([str(TESTCLUSTER), "stop"], 60, **own).returncode == 0
     assert not folder.exists()
-    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert str(folder) not in left
+    assert str(folder) not in processes()
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,18 @@ def job(cluster: dict[str, str], tmp_path: Path) -> Callable[..., dict[str, str]
     return submit
 
 
-def iterations(log: Path) -> list[int]:
-    lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
-    return [line["iteration"] for line in lines if line["event"] == "iteration"]
+def lines(log: Path) -> list[dict[str, Any]]:
+    """The iterations of a log."""
+    found = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    return [line for line in found if line["event"] == "iteration"]
+
+
+def timeless(line: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in line.items() if not key.endswith("_seconds")}
+
+
+def processes() -> str:
+    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
 
 
 def test_ranks_on_both_nodes_solve_and_a_job_that_is_warned_goes_on_in_its_next_run(
@@ -106,7 +115,7 @@ def test_ranks_on_both_nodes_solve_and_a_job_that_is_warned_goes_on_in_its_next_
     done = job("--nodes=2", "--ntasks=3", "--time=5", script, fleet, "r.h5", "--rel-gap", "0.01")
     warner.join()
     assert (done["JobState"], done["ExitCode"], done["Restarts"]) == ("COMPLETED", "0:0", "1"), done["out"]
-    first, second = (iterations(log) for log in sorted(tmp_path.glob("r.*.jsonl")))
+    first, second = ([line["iteration"] for line in lines(log)] for log in sorted(tmp_path.glob("r.*.jsonl")))
     assert first + second == list(range(len(first) + len(second)))
     assert (tmp_path / "r.h5").exists() and not (tmp_path / "r.checkpoint.h5").exists()
     assert "3 ranks on one,two" in done["out"] and re.search(r"^ranks +3$", done["out"], re.M)
@@ -129,3 +138,30 @@ def test_an_array_of_rank_counts_yields_the_table(
     shown = run_limited([sys.executable, "-m", "drivers.scaling", "--collect", str(tmp_path / "study")])
     assert shown.returncode == 0, shown.stderr
     assert re.findall(r"^\| +(\d+) \| +3 \|", shown.stdout, re.M) == ["1", "2"]
+
+
+def test_machines_that_are_a_network_apart_reach_the_same_numbers_later(fleet: Path, tmp_path: Path) -> None:
+    """Each iteration needs word to the far machine and back; nothing is left of machines and cluster."""
+    distance, delay = CHECKOUT / "slurm" / "distance.py", 5e-3
+    if run_limited([str(distance), "true"]).returncode == 2:
+        pytest.skip("no namespaces to be had")
+    solve = f"drivers.solve {fleet} --rel-gap 0.05 -o"
+    script = f"""
+        set -e
+        eval "$({TESTCLUSTER} start)"
+        trap "{TESTCLUSTER} stop" EXIT
+        . {CHECKOUT}/slurm/env.sh
+        $LAUNCH --nodes=2 --ntasks=2 hostname
+        $LAUNCH --nodes=2 --ntasks=2 --wait=30 $PYTHON -m mpi4py -m {solve} {tmp_path}/far.h5 --log {tmp_path}/far.jsonl
+    """
+    own = dict(TESTCLUSTER=str(tmp_path / "cluster"), PYTHON=sys.executable, DECOMP=str(CHECKOUT))
+    apart = run_limited([str(distance), "--delay-us", str(1e6 * delay), "bash", "-c", script], 200, **own)
+    assert apart.returncode == 0, apart.stderr
+    assert sorted(apart.stdout.split()[:2]) == ["far", "near"]
+    here = run_limited([sys.executable, "-m", *solve.split(), f"{tmp_path}/here.h5", "--log", f"{tmp_path}/here.jsonl"])
+    assert here.returncode == 0, here.stderr
+    far, near = (lines(tmp_path / f"{name}.jsonl") for name in ("far", "here"))
+    assert [timeless(line) for line in far] == [timeless(line) for line in near]
+    clocks = [line["wall_seconds"] for line in far if line["phase"] == "bound"]
+    assert len(clocks) > 3 and min(b - a for a, b in zip(clocks, clocks[1:], strict=False)) > 1.9 * delay
+    assert not (tmp_path / "cluster").exists() and str(tmp_path) not in processes()
