@@ -1,4 +1,4 @@
-"""What `import decomp` offers: make, ingest, read, solve, check, explain, evaluate, write."""
+"""What `import decomp` offers: make, ingest, read, validate, solve, check, explain, evaluate, write."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
 from decomp.model.strict import instance_of, scalar
-from decomp.model.validate import validate
+from decomp.model.validate import validate as refuse
 from decomp.ranks.clock import restart_clock
 from decomp.ranks.mpi import MPI, Serial
 from decomp.solver.solve import solve as solve_on
 
-__all__ = ["attach", "check", "evaluate", "explain", "generate", "ingest", "read", "site_block", "solve", "write"]
+__all__ = [
+    *("attach", "check", "evaluate", "explain", "generate", "ingest", "read", "site_block", "solve", "validate", "write"),
+]
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,6 +50,7 @@ def _typed(function: F) -> F:
     return call  # type: ignore[return-value]
 
 
+validate: Callable[[Any], None] = _typed(refuse)
 check = _typed(certificate.check)
 explain = _typed(insight.explain)
 attach = _typed(devices_attach.attach)
@@ -137,7 +140,7 @@ def solve(instance: Instance | None, *, comm: Any = None, time_limit: float = np
     chosen: Options = Options.from_dict(dict(time_limit_seconds=time_limit) | options)
     restart_clock()
     with Serial() if comm is None else MPI(comm) as team:
-        team.at_root(lambda: _check_instance(instance), "the instance")
+        team.at_root(lambda: validate(instance), "the instance")
         return solve_on(instance, team, chosen)
 
 
@@ -176,21 +179,16 @@ def evaluate(
 
     def fresh() -> None:
         nonlocal scenarios
-        _check_instance(instance)
+        validate(instance)
         instance_of(result, Result, "result")
         if count is not None and scenarios is not None:
             raise InputError("count: not with scenarios, which are given")
         if count is not None and instance is not None:
             scenarios = fresh_scenarios(instance, scalar(count, int, "count"), scalar(seed, int, "seed"))
         if scenarios is not None:
-            _check_instance(scenarios)
+            validate(scenarios)
 
     restart_clock()
     with Serial() if comm is None else MPI(comm) as team:
         team.at_root(fresh, "the instance")
         return evaluate_on(instance, result, team, chosen, fresh=scenarios, values=values)
-
-
-def _check_instance(instance: Any) -> None:
-    instance_of(instance, Instance, "instance")
-    validate(instance)

@@ -52,8 +52,9 @@ def test_the_limit_counts_from_the_call(method: str, monkeypatch: pytest.MonkeyP
 def test_what_is_wrong_is_refused(tmp_path) -> None:
     with pytest.raises(decomp.InputError, match="did you mean rel_gap"):
         decomp.solve(tiny(), relgap=0.1)
-    with pytest.raises(decomp.InputError, match="carbon_budget_t"):
-        decomp.solve(tiny(carbon_budget_t=-1.0))
+    for call in (decomp.validate, decomp.solve):
+        with pytest.raises(decomp.InputError, match="carbon_budget_t"):
+            call(tiny(carbon_budget_t=-1.0))
     result = decomp.solve(tiny(), method="extensive")
     with pytest.raises(decomp.InputError, match="with its instance"):
         decomp.write(tmp_path / "result.h5", result)

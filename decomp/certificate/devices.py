@@ -33,9 +33,9 @@ def _variable_of(instance: Instance) -> Array:
 def check_devices(instance: Instance, schedule: Schedule, load: Array, findings: Findings) -> None:
     """Bounds, whole values and rows."""
     v, rows, value = instance.device_variables, instance.device_rows, schedule.device_value
-    scale = np.maximum.reduce([np.ones(len(value)), np.abs(v.low), np.abs(v.high)])
-    findings.at_least("least value of a device's variable", "device_variable", value, v.low, scale)
-    findings.at_most("largest value of a device's variable", "device_variable", value, v.high, scale)
+    below, above = (np.maximum(1.0, np.abs(limit)) for limit in (v.low, v.high))
+    findings.at_least("least value of a device's variable", "device_variable", value, v.low, below)
+    findings.at_most("largest value of a device's variable", "device_variable", value, v.high, above)
     whole = np.where(v.integer, np.round(value), value)
     findings.equal("whole value of a device's variable", "device_variable", value, whole, 1.0)
     total, size = _sums(instance, schedule, load)
@@ -69,15 +69,13 @@ def _sums(instance: Instance, schedule: Schedule, load: Array) -> tuple[Array, A
     return total, largest
 
 
-def device_power(instance: Instance, schedule: Schedule) -> tuple[Array, Array]:
-    """Net supply (site, period), MW, and the most that it can be in any period (site,)."""
+def device_power(instance: Instance, schedule: Schedule) -> Array:
+    """Net supply (site, period), MW."""
     v, supply = instance.device_variables, np.zeros((instance.n_sites, instance.n_periods))
-    most = np.zeros_like(supply)
     acts = v.power != 0
     place = instance.devices.site[v.device[acts]], v.period[acts]
     np.add.at(supply, place, v.power[acts] * schedule.device_value[acts])
-    np.add.at(most, place, np.abs(v.power[acts]) * np.maximum(np.abs(v.low[acts]), np.abs(v.high[acts])))
-    return supply, most.max(axis=1)
+    return supply
 
 
 def device_sums(instance: Instance, schedule: Schedule) -> tuple[float, Array]:

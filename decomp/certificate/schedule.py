@@ -52,7 +52,7 @@ def check_schedule(instance: Instance, schedule: Schedule, findings: Findings) -
     scale = _power_scale(instance, schedule)
     _power(instance, schedule, findings, load, scale)
     _grid(instance, schedule, findings, scale)
-    _battery(instance, schedule, findings)
+    _battery(instance, schedule, findings, scale)
     starts = _generators(instance, schedule, findings)
     check_devices(instance, schedule, load, findings)
     return _settle(instance, schedule, findings, placed, starts)
@@ -164,13 +164,12 @@ def _curve(instance: Instance, load: Array) -> Array:
 
 
 def _power_scale(instance: Instance, schedule: Schedule) -> Array:
-    """Natural scale of a site's power rows, MW, (site, 1): its largest device or load, at least 1 MW."""
-    sites, generators = instance.sites, instance.generators
-    facility = (sites.pue * _curve(instance, sites.capacity_gpu)).max(axis=1)
-    battery = np.where(sites.battery_mwh > 0, np.maximum(sites.charge_mw, sites.discharge_mw), 0.0)
-    scale = np.maximum.reduce([np.ones(instance.n_sites), facility, instance.renewable_mw.max(axis=1), battery])
-    np.maximum.at(scale, generators.site, generators.p_max_mw)
-    return np.maximum(scale, device_power(instance, schedule)[1])[:, None]
+    """Natural scale of a site's power rows, MW, (site, 1): the most that flows, not may flow; at least 1 MW."""
+    flows = [getattr(schedule, f"{name}_mw") for name in ("import", "export", "renewable", "charge", "discharge")]
+    flows += [instance.sites.pue * schedule.it_power_mw, np.abs(device_power(instance, schedule))]
+    scale = np.max([flow.max(axis=1, initial=1.0) for flow in flows], axis=0)
+    np.maximum.at(scale, instance.generators.site, schedule.generation_mw.max(axis=1))
+    return np.asarray(scale[:, None])
 
 
 def _power(instance: Instance, schedule: Schedule, findings: Findings, load: Array, scale: Array) -> None:
@@ -184,7 +183,7 @@ def _power(instance: Instance, schedule: Schedule, findings: Findings, load: Arr
     net_import, from_battery = schedule.import_mw - schedule.export_mw, schedule.discharge_mw - schedule.charge_mw
     supply = net_import + schedule.renewable_mw + from_battery
     np.add.at(supply, generators.site, schedule.generation_mw)
-    supply += device_power(instance, schedule)[0]
+    supply += device_power(instance, schedule)
     findings.equal("(3,4) power balance", "site", supply, sites.pue * power, scale, "MW")
     available = instance.renewable_mw
     findings.at_most("(4) wind and sun", "site", schedule.renewable_mw, available, scale, "MW")
@@ -200,17 +199,16 @@ def _grid(instance: Instance, schedule: Schedule, findings: Findings, scale: Arr
     findings.at_most("(5) import and export at once", "site", np.minimum(bought, sold), 0.0, scale, "MW")
 
 
-def _battery(instance: Instance, schedule: Schedule, findings: Findings) -> None:
+def _battery(instance: Instance, schedule: Schedule, findings: Findings, scale: Array) -> None:
     """(6); a site without a battery may neither charge nor discharge nor store."""
     sites, step = instance.sites, instance.period_h
     has = sites.battery_mwh > 0
     stored, charge, discharge = schedule.stored_mwh, schedule.charge_mw, schedule.discharge_mw
-    size = np.maximum(1.0, sites.battery_mwh)[:, None]
+    size = stored.max(axis=1, initial=1.0)[:, None]
     for name, flow, limit in (("charging", charge, sites.charge_mw), ("discharging", discharge, sites.discharge_mw)):
         most = np.where(has, limit, 0.0)[:, None]
         findings.at_most(f"(6) {name} limit", "site", flow, most, np.maximum(1.0, most), "MW")
-    both = np.maximum(1.0, np.minimum(sites.charge_mw, sites.discharge_mw))[:, None]
-    findings.at_most("(6) charge and discharge at once", "site", np.minimum(charge, discharge), 0.0, both, "MW")
+    findings.at_most("(6) charge and discharge at once", "site", np.minimum(charge, discharge), 0.0, scale, "MW")
     initial = np.where(has, sites.battery_initial_mwh, 0.0)
     findings.equal("(6) stored energy at the start", "site", stored[:, :1], initial[:, None], size, "MWh")
     keep = (1.0 - sites.self_discharge_per_h[:, None]) ** step
@@ -228,7 +226,7 @@ def _generators(instance: Instance, schedule: Schedule, findings: Findings) -> A
     """(7). Returns the starts (generator, period)."""
     g, step, n_periods = instance.generators, instance.period_h, instance.n_periods
     output, on = schedule.generation_mw, schedule.generator_on
-    scale = np.maximum(1.0, g.p_max_mw)[:, None]
+    scale = np.maximum(output.max(axis=1, initial=1.0), g.initial_mw)[:, None]
     findings.at_most("(7) output at most p_max when on", "generator", output, g.p_max_mw[:, None] * on, scale, "MW")
     findings.at_least("(7) output at least p_min when on", "generator", output, g.p_min_mw[:, None] * on, scale, "MW")
     was_on = g.initial_mw > 0

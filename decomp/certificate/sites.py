@@ -18,7 +18,7 @@ import numpy as np
 
 from decomp.certificate.devices import add_devices, power_reach
 from decomp.certificate.model import Builder, Program
-from decomp.certificate.terms import possible_starts
+from decomp.certificate.terms import largest, possible_starts
 from decomp.model.instance import Array
 
 
@@ -200,9 +200,11 @@ def _battery(builder: Builder, site: SimpleNamespace, step: float, n_periods: in
     charging = builder.columns(n_periods, 0.0, 1.0, ban=True)
     builder.rows([(1.0, charge), (-site.charge_mw, charging)], 0.0)
     builder.rows([(1.0, discharge), (site.discharge_mw, charging)], site.discharge_mw)
+    filled = site.battery_initial_mwh + n_periods * step * site.charge_efficiency * site.charge_mw
+    most = min(site.battery_mwh, float(largest(filled)))  # wide limits cost accuracy
     least = np.full(n_periods, site.battery_min_mwh)
     least[-1] = max(least[-1], site.battery_final_mwh)
-    stored = builder.columns(n_periods, least, site.battery_mwh)
+    stored = builder.columns(n_periods, np.minimum(least, most), most)
     keep = (1.0 - site.self_discharge_per_h) ** step
     start = np.zeros(n_periods)
     start[0] = keep * site.battery_initial_mwh

@@ -289,7 +289,7 @@ def solve(
         said.subscribe(lambda e: note(unit * e.data_out.mip_dual_bound, unit * e.data_out.mip_primal_bound))
     with suppress(Interrupted), watch.limited(time_limit):
         run(highs)
-        if highs.getModelStatus() in INFEASIBLE:  # HiGHS's presolve can be wrong about that
+        if highs.getModelStatus() not in (highspy.HighsModelStatus.kOptimal, *LIMITS):  # HiGHS's presolve can be wrong
             highs.setOptionValue("presolve", "off")
             run(highs)
     solved = time.perf_counter() - began

@@ -1,7 +1,8 @@
 """Whether a schedule keeps every hard rule of the model: the gate that each one passes before it counts.
 
 A few passes of NumPy over a schedule's arrays. A rule may be missed by the rounding of a solver, `MISSED` of the
-natural scale of its row; not by more, whoever made the schedule. The certificate asks the same with code of its own.
+natural scale of its row; not by more, whoever made the schedule. That scale is made of what flows in the schedule, not
+of limits, which may be as wide as one likes. The certificate asks the same with code of its own.
 """
 
 from __future__ import annotations
@@ -111,9 +112,7 @@ def _power(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
     s, bought, sold = instance.sites, schedule.import_mw, schedule.export_mw
     full, needed = (_curve(instance, load) for load in (s.capacity_gpu, load_gpu(instance, schedule)))
     available, used, power = instance.renewable_mw, schedule.renewable_mw, schedule.it_power_mw
-    device = np.maximum(np.where(s.battery_mwh > 0, np.maximum(s.charge_mw, s.discharge_mw), 0.0), 1.0)
-    np.maximum.at(device, instance.generators.site, instance.generators.p_max_mw)
-    scale = np.maximum.reduce([(s.pue * full).max(axis=1), available.max(axis=1), device])[:, None]
+    scale = power_scale_mw(instance, schedule)
     yield Rule("IT power below its curve, MW (2)", "site", needed - power, scale)
     most = np.where(s.exact_power_curve[:, None], needed, full)
     yield Rule("IT power above its curve, MW (2)", "site", power - most, scale)
@@ -129,6 +128,16 @@ def _power(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
     yield Rule("import and export at once, MW (5)", "site", np.minimum(bought, sold), scale)
 
 
+def power_scale_mw(instance: Instance, schedule: Schedule) -> Array:
+    """The largest power at each site in any period (site, 1), MW, at least 1."""
+    s = schedule
+    largest = np.maximum.reduce(
+        [instance.sites.pue * s.it_power_mw, s.import_mw, s.export_mw, s.renewable_mw, s.charge_mw, s.discharge_mw]
+    ).max(axis=1, initial=1.0)
+    np.maximum.at(largest, instance.generators.site, s.generation_mw.max(axis=1))
+    return np.asarray(np.maximum(largest, np.abs(device_mw(instance, s)).max(axis=1))[:, None])
+
+
 def _curve(instance: Instance, load: Array) -> Array:
     """IT power of loads (S, T), MW (2)."""
     slope, intercept = instance.sites.power_slope_mw_per_gpu, instance.sites.power_intercept_mw
@@ -140,12 +149,12 @@ def _battery(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
     """(6), everywhere: a site without a battery has one of nothing."""
     s, hours, stored = instance.sites, instance.period_h, schedule.stored_mwh
     there = (s.battery_mwh > 0)[:, None]
-    size, charge, discharge = np.maximum(s.battery_mwh, 1.0)[:, None], schedule.charge_mw, schedule.discharge_mw
+    size, charge, discharge = stored.max(axis=1, initial=1.0)[:, None], schedule.charge_mw, schedule.discharge_mw
     most_in, most_out = (np.where(there, x[:, None], 0.0) for x in (s.charge_mw, s.discharge_mw))
     yield Rule("charging above its limit, MW (6)", "site", charge - most_in, np.maximum(most_in, 1.0))
     yield Rule("discharging above its limit, MW (6)", "site", discharge - most_out, np.maximum(most_out, 1.0))
-    smaller = np.maximum(np.minimum(most_in, most_out), 1.0)
-    yield Rule("charging and discharging at once, MW (6)", "site", np.minimum(charge, discharge), smaller)
+    both = np.minimum(charge, discharge)
+    yield Rule("charging and discharging at once, MW (6)", "site", both, power_scale_mw(instance, schedule))
     begin, least, most, final = (
         np.where(there, x[:, None], 0.0)
         for x in (s.battery_initial_mwh, s.battery_min_mwh, s.battery_mwh, s.battery_final_mwh)
@@ -163,7 +172,7 @@ def _battery(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
 def _generators(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
     """(7): output, ramps, minimum times."""
     g, on, output = instance.generators, schedule.generator_on, schedule.generation_mw
-    scale, was_on = np.maximum(g.p_max_mw, 1.0)[:, None], (g.initial_mw > 0)[:, None]
+    scale, was_on = np.maximum(output.max(axis=1, initial=1.0), g.initial_mw)[:, None], (g.initial_mw > 0)[:, None]
     yield Rule("output above p_max, MW (7)", "generator", output - g.p_max_mw[:, None] * on, scale)
     yield Rule("output below p_min, MW (7)", "generator", g.p_min_mw[:, None] * on - output, scale)
     before = np.column_stack([was_on, on[:, :-1]])
@@ -190,9 +199,8 @@ def _generators(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
 def _devices(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
     """Bounds, whole numbers and rows of devices."""
     v, r, value = instance.device_variables, instance.device_rows, schedule.device_value
-    scale = np.maximum(np.maximum(np.abs(v.low), np.abs(v.high)), 1.0)
-    yield Rule("below its least value", "device_variable", v.low - value, scale)
-    yield Rule("above its largest value", "device_variable", value - v.high, scale)
+    yield Rule("below its least value", "device_variable", v.low - value, np.maximum(np.abs(v.low), 1.0))
+    yield Rule("above its largest value", "device_variable", value - v.high, np.maximum(np.abs(v.high), 1.0))
     yield Rule("no whole number", "device_variable", np.where(v.integer, np.abs(value - np.round(value)), 0.0))
     total, largest = activity(instance, schedule)
     yield Rule("below its least sum", "device_row", r.low - total, np.maximum(largest, 1.0))

@@ -1,10 +1,10 @@
-"""What follows from not importing and exporting at once: how much of either there can be, and which rows ask for it."""
+"""What can be: import without export and the reverse, rows that ask for both at once, what batteries ever hold."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from decomp.model.instance import QUANTITIES, Array, Microgrids
+from decomp.model.instance import QUANTITIES, Array, Microgrids, Sites
 from decomp.model.rounding import most
 
 
@@ -45,3 +45,10 @@ def both_tempt(grids: Microgrids) -> Array:
     row, period = place[:, (rise > 0) & np.isfinite(low) | (rise < 0) & np.isfinite(high)]
     tempting[grids.devices.site[r.device[row]], period] = True
     return tempting
+
+
+def storable(sites: Sites, period_h: float) -> Array:
+    """The most that each site's battery ever holds (site,), MWh: its size, or less if charging cannot fill it (6)."""
+    hours = period_h * sites.capacity_gpu.shape[1]
+    reached = sites.battery_initial_mwh + hours * sites.charge_efficiency * sites.charge_mw
+    return np.minimum(sites.battery_mwh, most(reached))

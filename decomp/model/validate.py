@@ -35,6 +35,7 @@ PRICE_LIMIT = 1e6  # USD per MWh, GPU h, ...: beyond it units were mixed up
 INTENSITY_LIMIT = 10.0  # t/MWh; coal emits 1
 NUMBER_LIMIT = 1e12  # of anything
 LEAST_COEFFICIENT = 2e-8  # times the hours of a period, 1/12 or more, it is above 1e-9, below which solvers drop it
+LEAST_SLOPE = 1e-6  # MW/GPU: a watt; with less, what a GPU costs is lost in solvers' tolerances
 
 COUPLING = ("streams", "arcs", "jobs", "candidates", "pools", "pool_arcs")
 
@@ -197,11 +198,12 @@ def _check_coefficients(where: str, array: Array, label: Label, meta: Mapping[st
     """Nothing is so small, but not 0, that a solver leaves it out; else in which unit the load fits."""
     sizes, advice = np.abs(array), ""
     unit = "" if meta["unit"] == "1" else f" {meta['unit']}"
-    small = (sizes > 0) & (sizes < LEAST_COEFFICIENT)
+    least = LEAST_SLOPE if unit == " MW/GPU" else LEAST_COEFFICIENT
+    small = (sizes > 0) & (sizes < least)
     if small.any() and "GPU" in unit:
-        factor = 1000.0 ** np.ceil(np.log10(LEAST_COEFFICIENT / sizes[small].min()) / 3)
+        factor = 1000.0 ** np.ceil(np.log10(least / sizes[small].min()) / 3)
         advice = f"; give load in units of {factor if unit == ' MW/GPU' else 1 / factor:,.15g} GPU"
-    text = f"{{value:g}}{unit}, which solvers drop, must be 0 or at least {LEAST_COEFFICIENT:g}{unit}{advice}"
+    text = f"{{value:g}}{unit}, which solvers drop, must be 0 or at least {least:g}{unit}{advice}"
     _refuse(small, where, label, text, meta["dims"][-1], value=array)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,7 @@ bent("up time from before", "(7) minimum up time from before the start: generato
 early = dict(generator_on=[((0, 0), 1), ((0, 1), 1)], generation_mw=[((0, 0), 0.5), ((0, 1), 0.5)])
 bent("down time from before", "(7) minimum down time from before the start: generator 0", **early)
 bent("ramp up", "(7) ramp up: generator 0 at site 'alpha', period 3", generation_mw=[((0, 3), 0.3)])
+bent("output of what is off", "(7) output at most p_max when on: generator 1", generation_mw=[((1, 4), 0.1)])
 drop = dict(generator_on=[((0, 4), 1)], generation_mw=[((0, 4), -0.5)])
 bent("ramp down", "(7) ramp down: generator 0 at site 'alpha', period 4", **drop)
 less = dict(renewable_mw=[((1, 2), -0.1)], import_mw=[((1, 2), 0.1)])
@@ -107,6 +109,20 @@ bent("IT power above full load", "(2) IT power at most the exact curve or full l
 bent("power from nowhere", "(3,4) power balance: site 'beta', period 4", import_mw=[((1, 4), -0.2)])
 bent("NaN in the schedule", "schedule.import_mw: site 'beta', period 4: nan", import_mw=[((1, 4), np.nan)])
 bent("infinity in the schedule", "schedule.routed_gpu", routed_gpu=[((1, 4), np.inf)])
+
+
+def within_wide_limits(name: str) -> Case:
+    """A mutation beside a battery and a generator of any size: tolerances are of what flows, not of what might."""
+    _, right = MUTATIONS[name][1]()
+    battery = dict(battery_mwh=[0.0, 1e12], charge_mw=[0.0, 1e12], discharge_mw=[0.0, 1e12])
+    sites = replace(INSTANCE.sites, **battery)
+    instance = replace(INSTANCE, sites=sites, generators=replace(INSTANCE.generators, p_max_mw=[1.5, 1e12]))
+    assert check(instance, claim(instance, RIGHT.schedule, prices(instance))).ok
+    return instance, claim(instance, right.schedule, prices(instance))
+
+
+for name in ("power from nowhere", "both battery flows", "stored energy from nothing", "output of what is off"):
+    MUTATIONS[f"{name}, in wide limits"] = (MUTATIONS[name][0], partial(within_wide_limits, name))
 
 
 @rejects("schedule.import_mw: shape: (2, 5)")

@@ -9,7 +9,8 @@ import decomp
 from decomp.devices.attach import attach_drafts
 from decomp.devices.draft import Addition, Draft, Use
 from decomp.extensive.reductions import grid_ban_is_redundant
-from decomp.model.reach import both_tempt
+from decomp.model.reach import both_tempt, storable
+from tiny import tiny
 
 ROWS = {  # coefficients of import and export, sides of the row, and whether it could want both
     "net import": (1.0, -1.0, -2.0, 2.0, False),
@@ -34,3 +35,19 @@ def test_only_rows_that_netting_could_break_want_both(kind: str) -> None:
     assert np.array_equal(both_tempt(equipped.microgrids), wanted)
     limits = (instance.sites.import_limit_mw > 0) & (instance.sites.export_limit_mw > 0)
     assert np.array_equal(grid_ban_is_redundant(equipped), grid_ban_is_redundant(instance) & ~(wanted & limits))
+
+
+def test_a_battery_holds_no_more_than_charging_brings() -> None:
+    """Eight hours at 2 MW and 0.9 bring 14.4 MWh to what is there; a smaller battery is full before."""
+    sites = tiny(
+        sites=dict(
+            battery_mwh=[1e12, 1e12, 10.0],
+            battery_initial_mwh=[0.0, 5.0, 5.0],
+            battery_min_mwh=0.0,
+            battery_final_mwh=0.0,
+            charge_mw=2.0,
+            discharge_mw=2.0,
+            charge_efficiency=0.9,
+        )
+    ).sites
+    assert np.allclose(storable(sites, 1.0), [14.4, 19.4, 10.0])

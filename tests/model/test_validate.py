@@ -12,7 +12,7 @@ import pytest
 from decomp.extensive.pyomo_model import build
 from decomp.families import generate
 from decomp.model.instance import InputError, build_instance
-from decomp.model.validate import LEAST_COEFFICIENT, validate, validate_sites
+from decomp.model.validate import LEAST_COEFFICIENT, LEAST_SLOPE, validate, validate_sites
 from tiny import tiny
 
 NAN, INF = np.nan, np.inf
@@ -78,6 +78,10 @@ SITES = [
     (dict(battery_final_mwh=at(4.1, 0.0, 0)), "sites.battery_final_mwh: site 'Albany': 4.1 MWh, must be at most"),
     (dict(battery_final_mwh=at(3.0, 0.0, 0), charge_mw=0.1), "sites.battery_final_mwh: site 'Albany': 3 MWh cannot be"),
     (dict(battery_min_mwh=at(2.0, 0.0, 0), charge_mw=1e-4), "sites.battery_min_mwh: site 'Albany': 2 MWh cannot be"),
+    (
+        dict(battery_mwh=1e9, battery_initial_mwh=at(2e8, 1.0)),
+        "sites.battery_initial_mwh: site 'Buffalo': 2e+08 MWh, must be between 0 and 1e+08 MWh",
+    ),
     (dict(battery_initial_mwh=at(1.0, 0.0)), "sites.battery_initial_mwh: site 'Buffalo': 1 MWh, must be at most"),
     (
         dict(import_limit_mw=series(0.1, 1, 0, 2.0), wind_mw=0.0),
@@ -292,8 +296,9 @@ def test_large_fleets_are_validated_quickly() -> None:
         (
             dict(sites=dict(power_slope_mw_per_gpu=[0.0008, 1e-10])),
             "sites.power_slope_mw_per_gpu: site 'Albany', segment 1: 1e-10 MW/GPU, which solvers drop, "
-            "must be 0 or at least 2e-08 MW/GPU; give load in units of 1,000 GPU",
+            "must be 0 or at least 1e-06 MW/GPU; give load in units of 1,000,000 GPU",
         ),
+        (dict(sites=dict(power_slope_mw_per_gpu=[0.0008, 3e-8])), "give load in units of 1,000 GPU"),
         (dict(sites=dict(power_slope_mw_per_gpu=[0.0, 1e-14])), "give load in units of 1,000,000,000 GPU"),
         (dict(jobs=dict(gpus=[100.0, 1e-9, 200.0])), "at least 2e-08 GPU; give load in units of 0.001 GPU"),
         (dict(sites=dict(carbon_intensity=1e-9)), "period 0: 1e-09 t/MWh, which solvers drop, must be 0 or at least"),
@@ -316,7 +321,7 @@ def test_coefficients_that_solvers_drop(changes: dict[str, Any], words: str) -> 
 def test_the_least_coefficients_reach_the_solver() -> None:
     """In the shortest periods, nothing that is not 0 is lost on the way into HiGHS, nor in an MPS file."""
     least = LEAST_COEFFICIENT
-    sites = dict(power_slope_mw_per_gpu=[least, 0.0], carbon_intensity=least, export_credit=least)
+    sites = dict(power_slope_mw_per_gpu=[LEAST_SLOPE, 0.0], carbon_intensity=least, export_credit=least)
     sites |= dict(charge_efficiency=[least, 1.0, 1.0], charge_mw=1.0, battery_final_mwh=0.0, self_discharge_per_h=0.0)
     sites |= dict(battery_initial_mwh=[0.4, 0.0, 0.0], battery_min_mwh=0.0)
     generators = dict(emission_t_per_mwh=least)

@@ -38,6 +38,9 @@ def truth(instance: Instance) -> tuple[str, float, float]:
     for name, value in (tight | dict(mip_rel_gap=1e-7, mip_abs_gap=0.0, time_limit=30.0)).items():
         highs.setOptionValue(name, value)
     highs.run()
+    if highs.modelStatusToString(highs.getModelStatus()) == "Solve error":
+        highs.setOptionValue("presolve", "off")
+        highs.run()
     info = highs.getInfo()
     dual = info.mip_dual_bound if form.integer.any() else info.objective_function_value
     return highs.modelStatusToString(highs.getModelStatus()), unit * info.objective_function_value, unit * dual

@@ -12,7 +12,7 @@ import numpy as np
 from decomp.model.instance import Array, Instance, build_instance
 
 Rng = np.random.Generator
-LEAST_SLOPE = 3e-8  # MW/GPU; below it the instance is refused
+LEAST_SLOPE = 1.5e-6  # MW/GPU; below 1e-6 the instance is refused
 
 
 class Wild:
@@ -98,7 +98,7 @@ class Wild:
             return {}
         rng, size = self.rng, self.limit(self.mw)[:, 0]
         power = np.maximum(self.limit(self.mw)[:, 0], 1e-3)
-        start = size * rng.choice([0.0, 0.5, 1.0])
+        start = np.minimum(size * rng.choice([0.0, 0.5, 1.0]), 1e8)  # what is stored may be no more
         return dict(
             battery_mwh=size,
             battery_initial_mwh=start,
