@@ -28,9 +28,8 @@ from decomp.ranks.clock import restart_clock
 from decomp.ranks.mpi import MPI, Serial
 from decomp.solver.solve import solve as solve_on
 
-__all__ = [
-    *("attach", "check", "evaluate", "explain", "generate", "ingest", "read", "site_block", "solve", "validate", "write"),
-]
+__all__ = ["attach", "check", "evaluate", "explain", "generate", "ingest", "read", "site_block", "solve"]
+__all__ += ["validate", "write"]
 
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -16,17 +16,19 @@ from decomp.bound.infeasible import Infeasible
 from decomp.files.frontiers import write_frontier
 from decomp.files.store import read_instance, read_sites
 from decomp.frontier.trace import trace
+from decomp.lp.watch import Interrupted
 from decomp.model.frontier import Frontier
-from decomp.model.instance import InputError, Instance
+from decomp.model.instance import Array, InputError, Instance
 from decomp.model.options import Options
 from decomp.model.text import number
+from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Team
 from decomp.state.progress import Progress
 
 from .arguments import Arguments
 from .common import make_team, run
 
-INFEASIBLE = 4
+LIMIT, INFEASIBLE = 3, 4
 
 
 def parser() -> Arguments:
@@ -99,14 +101,28 @@ def work(
         except Infeasible as proof:
             print(f"infeasible: {proof}", file=sys.stderr)
             return INFEASIBLE
-    if frontier is not None and instance is not None:
-        write_frontier(args.output, frontier, instance)
-        if args.plot:
-            from decomp.report.frontier import draw_frontier
+        except Interrupted:
+            print("stopped before the first bound: nothing is known of the frontier", file=sys.stderr)
+            return LIMIT
+    if frontier is None or instance is None:
+        return 0
+    write_frontier(args.output, frontier, instance)
+    if args.plot:
+        from decomp.report.frontier import draw_frontier
 
-            draw_frontier(args.plot, frontier)
-        print("\n".join(markdown(frontier)))
-    return 0
+        draw_frontier(args.plot, frontier)
+    print("\n".join(markdown(frontier)))
+    late = process_seconds() >= options.time_limit_seconds
+    if not (late or team.signalled) or between(frontier).max() <= options.rel_gap:
+        return 0
+    print(f"stopped {'at the time limit' if late else 'by a signal'}, with what is known by then", file=sys.stderr)
+    return LIMIT
+
+
+def between(frontier: Frontier) -> Array:
+    """The gap at many budgets between the first and the last, relative to the largest net cost; NaN: no schedule."""
+    at = np.linspace(frontier.budgets[0], frontier.budgets[-1], 4000)
+    return np.asarray((frontier.upper(at) - frontier.lower(at)) / frontier.scale)
 
 
 def markdown(frontier: Frontier) -> list[str]:
@@ -126,8 +142,7 @@ def markdown(frontier: Frontier) -> list[str]:
             number(result.dual.carbon_price if result.dual else None, 2),
         )
         lines.append("| " + " | ".join(cells) + " |")
-    between = np.linspace(frontier.budgets[0], frontier.budgets[-1], 4000)
-    gap = 100 * (frontier.upper(between) - frontier.lower(between)) / frontier.scale
+    gap = 100 * between(frontier)
     if frontier.steps and np.isfinite(gap).all():
         gaps = f"a gap of {gap.mean():.2f} % on average, {gap.max():.2f} % at most"
         lines += ["", f"with {len(frontier.steps)} more schedules between the budgets: {gaps}"]

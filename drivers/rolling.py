@@ -143,7 +143,8 @@ def work(
     print("\n".join(markdown(operation)))
     if not operation.complete:
         hours = whole.period_h * operation.past.now
-        print(f"stopped after {hours:g} h: no plan was found for what comes then", file=sys.stderr)
+        why = "by a signal" if operation.signalled else "no plan was found for what comes then"
+        print(f"stopped after {hours:g} h: {why}", file=sys.stderr)
         return NO_PLAN
     write_result(args.output / "schedule.h5", result_of(operation), whole)
     return 0

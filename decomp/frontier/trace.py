@@ -70,6 +70,7 @@ def trace(
     Raises
     ------
     Infeasible : there is no schedule at any budget.
+    Interrupted : time or a stop signal ended it before the first bound.
     InputError : the method is not the hybrid one, whose phases these are; or there are scenarios; on all ranks.
     """
     team.at_root(lambda: _refuse_scenarios(instance), "frontier")
@@ -126,7 +127,7 @@ class FrontierLoop:
         for budget in sorted(self.runs, reverse=True):
             self._schedule(budget)
         for budget in sorted(self.runs):
-            if not self.team.signalled:
+            if not self._over():
                 with suppress(Interrupted):
                     self._improve(self.runs[budget])
         if most:
@@ -234,7 +235,7 @@ class FrontierLoop:
 
     def _schedule(self, budget: float) -> None:
         """The best schedule known for a budget (t), else a new one; once a budget."""
-        if self.team.signalled or budget in self.envelope.tried:
+        if self._over() or budget in self.envelope.tried:
             return
         self.envelope.tried.add(budget)
         with suppress(Interrupted):

@@ -11,7 +11,7 @@ import numpy as np
 
 from decomp.model.table import Array, Table, var
 
-MOST_STORED = 1e8  # MWh: more than the world's reservoirs; beside it a solver loses what a site charges
+MOST_MWH = 1e7  # more than any reservoir; beside it a solver loses what a site charges
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +42,9 @@ class Sites(Table):
     solar_mw: Array = var("site,period", "MW", "available solar power", low=0, default=0.0)
     curtailable: Array = var("site", "1", "available wind and sun may be curtailed", kind="?", default=True)
     battery_mwh: Array = var("site", "MWh", "largest stored energy (0: no battery)", low=0, default=0.0)
-    battery_min_mwh: Array = var("site", "MWh", "smallest stored energy", low=0, high=MOST_STORED, default=0.0)
-    battery_initial_mwh: Array = var("site", "MWh", "stored energy at the start", low=0, high=MOST_STORED, default=0.0)
-    battery_final_mwh: Array = var("site", "MWh", "least stored energy at the end", low=0, high=MOST_STORED, default=0.0)
+    battery_min_mwh: Array = var("site", "MWh", "smallest stored energy", low=0, high=MOST_MWH, default=0.0)
+    battery_initial_mwh: Array = var("site", "MWh", "stored energy at the start", low=0, high=MOST_MWH, default=0.0)
+    battery_final_mwh: Array = var("site", "MWh", "least stored energy at the end", low=0, high=MOST_MWH, default=0.0)
     charge_mw: Array = var("site", "MW", "largest charging power", low=0, default=0.0, coefficient=True)
     discharge_mw: Array = var("site", "MW", "largest discharging power", low=0, default=0.0, coefficient=True)
     charge_efficiency: Array = var(

@@ -87,10 +87,14 @@ class Planned:
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """A run: what was done and every plan of it; complete if no window was left without a plan."""
+    """A run: what was done and every plan of it; complete if no window was left without a plan.
+
+    `signalled` : a stop signal ended it.
+    """
 
     past: Past
     plans: tuple[Planned, ...]
+    signalled: bool = False
 
     @property
     def complete(self) -> bool:
@@ -147,7 +151,7 @@ def roll(
         if planner is not None and result is not None:
             planner.learn(result, ended[-1] if ended else None, process_seconds() - since, tell)
             planner.stopped |= team.signalled
-    return Operation(planner.past, tuple(planner.plans)) if planner else None
+    return Operation(planner.past, tuple(planner.plans), team.signalled) if planner else None
 
 
 class Planner:

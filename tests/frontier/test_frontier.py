@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from functools import cache
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -14,7 +18,9 @@ from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 from decomp.files.frontiers import read_frontier, write_frontier
 from decomp.files.store import write_instance
-from decomp.frontier.trace import trace
+from decomp.frontier import trace as trace_module
+from decomp.frontier.trace import FrontierLoop, trace
+from decomp.lp.watch import Interrupted
 from decomp.model.frontier import Frontier, at_budget
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
@@ -94,6 +100,56 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for changed in (lie, cheaper, cleaner, replace(back, minimum_t=1.1 * back.minimum_t + 0.1)):
         write_frontier(out, changed, instance)
         assert run(check_main, [str(fleet), str(out)]) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(("where", "name"), [(trace_module, "least_emissions"), (FrontierLoop, "_add_schedule")])
+def test_a_signal_ends_a_frontier_with_what_is_known(
+    number: signal.Signals,
+    where: Any,
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It comes before the first bound, or at the first schedule."""
+    fleet, out = tmp_path / "fleet.h5", tmp_path / "frontier.h5"
+    write_instance(fleet, traced(8)[0])
+    real, calls = getattr(where, name), count()
+
+    def stopped(*args: Any, **more: Any) -> Any:
+        if next(calls) == 0:  # a second signal would end the process
+            os.kill(os.getpid(), number)
+        return real(*args, **more)
+
+    monkeypatch.setattr(where, name, stopped)
+    assert run(main, [str(fleet), "-o", str(out), "--budgets", "4", "--rel-gap", "0", "--quiet"]) == 3
+    assert capsys.readouterr().err.endswith("stopped by a signal, with what is known by then\n")
+    assert len(read_frontier(out).results) >= 1
+    assert run(check_main, [str(fleet), str(out)]) == 0
+
+
+def test_nothing_known_is_nothing_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A linear program of the least emissions is cut short."""
+    fleet, out = tmp_path / "fleet.h5", tmp_path / "frontier.h5"
+    write_instance(fleet, traced(8)[0])
+
+    def cut(*args: Any) -> Any:
+        raise Interrupted
+
+    monkeypatch.setattr(trace_module, "least_emissions", cut)
+    assert run(main, [str(fleet), "-o", str(out), "--quiet"]) == 3 and not out.exists()
+    assert capsys.readouterr().err == "stopped before the first bound: nothing is known of the frontier\n"
+
+
+def test_a_frontier_whose_time_is_over_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet, out = tmp_path / "fleet.h5", tmp_path / "frontier.h5"
+    write_instance(fleet, traced(8)[0])
+    arguments = [str(fleet), "-o", str(out), "--rel-gap", "0", "--quiet"]
+    assert run(main, [*arguments, "--time-limit", "1e-3"]) == 3
+    assert "stopped" in capsys.readouterr().err
 
 
 def test_steps_come_back_as_written_and_a_short_column_is_refused(tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ SITES = [
     (dict(battery_final_mwh=at(3.0, 0.0, 0), charge_mw=0.1), "sites.battery_final_mwh: site 'Albany': 3 MWh cannot be"),
     (dict(battery_min_mwh=at(2.0, 0.0, 0), charge_mw=1e-4), "sites.battery_min_mwh: site 'Albany': 2 MWh cannot be"),
     (
-        dict(battery_mwh=1e9, battery_initial_mwh=at(2e8, 1.0)),
-        "sites.battery_initial_mwh: site 'Buffalo': 2e+08 MWh, must be between 0 and 1e+08 MWh",
+        dict(battery_mwh=1e9, battery_initial_mwh=at(2e7, 1.0)),
+        "sites.battery_initial_mwh: site 'Buffalo': 2e+07 MWh, must be between 0 and 1e+07 MWh",
     ),
     (dict(battery_initial_mwh=at(1.0, 0.0)), "sites.battery_initial_mwh: site 'Buffalo': 1 MWh, must be at most"),
     (

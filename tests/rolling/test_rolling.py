@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ from decomp.model.result import Result
 from decomp.model.scenarios import with_scenarios
 from decomp.model.validate import validate
 from decomp.ranks.mpi import Serial
-from decomp.rolling.planner import Expect, Operation, Planned, Rolling, carried_over, roll
+from decomp.rolling.planner import Expect, Operation, Planned, Planner, Rolling, carried_over, roll
 from decomp.rolling.windows import Past, Window
 from decomp.rolling.write import result_of, write_jobs, write_now
 from decomp.schedule.held import with_decisions_of
@@ -271,6 +274,25 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len((out / "windows.csv").read_text("utf-8").splitlines()) == 3
     assert len((out / "plans" / "0000.sites.csv").read_text("utf-8").splitlines()) == 1 + 12 * 3
     assert "job,what,start_utc,site" in (out / "plans" / "0000.jobs.csv").read_text("utf-8")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_ends_a_run_after_the_window_it_is_in(
+    number: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet, out = tmp_path / "fleet.h5", tmp_path / "out"
+    write_instance(fleet, days())
+    real = Planner.learn
+
+    def learn(*args: Any, **more: Any) -> None:
+        os.kill(os.getpid(), number)
+        real(*args, **more)
+
+    monkeypatch.setattr(Planner, "learn", learn)
+    assert run(main, [str(fleet), "-o", str(out), "--window", "18", "--step", "12", "--rel-gap", "0.1", "--quiet"]) == 3
+    assert capsys.readouterr().err == "stopped after 12 h: by a signal\n"
+    assert len(list((out / "plans").glob("*.fleet.h5"))) == 1 and not (out / "schedule.h5").exists()
+    assert len((out / "windows.csv").read_text("utf-8").splitlines()) == 2
 
 
 @pytest.mark.parametrize(

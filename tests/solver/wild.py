@@ -98,7 +98,7 @@ class Wild:
             return {}
         rng, size = self.rng, self.limit(self.mw)[:, 0]
         power = np.maximum(self.limit(self.mw)[:, 0], 1e-3)
-        start = np.minimum(size * rng.choice([0.0, 0.5, 1.0]), 1e8)  # what is stored may be no more
+        start = np.minimum(size * rng.choice([0.0, 0.5, 1.0]), 1e7)  # what is stored may be no more
         return dict(
             battery_mwh=size,
             battery_initial_mwh=start,
