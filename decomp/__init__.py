@@ -14,8 +14,10 @@ from decomp.model.result import Dual, Result, Schedule, Status
 
 __version__ = "0.1.0"
 # Functions of decomp.api, which loads the solvers when the first of them is asked for.
-_API = ("attach", "check", "evaluate", "explain", "generate", "ingest", "read", "site_block", "solve")
-_API += ("validate", "write")
+_API = (
+    *("attach", "check", "evaluate", "explain", "generate", "ingest", "read", "site_block", "solve"),
+    *("validate", "write"),
+)
 __all__ = ["Dual", "InputError", "Instance", "Result", "Schedule", "Status", "__version__", "build_instance", *_API]
 
 
