@@ -19,9 +19,9 @@ from decomp.files.store import read_instance
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
-from decomp.model.text import number
-from decomp.model.times import stamp, start_of
 from decomp.ranks.mpi import Team
+from decomp.report import write_report
+from decomp.report.plans import run_of, worth_rows
 from decomp.state.progress import Progress
 
 from .arguments import SEED, Arguments, whole
@@ -43,6 +43,7 @@ def parser() -> Arguments:
     p.add_argument("--time-limit", type=float, metavar="SECONDS", help="for each solve")
     p.reads("--options", metavar="TOML", help="further options, as of solve")
     p.writes("--csv", metavar="FILE", help="write the costs of every scenario")
+    p.writes("--report", metavar="FILE", help="write the page of `report` with what was found (HTML)")
     p.add_argument("--json", action="store_true", help="everything, for programs")
     return p
 
@@ -79,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if evaluation is not None:
             if args.csv:
                 write_costs(args.csv, evaluation)
-            assert instance is not None
+            assert instance is not None and result is not None
+            if args.report:
+                write_report(args.report, instance, result, evaluation=evaluation)
             print(json.dumps(record(evaluation, instance)) if args.json else "\n".join(markdown(evaluation, instance)))
             if not np.isfinite(evaluation.cost).all():
                 print("infeasible: no dispatch was found that does the plan's jobs in these scenarios", file=sys.stderr)
@@ -103,44 +106,17 @@ def work(
         )
 
 
-def rows(e: Evaluation) -> list[tuple[str, str]]:
-    """What there is to say, in words and USD."""
-
-    def between(interval: Interval) -> str:
-        return f"{number(interval.lower)} to {number(interval.upper)}"
-
-    shown = [("expected net cost", number(e.mean))]
-    half = e.half_width()
-    if np.isfinite(half):
-        shown.append(("95 % confidence interval", f"{number(e.mean - half)} to {number(e.mean + half)}"))
-    shown += [
-        (f"mean of the worst {100 * (1 - e.level):g} % (CVaR)", number(e.cvar)),
-        ("least and most", f"{number(e.cost.min())} to {number(e.cost.max())}"),
-        ("these jobs at best", between(e.this)),
-    ]
-    if e.stochastic is not None and e.mean_value is not None:
-        shown.append(("jobs of the mean-value plan at best", between(e.mean_value)))
-        shown.append(("value of the stochastic solution", between(e.stochastic)))
-    if e.information is not None and e.perfect is not None:
-        shown.append(("knowing the scenario", between(e.perfect)))
-        shown.append(("expected value of perfect information", between(e.information)))
-    return shown
-
-
 def markdown(e: Evaluation, instance: Instance) -> list[str]:
     """The evaluation as a Markdown table, and the jobs that the mean-value plan runs otherwise."""
-    lines = [f"| {len(e.cost)} scenarios | USD |", "|:--|--:|", *(f"| {name} | {text} |" for name, text in rows(e))]
+    lines = [f"| {len(e.cost)} scenarios | USD |", "|:--|--:|"]
+    lines += [f"| {name} | {text} |" for name, text in worth_rows(e)]
     if e.moves is None:
         return lines
-
-    def run_of(site: int, start: int) -> str:
-        return f"{instance.sites.name[site]}, {stamp(start_of(instance, start))}" if site >= 0 else "rejected"
-
     lines += ["", f"{len(e.moves)} of {instance.n_jobs} jobs run otherwise in the mean-value plan."]
     if e.moves:
         lines += ["", "| job | this plan | mean-value plan |", "|:--|:--|:--|"]
     for m in e.moves[:LISTED]:
-        here, there = run_of(m.site, m.start), run_of(m.mean_site, m.mean_start)
+        here, there = run_of(instance, m.site, m.start), run_of(instance, m.mean_site, m.mean_start)
         lines.append(f"| {instance.jobs.name[m.job]} | {here} | {there} |")
     return lines + ([f"and {len(e.moves) - LISTED} more"] if len(e.moves) > LISTED else [])
 

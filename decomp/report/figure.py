@@ -190,9 +190,17 @@ def clip_axis(ax: Axes, *values: Array) -> list[float]:
     return [value for value, outside in ((lowest, lowest < bottom), (highest, highest > top)) if outside]
 
 
-def heat(fig: Figure, ax: Axes, clock: Clock, values: Array, label: str, cmap: str | Colormap = PRICE_MAP) -> bool:
-    """A (row, period) picture; rows downwards. True when the colour scale is clipped."""
-    low, high = limits(values)
+def heat(
+    fig: Figure,
+    ax: Axes,
+    clock: Clock,
+    values: Array,
+    label: str,
+    cmap: str | Colormap = PRICE_MAP,
+    span: tuple[float, float] | None = None,
+) -> bool:
+    """A (row, period) picture; rows downwards; `span` of the colours. True when their scale is clipped."""
+    low, high = span or limits(values)
     image = ax.imshow(
         values,
         aspect="auto",

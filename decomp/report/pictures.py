@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from decomp.evaluation.evaluate import Evaluation
 from decomp.insight.gap import Gap
 from decomp.model.accounts import Accounts, by_scenario
 from decomp.model.instance import Instance
@@ -13,6 +14,7 @@ from decomp.report.flows import RULE, choose, flows, load_price, stream_price
 from decomp.report.futures import cost_picture, fan_picture, scenario_sheet
 from decomp.report.jobs import job_pictures
 from decomp.report.money import money_picture
+from decomp.report.plans import answers, moved_picture, plan_sheets, spread_picture, spread_sheets
 from decomp.report.power import fleet_picture, site_picture
 from decomp.report.prices import carbon_picture, convergence_picture, load_price_picture, stream_price_picture
 from decomp.report.proof import gap_picture, seconds_of, time_picture
@@ -20,6 +22,8 @@ from decomp.report.routing import class_picture, routing_picture
 from decomp.report.tables import Sheet
 
 SCENARIOS = "One plan for all futures. Pictures further down are of the scenario whose cost is the median."
+
+MEAN_VALUE = "What a plan for the expected series, the mean-value plan, would do otherwise."
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,21 @@ def chapters(instance: Instance, result: Result, accounts: Accounts | None, gap:
 
 
 def future_chapters(instance: Instance, schedule: Schedule) -> tuple[list[Chapter], list[Sheet]]:
-    """What scenarios differ in and what they cost: a chapter, and a table."""
-    accounts = by_scenario(instance, schedule)
+    """What scenarios differ in, how they are answered and what they cost: a chapter, and tables."""
+    accounts, differing = by_scenario(instance, schedule), answers(instance, schedule)
     with style():
         pictures = [fan_picture(instance, schedule), cost_picture(instance, accounts)]
-    return [Chapter("Scenarios", SCENARIOS, pictures)], [scenario_sheet(instance, accounts)]
+        pictures += [spread_picture(instance, differing)] if differing else []
+    tables = [scenario_sheet(instance, accounts), *spread_sheets(instance, differing)]
+    return [Chapter("Scenarios", SCENARIOS, pictures)], tables
+
+
+def evaluated_chapters(instance: Instance, evaluation: Evaluation) -> tuple[list[Chapter], list[Sheet]]:
+    """Where the plan for the expected series differs: a chapter if it does, and tables."""
+    with style():
+        picture = moved_picture(instance, evaluation)
+    chapters = [Chapter("Planning for scenarios", MEAN_VALUE, [picture])] if picture else []
+    return chapters, plan_sheets(instance, evaluation)
 
 
 def _schedule(instance: Instance, result: Result, accounts: Accounts | None) -> list[Chapter]:

@@ -24,6 +24,8 @@ PARTS = {
     "jobs": "Jobs",
     "pools": "Deferrable work",
     "carbon": "Carbon budget",
+    "commitments": "Commitments made once",
+    "risk": "Weights of the scenarios",
     "other": "Proved beyond these prices",
 }
 CAUSES = {
@@ -44,6 +46,7 @@ def proof_sheets(instance: Instance, result: Result, gap: Gap | None) -> list[Sh
     sheets = []
     if gap is not None and gap.total > 0:
         sheets = [_causes(gap), _parts(gap), _losers(instance, gap)]
+        sheets += [_scenarios(instance, gap)] if instance.n_scenarios else []
     if seconds := seconds_of(result):
         sheets.append(_seconds(seconds))
     return sheets
@@ -70,12 +73,25 @@ def _total(gap: Gap) -> tuple[str, str, str]:
 
 
 def _losers(instance: Instance, gap: Gap) -> Sheet:
-    lost = [(str(instance.sites.name[i]), "site", value) for i, value in enumerate(gap.integers + gap.load)]
+    of_sites = gap.over_scenarios(gap.integers + gap.load)
+    lost = [(str(instance.sites.name[i]), "site", value) for i, value in enumerate(of_sites)]
     lost += [(str(instance.jobs.name[j]), "job", value) for j, value in enumerate(gap.jobs)]
     lost.sort(key=lambda row: -row[2])
     rows = [(name, what, amount(value), share(value, gap.total)) for name, what, value in lost[:BARS]]
     note = "Sites and jobs that lose most at the prices."
     return Sheet("Largest losses", ("Name", "", "USD", "share"), rows, note)
+
+
+def _scenarios(instance: Instance, gap: Gap) -> Sheet:
+    """What each scenario loses, and the site that loses most in it."""
+    sites = (gap.integers + gap.load).reshape(gap.copies, -1)
+    rows = []
+    for s in np.argsort(-gap.scenarios, kind="stable")[:BARS]:
+        i, loss = int(sites[s].argmax()), float(gap.scenarios[s])
+        most = f"{instance.sites.name[i]}, {amount(float(sites[s, i]))}"
+        rows.append((str(instance.scenarios.name[s]), amount(loss), share(loss, gap.total), most))
+    note = "Sites, inference and deferrable work in a scenario, counted by its weight in the bound; jobs are of all."
+    return Sheet("Gap by scenario", ("Scenario", "USD", "share", "Most of it at"), rows, note)
 
 
 def _seconds(seconds: Mapping[str, Sequence[float]]) -> Sheet:
@@ -93,11 +109,12 @@ def _seconds(seconds: Mapping[str, Sequence[float]]) -> Sheet:
 
 def gap_picture(instance: Instance, gap: Gap) -> Picture:
     """What each site and each job loses, largest first."""
-    sites = np.argsort(-(gap.integers + gap.load), kind="stable")[:BARS]
+    load, integers = gap.over_scenarios(gap.load), gap.over_scenarios(gap.integers)
+    sites = np.argsort(-(integers + load), kind="stable")[:BARS]
     jobs = np.argsort(-gap.jobs, kind="stable")[: BARS if instance.n_jobs else 0]
     fig = figure(10.4, 0.2 * max(len(sites), len(jobs), 3) + 0.9)
     left, right = fig.subplots(1, 2)
-    layers = [("load", gap.load[sites], BLUE), ("integers", gap.integers[sites], ORANGE)]
+    layers = [("load", load[sites], BLUE), ("integers", integers[sites], ORANGE)]
     _bars(left, [short(str(instance.sites.name[i]), 18) for i in sites], layers)
     _bars(right, [short(str(instance.jobs.name[j]), 18) for j in jobs], [("jobs", gap.jobs[jobs], PURPLE)])
     left.legend(loc="lower right")
@@ -127,7 +144,8 @@ def time_picture(seconds: Mapping[str, Sequence[float]]) -> Picture:
     n = min(len(next(iter(seconds.values()))), RANKS)
     fig = figure(10.4, 0.22 * n + 1.1)
     ax = fig.subplots()
-    colours = dict(zip([name for name in seconds if name != "idle"], CYCLE * 3, strict=False)) | {"idle": GREY}
+    seconds = {name: of_ranks for name, of_ranks in seconds.items() if any(of_ranks)}
+    colours = dict(zip([name for name in seconds if name != "idle"], CYCLE[:-1] * 3, strict=False)) | {"idle": GREY}
     layers = [(name, np.array(of_ranks[:n]), colours[name]) for name, of_ranks in seconds.items()]
     _bars(ax, [f"rank {k}" for k in range(n)], layers)
     ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=8)

@@ -194,7 +194,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     write_result("result.h5", result, instance)
     Path("o.toml").write_text('method = "extensive"\n')
     words = ["fleet.h5", "result.h5", "--options", "o.toml"]
-    assert run(driver.main, [*words, "--csv", "costs.csv"]) == 0
+    assert run(driver.main, [*words, "--csv", "costs.csv", "--report", "page.html"]) == 0
+    assert "What planning for scenarios is worth" in Path("page.html").read_text("utf-8")
     told = capsys.readouterr().out
     assert "| 3 scenarios | USD |" in told and "value of the stochastic solution" in told
     assert "confidence" not in told  # they are not equally likely

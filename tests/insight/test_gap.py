@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,10 @@ from decomp.report import render
 from decomp.solver.solve import solve
 
 SEEDS = (1, 4, 7, 11)
+FUTURES: dict[str, dict[str, Any]] = {
+    "expected budget": {},
+    "budgets, risk, commitments": dict(carbon_scope="every", risk_weight=0.5, risk_level=0.7),
+}
 
 
 def solved(seed: int) -> tuple[Instance, Result]:
@@ -73,6 +78,34 @@ def test_prices_on_work(case) -> None:
     assert gap is not None and sum(gap.parts.values()) == pytest.approx(gap.total)
     assert abs(gap.other) <= 1e-9 * gap.total
     assert (gap.integers >= -1e-5 * abs(result.incumbent)).all() and (gap.jobs >= 0).all()
+
+
+def with_futures(kind: str) -> tuple[Instance, Result]:
+    """Three scenarios, prices after a few iterations, and a budget that binds and may be exceeded at a price."""
+    instance = generate("small", seed=0, scenarios=3)
+    tonnes = account(instance, solve_extensive(instance, time_limit=10.0).schedule).emissions_t.sum()
+    p = replace(instance.scenarios, probability=np.array([0.5, 0.3, 0.2]))
+    once = replace(instance.generators, day_ahead=np.full(len(instance.generators.site), "commitments" in kind))
+    budget = dict(carbon_budget_t=0.9 * float(tonnes), carbon_excess_usd_per_t=300.0)
+    instance = replace(instance, scenarios=p, generators=once, **budget, **FUTURES[kind])
+    brief = dict(bundle=dict(max_iterations=6), improvement=dict(stale_finishes=1), milp_bound=dict(share=0.0))
+    return instance, solve(instance, Serial(), Options.from_dict(dict(method="lagrangian", rel_gap=1e-6, **brief)))
+
+
+@pytest.mark.parametrize("kind", FUTURES)
+def test_parts_sum_to_the_gap_over_scenarios(kind: str) -> None:
+    instance, result = with_futures(kind)
+    gap, scale = split(instance, result), max(abs(result.incumbent), 1.0)
+    assert gap is not None and gap.total > 1e-4 * scale and check(instance, result).ok
+    assert sum(gap.parts.values()) == pytest.approx(gap.total) == sum(gap.causes.values())
+    # where integers raised a site's bound its load may seem to gain what they are said to lose
+    for losses in (gap.integers + gap.load, gap.integers, gap.streams, gap.jobs, gap.pools, gap.commitments):
+        assert (losses >= -1e-5 * scale).all()
+    assert gap.carbon >= -1e-5 * scale and gap.risk >= -1e-5 * scale
+    assert abs(gap.other) <= 1e-5 * scale, "the prices prove the bound, so they explain all of the gap"
+    assert len(gap.load) == 3 * instance.n_sites and len(gap.streams) == 3 * instance.n_streams
+    assert gap.scenarios.sum() == pytest.approx((gap.integers + gap.load).sum() + gap.streams.sum() + gap.pools.sum())
+    assert (gap.risk > 1.0) == (kind != "expected budget"), "the weights are not yet those of the schedule's tail"
 
 
 def test_integers_cost_nothing_where_the_relaxation_is_integral() -> None:

@@ -7,12 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from decomp.evaluation.evaluate import Evaluation, Interval, Move, costs
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 from decomp.model.accounts import account, by_scenario
 from decomp.model.result import Status
 from decomp.report import render
 from decomp.report.futures import scenario_sheet, typical, weighted_quantiles
+from decomp.report.plans import answers, moved_gpu, plan_sheets, spread_sheets
+from decomp.report.words import figures
 
 
 def test_quantiles_go_by_probability() -> None:
@@ -39,3 +42,37 @@ def test_a_page_with_fans_and_the_costs_of_all_scenarios() -> None:
         assert str(words) in page
     nothing = replace(result, status=Status.LIMIT, schedule=None, incumbent=np.inf)
     assert "What may come" not in render(instance, nothing)
+
+
+def test_where_plans_differ() -> None:
+    """Sums of what answers the scenarios; load of jobs here less there; both on the page."""
+    instance = generate("small", seed=1, scenarios=3)
+    result = solve_extensive(instance, time_limit=20.0)
+    assert result.schedule is not None
+    found = {a.name: a for a in answers(instance, result.schedule)}
+    bought = [a.bought_mwh - a.sold_mwh for a in by_scenario(instance, result.schedule)]
+    assert found["import less export"].total.sum(axis=1) == pytest.approx(bought)
+    used = found["GPUs in use"].values
+    apart = np.sqrt(((used - used.mean(axis=0)) ** 2).mean(axis=0))
+    assert found["GPUs in use"].spread(instance.scenarios.probability) == pytest.approx(apart)
+    [sheet] = spread_sheets(instance, list(found.values()))
+    widest = [row for row in sheet.rows if row[1] == "GPUs in use, GPU-h"][0]
+    i = instance.sites.name.tolist().index(widest[0])
+    assert i == int(apart.sum(axis=1).argmax())
+    assert widest[2] == figures(instance.period_h * float(used[:, i].sum()) / 3)
+    j = int(np.flatnonzero(result.schedule.job_site >= 0)[0])
+    site, start = int(result.schedule.job_site[j]), int(result.schedule.job_start[j])
+    cost, around = costs(instance, result.schedule), Interval(-2.0, -1.0)
+    s, moves = instance.scenarios, (Move(j, site, start, -1, -1),)
+    e = Evaluation(s.name, s.probability, cost, 0.95, around, True, around, around, cost, cost, moves)
+    moved, hours = moved_gpu(instance, e), int(instance.jobs.periods[j])
+    assert moved.sum() == moved[site, start : start + hours].sum() == hours * instance.jobs.gpus[j]
+    assert plan_sheets(instance, e)[1].rows[0][4] == "rejected"
+    page = render(instance, result, evaluation=e)
+    for words in (
+        "Where the scenarios differ",
+        "Where this plan and the mean-value plan differ",
+        "Value of the stochastic",
+    ):
+        assert words in page
+    assert "mean-value plan" not in render(instance, result)
