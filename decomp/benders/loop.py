@@ -99,7 +99,7 @@ class BendersLoop:
         """The point with what the sites made of it; costs too much if it breaks what must be kept."""
         c, given = self.coupling, point.given
         cost = self._first_stage(point.work) + float(answers.cost.sum())
-        cost += float((given.drop_price * (given.load - answers.load)).sum())
+        cost += float((given.drop_price * (given.load - answers.load[:, : given.load.shape[1]])).sum())
         excess = float(answers.emissions.sum()) - c.budget
         if excess > 1e-9 * abs(c.budget):
             cost += c.carbon_cap * excess

@@ -13,23 +13,25 @@ import highspy
 import numpy as np
 
 from decomp.lp.highs import run_lp, safe_bound, to_highs
-from decomp.model.instance import Array, Microgrids
+from decomp.model.instance import Array
 from decomp.ranks.team import ROOT
 from decomp.ranks.workers import Service, Workers
-from decomp.site.oracle import SiteAnswer
+from decomp.site.oracle import SiteAnswer, SiteOracle
 from decomp.site.relaxation import relaxed_site
 from decomp.site.service import Given, SiteAnswers, SiteService
 
 
 class Recourse:
-    """The recourse of site `i`; parameters as of SiteOracle.
+    """The recourse of a site, whose `oracle` answers prices.
 
-    The site's relaxation with one more row a period, the load it is given, and one for its emissions.
+    The site's relaxation with one more row a period, the load it is given, and one for its emissions. Commitments are
+    free: their prices in a cut are zero.
     """
 
-    def __init__(self, grids: Microgrids, i: int, period_h: float, carbon_price: float):
-        self.carbon_price = carbon_price
-        self.model = model = relaxed_site(grids, i, period_h)
+    def __init__(self, oracle: SiteOracle):
+        grids, i, carbon_price = oracle.grids, oracle.i, oracle.carbon_price
+        self.carbon_price, self.committed, self.n_links = carbon_price, oracle.committed, len(oracle.most)
+        self.model = model = relaxed_site(grids, i, oracle.period_h)
         self.capacity = grids.sites.capacity_gpu[i]
         self.pieces = np.stack([where for name, where in model.columns.items() if name.startswith("load")])
         self.own_cost = model.cost + carbon_price * model.emission
@@ -67,7 +69,7 @@ class Recourse:
         x = np.clip(np.array(solution.col_value)[: len(model.cost)], model.low, model.high)
         emissions = float(model.emission @ x)
         cost = float(model.cost @ x) + self.carbon_price * emissions
-        load = x[self.pieces].sum(axis=0)
+        load = self._links(np.append(x[self.pieces].sum(axis=0), x[self.committed]))
         return SiteAnswer(lower, load, cost, emissions, price, carbon_price, time.perf_counter() - started)
 
     def _cut(self, duals: Array, drop_price: Array) -> tuple[float, Array, float]:
@@ -76,7 +78,11 @@ class Recourse:
         cost = model.cost + (self.carbon_price + carbon_price) * model.emission
         price = duals[self.given_rows] + drop_price
         cost[self.pieces] -= price
-        return safe_bound(model, cost, duals[: self.n_rows]), price, carbon_price
+        return safe_bound(model, cost, duals[: self.n_rows]), self._links(price), carbon_price
+
+    def _links(self, values: Array) -> Array:
+        """Values of load, and maybe commitments, as long as the links of the site; zero for those it does not have."""
+        return np.append(values, np.zeros(self.n_links - len(values)))
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class RecourseService(Service):
         requests = [Recourses(given.take(self.sites.owner == rank)) for rank in range(self.team.size)]
 
         def own() -> SiteAnswers:
-            table, n = self._evaluate(requests[ROOT]), self.sites.n_periods
+            table, n = self._evaluate(requests[ROOT]), self.sites.n_links
             assert table is not None
             lower, cost, emissions, carbon_price, seconds = table[:, :5].T
             return SiteAnswers(lower, table[:, 5 + n :], cost, emissions, table[:, 5 : 5 + n], carbon_price, seconds)
@@ -110,7 +116,7 @@ class RecourseService(Service):
         return self.workers.deal(RecourseService, requests, own)
 
     def _evaluate(self, request: Recourses) -> Array | None:
-        sites, n = self.sites, self.sites.n_periods
+        sites, n = self.sites, self.sites.n_links
         table = np.full((len(sites.own), 2 * n + 5), np.nan)  # stays so where a site fails
         with self.team.sheet.section("recourse"):
             for k, i in enumerate(sites.own):
@@ -129,6 +135,5 @@ class RecourseService(Service):
 
     def _recourse(self, i: int) -> Recourse:
         if i not in self.recourses:
-            o = self.sites.oracles[i]
-            self.recourses[i] = Recourse(o.grids, o.i, o.period_h, o.carbon_price)
+            self.recourses[i] = Recourse(self.sites.oracles[i])
         return self.recourses[i]

@@ -53,9 +53,13 @@ class ColumnBundle:
         self.idle = np.where(weight > column_kernels.TINY, 0, self.idle + 1)
 
     def least_cost(self, load: Array, allowance: Array) -> Array:
-        """Largest cut: proven least cost (S,), USD, of loads (S, T) GPU under carbon allowances (S,) t."""
-        held = np.arange(self.size) < self.count[:, None]
-        cuts = self.lower + np.einsum("skt,st->sk", self.price, load)
+        """Largest cut: proven least cost (S,), USD, of loads (S, T) GPU under carbon allowances (S,) t.
+
+        Commitments that have prices behind those of load are as they cost least.
+        """
+        held, n = np.arange(self.size) < self.count[:, None], load.shape[1]
+        cuts = self.lower + np.einsum("skt,st->sk", self.price[:, :, :n], load)
+        cuts += np.minimum(self.price[:, :, n:], 0.0).sum(axis=2)
         priced = np.where(self.carbon_price > 0, self.carbon_price, 0.0)
         cuts -= np.multiply(priced, allowance[:, None], out=np.zeros_like(priced), where=priced > 0)
         return np.where(held, cuts, -np.inf).max(axis=1)

@@ -165,7 +165,9 @@ def _facts(run: Run, loop: LagrangianLoop) -> str:
 def _digest(result: Result, state: State, facts: str) -> str:
     """SHA-256 over all that a resumed solve starts from."""
     digest = hashlib.sha256(f"{facts}{result.bound!r}{result.incumbent!r}".encode())
-    for table in (state, result.schedule, result.dual, result.dual.tree if result.dual else None):
+    dual = result.dual
+    beside = (dual.tree, dual.blocks, dual.futures) if dual else ()
+    for table in (state, result.schedule, dual, *beside):
         for f in table.columns() if table is not None else ():
             digest.update(np.ascontiguousarray(getattr(table, f.name)).data)
     return digest.hexdigest()

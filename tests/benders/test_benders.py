@@ -42,7 +42,7 @@ def dived(instance: Instance) -> BendersLoop:
 
 
 def recourse_of(instance: Instance, i: int) -> Recourse:
-    return Recourse(instance.microgrids, i, instance.period_h, instance.carbon_price_usd_per_t)
+    return Recourse(SiteOracle(instance.microgrids, i, instance.period_h, instance.carbon_price_usd_per_t))
 
 
 def given(load: Array, allowance: float = np.inf, price: float = 0.0, droppable: float = 0.0) -> Given:

@@ -150,7 +150,7 @@ def test_a_site_without_a_battery_does_not_use_its_neighbours() -> None:
 def test_recourse_lies_below_every_dispatch_with_devices() -> None:
     instance, rng, compared = fleet(), np.random.default_rng(0), 0
     oracle = SiteOracle(instance.microgrids, 0, instance.period_h)
-    recourse = Recourse(instance.microgrids, 0, instance.period_h, instance.carbon_price_usd_per_t)
+    recourse = Recourse(SiteOracle(instance.microgrids, 0, instance.period_h, instance.carbon_price_usd_per_t))
     none = np.zeros(instance.n_periods)
     for _ in range(20):
         load = rng.uniform(0.0, 1.0) * rng.uniform(0.0, 1.0, instance.n_periods) * instance.sites.capacity_gpu[0]

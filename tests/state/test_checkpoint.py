@@ -28,6 +28,7 @@ from decomp.state.solve_state import Hooks
 from drivers.common import run
 from drivers.solve import main
 from running import CHECKOUT, find_mpiexec
+from together import together
 
 SIGNALS = {"bound": signal.SIGINT, "dive": signal.SIGTERM, "finish": signal.SIGUSR1, "improve": signal.SIGUSR1}
 PHASES = tuple(SIGNALS)
@@ -101,9 +102,10 @@ def test_a_signal_stops_at_once_and_the_solve_goes_on_where_it_was(tmp_path: Pat
     assert sum(line.phase == "dive" for line in after.log) <= sum(line.phase == "dive" for line in whole().log) + 2
 
 
-@pytest.mark.parametrize("phase", ["bound", "finish", "improve"])
-def test_a_fleet_with_scenarios_goes_on_where_it_was(tmp_path: Path, phase: str) -> None:
-    path, fleet = tmp_path / "c.h5", generate("small", seed=4, scenarios=2)
+@pytest.mark.parametrize("phase, joined", [("finish", False), ("bound", True), ("improve", True)])
+def test_a_fleet_with_scenarios_goes_on_where_it_was(tmp_path: Path, phase: str, joined: bool) -> None:
+    """Also where risk, budgets of each scenario and commitments have multipliers."""
+    path, fleet = tmp_path / "c.h5", together("every") if joined else generate("small", seed=4, scenarios=2)
     with Serial() as team:
         solve(fleet, team, options(), hooks=Hooks(listeners=[Stopper(phase)], checkpoint=(path, 1e9)))
     before, chosen = read_result(path), options(time_limit_seconds=20.0)
@@ -112,6 +114,10 @@ def test_a_fleet_with_scenarios_goes_on_where_it_was(tmp_path: Path, phase: str)
     slack = 1e-9 * abs(before.bound)
     assert after.bound >= before.bound - slack and after.incumbent <= before.incumbent + slack
     assert [str(f) for f in check(fleet, after).findings] == []
+    if joined:
+        assert before.dual is not None and after.dual is not None and after.dual.futures is not None
+        first = after.log[len(before.log)]
+        assert first.bound >= before.bound - slack, "the multipliers of then prove what they proved"
 
 
 @pytest.mark.parametrize("phase", ["bound", "improve"])

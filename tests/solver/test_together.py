@@ -1,0 +1,35 @@
+"""All that joins scenarios at once, with a device, by Benders and by prices: the same on any number of ranks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+
+import together
+from decomp.extensive.pyomo_model import solve_extensive
+from decomp.ranks.mpi import Serial
+
+
+@cache
+def alone() -> list[dict[str, Any]]:
+    found = [together.solved(Serial(), *words) for words in together.ASKED]
+    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def test_bounds_and_schedules_are_proved() -> None:
+    for found, (_, scope) in zip(alone(), together.ASKED, strict=True):
+        truth = solve_extensive(together.together(scope), time_limit=20.0)
+        assert found["findings"] == []
+        slack = 1e-6 * abs(truth.incumbent)
+        assert found["bound"] <= truth.incumbent + slack and truth.bound <= found["incumbent"] + slack
+
+
+@pytest.mark.parametrize("n", [2, 3, pytest.param(7, marks=pytest.mark.slow)])
+def test_the_same_on_any_number_of_ranks(mpirun: Callable[..., Any], n: int) -> None:
+    done = mpirun(n, together.__file__)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == alone()
