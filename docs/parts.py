@@ -88,6 +88,17 @@ TABLES: dict[str, Columns] = {
         ("off by", "off", percent),
         ("wall s on two cores", "wall_seconds", one_digit),
     ),
+    "distance": (
+        ("sites", "sites", number),
+        ("delay one way, µs", "delay_us", number),
+        ("ping, there and back, ms", "round_trip_ms", lambda value: number(value, 2)),
+        ("message of MPI, ms", "message_ms", lambda value: number(value, 2)),
+        ("runs", "runs", str),
+        ("processor s along the path", "path_seconds", one_digit),
+        ("replayed, s", "replayed_seconds", one_digit),
+        ("of it messages", "added_seconds", lambda value: number(value, 2)),
+        ("wall s, busy machine", "wall_seconds", one_digit),
+    ),
     "foreseen": (
         *LOOP,
         ("loop, s", "loop_seconds", number),

@@ -261,14 +261,17 @@ def _owned(step: ReplayStep, cluster: Cluster, begin: float) -> tuple[float, flo
 
 
 def _farmed(step: ReplayStep, cluster: Cluster, begin: float) -> tuple[float, float]:
-    """Tasks in their order to whoever is free: when the root has all answers, and the longest work of a rank."""
+    """Tasks in their order to whoever is free: when the root has all answers, and the longest work of a rank.
+
+    The root, here the last one, hands out before it takes a task itself.
+    """
     hands = int(min(cluster.ranks, cluster.cores))
     handling = 2 * cluster.message_seconds * _direct(cluster) + cluster.byte_seconds * (step.out + step.back)
-    free = [(begin, rank, 0.0) for rank in range(hands)]
+    free = [(begin, rank, 0.0) for rank in range(1, hands + 1)]
     clock, longest, end = begin, 0.0, begin
     for seconds in step.seconds:
         at, rank, done = heapq.heappop(free)
-        if rank:
+        if rank < hands:
             clock = max(clock, at) + handling
             at = clock + 2 * cluster.latency_seconds
         heapq.heappush(free, (at + seconds, rank, done + seconds))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from decomp.bench.replay import Cluster, ReplayStep, grow, one_at_a_time, record, replay, shared
+from decomp.bench.replay import Cluster, OneForAll, ReplayStep, grow, one_at_a_time, record, replay, shared
 from decomp.families import generate
 from decomp.model.options import Improvement, Options
 from decomp.model.scenarios import expand
@@ -58,6 +58,18 @@ def test_tasks_go_to_whoever_is_free() -> None:
     assert replay([farmed([3.0, 2.0, 2.0, 1.0])], Cluster(2)).total == 4.0
     assert replay([farmed([3.0, 2.0, 2.0, 1.0])], Cluster(4)).total == 3.0
     assert replay([farmed([])], Cluster(4)).total == 0.0
+
+
+def test_the_root_takes_a_task_after_it_has_handed_out() -> None:
+    """The first task, there and back, to the other rank; the root, meanwhile, does the rest."""
+    assert replay([farmed([5.0, 2.0, 2.0])], Cluster(2, latency_seconds=1.0)).total == 5.0 + 2.0
+    assert replay([farmed([5.0, 2.0, 2.0])], Cluster(1, latency_seconds=1.0)).total == 9.0
+
+
+def test_word_to_the_ranks_of_the_master_takes_as_long_as_an_exchange() -> None:
+    one = OneForAll()
+    assert one.exchange(lambda: [np.zeros(3)], 1)[0].tolist() == [0.0] * 3 and one.agree(True, 1)
+    assert one.shared[1:].tolist() == [2.0, 24.0]
 
 
 def test_ranks_without_a_core_of_their_own_share() -> None:
