@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,10 @@ def fleet() -> Instance:
 
 @pytest.fixture
 def path(fleet: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("drivers.submit.shutil.which", lambda name: None)
+    programs = tmp_path / "bin"  # of a machine without Slurm
+    programs.mkdir()
+    (programs / "bash").symlink_to(shutil.which("bash") or "/bin/bash")
+    monkeypatch.setenv("PATH", str(programs))
     write_instance(tmp_path / "fleet.h5", fleet)
     return tmp_path / "fleet.h5"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from decomp.model.result import Result, Schedule, Status
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.team import Serial
-from decomp.search import fleet_model
 from decomp.search.fleet_model import FleetModel
 from decomp.solver.solve import solve
 from tiny import tiny
@@ -94,14 +94,14 @@ def test_what_scip_finds_is_taken_and_a_replay_needs_no_scip(monkeypatch: pytest
     assert result.incumbent == pytest.approx(solve_extensive(contested(), rel_gap=1e-9).incumbent, rel=1e-5)
     assert "scip" in {row.phase for row in result.log}
     assert [str(f) for f in check(contested(), result).findings] == []
-    monkeypatch.setattr(fleet_model, "ScipSearch", None)
+    monkeypatch.setitem(sys.modules, "pyscipopt", None)
     again = solved(SMALL, Stops(recorded=told))
     assert (again.incumbent, again.bound) == (result.incumbent, result.bound)
     assert [row.incumbent for row in again.log] == [row.incumbent for row in result.log]
 
 
 def test_without_scip_everything_is_as_if_it_were_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet_model, "present", lambda: False)
+    monkeypatch.setitem(sys.modules, "pyscipopt", None)
     absent, unasked = solved(SMALL), solved(0)
     assert (absent.incumbent, absent.bound) == (unasked.incumbent, unasked.bound)
     assert "scip" not in {row.phase for row in absent.log}

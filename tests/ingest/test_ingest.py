@@ -12,7 +12,6 @@ import pytest
 
 import decomp
 from decomp.files.store import read_instance
-from decomp.ingest import library
 from decomp.ingest.budget import baseline_t, requested_gpu
 from decomp.ingest.build import ingest
 from decomp.ingest.keys import key_reference
@@ -312,7 +311,7 @@ def test_the_driver_refuses_in_one_line_and_leaves_nothing(
 def test_without_pandas_all_else_works_and_ingest_says_what_to_install(
     spec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(library, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pandas", None)
     assert driver.run(driver.main, [str(spec), "-o", str(tmp_path / "fleet.h5")]) == 2
     error = capsys.readouterr().err
     assert error.endswith("reading files needs pandas: pip install 'decomp-fleet[ingest]'\n") and error.count("\n") == 1

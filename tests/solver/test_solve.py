@@ -80,7 +80,7 @@ def test_in_a_large_fleet_moves_come_before_the_first_schedule() -> None:
 def test_result_is_accepted_by_the_certificate(name: str) -> None:
     instance = instances()[name]
     result = solved(instance)
-    assert [str(f) for f in check(instance, result).findings] == []
+    assert [str(f) for f in check(instance, result, seconds=600.0).findings] == []
     assert result.bound <= result.incumbent + 1e-6 * max(1.0, abs(result.incumbent))
     assert result.status is (Status.GAP_REACHED if result.gap_rel <= 1e-3 else Status.LIMIT)
     assert result.provenance["instance_hash"] == instance.content_hash() and result.provenance["ranks"] == 1
