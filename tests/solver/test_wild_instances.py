@@ -28,22 +28,30 @@ GOAL = 1e-3
 
 
 def truth(instance: Instance) -> tuple[str, float, float]:
-    """HiGHS's status, primal and dual bound of the extensive form, in money that suits its tolerances, tight ones."""
+    """HiGHS's status, primal and dual bound of the extensive form, in money that suits its tolerances, tight ones.
+
+    With presolve and without, the better point of both: at such scales presolve loses some, or fails.
+    """
     form = build(instance)
     unit = float(np.abs(form.cost).max()) / 1e3 or 1.0
     highs = replace(form, cost=form.cost / unit, offset=form.offset / unit).highs()
     tight = dict.fromkeys(
         ("mip_feasibility_tolerance", "primal_feasibility_tolerance", "dual_feasibility_tolerance"), 1e-9
     )
-    for name, value in (tight | dict(mip_rel_gap=1e-7, mip_abs_gap=0.0, time_limit=30.0)).items():
+    for name, value in (tight | dict(mip_rel_gap=1e-7, mip_abs_gap=0.0)).items():
         highs.setOptionValue(name, value)
-    highs.run()
-    if highs.modelStatusToString(highs.getModelStatus()) == "Solve error":
-        highs.setOptionValue("presolve", "off")
+    found = []
+    for presolve in ("choose", "off"):
+        highs.clearSolver()
+        highs.setOptionValue("presolve", presolve)
+        highs.setOptionValue("time_limit", highs.getRunTime() + 30.0)
         highs.run()
-    info = highs.getInfo()
-    dual = info.mip_dual_bound if form.integer.any() else info.objective_function_value
-    return highs.modelStatusToString(highs.getModelStatus()), unit * info.objective_function_value, unit * dual
+        info = highs.getInfo()
+        primal = unit * info.objective_function_value
+        dual = unit * info.mip_dual_bound if form.integer.any() else primal
+        found.append((highs.modelStatusToString(highs.getModelStatus()), primal, dual))
+    best = [one for one in found if one[0] == "Optimal"]
+    return min(best, key=lambda one: one[1]) if best else found[0]
 
 
 def judged(instance: Instance, result: Result, status: str, primal: float, dual: float) -> list[str]:
