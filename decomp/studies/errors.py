@@ -14,7 +14,7 @@ from decomp.model.instance import Array, Instance
 from decomp.studies.market import DAY, Case, Market, published, tariff_prices
 from decomp.studies.window import Forecasts
 
-FUTURES = 12  # of a window
+FUTURES = 24  # of a window
 
 
 def among_errors(market: Market, case: Case, count: int = FUTURES) -> Forecasts:
