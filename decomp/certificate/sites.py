@@ -124,21 +124,19 @@ def add_site(builder: Builder, task: SiteTask) -> SimpleNamespace:
 
     `begun_job`, `begun_at` : job and period of the columns `begun`.
     """
-    site, step, n_periods = task.site, task.period_h, len(task.site.capacity_gpu)
+    site, step, battery = task.site, task.period_h, task.site.battery_mwh > 0
+    n_periods = len(site.capacity_gpu)
     load = builder.columns(n_periods, 0.0, site.capacity_gpu, -step * task.load_price)
     power, full = _power(builder, site, load)
+    charge, discharge, stored = _battery(builder, site, step, n_periods)
+    output, on = _generators(builder, task, n_periods)
     available = site.wind_mw + site.solar_mw
     least = np.where(site.curtailable, 0.0, available)
     renewable = builder.columns(n_periods, least, available)
     draw, supply = power_reach(task.devices, n_periods)
-    take = site.pue * full - least + draw
-    give = available + np.sum(task.generators.p_max_mw) - site.pue * np.max(site.power_intercept_mw) + supply
-    battery = site.battery_mwh > 0
-    most_charged = _within(site.charge_mw, np.max(site.import_limit_mw + give))
-    most_discharged = _within(site.discharge_mw, np.max(take + site.export_limit_mw))
-    charge, discharge, stored = _battery(builder, site, step, n_periods, most_charged, most_discharged)
-    take, give = take + battery * most_charged, give + battery * most_discharged
-    output, on = _generators(builder, task, n_periods, float(np.max(take + site.export_limit_mw)))
+    take = site.pue * full + battery * site.charge_mw - least + draw
+    idle = site.pue * np.max(site.power_intercept_mw)
+    give = available + battery * site.discharge_mw + np.sum(task.generators.p_max_mw) - idle + supply
     most_in, most_out = np.clip(take, 0.0, site.import_limit_mw), np.clip(give, 0.0, site.export_limit_mw)
     bought, sold = _grid(builder, task, most_in, most_out)
     terms = [(1.0, bought), (-1.0, sold), (1.0, renewable), (-site.pue, power)]
@@ -151,11 +149,6 @@ def add_site(builder: Builder, task: SiteTask) -> SimpleNamespace:
     emission += add_devices(builder, task.devices, task.carbon, balance, quantities, output)
     work = {} if task.work is None else _work(builder, task.work, site.capacity_gpu, step, load)
     return SimpleNamespace(emission=emission, on=on, **work)
-
-
-def _within(limit: float, reach: float) -> float:
-    """A limit, or what can be reached: a limit far beyond costs accuracy."""
-    return min(limit, max(float(largest(np.asarray(reach))), 0.0))
 
 
 def _grid(builder: Builder, task: SiteTask, most_in: Array, most_out: Array) -> tuple[Array, Array]:
@@ -197,20 +190,18 @@ def _power(builder: Builder, site: SimpleNamespace, load: Array) -> tuple[Array,
     return power, full
 
 
-def _battery(
-    builder: Builder, site: SimpleNamespace, step: float, n_periods: int, most_charged: float, most_discharged: float
-) -> tuple[Array, Array, Array]:
+def _battery(builder: Builder, site: SimpleNamespace, step: float, n_periods: int) -> tuple[Array, Array, Array]:
     """(6): columns of charging, discharging and stored energy; empty without a battery."""
     if not site.battery_mwh > 0:
         none = np.zeros(0, dtype=int)
         return none, none, none
-    charge = builder.columns(n_periods, 0.0, most_charged)
-    discharge = builder.columns(n_periods, 0.0, most_discharged, step * site.wear_usd_per_mwh)
+    charge = builder.columns(n_periods, 0.0, site.charge_mw)
+    discharge = builder.columns(n_periods, 0.0, site.discharge_mw, step * site.wear_usd_per_mwh)
     charging = builder.columns(n_periods, 0.0, 1.0, ban=True)
-    builder.rows([(1.0, charge), (-most_charged, charging)], 0.0)
-    builder.rows([(1.0, discharge), (most_discharged, charging)], most_discharged)
-    filled = site.battery_initial_mwh + n_periods * step * site.charge_efficiency * most_charged
-    most = _within(site.battery_mwh, filled)
+    builder.rows([(1.0, charge), (-site.charge_mw, charging)], 0.0)
+    builder.rows([(1.0, discharge), (site.discharge_mw, charging)], site.discharge_mw)
+    filled = site.battery_initial_mwh + n_periods * step * site.charge_efficiency * site.charge_mw
+    most = min(site.battery_mwh, float(largest(filled)))  # wide limits cost accuracy
     least = np.full(n_periods, site.battery_min_mwh)
     least[-1] = max(least[-1], site.battery_final_mwh)
     stored = builder.columns(n_periods, np.minimum(least, most), most)
@@ -223,33 +214,29 @@ def _battery(
     return charge, discharge, stored
 
 
-def _generators(builder: Builder, task: SiteTask, n_periods: int, reach: float) -> tuple[list[Array], list[Array]]:
-    """(7): output and commitment columns of each generator; none makes more than the site can take (`reach`, MW)."""
+def _generators(builder: Builder, task: SiteTask, n_periods: int) -> tuple[list[Array], list[Array]]:
+    """(7): output and commitment columns of each generator."""
     g, step, carbon = task.generators, task.period_h, task.carbon
     output, commitment, t = [], [], np.arange(n_periods)
     for k in range(len(g.p_max_mw)):
         was_on = bool(g.initial_mw[k] > 0)
         held = t < (g.min_up_periods[k] if was_on else g.min_down_periods[k]) - g.initial_periods[k]
-        high = _within(g.p_max_mw[k], max(reach, g.initial_mw[k]))
-        low = min(g.p_min_mw[k], high)
         keeping = step * g.no_load_usd_per_h[k] - task.commitment_price[k]
-        may = (~held | was_on) & (was_on | (g.p_min_mw[k] <= high))
-        on = builder.columns(n_periods, held & was_on, may, keeping, integer=True)
+        on = builder.columns(n_periods, held & was_on, ~held | was_on, keeping, integer=True)
         start = builder.columns(n_periods, 0.0, 1.0, g.start_usd[k])
         stop = builder.columns(n_periods, 0.0, 1.0)
         unit = step * (g.fuel_usd_per_mwh[k] + carbon * g.emission_t_per_mwh[k])
-        out = builder.columns(n_periods, 0.0, high, unit)
+        out = builder.columns(n_periods, 0.0, g.p_max_mw[k], unit)
         first = np.where(t == 0, 1.0, 0.0)
         rows = builder.rows([(1.0, on), (-1.0, start), (1.0, stop)], first * was_on, equal=True)
         builder.entries(rows[1:], on[:-1], -1.0)
-        builder.rows([(low, on), (-1.0, out)], 0.0)
-        builder.rows([(1.0, out), (-high, on)], 0.0)
+        builder.rows([(g.p_min_mw[k], on), (-1.0, out)], 0.0)
+        builder.rows([(1.0, out), (-g.p_max_mw[k], on)], 0.0)
         for sign, changes, least in ((-1.0, start, g.min_up_periods[k]), (1.0, stop, g.min_down_periods[k])):
             rows = builder.rows([(sign, on)], 0.0 if sign < 0 else 1.0)
             for back in range(min(int(least), n_periods)):
                 builder.entries(rows[back:], changes[: n_periods - back], 1.0)
-        columns = SimpleNamespace(on=on, start=start, stop=stop, out=out, was_on=was_on, low=low, high=high)
-        _ramps(builder, columns, g, k, step)
+        _ramps(builder, SimpleNamespace(on=on, start=start, stop=stop, out=out, was_on=was_on), g, k, step)
         output.append(out)
         commitment.append(on)
     return output, commitment
@@ -259,15 +246,15 @@ def _ramps(builder: Builder, c: SimpleNamespace, g: SimpleNamespace, k: int, ste
     initial = np.zeros(len(c.out))
     initial[0] = g.initial_mw[k]
     if np.isfinite(g.ramp_up_mw_per_h[k]):
-        ramp = min(g.ramp_up_mw_per_h[k] * step, c.high)
+        ramp = min(g.ramp_up_mw_per_h[k] * step, g.p_max_mw[k])
         right = initial.copy()
         right[0] += ramp * c.was_on
-        rows = builder.rows([(1.0, c.out), (-max(c.low, ramp), c.start)], right)
+        rows = builder.rows([(1.0, c.out), (-max(g.p_min_mw[k], ramp), c.start)], right)
         builder.entries(rows[1:], c.out[:-1], -1.0)
         builder.entries(rows[1:], c.on[:-1], -ramp)
     if np.isfinite(g.ramp_down_mw_per_h[k]):
-        ramp = min(g.ramp_down_mw_per_h[k] * step, c.high)
-        rows = builder.rows([(-1.0, c.out), (-ramp, c.on), (-max(c.low, ramp), c.stop)], -initial)
+        ramp = min(g.ramp_down_mw_per_h[k] * step, g.p_max_mw[k])
+        rows = builder.rows([(-1.0, c.out), (-ramp, c.on), (-max(g.p_min_mw[k], ramp), c.stop)], -initial)
         builder.entries(rows[1:], c.out[:-1], 1.0)
 
 

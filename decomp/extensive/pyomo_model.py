@@ -10,7 +10,6 @@ a arc, d stream, c candidate (a job at a site), j job, k pool arc, p pool; Δ = 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
@@ -26,7 +25,7 @@ from decomp.extensive.stochastic import with_scenario_rows
 from decomp.lp import watch
 from decomp.model.devices import variable_site
 from decomp.model.instance import Array, Instance
-from decomp.model.reach import grid_reach, usable
+from decomp.model.reach import grid_reach, storable
 from decomp.model.result import Result, Status
 from decomp.model.rounding import with_exact_fits
 from decomp.model.scenarios import expand
@@ -84,8 +83,6 @@ def solve_extensive(instance: Instance, *, relax: bool = False, time_limit: floa
 def build_model(instance: Instance) -> Model:
     """The Pyomo model; its objective is the net cost, USD, constants included."""
     model, instance = pyo.ConcreteModel("decomp"), with_exact_fits(instance)
-    grids = usable(instance.microgrids, instance.period_h)
-    instance = replace(instance, sites=grids.sites, generators=grids.generators)
     data = plain(instance)
     parts = [
         inference(model, data),
@@ -304,12 +301,12 @@ def generators(m: Model, data: SimpleNamespace) -> Cost:
 
 def battery(m: Model, data: SimpleNamespace, instance: Instance) -> Cost:
     """(6) sto_{t+1} = (1-σ)^Δ sto_t + Δ(η_c chg_t - dis_t/η_d); chg_on_it bans both at once wherever that could pay."""
-    s, hours = data.sites, data.hours
+    s, hours, full = data.sites, data.hours, storable(instance.sites, data.hours).tolist()
     owners, horizon = [i for i in data.S if s.battery_mwh[i] > 0], len(data.T)
 
     def bounds(m: Model, i: int, t: int) -> tuple[float, float]:
         floor = s.battery_min_mwh[i] if t < horizon else max(s.battery_min_mwh[i], s.battery_final_mwh[i])
-        return min(floor, s.battery_mwh[i]), s.battery_mwh[i]
+        return min(floor, full[i]), full[i]
 
     def store(m: Model, i: int, t: int) -> Any:
         kept = (1 - s.self_discharge_per_h[i]) ** hours * (m.sto[i, t] if t else s.battery_initial_mwh[i])

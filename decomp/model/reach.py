@@ -1,16 +1,10 @@
-"""What can be: import without export and the reverse, rows that ask for both at once, equipment within what it can do.
-
-Limits may be as wide as one likes; a solver's tolerances are shares of them, so models take what can be reached.
-"""
+"""What can be: import without export and the reverse, rows that ask for both at once, what batteries ever hold."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from decomp.model.device_ranges import power_range
-from decomp.model.instance import QUANTITIES, Array, Microgrids
+from decomp.model.instance import QUANTITIES, Array, Microgrids, Sites
 from decomp.model.rounding import most
 
 
@@ -19,14 +13,20 @@ def grid_reach(grids: Microgrids) -> tuple[Array, Array]:
 
     All that the site can use at full load less what it must generate, and all that it can generate less its idle load.
     """
-    s, g = grids.sites, grids.generators
-    full, idle = _power_mw(grids)
+    s, g, v = grids.sites, grids.generators, grids.device_variables
+    slope, intercept = s.power_slope_mw_per_gpu, s.power_intercept_mw
+    full = (slope[:, :, None] * s.capacity_gpu[:, None, :] + intercept[:, :, None]).max(axis=1)
+    idle = np.maximum(intercept.max(axis=1), 0.0)[:, None]
     charge, discharge = (np.where(s.battery_mwh > 0, mw, 0.0)[:, None] for mw in (s.charge_mw, s.discharge_mw))
-    drawn, given = power_range(grids)
     available = s.wind_mw + s.solar_mw
-    use = s.pue * full + charge - np.where(s.curtailable[:, None], 0.0, available) + np.maximum(-drawn, 0.0)
+    use = s.pue * np.maximum(full, idle) + charge - np.where(s.curtailable[:, None], 0.0, available)
     spare = available + discharge + np.bincount(g.site, g.p_max_mw, len(s.name))[:, None] - s.pue * idle
-    most_in, most_out = (np.maximum(most(mw), 0.0) for mw in (use, spare + np.maximum(given, 0.0)))
+    at = np.flatnonzero(v.power)
+    ends = v.power[at] * np.stack([v.low[at], v.high[at]])
+    where = grids.devices.site[v.device[at]], v.period[at]
+    np.add.at(use, where, np.maximum(-ends.min(axis=0), 0.0))
+    np.add.at(spare, where, np.maximum(ends.max(axis=0), 0.0))
+    most_in, most_out = (np.maximum(most(mw), 0.0) for mw in (use, spare))
     return np.minimum(most_in, s.import_limit_mw), np.minimum(most_out, s.export_limit_mw)
 
 
@@ -47,37 +47,8 @@ def both_tempt(grids: Microgrids) -> Array:
     return tempting
 
 
-def usable(grids: Microgrids, period_h: float) -> Microgrids:
-    """The sites with batteries and generators no larger than what their sites can supply, take and store (4, 6, 7).
-
-    No schedule does more, so nothing is lost. A generator whose least output is more than that stays off.
-    """
-    s, g = grids.sites, grids.generators
-    full, idle = _power_mw(grids)
-    drawn, given = power_range(grids)
-    available = s.wind_mw + s.solar_mw
-    must_take = np.where(s.curtailable[:, None], 0.0, available)
-    sink = (s.pue * full + s.export_limit_mw - np.minimum(drawn, 0.0) - must_take).max(axis=1)
-    source = s.import_limit_mw + available - s.pue * idle + np.maximum(given, 0.0)
-    supply = source.max(axis=1) + np.bincount(g.site, g.p_max_mw, len(s.name))
-    hours = period_h * s.capacity_gpu.shape[1]
-    charge, discharge = (np.maximum(most(mw), 0.0) for mw in (supply, sink))
-    charge, discharge = np.minimum(s.charge_mw, charge), np.minimum(s.discharge_mw, discharge)
-    stored = most(s.battery_initial_mwh + hours * s.charge_efficiency * charge)
-    sink = np.maximum(most(sink + np.where(s.battery_mwh > 0, charge, 0.0)), 0.0)[g.site]
-    high = np.minimum(g.p_max_mw, np.maximum(sink, g.initial_mw))
-    never = (g.p_min_mw > high) & (g.initial_mw <= 0)
-    down = np.where(never, g.initial_periods + s.capacity_gpu.shape[1], g.min_down_periods)
-    return replace(
-        grids,
-        sites=replace(s, charge_mw=charge, discharge_mw=discharge, battery_mwh=np.minimum(s.battery_mwh, stored)),
-        generators=replace(g, p_max_mw=high, p_min_mw=np.minimum(g.p_min_mw, high), min_down_periods=down),
-    )
-
-
-def _power_mw(grids: Microgrids) -> tuple[Array, Array]:
-    """IT power at full (site, period) and at no load (site, 1), MW."""
-    slope, intercept = grids.sites.power_slope_mw_per_gpu, grids.sites.power_intercept_mw
-    full = (slope[:, :, None] * grids.sites.capacity_gpu[:, None, :] + intercept[:, :, None]).max(axis=1)
-    idle = np.maximum(intercept.max(axis=1), 0.0)[:, None]
-    return np.maximum(full, idle), idle
+def storable(sites: Sites, period_h: float) -> Array:
+    """The most that each site's battery ever holds (site,), MWh: its size, or less if charging cannot fill it (6)."""
+    hours = period_h * sites.capacity_gpu.shape[1]
+    reached = sites.battery_initial_mwh + hours * sites.charge_efficiency * sites.charge_mw
+    return np.minimum(sites.battery_mwh, most(reached))

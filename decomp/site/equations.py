@@ -10,7 +10,7 @@ import numpy as np
 
 from decomp.lp.block import Block, Terms, either
 from decomp.model.instance import Array, Generators, Microgrids, Sites
-from decomp.model.reach import both_tempt, grid_reach, usable
+from decomp.model.reach import both_tempt, grid_reach, storable
 from decomp.site.devices import Expression, Quantities, add_devices
 
 
@@ -22,7 +22,6 @@ def add_site(block: Block, grids: Microgrids, i: int, period_h: float, prefix: s
     Without, `import_mode` and `battery_mode` are columns that a caller makes integer where a solution
     breaks the ban: a solution that keeps all bans is optimal for the problem with all of them.
     """
-    grids, i = usable(grids.take(np.array([i])), period_h), 0
     sites, generators = grids.sites, grids.generators
     n = sites.capacity_gpu.shape[1]
     dt = period_h
@@ -108,13 +107,14 @@ def battery_terms(
     if sites.battery_mwh[i] <= 0:
         return []
     n = sites.capacity_gpu.shape[1]
+    full = float(storable(sites, dt)[i])
     least = np.full(n, sites.battery_min_mwh[i])
     least[-1] = max(least[-1], sites.battery_final_mwh[i])
-    least = np.minimum(least, sites.battery_mwh[i])
+    least = np.minimum(least, full)
     pc, pd = sites.charge_mw[i], sites.discharge_mw[i]
     chg = block.add_columns(prefix + "charge", n, 0.0, pc)
     dis = block.add_columns(prefix + "discharge", n, 0.0, pd, dt * sites.wear_usd_per_mwh[i])
-    stored = block.add_columns(prefix + "stored", n, least, sites.battery_mwh[i])
+    stored = block.add_columns(prefix + "stored", n, least, full)
     keep = (1.0 - sites.self_discharge_per_h[i]) ** dt
     start = np.zeros(n)
     start[0] = keep * sites.battery_initial_mwh[i]

@@ -162,7 +162,7 @@ class SiteOracle(SiteRows):
         self.solver = to_highs(self.model)
         self.solver.setOptionValue("presolve", "off")
         self.solver.setOptionValue("solver", "simplex")
-        once = np.flatnonzero(grids.generators.day_ahead[grids.generators.site == i])[:lines]
+        once = np.flatnonzero((grids.generators.site == i) & grids.generators.day_ahead)[:lines]
         self.committed = np.array([self.model.columns[f"g{g}_on"] for g in once], dtype=int).ravel()
         capacity = grids.sites.capacity_gpu[i]
         self.most = np.append(capacity, np.ones(lines * len(capacity)))

@@ -16,7 +16,6 @@ import numpy as np
 
 from decomp.lp.block import Block, Model, Terms
 from decomp.model.instance import Array, Generators, Microgrids
-from decomp.model.reach import usable
 from decomp.site.devices import Expression, Quantities, add_devices
 from decomp.site.equations import battery_terms, commitment_bounds, grid_and_battery, grid_terms
 
@@ -41,7 +40,7 @@ def power_pieces(slope: Array, intercept: Array) -> tuple[Array, Array, float]:
 
 def relaxed_site(grids: Microgrids, i: int, dt: float) -> Model:
     """The relaxation of site `i` with periods of `dt` hours."""
-    block, grids, i = Block(), usable(grids.take(np.array([i])), dt), 0
+    block = Block()
     sites, generators = grids.sites, grids.generators
     cap, pue, n = sites.capacity_gpu[i], sites.pue[i], sites.capacity_gpu.shape[1]
     starts, slopes, floor = power_pieces(sites.power_slope_mw_per_gpu[i], sites.power_intercept_mw[i])

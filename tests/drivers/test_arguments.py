@@ -65,6 +65,11 @@ evaluate x r --csv y
 evaluate in x --csv y
 evaluate in r --csv y --scenarios x
 evaluate in r --csv y --options x
+evaluate x r --report y
+evaluate in x --report y
+evaluate in r --report y --scenarios x
+evaluate in r --report y --options x
+evaluate in r --csv x --report y
 submit x -o y --dry-run
 submit in -o y --options x --dry-run
 submit x --result y --dry-run
