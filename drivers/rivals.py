@@ -93,11 +93,10 @@ def highs_milp(task: Task) -> None:
     model = highs(task, mip_rel_gap=task.rel_gap)
     began = time.perf_counter()
 
-    def note(event: Any) -> None:
-        tell("running", event.data_out.mip_dual_bound, event.data_out.mip_primal_bound)
+    def note(bound: float, incumbent: float) -> None:
+        tell("running", bound, incumbent)
 
-    model.cbMipLogging.subscribe(note)
-    import_module("decomp.lp.highs").run(model, task.seconds - process_seconds())
+    import_module("decomp.lp.highs").run(model, task.seconds - process_seconds(), note=note)
     info, status = model.getInfo(), model.modelStatusToString(model.getModelStatus())
     incumbent = info.objective_function_value if info.primal_solution_status == 2 else None
     tell(status.lower(), info.mip_dual_bound, incumbent, solve_seconds=time.perf_counter() - began)

@@ -284,14 +284,14 @@ def solve(
         if report is not None:
             report(log[-1])
 
-    if form.integer.any():
-        said = highs.cbMipLogging
-        said.subscribe(lambda e: note(unit * e.data_out.mip_dual_bound, unit * e.data_out.mip_primal_bound))
+    def note_scaled(bound: float, incumbent: float) -> None:
+        note(unit * bound, unit * incumbent)
+
     with suppress(Interrupted), watch.limited(time_limit):
-        run(highs)
+        run(highs, note=note_scaled)
         if highs.getModelStatus() not in (highspy.HighsModelStatus.kOptimal, *LIMITS):  # HiGHS's presolve can be wrong
             highs.setOptionValue("presolve", "off")
-            run(highs)
+            run(highs, note=note_scaled)
     solved = time.perf_counter() - began
     facts = dict(
         instance_hash=form.instance.content_hash(),

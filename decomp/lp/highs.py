@@ -2,12 +2,14 @@
 
 None is without a limit, and all but the smallest hear of signals. HiGHS's `time_limit` counts all runs of an object,
 not the present one (ERGO-Code/HiGHS, issue 1477), so a run's own limit is added to its clock. Its interrupts are asked
-for in every iteration, which takes a microsecond.
+for in every iteration: so often that they are answered below highspy's events, in half a microsecond.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import highspy
@@ -30,6 +32,12 @@ SETTLED = (
 )
 CUT = (highspy.HighsModelStatus.kTimeLimit, highspy.HighsModelStatus.kInterrupt)
 INTERIOR_POINT: dict[str, Any] = dict(solver="ipm", presolve="on")
+INTERRUPTS = (
+    highspy.cb.HighsCallbackType.kCallbackSimplexInterrupt,
+    highspy.cb.HighsCallbackType.kCallbackIpmInterrupt,
+    highspy.cb.HighsCallbackType.kCallbackMipInterrupt,
+)
+LOG_LINE = highspy.cb.HighsCallbackType.kCallbackMipLogging
 
 
 @dataclass(frozen=True)
@@ -84,10 +92,17 @@ def to_highs(model: Model, *, integer: Array | None = None) -> highspy.Highs:
     solver.passModel(lp)
     return solver
 
-def run(solver: highspy.Highs, seconds: float = np.inf, *, small: bool = False) -> highspy.HighsStatus:
+def run(
+    solver: highspy.Highs,
+    seconds: float = np.inf,
+    *,
+    small: bool = False,
+    note: Callable[[float, float], None] | None = None,
+) -> highspy.HighsStatus:
     """Run HiGHS for so many seconds at most, and no longer than this process may.
 
     `small` : a run of milliseconds, which may end; a limit of its own bounds the wait.
+    `note` : called with bound and incumbent of every line of a MIP's log.
 
     Raises
     ------
@@ -95,17 +110,30 @@ def run(solver: highspy.Highs, seconds: float = np.inf, *, small: bool = False) 
     """
     left = SMALL_SECONDS if small else min(seconds, watch.seconds_left())
     solver.setOptionValue("time_limit", solver.getRunTime() + max(left, 0.0))  # it takes a negative one for none
-    if not small and not solver.cbMipInterrupt.callbacks:
-        for asked in (solver.cbSimplexInterrupt, solver.cbIpmInterrupt, solver.cbMipInterrupt):
-            asked.subscribe(_answer)
+    if not small:
+        _listen(solver, note)
     status = solver.run()
     if not small and solver.getModelStatus() in CUT:
         watch.check()
     return status
 
 
-def _answer(event: Any) -> None:
-    event.interrupt(watch.signalled())
+def _listen(solver: highspy.Highs, note: Callable[[float, float], None] | None) -> None:
+    solver.setCallback(_answer if note is None else partial(_answer_or_note, note), None)
+    for kind in INTERRUPTS if note is None else (*INTERRUPTS, LOG_LINE):
+        solver.startCallback(kind)
+
+
+def _answer(kind: Any, message: str, said: Any, answer: Any, data: Any) -> None:
+    if watch.signalled():
+        answer.user_interrupt = True
+
+
+def _answer_or_note(note: Callable[[float, float], None], kind: Any, message: str, said: Any, *rest: Any) -> None:
+    if kind == LOG_LINE:
+        note(said.mip_dual_bound, said.mip_primal_bound)
+    else:
+        _answer(kind, message, said, *rest)
 
 
 def run_lp(solver: highspy.Highs, seconds: float = np.inf, *, small: bool = False, warm: bool = False) -> bool:
