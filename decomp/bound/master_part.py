@@ -30,6 +30,7 @@ from decomp.site.service import SiteAnswers
 PASSES_PER_CHECK = 6
 ATOMS = 16  # runs a job's relaxed start may be spread over
 COLUMNS = 40  # answers kept per site
+ONCE = np.array([[1.0, 0.0, 1.0, 1.0]])  # cost counts once, whatever it is
 DAMPING = 0.5  # of a move of the weights of scenarios, which answer the routing and are answered by it
 
 
@@ -44,6 +45,7 @@ class MasterPart:
         self.team, self.layout, self.coupling, self.weight = team, layout, coupling, weight
         self.sites, self.periods, n = layout.rows_of(team.rank), layout.periods_of(team.rank), price.shape[1]
         self.own_weight = np.ascontiguousarray(weight[self.sites])
+        self.scenario = (np.arange(len(weight)) // coupling.n_places)[self.sites]
         self.pool = ColumnBundle(len(self.own_weight), n, COLUMNS)
         self.theta = np.zeros((len(self.own_weight), COLUMNS))
         self.gram = np.zeros((len(self.own_weight), COLUMNS, COLUMNS))
@@ -202,9 +204,9 @@ class MasterPart:
         """Price of each budget (B,), USD/t."""
         return np.minimum(np.maximum(step.open_carbon(emitted), 0.0), self._dearest(step))
 
-    def _dearest(self, step: ProximalStep) -> Array:
+    def _dearest(self, step: ProximalStep) -> Array | float:
         """The most it may be: excess in a scenario is a cost of that scenario."""
-        return step.carbon_cap * (self.scenario_weight if len(step.budgets) > 1 else np.ones(1))
+        return step.carbon_cap * self.scenario_weight if len(step.budgets) > 1 else step.carbon_cap
 
     def begin(self) -> Array:
         """Set the price that the present primal solution implies; returns emissions of each site, (S,) t."""
@@ -234,17 +236,16 @@ class MasterPart:
     def move_sites(self, tonnes: Array, step: ProximalStep) -> None:
         """Pairwise Frank-Wolfe steps on the columns' weights of all sites; updates `tonnes` (S,) and the price."""
         layout, blocks = self.layout, self.layout.blocks
-        uncut = step.open_carbon(self._of_budgets(tonnes, step))
-        carbon = np.column_stack([uncut, step.carbon_size * blocks, np.broadcast_to(self._dearest(step), uncut.shape)])
-        money, more = self._money(step), np.empty(len(tonnes))
-        scenario = np.arange(len(tonnes)) // self.coupling.n_places
-        owner = np.stack([np.minimum(scenario, len(rows) - 1) for rows in (carbon, money)])[:, self.sites]
+        carbon, money, more = np.empty((len(step.budgets), 3)), self._money(step), np.empty(len(tonnes))
+        carbon[:, 0], carbon[:, 1] = step.open_carbon(self._of_budgets(tonnes, step)), step.carbon_size * blocks
+        carbon[:, 2] = self._dearest(step)
+        owner = np.minimum(self.scenario, [[len(carbon) - 1], [len(money) - 1]])
 
         def own() -> Sequence[Array]:
             pool, price, emitted = self.pool, np.ascontiguousarray(self.price[self.sites]), np.zeros(len(self.theta))
             column_kernels.site_pass(
                 price, self.own_curve, step.size, pool.loads, pool.cost, pool.emission, self.theta, pool.count,
-                self.gram, blocks // layout.ranks, np.ascontiguousarray(owner), carbon, money, emitted, 2 * COLUMNS,
+                self.gram, blocks // layout.ranks, owner, carbon, money, emitted, 2 * COLUMNS,
             )  # fmt: skip
             return price, emitted
 
@@ -255,7 +256,7 @@ class MasterPart:
         """What the cost of sites counts by, for `site_pass`, (W, 4)."""
         c = self.coupling
         if not c.risk.counts:
-            return np.array([[1.0, 0.0, 1.0, 1.0]])
+            return ONCE
         steep = self.layout.blocks * step.risk_size / c.probability
         limits = np.broadcast_to([c.risk.low, c.risk.high], (c.copies, 2))
         return np.column_stack([self.open_weight, steep, limits])
