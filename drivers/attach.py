@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from decomp.devices import KINDS
 from decomp.devices.attach import attach
@@ -20,7 +19,7 @@ def parser() -> Arguments:
     p = Arguments(
         prog="attach", description=__doc__, epilog=described(), formatter_class=argparse.RawTextHelpFormatter
     )
-    p.add_argument("instance", type=Path, metavar="FLEET", help="instance file (HDF5)")
+    p.reads("instance", metavar="FLEET", help="instance file (HDF5)")
     p.add_argument("--site", required=True, metavar="NAME", help="site that gets the device, or all")
     p.add_argument("--kind", required=True, choices=list(KINDS), metavar="KIND", help=", ".join(KINDS))
     p.add_argument("--name", default="", metavar="NAME", help="name of the device (default: its kind)")

@@ -8,12 +8,10 @@ where public series come from.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -21,7 +19,8 @@ from rich.console import Console
 from decomp.files.store import write_instance
 from decomp.ingest.budget import requested_gpu
 from decomp.ingest.build import build, open_spec
-from decomp.ingest.keys import key_reference, override, read_toml
+from decomp.ingest.keys import key_reference
+from decomp.ingest.library import Library
 from decomp.ingest.spec import Spec
 from decomp.ingest.units import QUANTITIES
 from decomp.model.instance import Instance
@@ -62,6 +61,11 @@ def summary(instance: Instance) -> str:
     )
 
 
+def data_of(library: Library) -> Iterator[Named]:
+    """The files that were read for a spec, as inputs of the command."""
+    return (Named("the spec's data", path) for path in library.paths())
+
+
 @contextmanager
 def reading() -> Iterator[Callable[[str], None]]:
     """Where to tell what is being read: on the terminal, if standard error is one."""
@@ -70,20 +74,6 @@ def reading() -> Iterator[Callable[[str], None]]:
         return
     with Console(stderr=True).status("reading") as status:
         yield status.update
-
-
-def files_of(spec: Path, data: Path | None, settings: Sequence[str]) -> Iterator[Path]:
-    """The data files: whatever text in the spec is the name of a file."""
-
-    def texts(value: Any) -> Iterator[str]:
-        members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        yield from [value] if isinstance(value, str) else (text for member in members for text in texts(member))
-
-    tree = read_toml(spec)
-    for setting in settings:
-        override(tree, setting)
-    folder = data if data is not None else spec.parent
-    yield from (folder / text for text in texts(tree) if os.path.isfile(folder / text))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,11 +85,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if args.spec is None or args.output is None:
         p.error("a spec and -o OUTPUT are required")
-    p.keep_apart(args, (Named("the spec's data", path) for path in files_of(args.spec, args.data, args.set)))
+    p.keep_apart(args)
     spec, library = open_spec(args.spec, args.data, args.set)
     with reading() as library.say:
         instance = build(spec, library)
     validate(instance)
+    p.keep_apart(args, data_of(library))
     write_instance(args.output, instance)
     for series in library.summaries:
         print(series)

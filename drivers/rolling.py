@@ -29,6 +29,7 @@ from decomp.state.progress import Progress
 
 from .arguments import AMOUNT, POSITIVE, Arguments, whole
 from .common import make_team, run
+from .ingest import data_of
 
 NO_PLAN = 3
 FOLDER = "folder to write; what an earlier run left in it is removed"
@@ -63,8 +64,8 @@ def periods(name: str, hours: float, period_h: float) -> int:
     return count
 
 
-def outlook(args: argparse.Namespace, instance: Instance) -> Expect | None:
-    """What windows know of prices and weather; None: everything."""
+def outlook(args: argparse.Namespace, instance: Instance, rolling: Rolling) -> Expect | None:
+    """What windows know of prices and weather; None: everything. The first window's files are read."""
     if args.history is None:
         for name in ("data", "scenarios"):
             if getattr(args, name) is not None:
@@ -72,7 +73,13 @@ def outlook(args: argparse.Namespace, instance: Instance) -> Expect | None:
         return None
     spec, library = open_spec(args.history, args.data, ())
     known(instance, spec, library)
-    return lambda window: as_known(window, spec, library, args.scenarios or 0)
+
+    def expect(window: Instance) -> Instance:
+        return as_known(window, spec, library, args.scenarios or 0)
+
+    expect(Past(instance, foresight=True).window(rolling.window, rolling.step).instance)
+    parser().keep_apart(args, data_of(library))
+    return expect
 
 
 def open_input(args: argparse.Namespace) -> tuple[Options, Rolling, Instance, Expect | None]:
@@ -96,7 +103,7 @@ def open_input(args: argparse.Namespace) -> tuple[Options, Rolling, Instance, Ex
         length = periods("days", 24 * args.days, hours)
         instance = Past(instance, foresight=True).window(length, length).instance
     rolling.check(instance)
-    expect = outlook(args, instance)
+    expect = outlook(args, instance, rolling)
     if old := clear(args.output):
         print(f"{args.output}: {old} files of an earlier run removed", file=sys.stderr)
     return options, rolling, instance, expect

@@ -15,15 +15,16 @@ import numpy as np
 from decomp.families.futures import drawn
 from decomp.files.store import read_instance, write_instance
 from decomp.ingest.build import open_spec
+from decomp.ingest.library import Library
 from decomp.model.instance import SERIES, InputError, Instance
 from decomp.model.scenarios import without_scenarios
 from decomp.scenarios.members import from_members
 from decomp.scenarios.past import analogs, read_past
 from decomp.scenarios.reduction import reduced
 
-from .arguments import SEED, Arguments, Named, whole
+from .arguments import SEED, Arguments, whole
 from .common import run
-from .ingest import files_of
+from .ingest import data_of
 
 
 def parser() -> Arguments:
@@ -42,8 +43,8 @@ def parser() -> Arguments:
     return p
 
 
-def futures(args: argparse.Namespace) -> tuple[Instance, list[str]]:
-    """The instance asked for, and what there is to say of the files that were read.
+def futures(args: argparse.Namespace) -> tuple[Instance, Library | None]:
+    """The instance asked for, and the files that were read, with what there is to say of them.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def futures(args: argparse.Namespace) -> tuple[Instance, list[str]]:
             raise InputError("--count: missing; how many scenarios")
         if args.count is not None:
             instance = drawn(instance, args.count, args.seed)
-        return reduced(instance, args.reduce) if args.reduce else instance, []
+        return reduced(instance, args.reduce) if args.reduce else instance, None
     if args.history and args.count is None:
         raise InputError("--count: missing; how many days of the history")
     read, library = open_spec(spec, args.data, ())
@@ -68,7 +69,7 @@ def futures(args: argparse.Namespace) -> tuple[Instance, list[str]]:
         instance = analogs(alone, read_past(alone, read, library), args.count)
     else:
         instance = from_members(alone, read, library)
-    return reduced(instance, args.reduce) if args.reduce else instance, library.notes
+    return reduced(instance, args.reduce) if args.reduce else instance, library
 
 
 def summary(instance: Instance) -> str:
@@ -82,11 +83,11 @@ def summary(instance: Instance) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     p = parser()
     args = p.parse_args(argv)
-    spec = args.history or args.ensemble
-    p.keep_apart(args, (Named("the spec's data", path) for path in files_of(spec, args.data, ())) if spec else ())
-    instance, notes = futures(args)
+    p.keep_apart(args)
+    instance, library = futures(args)
+    p.keep_apart(args, data_of(library) if library else ())
     write_instance(args.output, instance)
-    for note in notes:
+    for note in library.notes if library else ():
         print(f"note: {note}")
     print(f"{args.output}: {summary(instance)}")
     return 0

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from decomp.bench.tables import GROWTH_GAP, OURS, Row, by_instance, growth, points
+from decomp.files.hdf5 import atomic_path
 from decomp.model.text import gap_rel
 from decomp.report.figure import CYCLE, FAINT, INK, figure, style
 
@@ -33,7 +34,9 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
 def _save(fig: Figure, stem: Path) -> list[Path]:
     paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("svg", "png")]
     for path in paths:
-        fig.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
+        kind = path.suffix[1:]
+        with atomic_path(path) as beside:
+            fig.savefig(beside, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
     return paths
 
 

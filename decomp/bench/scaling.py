@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from decomp.bench.tables import Columns, table
+from decomp.files.hdf5 import atomic_path
 from decomp.files.store import read_result
 from decomp.model.instance import InputError
 from decomp.model.text import number, percent
@@ -116,4 +117,5 @@ def plot_study(rows: Sequence[Row], path: Path) -> None:
         split.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         for axes in (speed, share, split):
             axes.set_xlabel("ranks")
-        fig.savefig(path, dpi=150)
+        with atomic_path(path) as beside:
+            fig.savefig(beside, format="png", dpi=150)

@@ -10,6 +10,7 @@ import numpy as np
 from decomp.devices.draft import Addition, Draft, attach_drafts
 from decomp.devices.kind import Kind, Place
 from decomp.model.instance import InputError, Instance
+from decomp.model.strict import misfits, plain, scalar, shown
 from decomp.model.validate import validate_sites
 
 
@@ -79,19 +80,29 @@ def attach(
     ------
     InputError : the device cannot be stored as rows, or cannot be at this site; it names the component.
     """
-    sites = [site] if isinstance(site, str) else list(site)
-    name = name or (kind_of(device) if isinstance(device, Kind) else "device")
+    sites, held = _names(site, "site"), _names(cumulative, "cumulative")
+    if not sites or len(set(sites)) < len(sites):
+        raise InputError(f"site: {shown(list(sites))}, must be a name or several, each once")
+    name = scalar(name, str, "name") or (kind_of(device) if isinstance(device, Kind) else "device")
     additions = []
     for one in sites:
         i, place = place_of(instance, one)
         if (instance.devices.name[instance.devices.site == i] == name).any():
             raise InputError(f"device {name!r} at site {one!r}: this name is taken; give it another")
         additions.append(
-            Addition(i, _draft(device, place, one, name, tuple(cumulative), dict(end_low or {})), name, kind_of(device))
+            Addition(i, _draft(device, place, one, name, held, dict(end_low or {})), name, kind_of(device))
         )
     found = attach_drafts(instance, additions)
     validate_sites(found.microgrids.take(np.array([a.site for a in additions])), found.period_h)
     return found
+
+
+def _names(value: Any, where: str) -> tuple[str, ...]:
+    """One name or several."""
+    array = np.atleast_1d(plain(value, where))
+    if array.ndim > 1 or misfits(array, "U").any():
+        raise InputError(f"{where}: {shown(value)}, must be a name or several")
+    return tuple(map(str, array))
 
 
 def kind_of(device: Any) -> str:
@@ -105,6 +116,9 @@ def _draft(
     device: Any, place: Place, site: str, name: str, cumulative: tuple[str, ...], end_low: dict[str, float]
 ) -> Draft:
     if isinstance(device, Kind):
+        for what, said in (("cumulative", cumulative), ("end_low", end_low)):
+            if said:
+                raise InputError(f"{what}: only for a block; a kind of the library has its own")
         return device.draft(place)
     from decomp.devices import pyomo_block
 

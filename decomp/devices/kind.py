@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from decomp.devices.draft import Draft
 from decomp.model.instance import Array, InputError, Microgrids
+from decomp.model.strict import scalar
 
 
 def setting(default: Any, unit: str, text: str, *, low: float = 0.0, high: float = np.inf) -> Any:
@@ -22,15 +24,14 @@ class Kind:
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            value, meta = getattr(self, f.name), f.metadata
-            if isinstance(value, bool | str | tuple) or value is None and f.default is None:
-                continue
-            label = f"{type(self).__name__.lower()}.{f.name}"
-            if not isinstance(value, int | float | np.integer | np.floating):
-                raise InputError(f"{label}: {value!r}, must be a number ({meta['unit']})")
-            if not meta["low"] <= value <= meta["high"]:
-                ends = f"at least {meta['low']:g}" if np.isinf(meta["high"]) else f"{meta['low']:g} to {meta['high']:g}"
-                raise InputError(f"{label}: {value:g} {meta['unit']}, must be {ends}")
+            value = getattr(self, f.name)
+            if value is not None or f.default is not None:
+                object.__setattr__(self, f.name, _checked(value, f, self.called()))
+
+    @classmethod
+    def called(cls) -> str:
+        """Name of the kind in the library, as `fuel_cell` of FuelCell."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
 
     @classmethod
     def settings(cls) -> tuple[Field[Any], ...]:
@@ -48,12 +49,23 @@ class Kind:
         known: dict[str, Field[Any]] = {f.name: f for f in cls.settings()}
         for name in settings:
             if name not in known:
-                raise InputError(f"{cls.__name__.lower()} has no setting {name!r}; it has {', '.join(known)}")
-        return cls(**{name: _read(value, known[name], cls.__name__.lower()) for name, value in settings.items()})
+                raise InputError(f"{cls.called()} has no setting {name!r}; it has {', '.join(known)}")
+        return cls(**{name: _read(value, known[name], cls.called()) for name, value in settings.items()})
 
     def draft(self, site: Place) -> Draft:
         """The device's variables and rows at a site."""
         raise NotImplementedError
+
+
+def _checked(value: Any, f: Field[Any], kind: str) -> Any:
+    """A value of the setting's type and in its range; numbers are finite."""
+    meta, wanted = f.metadata, type(f.default) if isinstance(f.default, bool | str) else float
+    value = scalar(value, wanted, f"{kind}.{f.name}", f"a number ({meta['unit']})" if wanted is float else "")
+    if wanted is float and not (meta["low"] <= value <= meta["high"] and np.isfinite(value)):
+        ends = f"at least {meta['low']:g}" if np.isinf(meta["high"]) else f"{meta['low']:g} to {meta['high']:g}"
+        legal = ends if np.isfinite(meta["low"]) and value < np.inf else "finite"
+        raise InputError(f"{kind}.{f.name}: {value:g} {meta['unit']}, must be {legal}")
+    return value
 
 
 def _read(value: Any, f: Field[Any], kind: str) -> Any:

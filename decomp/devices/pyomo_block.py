@@ -19,6 +19,7 @@ from decomp.devices.draft import Draft, Use
 from decomp.devices.kind import Place
 from decomp.model.device_ranges import site_ranges
 from decomp.model.instance import QUANTITIES, InputError
+from decomp.model.rounding import FIT, fits
 
 Block = Any
 KNOWN = (
@@ -34,6 +35,7 @@ KNOWN = (
 )
 ASIDE = {pyo.Objective: "set cost instead", pyo.SOSConstraint: "write it with integer variables"}
 SITE = "decomp_site"
+VARIABLES = (*QUANTITIES[1:-1], "output")  # of the site; the generation is a sum of these
 
 
 def site_block(place: Place) -> Block:
@@ -52,7 +54,8 @@ def site_block(place: Place) -> Block:
     block.output = pyo.Var(block.G, block.T, bounds=lambda m, k, t: (0.0, most[k]))
     block.generation = pyo.Expression(block.T, rule=lambda m, t: pyo.quicksum(m.output[k, t] for k in m.G))
     made = {name: getattr(block, name) for name in (*QUANTITIES[1:], "output", "T", "T_ends")}
-    setattr(block, SITE, (str(place.grids.sites.name[0]), made))
+    limits = {name: {key: one.bounds for key, one in made[name].items()} for name in VARIABLES}
+    setattr(block, SITE, (str(place.grids.sites.name[0]), made, limits))
     return block
 
 
@@ -67,9 +70,9 @@ class _Reader:
         self.of: dict[int, tuple[Any, int]] = {}  # variable and the period it acts in
         self.extra: dict[int, dict[str, float]] = {}  # what a unit of a variable costs, emits, gives
         self.sites: set[int] = set()
-        for name in QUANTITIES[1:-1]:
+        self.names: dict[str, set[str]] = {"variable": set(), "constraint": set()}
+        for name in VARIABLES:
             self._quantity(getattr(block, name), name)
-        self._quantity(block.output, "generation")
 
     def refuse(self, component: Any, text: str) -> InputError:
         name = component if isinstance(component, str) else component.name
@@ -77,17 +80,17 @@ class _Reader:
 
     def _quantity(self, component: Any, name: str) -> None:
         self.sites.add(id(component))
+        limits = getattr(self.block, SITE)[2][name]
         for key, one in component.items():
             at, t = key if isinstance(key, tuple) else (0, key)
-            if one.fixed:
-                raise self.refuse(
-                    one, "is fixed, but what the site does is not the device's to fix; write a constraint"
-                )
-            self.uses[id(one)] = Use(name, np.array([t]), at)
+            if one.fixed or one.bounds != limits[key] or one.domain.name != pyo.Reals.name:
+                how = "is fixed" if one.fixed else "has other bounds or another domain than it was made with"
+                raise self.refuse(one, f"{how}, but what the site does is not the device's to fix; write a constraint")
+            self.uses[id(one)] = Use("generation" if name == "output" else name, np.array([t]), at)
 
     def read(self) -> Draft:
         block = self.block
-        for one in block.component_data_objects(active=True, descend_into=pyo.Block):
+        for one in block.component_objects(active=True, descend_into=pyo.Block):
             if one.ctype in ASIDE:
                 raise self.refuse(one, f"a device may have no {one.ctype.__name__}; {ASIDE[one.ctype]}")
             if one.ctype not in KNOWN:
@@ -96,26 +99,44 @@ class _Reader:
             v for v in block.component_data_objects(pyo.Var, active=True) if id(v.parent_component()) not in self.sites
         ]
         for one in own:
-            if not one.fixed:
+            if one.fixed:
+                self._fixed(one)
+            else:
                 self._bounds(one)
                 self.of[id(one)] = one, _time(block, one)[1]
                 self.extra[id(one)] = dict(cost=0.0, emission=0.0, power=0.0)
         defined: list[tuple[str, int, Any, str]] = []
         for key, expression in self._power():
-            if not self._direct(expression, "power", key):
+            if not self._direct(expression, f"power[{key}]", "power", key):
                 defined.append(("power", key, expression, "power"))
         for what, per_unit in (("cost", "cost"), ("emissions", "emission")):
             for expression in _summands(getattr(block, what, None)):
-                if not self._direct(expression, per_unit, None):
+                if not self._direct(expression, what, per_unit, None):
                     defined.append((what, -1, expression, per_unit))
         self._variables()
         for one in block.component_data_objects(pyo.Constraint, active=True):
             self._row(one)
         for place, (what, key, expression, per_unit) in enumerate(defined):
             self._defined(what, key, expression, per_unit, place)
+        for said, names, kind in (
+            ("cumulative", self.cumulative, "constraint"),
+            ("end_low", self.end_low, "variable"),
+        ):
+            for name in sorted(set(names) - self.names[kind]):
+                there = ", ".join(sorted(self.names[kind])) or "none"
+                raise self.refuse(said, f"the device has no {kind} {name!r}; there are {there}")
         return self.draft
 
     # ------------------------------------------------------------ variables
+
+    def _fixed(self, one: Any) -> None:
+        """A fixed variable is a constant, if it may have that value."""
+        value, (low, high) = one.value, one.bounds
+        if value is None or not np.isfinite(value):
+            raise self.refuse(one, "is fixed, but has no value")
+        off = one.is_integer() and abs(value - round(value)) > FIT
+        if off or not (low is None or fits(low, value)) or not (high is None or fits(value, high)):
+            raise self.refuse(one, f"is fixed at {value:g}, which its domain or bounds do not admit")
 
     def _bounds(self, one: Any) -> tuple[float, float]:
         if not (one.is_continuous() or one.is_integer()):
@@ -131,7 +152,7 @@ class _Reader:
                 )
         if low > high:
             raise self.refuse(one, f"its bounds {low:g} and {high:g} admit no value")
-        if one.is_integer() and np.ceil(low - 1e-9) > np.floor(high + 1e-9):
+        if one.is_integer() and np.ceil(low - FIT) > np.floor(high + FIT):
             raise self.refuse(one, f"no whole number is between its bounds {low:g} and {high:g}")
         return low, high
 
@@ -139,6 +160,7 @@ class _Reader:
         for key, (one, period) in self.of.items():
             low, high = self._bounds(one)
             name, index = _name(self.block, one)
+            self.names["variable"].add(name)
             integer, unit = not one.is_continuous(), _unit(one)
             end_low = self.end_low.get(name, -np.inf)
             more = dict(integer=integer, unit=unit, period=period, end_low=end_low, **self.extra[key])
@@ -148,7 +170,11 @@ class _Reader:
 
     def linear(self, expression: Any, component: Any) -> tuple[float, list[tuple[float, Any]]]:
         """Constant and terms of a linear expression; fixed variables are constants."""
-        repn = generate_standard_repn(expression, quadratic=False)
+        try:
+            repn = generate_standard_repn(expression, quadratic=False)
+        except (AttributeError, TypeError, ValueError) as error:  # whatever is no expression, or has no value
+            reason = " ".join(str(error).split())
+            raise self.refuse(component, f"cannot be read as a number or an expression: {reason}") from error
         if repn.nonlinear_expr is not None:
             raise self.refuse(component, "is not linear in the variables")
         terms = list(zip((float(c) for c in repn.linear_coefs), repn.linear_vars, strict=True))
@@ -173,9 +199,9 @@ class _Reader:
                 raise self.refuse(f"power[{key}]", f"no such period, must be 0 to {len(self.block.T) - 1}")
             yield key, one
 
-    def _direct(self, expression: Any, per_unit: str, period: int | None) -> bool:
+    def _direct(self, expression: Any, what: str, per_unit: str, period: int | None) -> bool:
         """Put an expression on its variables, if it is a sum of own ones that act then."""
-        constant, terms = self.linear(expression, expression if hasattr(expression, "name") else per_unit)
+        constant, terms = self.linear(expression, what)
         if constant != 0.0 or any(id(one) in self.uses for _, one in terms):
             return False
         if period is not None and any(self.of[id(one)][1] != period for _, one in terms):
@@ -199,6 +225,7 @@ class _Reader:
 
     def _row(self, one: Any) -> None:
         name, index = _name(self.block, one)
+        self.names["constraint"].add(name)
         if one.body is None:
             raise self.refuse(one, "has no body")
         constant, terms = self.linear(one.body, one)
@@ -242,7 +269,7 @@ def read_block(block: Block, site: str, name: str, cumulative: tuple[str, ...], 
     InputError : something in the block is not linear, not bounded, or not of this site; it names the component.
     """
     label = f"device {name!r} at site {site!r}"
-    made_for, made = getattr(block, SITE, (None, {}))
+    made_for, made, _ = getattr(block, SITE, (None, {}, {}))
     if made_for is None:
         raise InputError(f"{label}: must be a block made by decomp.site_block, or a kind of decomp.devices")
     for taken, component in made.items():

@@ -5,7 +5,6 @@ Built by `decomp.extensive`; nothing here knows Pyomo.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +15,7 @@ import highspy
 import numpy as np
 from scipy.sparse import csr_array
 
+from decomp.extensive.mps import write_model
 from decomp.extensive.names import FIELDS, named
 from decomp.extensive.reductions import untangle
 from decomp.extensive.starts import start_values
@@ -148,14 +148,7 @@ class ExtensiveForm:
 
     def write_mps(self, path: PathLike) -> None:
         """Write the model as an MPS file, whole or not at all."""
-        with atomic_path(path) as partial:
-            named = partial.with_name(partial.name + ".mps")  # HiGHS chooses the format by the ending
-            try:
-                if self.highs().writeModel(str(named)) == highspy.HighsStatus.kError:
-                    raise OSError(5, "HiGHS could not write the model", str(path))
-                os.replace(named, partial)
-            finally:
-                named.unlink(missing_ok=True)
+        write_model(self.highs(), path)
 
     def write_solution(self, path: PathLike, x: Array, plain: bool = False) -> None:
         """Write a point: HiGHS's solution file, or with `plain` lines of name and value, as SCIP and Gurobi read."""

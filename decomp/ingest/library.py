@@ -64,6 +64,10 @@ class Library:
         """Name and digest of every file read."""
         return [f"{name} sha256:{digest}" for name, digest in sorted(self.used.items())]
 
+    def paths(self) -> list[Path]:
+        """Every file read so far."""
+        return [self.root / name for name in sorted(self.used)]
+
     def bytes_of(self, name: str) -> bytes:
         """Content of a data file; it enters the provenance."""
         path = self.root / name

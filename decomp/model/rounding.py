@@ -16,12 +16,12 @@ FIT = 1e-9  # relative, and in the unit of the amount
 MISSED = 1e-6  # by which a solver may miss a row, relative to the row's scale, which is at least one unit
 
 
-def most(limit: Array) -> Array:
+def most(limit: Array | float) -> Array:
     """The largest amount that fits under a limit."""
     return np.asarray(limit + FIT * (1.0 + np.abs(limit)))
 
 
-def fits(amount: Array, limit: Array) -> Array:
+def fits(amount: Array | float, limit: Array | float) -> Array:
     """Whether an amount is at most a limit, rounding aside."""
     return np.asarray(amount <= most(limit))
 

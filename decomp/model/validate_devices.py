@@ -82,6 +82,8 @@ def _check_variables(grids: Microgrids, label: Label) -> None:
     v, n_periods = grids.device_variables, grids.sites.capacity_gpu.shape[1]
     text = "{low:g}, must be at most high = {high:g}"
     _refuse(v.low > v.high, "device_variables.low", label, text, low=v.low, high=v.high)
+    text = "{least:g}, must be at most high = {high:g}"
+    _refuse(v.end_low > v.high, "device_variables.end_low", label, text, least=v.end_low, high=v.high)
     none = v.integer & (np.ceil(v.low - FIT) > np.floor(v.high + FIT))
     _refuse(
         none,

@@ -107,6 +107,42 @@ def test_settings_are_refused_by_name() -> None:
         decomp.attach(plain_site(), "Ames", kinds["flexible_connection"].of(dict(events="3-1")))
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings", "words"),
+    [
+        ("thermal_storage", dict(tank_mwh=True), "thermal_storage.tank_mwh: True, must be a number (MWh)"),
+        ("thermal_storage", dict(tank_mwh="10"), "thermal_storage.tank_mwh: '10', must be a number (MWh)"),
+        ("thermal_storage", dict(tank_mwh=np.inf), "thermal_storage.tank_mwh: inf MWh, must be finite"),
+        ("thermal_storage", dict(tank_mwh=(1, 2)), "thermal_storage.tank_mwh: (1, 2), must be a number"),
+        ("thermal_storage", dict(tank_mwh=10**400), "must be a number (MWh)"),
+        ("carbon_free_matching", dict(hourly="no"), "carbon_free_matching.hourly: 'no', must be true or false"),
+        ("carbon_free_matching", dict(hourly=0.5), "carbon_free_matching.hourly: 0.5, must be true or false"),
+        ("flexible_connection", dict(events=5), "flexible_connection.events: 5, must be text"),
+        ("flexible_connection", dict(events="\u00b2"), "must be first-last of periods 0 to 3"),
+        ("generator", dict(min_up_h=np.inf), "generator.min_up_h: inf h, must be finite"),
+        ("generator", dict(p_max_mw=1, p_min_mw=2), "generator.p_min_mw: 2 MW, must be at most p_max_mw = 1 MW"),
+        ("generator", dict(p_max_mw=1, initial_mw=2), "generator.initial_mw: 2 MW, must be 0 or between 0.4 and 1 MW"),
+        ("fuel_cell", dict(p_max_mw=1, initial_mw=0.45), "fuel_cell.initial_mw: 0.45 MW, must be 0 or between 0.5"),
+        ("fuel_cell", dict(emission_t_per_mwh=450), "fuel_cell.emission_t_per_mwh: 450 t/MWh, must be 0 to 10"),
+        ("battery", dict(mwh=1, initial_mwh=2, final_mwh=0), "battery.initial_mwh: 2 MWh, must be between least_mwh"),
+        ("battery", dict(mwh=1, least_mwh=0.2, initial_mwh=0.1), "battery.initial_mwh: 0.1 MWh, must be between"),
+    ],
+)
+def test_settings_are_converted_by_nobody(kind: str, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        decomp.attach(plain_site(), "Ames", decomp.devices.KINDS[kind](**settings))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_least_times_are_whole_periods_or_more() -> None:
+    """On for 1.5 hours is on for two: hour 2 pays (60 USD for 80), and hour 1 (60 for 40) has to go with it."""
+    once = dict(p_max_mw=1, p_min_mw=1, fuel_usd_per_mwh=60.0, emission_t_per_mwh=0.0, min_up_h=1.5)
+    device = decomp.devices.generator(**once)
+    assert optimum(decomp.attach(plain_site(), "Ames", device)) == pytest.approx(150.0 + (60 - 40) + (60 - 80))
+    device = decomp.devices.generator(**once | dict(min_up_h=1.0))
+    assert optimum(decomp.attach(plain_site(), "Ames", device)) == pytest.approx(150.0 + (60 - 80))
+
+
 def test_a_site_that_its_devices_make_impossible_is_named_with_the_rows() -> None:
     ramp = decomp.devices.interconnection_ramp(mw_per_h=0.1, initial_mw=1.3)
     flexible = decomp.devices.flexible_connection(firm_mw=5.0, events="1", event_mw=0.5)

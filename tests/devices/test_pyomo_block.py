@@ -202,6 +202,46 @@ def odd_domain(b: Any) -> None:
     b.s = pyo.Var(bounds=(0, 4), domain=pyo.Set(initialize=[0, 1, 4]))
 
 
+@refused(r"grid_import\[3\]: has other bounds or another domain")
+def bounds_of_the_site(b: Any) -> None:
+    b.grid_import[3].setub(0.1)
+
+
+@refused(r"load\[0\]: has other bounds or another domain")
+def domain_of_the_site(b: Any) -> None:
+    b.load[0].domain = pyo.Integers
+
+
+@refused(r"x\[0\]: is fixed, but has no value")
+def fixed_without_value(b: Any) -> None:
+    b.x[0].fix()
+
+
+@refused(r"x\[0\]: is fixed at 5, which its domain or bounds do not admit")
+def fixed_outside(b: Any) -> None:
+    b.x[0].fix(5.0, skip_validation=True)
+
+
+@refused("cost: cannot be read as a number or an expression")
+def cost_is_text(b: Any) -> None:
+    b.cost = "5"
+
+
+@refused("cost: cannot be read as a number or an expression")
+def cost_is_a_list(b: Any) -> None:
+    b.cost = [b.x[0], b.x[1]]
+
+
+@refused(r"power\[0\]: cannot be read as a number or an expression")
+def power_without_rule(b: Any) -> None:
+    b.power = pyo.Expression(b.T)
+
+
+@refused("cost: a coefficient is inf at x")
+def cost_is_infinite(b: Any) -> None:
+    b.cost = np.inf * b.x[0]
+
+
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_cannot_be_rows_is_refused_by_its_name(kind: str) -> None:
     spoil, text = REFUSED[kind]
@@ -229,3 +269,46 @@ def test_names_and_places() -> None:
     once = decomp.attach(instance, SITE, block, name="tank")
     with pytest.raises(InputError, match="device 'tank' at site 'Albany': this name is taken"):
         decomp.attach(once, SITE, block, name="tank")
+
+
+def test_constant_parameters_are_numbers() -> None:
+    instance = tiny()
+    block = block_of(instance)
+    block.share = pyo.Param(block.T, initialize=lambda b, t: t + 1.0)
+    block.most = pyo.Param(block.T, initialize=2.0, mutable=True)
+    block.kept = over_time(block, lambda b, t: b.share[t] * b.x[t] <= b.most[t])
+    found = decomp.attach(instance, SITE, block)
+    rows = np.flatnonzero(found.device_rows.name == "kept")
+    assert (found.device_rows.high[rows] == 2.0).all()
+    assert found.device_entries.coefficient[np.isin(found.device_entries.row, rows)].tolist() == [*range(1, 9)]
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        (dict(name=5), "name: 5, must be text"),
+        (dict(name="a\0"), "must be text"),
+        (dict(site=0), "site: 0, must be a name or several"),
+        (dict(site=[]), r"site: \[\], must be a name or several, each once"),
+        (dict(site=[SITE, SITE]), "must be a name or several, each once"),
+        (dict(cumulative=("kepd",)), "cumulative: the device has no constraint 'kepd'; there are kept"),
+        (dict(end_low={"y": 1.0}), "end_low: the device has no variable 'y'; there are x"),
+        (dict(end_low={"x": 50.0}), "device_variables.end_low: .* 50, must be at most high = 2"),
+    ],
+)
+def test_what_is_said_beside_a_block_has_an_effect(how: dict[str, Any], words: str) -> None:
+    instance = tiny()
+    block = block_of(instance)
+    block.kept = over_time(block, lambda b, t: b.x[t] <= 1)
+    with pytest.raises(InputError, match=words):
+        decomp.attach(instance, **{"site": SITE, "device": block} | how)
+    if {"cumulative", "end_low"} & set(how):
+        with pytest.raises(InputError, match="only for a block"):
+            decomp.attach(instance, SITE, decomp.devices.battery(), **how)
+
+
+def test_one_name_is_no_list_of_letters() -> None:
+    instance = tiny()
+    block = block_of(instance)
+    block.kept = over_time(block, lambda b, t: b.x[t] <= 1)
+    assert decomp.attach(instance, SITE, block, cumulative="kept").device_rows.cumulative.all()

@@ -58,6 +58,7 @@ export in --mps x --result r --csv D/jobs.csv
 export in --mps m --result r --sol x --csv D/jobs.csv
 export in --mps m --result r --plain x --csv D/jobs.csv
 ingest x -o y
+attach x -o y --site A --kind battery
 scenarios x -o y --count 1
 scenarios in -o y --history x
 scenarios in -o y --ensemble x
@@ -145,15 +146,6 @@ def test_a_checkpoint_may_go_on_in_its_own_file(tmp_path: Path) -> None:
     p = PARSERS["solve"]
     words = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), *("--resume", str(tmp_path / "c")) * 1]
     p.keep_apart(p.parse_args([*words, "--checkpoint", str(tmp_path / "c")]))
-
-
-def test_data_of_a_spec_are_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "spec.toml").write_text('[files.prices]\npath = "prices.csv"\ntime_column = "time"\n')
-    (tmp_path / "prices.csv").write_text("time,price\n")
-    words = [str(tmp_path / "spec.toml"), "-o", str(tmp_path / "prices.csv")]
-    assert common.run(MODULES["ingest"].main, words) == common.BAD_INPUT
-    assert "the spec's data" in capsys.readouterr().err
-    assert (tmp_path / "prices.csv").read_text() == "time,price\n"
 
 
 def test_what_is_no_file_is_never_the_same(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import re
+import resource
+from contextlib import contextmanager
 from dataclasses import replace
 
 import highspy
@@ -12,7 +14,7 @@ from decomp.families import generate
 from decomp.files.store import write_instance, write_result
 from decomp.model.accounts import account, by_scenario
 from decomp.model.result import Result, Status
-from drivers.common import run
+from drivers.common import BAD_INPUT, INTERNAL_FAILURE, run
 from drivers.export import main
 
 
@@ -179,3 +181,30 @@ def test_csv_tells_scenarios_apart(tmp_path):
     assert list(bought.values()) == pytest.approx([a.bought_mwh for a in by_scenario(fleet, plan.schedule)])
     assert set(table(folder / "routing.csv")["scenario"]) == {"s0", "s1"}
     assert "scenario" not in table(folder / "jobs.csv")
+
+
+@contextmanager
+def files_of_at_most(n_bytes):
+    """A disk that takes no more than so much of a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("words", [["--mps", "fleet.mps"], ["--result", "result.h5", "--csv", "csv"]])
+def test_what_the_disk_does_not_take_whole_is_not_there(files, words, capsys):
+    with files_of_at_most(300):
+        assert export(files, *words) == INTERNAL_FAILURE
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not [path for path in files.rglob("*") if path.suffix in (".mps", ".csv") and path.stat().st_size >= 300]
+    assert not [path for path in files.rglob("*") if "tmp" in path.name]
+    assert export(files, *words) == 0
+
+
+def test_a_path_that_highs_cannot_take(files, capsys):
+    assert export(files, "--mps", "m\udcff.mps") == BAD_INPUT
+    assert "HiGHS writes to paths in UTF-8 alone" in capsys.readouterr().err
+    assert not [path for path in files.iterdir() if "mps" in path.name]

@@ -15,6 +15,7 @@ from decomp.model.scenarios import series_of
 from decomp.scenarios.known import SITE_SERIES
 from decomp.scenarios.members import from_members
 from decomp.scenarios.past import Past, analogs, as_known, read_past
+from drivers import ingest, rolling
 from drivers import scenarios as driver
 from drivers.common import BAD_INPUT, run
 from running import CHECKOUT
@@ -60,6 +61,7 @@ members = ["m1", "m2", "m3"]
 probability = [0.5, 0.3, 0.2]
 series = { wind_factor = { file = "runs", column = "{name}", unit = "1" } }
 """
+DRIVERS = dict(ingest=ingest, rolling=rolling, scenarios=driver)
 LEVEL = {"A": np.array([50.0, 40.0, 30.0, 55.0, 62.0, 50.0]), "B": np.array([20.0, 90.0, 20.0, 20.0, 20.0, 20.0])}
 
 
@@ -133,6 +135,32 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str], monkeypat
     hashes = [read_instance(name).content_hash() for name in ("a.h5", "b.h5", "c.h5")]
     assert hashes[0] == hashes[1] != hashes[2]
     assert len(Path("a.h5").read_bytes()) < 3 * len(Path("fleet.h5").read_bytes())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ingest spec.toml -o D/windows.csv",
+        "scenarios fleet.h5 -o D/windows.csv --history spec.toml --count 2",
+        "scenarios fleet.h5 -o m2.csv --ensemble spec.toml",
+        "rolling fleet.h5 -o D --history spec.toml --window 24 --step 24",
+    ],
+)
+def test_data_of_a_spec_are_not_written(
+    line: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was read for the spec, by any name: {member}.csv is a file for each member."""
+    monkeypatch.chdir(folder)
+    write_instance("fleet.h5", fleet(folder))
+    Path("D").mkdir()
+    Path("past.csv").rename("D/windows.csv")
+    Path("spec.toml").write_text(SPEC.replace("past.csv", "D/windows.csv"))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    verb, *words = line.split()
+    assert run(DRIVERS[verb].main, words) == BAD_INPUT
+    told = capsys.readouterr().err
+    assert "is also the file of the spec's data; nothing is overwritten" in told and told.count("\n") == 1
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(

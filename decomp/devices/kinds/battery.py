@@ -8,6 +8,8 @@ import numpy as np
 
 from decomp.devices.draft import Draft, Terms
 from decomp.devices.kind import Kind, Place, setting
+from decomp.model.instance import InputError
+from decomp.model.rounding import fits
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Battery(Kind):
         mwh = 4.0 * mw if self.mwh is None else self.mwh
         initial = 0.5 * mwh if self.initial_mwh is None else self.initial_mwh
         final = max(self.least_mwh, initial if self.final_mwh is None else self.final_mwh)
+        for name, value in (("least", self.least_mwh), ("initial", initial), ("final", final)):
+            if not (fits(self.least_mwh, value) and fits(value, mwh)):
+                ends = f"least_mwh = {self.least_mwh:g} and mwh = {mwh:g} MWh"
+                raise InputError(f"battery.{name}_mwh: {value:g} MWh, must be between {ends}")
         least = np.where(t == t[-1], final, self.least_mwh)
         charge = draft.variables("charge", 0.0, mw, index=t, unit="MW", power=-1.0)
         worn = hours * self.wear_usd_per_mwh

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from decomp.devices.draft import Draft
 from decomp.devices.kind import Place, setting
 from decomp.devices.kinds.generator import Generator
+from decomp.model.validate import INTENSITY_LIMIT
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,15 @@ class FuelCell(Generator):
     fuel_usd_per_mwh: float = setting(9.0, "USD/MWh", "fuel cost of output")
     min_up_h: float = setting(24.0, "h", "least time on after a start")
     min_down_h: float = setting(24.0, "h", "least time off after a stop")
-    emission_t_per_mwh: float = setting(0.0, "t/MWh", "emissions of output")
+    emission_t_per_mwh: float = setting(0.0, "t/MWh", "emissions of output", high=INTENSITY_LIMIT)
     least_share: float = setting(0.5, "1", "least output when on, of the largest", high=1.0)
     ramp_share_per_h: float = setting(0.2, "1/h", "fastest rise and fall when on, of the largest output per hour")
 
+    def usual_least(self, most: float) -> float:
+        return self.least_share * most
+
     def draft(self, site: Place) -> Draft:
-        _, most = self.sizes(site)
-        least = self.least_share * most if self.p_min_mw is None else self.p_min_mw
+        least, most = self.sizes(site)
         ramp = self.ramp_share_per_h * most if self.ramp_mw_per_h is None else self.ramp_mw_per_h
-        settings = {name: getattr(self, name) for name in Generator.__dataclass_fields__}
+        settings = {f.name: getattr(self, f.name) for f in fields(Generator)}
         return Generator(**settings | dict(p_min_mw=least, p_max_mw=most, ramp_mw_per_h=ramp)).draft(site)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from decomp.devices.draft import Draft
 from decomp.devices.kind import Kind, Place, setting
-from decomp.model.instance import Array
+from decomp.model.instance import Array, InputError
+from decomp.model.rounding import fits
+from decomp.model.validate import INTENSITY_LIMIT
 
 
 @dataclass(frozen=True)
@@ -27,20 +30,36 @@ class Generator(Kind):
     ramp_mw_per_h: float | None = setting(None, "MW/h", "fastest rise and fall when on (default: any)")
     min_up_h: float = setting(1.0, "h", "least time on after a start")
     min_down_h: float = setting(1.0, "h", "least time off after a stop")
-    emission_t_per_mwh: float = setting(0.45, "t/MWh", "emissions of output")
+    emission_t_per_mwh: float = setting(0.45, "t/MWh", "emissions of output", high=INTENSITY_LIMIT)
     initial_mw: float = setting(0.0, "MW", "output before the first period (0: off)")
     initial_h: float = setting(1e4, "h", "time already on or off")
 
+    def usual_least(self, most: float) -> float:
+        """Least output when on where none is given, MW."""
+        return 0.4 * most
+
     def sizes(self, site: Place) -> tuple[float, float]:
-        """Least output when on, and largest, MW."""
+        """Least output when on, and largest, MW.
+
+        Raises
+        ------
+        InputError : no output can be between them, or that before the first period is not.
+        """
         most = 0.5 * site.full_mw if self.p_max_mw is None else self.p_max_mw
-        return (0.4 * most if self.p_min_mw is None else self.p_min_mw), most
+        least, now = self.usual_least(most) if self.p_min_mw is None else self.p_min_mw, self.initial_mw
+        if not fits(least, most):
+            raise InputError(f"{self.called()}.p_min_mw: {least:g} MW, must be at most p_max_mw = {most:g} MW")
+        if now > 0 and not (fits(least, now) and fits(now, most)):
+            raise InputError(
+                f"{self.called()}.initial_mw: {now:g} MW, must be 0 or between {least:g} and {most:g} MW"
+            )
+        return least, most
 
     def draft(self, site: Place) -> Draft:
         t, hours, draft = site.periods, site.hours, Draft()
         low, high = self.sizes(site)
         was_on, first = self.initial_mw > 0, t == 0
-        up, down = (max(round(least / hours), 1) for least in (self.min_up_h, self.min_down_h))
+        up, down = (max(math.ceil(least / hours - 1e-9), 1) for least in (self.min_up_h, self.min_down_h))
         owed = t * hours < (self.min_up_h if was_on else self.min_down_h) - self.initial_h - 1e-9
         price, emitted = hours * self.fuel_usd_per_mwh, hours * self.emission_t_per_mwh
         output = draft.variables("output", 0.0, high, index=t, unit="MW", power=1.0, cost=price, emission=emitted)
