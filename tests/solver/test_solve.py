@@ -67,12 +67,14 @@ def tiny_jobs() -> tuple[str, ...]:
     return ("name", "gpus", "periods", "release", "deadline", "value_usd", "mandatory")
 
 
-def test_in_a_large_fleet_moves_come_before_the_first_schedule() -> None:
+@pytest.mark.parametrize("rel_gap", [1e-3, 0.2])
+def test_in_a_large_fleet_moves_come_before_the_first_schedule_unless_it_promises_the_gap(rel_gap: float) -> None:
     fleet = instances()["fleet"]
     large = dict(cluster_sites=2, least_clusters=1, whole_sites=0, stale_finishes=1)
-    result = solved(fleet, rel_gap=0.2, improvement=large)
+    result = solved(fleet, rel_gap=rel_gap, method="lagrangian", improvement=large)
     first = next(line for line in result.log if line.phase == "improve" or line.incumbent is not None)
-    assert first.phase == "improve" and first.incumbent is None
+    assert (first.phase, first.incumbent is None) == (("improve", True) if rel_gap < 0.1 else ("finish", False))
+    assert result.gap_rel <= rel_gap or result.status is Status.LIMIT
     assert [str(f) for f in check(fleet, result).findings] == []
 
 
