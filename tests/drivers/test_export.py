@@ -194,7 +194,7 @@ def files_of_at_most(n_bytes):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("words", [["--mps", "fleet.mps"], ["--result", "result.h5", "--csv", "csv"]])
+@pytest.mark.parametrize("words", [["--mps", "fleet.mps"], ["--result", "result.h5", "--csv", "csv.d"]])
 def test_what_the_disk_does_not_take_whole_is_not_there(files, words, capsys):
     with files_of_at_most(300):
         assert export(files, *words) == INTERNAL_FAILURE
