@@ -9,10 +9,14 @@ jobs and day-ahead commitments answers what comes.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from decomp.bound.lagrangian import Start
 from decomp.files.store import read_instance, write_instance, write_result
 from decomp.ingest.build import open_spec
 from decomp.model.instance import InputError, Instance
@@ -20,9 +24,10 @@ from decomp.model.options import Options
 from decomp.model.result import Result
 from decomp.model.text import number
 from decomp.ranks.mpi import Team
-from decomp.rolling.planner import Expect, Operation, Planned, Rolling, roll
+from decomp.rolling.planner import Done, Expect, Operation, Planned, Rolling, roll
+from decomp.rolling.resume import save, saved
 from decomp.rolling.windows import Past, Window
-from decomp.rolling.write import clear, result_of, write_plan, write_windows
+from decomp.rolling.write import STATE, clear, result_of, write_plan, write_windows
 from decomp.scenarios.known import known
 from decomp.scenarios.past import as_known
 from decomp.state.progress import Progress
@@ -32,8 +37,8 @@ from .common import make_team, run
 from .ingest import data_of
 
 NO_PLAN = 3
-FOLDER = "folder to write; what an earlier run left in it is removed"
-WRITTEN = ("fleet.h5", "windows.csv", "schedule.h5", "plans/*")
+FOLDER = "folder to write; what an earlier run left in it is removed, but for --resume"
+WRITTEN = ("fleet.h5", "windows.csv", "schedule.h5", STATE, "plans/*")
 
 
 def parser() -> Arguments:
@@ -52,6 +57,7 @@ def parser() -> Arguments:
     p.add_argument("--rel-gap", type=float, default=0.01, help="gap asked for in each window (default 0.01)")
     p.add_argument("--time-limit", type=float, metavar="SECONDS", help="for each window")
     p.reads("--options", metavar="TOML", help="further options, as of solve")
+    p.add_argument("--resume", action="store_true", help="go on with the run in the folder, from its last window")
     p.add_argument("--quiet", action="store_true", help="the table of windows alone")
     return p
 
@@ -82,7 +88,24 @@ def outlook(args: argparse.Namespace, instance: Instance, rolling: Rolling) -> E
     return expect
 
 
-def open_input(args: argparse.Namespace) -> tuple[Options, Rolling, Instance, Expect | None]:
+class Input(NamedTuple):
+    """What the root alone has: the whole run, what is known of it, what run it is, and what of it has been done."""
+
+    instance: Instance | None = None
+    expect: Expect | None = None
+    facts: Mapping[str, Any] = {}
+    done: Sequence[Done] = ()
+    start: Start | None = None
+
+
+def facts_of(args: argparse.Namespace, options: Options, rolling: Rolling, instance: Instance) -> dict[str, Any]:
+    """What has to be the same for a run to be gone on with."""
+    spec = hashlib.sha256(args.history.read_bytes()).hexdigest() if args.history else None
+    known = dict(history=spec, scenarios=args.scenarios)
+    return dict(instance=instance.content_hash(), **asdict(rolling), **known, options=options.to_dict())
+
+
+def open_input(args: argparse.Namespace) -> tuple[Options, Rolling, Input]:
     """Everything that can be wrong with the input is wrong here, before any work; then old plans are removed."""
     parser().keep_apart(args)
     brief = Options.from_dict({"improvement": {"stale_finishes": 1}})
@@ -103,43 +126,43 @@ def open_input(args: argparse.Namespace) -> tuple[Options, Rolling, Instance, Ex
         length = periods("days", 24 * args.days, hours)
         instance = Past(instance, foresight=True).window(length, length).instance
     rolling.check(instance)
-    expect = outlook(args, instance, rolling)
+    given = Input(instance, outlook(args, instance, rolling), facts_of(args, options, rolling, instance))
+    if args.resume:
+        done, start = saved(args.output, given.facts)
+        return options, rolling, given._replace(done=done, start=start)
     if old := clear(args.output):
         print(f"{args.output}: {old} files of an earlier run removed", file=sys.stderr)
-    return options, rolling, instance, expect
+    return options, rolling, given
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     with make_team() as team:
-        found: list[tuple[Instance, Expect | None]] = []
+        found: list[Input] = []
 
         def look() -> tuple[Options, Rolling]:
-            options, rolling, instance, expect = open_input(args)
-            found.append((instance, expect))
+            options, rolling, given = open_input(args)
+            found.append(given)
             return options, rolling
 
         options, rolling = team.at_root(look, "reading the instance")
-        instance, expect = found[0] if found else (None, None)
-        code = team.bcast(work(args, team, options, rolling, instance, expect), "exit code")
+        code = team.bcast(work(args, team, options, rolling, found[0] if found else Input()), "exit code")
     return int(code)
 
 
-def work(
-    args: argparse.Namespace,
-    team: Team,
-    options: Options,
-    rolling: Rolling,
-    instance: Instance | None,
-    expect: Expect | None,
-) -> int:
+def work(args: argparse.Namespace, team: Team, options: Options, rolling: Rolling, given: Input) -> int:
     """Run, save every plan as it comes, show; the exit code."""
     with Progress(root=team.is_root and not args.quiet) as progress:
 
         def tell(planned: Planned, window: Window, result: Result) -> None:
             write_plan(args.output, planned, window, result, rolling.step)
 
-        operation = roll(instance, team, options, rolling, listeners=(progress,), tell=tell, expect=expect)
+        def keep(plans: Sequence[Planned], start: Start | None) -> None:
+            save(args.output, given.facts, plans, start)
+
+        listen: dict[str, Any] = dict(listeners=(progress,), tell=tell, keep=keep)
+        known: dict[str, Any] = dict(expect=given.expect, done=given.done, start=given.start)
+        operation = roll(given.instance, team, options, rolling, **listen, **known)
     if operation is None:
         return 0
     whole = operation.past.instance

@@ -6,8 +6,9 @@ commitments held, all else is settled for what comes during the step, and for wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -85,6 +86,14 @@ class Planned:
     seconds: float
 
 
+class Done(NamedTuple):
+    """A plan whose first step has been done: its row, its window's instance and what it does."""
+
+    planned: Planned
+    instance: Instance
+    plan: Schedule
+
+
 @dataclass(frozen=True, eq=False)
 class Operation:
     """A run: what was done and every plan of it; complete if no window was left without a plan.
@@ -110,6 +119,7 @@ class Operation:
 
 
 Tell = Callable[[Planned, Window, Result], None]
+Keep = Callable[[Sequence[Planned], Start | None], None]
 Expect = Callable[[Instance], Instance]  # a window as it will come -> as it is known when it starts, maybe in scenarios
 
 
@@ -121,7 +131,10 @@ def roll(
     *,
     listeners: Iterable[Listener] = (),
     tell: Tell = lambda planned, window, result: None,
+    keep: Keep = lambda plans, start: None,
     expect: Expect | None = None,
+    done: Iterable[Done] = (),
+    start: Start | None = None,
 ) -> Operation | None:
     """Run a fleet over all periods of an instance, on all ranks of a team.
 
@@ -130,13 +143,16 @@ def roll(
     instance : the whole run, at the root; other ranks may pass None.
     options : of every window's solve; the time limit is that of one window.
     tell : called with every plan, before its first step is done (root only).
+    keep : called with all plans and the start of the next solve, after every window (root only).
     expect : what is known of a window when it starts (root only); default: everything.
+    done, start : what `keep` was called with the last time, to go on from there (root only).
 
     Returns
     -------
     The operation at the root, None on the others. It ends early where a window has no plan.
     """
     planner = Planner(instance, options, rolling, expect) if instance is not None and team.is_root else None
+    team.at_root(lambda: planner.do_again(done, start) if planner else None, "going on with the run")
     heard, ended = list(listeners), list[Start | None]()
     while team.bcast(planner is not None and planner.next_task(), "next window"):
         since = process_seconds()
@@ -150,8 +166,17 @@ def roll(
         )
         if planner is not None and result is not None:
             planner.learn(result, ended[-1] if ended else None, process_seconds() - since, tell)
+            keep(planner.plans, planner.last.start if planner.last else None)
             planner.stopped |= team.signalled
     return Operation(planner.past, tuple(planner.plans), team.signalled) if planner else None
+
+
+class Last(NamedTuple):
+    """What the next solve is warm from."""
+
+    window: Window
+    plan: Schedule
+    start: Start
 
 
 class Planner:
@@ -166,8 +191,19 @@ class Planner:
         self.past = Past(instance, foresight=rolling.foresight, switch_usd=rolling.switch_usd)
         self.plans: list[Planned] = []
         self.start: Start | None = None
-        self.last: tuple[Window, Schedule, Start] | None = None
+        self.last: Last | None = None
         self.all_carbon = self.stopped = False
+
+    def do_again(self, done: Iterable[Done], start: Start | None) -> None:
+        """Go to where an earlier run of the same instance was."""
+        for planned, instance, plan in done:
+            cut = self.past.window(self.rolling.window, self.rolling.step)
+            if (instance.sizes, instance.start_utc) != (cut.instance.sizes, cut.instance.start_utc):
+                raise InputError(f"plan {planned.number}: its window is another one than {cut.now} to {cut.end}")
+            self.window = replace(cut, instance=instance)
+            self.plans.append(planned)
+            self.past.do(self.window, plan, self.rolling.step)
+            self.last = Last(self.window, plan, start) if start is not None else None
 
     @property
     def present_options(self) -> Options:
@@ -237,7 +273,7 @@ class Planner:
             self.planned = planned, result
             return
         self._do(planned, result, tell)
-        self.last = (window, plan, start) if start is not None else None  # the extensive form has no prices
+        self.last = Last(window, plan, start) if start is not None else None  # the extensive form has no prices
 
     def _answered(self, result: Result, tell: Tell) -> None:
         """Do the step of a plan that has been answered; without an answer the run ends."""

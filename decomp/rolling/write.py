@@ -19,6 +19,7 @@ from decomp.model.times import stamp, start_of
 from decomp.rolling.planner import Operation, Planned
 from decomp.rolling.windows import Window
 
+STATE = "state.npz"  # what a run goes on from, see `resume`
 PLAN_FILE = re.compile(r"\d{4,}\.(fleet\.h5|h5|sites\.csv|jobs\.csv)")
 ORDERS = ("it_power_mw", "import_mw", "export_mw", "renewable_mw", "charge_mw", "discharge_mw")
 
@@ -26,11 +27,15 @@ ORDERS = ("it_power_mw", "import_mw", "export_mw", "renewable_mw", "charge_mw", 
 def write_plan(folder: Path, planned: Planned, window: Window, result: Result, step: int) -> None:
     """A window's instance and result for `check` and `report`, and the first `step` periods as CSV: what to do now."""
     (folder / "plans").mkdir(parents=True, exist_ok=True)
-    name = f"{planned.number:04d}"
-    write_instance(folder / "plans" / f"{name}.fleet.h5", window.instance)
-    write_result(folder / "plans" / f"{name}.h5", result, window.instance)
-    write_now(folder / "plans" / f"{name}.sites.csv", window, result, step)
-    write_jobs(folder / "plans" / f"{name}.jobs.csv", window, result, step)
+    write_instance(plan_path(folder, planned.number, "fleet.h5"), window.instance)
+    write_result(plan_path(folder, planned.number, "h5"), result, window.instance)
+    write_now(plan_path(folder, planned.number, "sites.csv"), window, result, step)
+    write_jobs(plan_path(folder, planned.number, "jobs.csv"), window, result, step)
+
+
+def plan_path(folder: Path, number: int, what: str) -> Path:
+    """Where a file of a window's plan is: its instance (fleet.h5), its result (h5) or what to do now (CSV)."""
+    return folder / "plans" / f"{number:04d}.{what}"
 
 
 def write_now(path: Path, window: Window, result: Result, step: int) -> None:
@@ -73,7 +78,8 @@ def write_windows(path: Path, operation: Operation) -> None:
 def clear(folder: Path) -> int:
     """Remove what an earlier run left in a folder, so that none of it is taken for this one's; how many files."""
     plans = [path for path in (folder / "plans").glob("*") if PLAN_FILE.fullmatch(path.name)]
-    old = [path for path in (*plans, folder / "windows.csv", folder / "schedule.h5") if path.is_file()]
+    others = [folder / name for name in ("windows.csv", "schedule.h5", STATE)]
+    old = [path for path in (*plans, *others) if path.is_file()]
     for path in old:
         path.unlink()
     return len(old)

@@ -209,7 +209,7 @@ def read_checkpoint(path: PathLike, instance: Instance, options: Options) -> Che
     before = result.provenance.get("options", {})
     changes = [
         f"{key} was {old}, is {new}"
-        for key, old, new in _differences(before, options.to_dict())
+        for key, old, new in differences(before, options.to_dict())
         if key not in FREE_TO_CHANGE
     ]
     if changes:
@@ -217,12 +217,12 @@ def read_checkpoint(path: PathLike, instance: Instance, options: Options) -> Che
     return Checkpoint(result, state, json.loads(facts))
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Options that differ, (key, old, new); an option that one side does not know counts."""
     for key in dict.fromkeys([*old, *new]):
         before, now = old.get(key, "unknown"), new.get(key, "unknown")
         if isinstance(before, Mapping) and isinstance(now, Mapping):
-            yield from _differences(before, now, f"{prefix}{key}.")
+            yield from differences(before, now, f"{prefix}{key}.")
         elif before != (list(now) if isinstance(now, tuple) else now):
             yield prefix + key, before, now
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import tempfile
+import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,10 +23,10 @@ from decomp.certificate import check
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 from decomp.families.futures import synthetic
-from decomp.files.store import write_instance
+from decomp.files.store import read_result, write_instance
 from decomp.model.instance import Instance
 from decomp.model.options import Options
-from decomp.model.result import Result
+from decomp.model.result import Result, Schedule
 from decomp.model.scenarios import with_scenarios
 from decomp.model.validate import validate
 from decomp.ranks.mpi import Serial
@@ -33,6 +38,7 @@ from decomp.solver.solve import solve
 from drivers.check import main as check_main
 from drivers.common import run
 from drivers.rolling import main
+from running import CHECKOUT
 from tiny import plain, tiny
 
 pytestmark = pytest.mark.slow
@@ -258,7 +264,7 @@ def test_a_run_leaves_nothing_of_an_earlier_one(tmp_path: Path, capsys: pytest.C
     assert run(main, [str(own), "-o", str(out), "--window", "2", "--step", "2"]) == 2
     assert "nothing is overwritten" in capsys.readouterr().err and sorted((out / "plans").iterdir()) == before
     assert run(main, [*arguments, "6"]) == 0
-    assert capsys.readouterr().err == f"{out}: 14 files of an earlier run removed\n"
+    assert capsys.readouterr().err == f"{out}: 15 files of an earlier run removed\n"
     assert len(list((out / "plans").glob("*.fleet.h5"))) == 2 and (out / "plans" / "notes.txt").exists()
     assert len((out / "windows.csv").read_text("utf-8").splitlines()) == 3
 
@@ -293,6 +299,65 @@ def test_a_signal_ends_a_run_after_the_window_it_is_in(
     assert capsys.readouterr().err == "stopped after 12 h: by a signal\n"
     assert len(list((out / "plans").glob("*.fleet.h5"))) == 1 and not (out / "schedule.h5").exists()
     assert len((out / "windows.csv").read_text("utf-8").splitlines()) == 2
+
+
+@cache
+def whole_run() -> tuple[list[str], Path]:
+    """Arguments of a run of six windows, and the folder of one that nothing ended."""
+    folder = Path(tempfile.mkdtemp())
+    write_instance(folder / "fleet.h5", days())
+    arguments = [str(folder / "fleet.h5"), "--window", "18", "--step", "8", "--rel-gap", "0.05", "--quiet"]
+    assert run(main, [*arguments, "-o", str(folder / "out")]) == 0
+    return arguments, folder / "out"
+
+
+def test_a_run_that_was_killed_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
+    arguments, whole = whole_run()
+    again = tmp_path / "again"
+    command = [sys.executable, "-m", "drivers.rolling", *arguments, "-o", str(again)]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.DEVNULL) as process:
+        while not (again / "state.npz").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+    left = {path: path.stat().st_mtime_ns for path in (again / "plans").glob("0000.*")}
+    assert len(left) == 4 and not (again / "schedule.h5").exists()
+    assert run(main, [*arguments, "-o", str(again), "--resume", "--rel-gap", "0.05"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in left} == left
+    one, other = (read_result(folder / "schedule.h5") for folder in (whole, again))
+    assert one.schedule is not None and other.schedule is not None
+    for f in Schedule.columns():
+        np.testing.assert_array_equal(getattr(one.schedule, f.name), getattr(other.schedule, f.name))
+    rows = [list(csv.DictReader((folder / "windows.csv").open(encoding="utf-8"))) for folder in (whole, again)]
+    assert [row | {"seconds": ""} for row in rows[0]] == [row | {"seconds": ""} for row in rows[1]]
+
+
+@pytest.mark.parametrize(
+    ("more", "harm", "said"),
+    [
+        (["--step", "6"], None, "step was 8, is 6"),
+        ([], "state.npz", "state.npz: damaged"),
+        ([], "plans/0001.h5", "0001.h5"),
+    ],
+)
+def test_another_run_is_not_gone_on_with(
+    more: list[str], harm: str | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, whole = whole_run()
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    if harm:
+        (out / harm).write_bytes((out / harm).read_bytes()[:-200])
+    capsys.readouterr()
+    assert run(main, [*arguments, *more, "-o", str(out), "--resume"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and said in told
+
+
+def test_there_is_nothing_to_go_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments, _ = whole_run()
+    capsys.readouterr()
+    assert run(main, [*arguments, "-o", str(tmp_path / "none"), "--resume"]) == 2
+    assert "no run to go on with" in capsys.readouterr().err and not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(
