@@ -19,7 +19,6 @@ import os
 import platform
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -293,15 +292,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     cases = plan(args)
     args.output.mkdir(parents=True, exist_ok=True)
     bench = Bench(args)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # an end asked for is an end like Ctrl-C
     try:
         bench.facts["warm_up_seconds"] = round(bench.warm_up(), 2)
         print(f"warm-up, compiles what is not cached: {bench.facts['warm_up_seconds']} s", file=sys.stderr)
         for case in cases:
             for seed in seeds:
                 bench.run(case, seed)
-    finally:  # after Ctrl-C too: what was measured is shown
-        signal.signal(signal.SIGTERM, before)
+    finally:  # after Ctrl-C and the like too: what was measured is shown
         if bench.rows:
             show([row | bench.facts for row in bench.rows], args.output)
             if rows := left_out(cases):

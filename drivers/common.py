@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from decomp.files.store import instance_hash, read_result
+from decomp.lp.watch import catch
 from decomp.model.instance import InputError, Instance
 from decomp.model.result import Result
 from decomp.ranks.mpi import MPI, AtRoot, Serial, Team, exit_code, load_mpi
@@ -31,14 +35,15 @@ def run(command: Command, argv: Sequence[str] | None = None) -> int:
 
     Only a failure that is nobody's fault but ours shows a traceback.
     """
-    with windows():
+    with windows(), ends_in_order():
         try:
             return command(argv)
         except SystemExit as end:  # of a parser: help has been given, or said what is wrong
             return exit_code(int(end.code or 0))
-        except KeyboardInterrupt:
-            print("error: interrupted", file=sys.stderr)
-            return exit_code(130)
+        except KeyboardInterrupt as end:
+            number = end.args[0] if end.args else signal.SIGINT
+            print(f"error: interrupted by {signal.Signals(number).name}", file=sys.stderr)
+            return exit_code(128 + number)
         except AtRoot as elsewhere:  # the root has said why
             return exit_code(_code(elsewhere.__cause__))
         except Exception as error:
@@ -46,6 +51,22 @@ def run(command: Command, argv: Sequence[str] | None = None) -> int:
                 traceback.print_exc()
             print(f"error: {_reason(error)}", file=sys.stderr)
             return exit_code(_code(error))
+
+
+@contextmanager
+def ends_in_order() -> Iterator[None]:
+    """Inside, whoever is asked to end does so as after Ctrl-C: half a file vanishes, children end; by 128 and more."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second ends at once
+        raise KeyboardInterrupt(number)
+
+    before = catch((signal.SIGTERM, signal.SIGHUP), end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def read_result_of(path: Path, instance: Instance, instance_path: Path) -> Result:

@@ -20,6 +20,7 @@ import pyscipopt
 from scipy.sparse import csc_array, csr_array
 
 from decomp.lp.scip import Limits
+from decomp.lp.watch import STOP_SIGNALS
 from decomp.model.instance import Array
 
 LITTLE = 1e-9  # relative; a point that is no better than that is an echo of one given
@@ -115,7 +116,7 @@ def to_scip(arrays: dict[str, Array]) -> tuple[Any, list[Any]]:
 
 def main(handle: int) -> None:
     """Search until done; signals are for the one that began this process."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     talk = Connection(handle)
     with np.load(BytesIO(talk.recv_bytes()), allow_pickle=False) as arrays:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import numpy as np
 
 TICK_SECONDS = 0.1
+# SIGHUP comes from a terminal that is closed, SIGUSR1 from batch systems before a limit
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Interrupted(Exception):
@@ -26,6 +29,17 @@ class _Watch:
 
     end = np.inf
     heard: Callable[[], bool] | None = None
+
+
+def catch(numbers: Iterable[int], handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Handle signals, from the main thread alone, which others cannot; the handlers before, by number.
+
+    A hang-up that is ignored, as behind nohup, stays so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    kept = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    return {number: signal.signal(number, handler) for number in numbers if number not in kept}
 
 
 def listen(heard: Callable[[], bool] | None) -> Callable[[], bool] | None:

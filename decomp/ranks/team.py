@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -38,7 +37,6 @@ STOP_TAG = 2 * N_TAGS  # of word of a stop signal, which waits for no call
 HEAD = 2  # numbers at the front of an exchange
 NEAR = 2  # times as many tasks as ranks are looked through for one of the rank's own
 NOT_DONE = "not done before the stop"
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SIGUSR1 is what batch systems send before a limit
 
 
 @dataclass(frozen=True)
@@ -340,9 +338,7 @@ class Team:
     # A program, which owns its signals and its MPI, does everything inside `with team:`.
 
     def __enter__(self) -> Team:
-        if threading.current_thread() is threading.main_thread():  # others cannot handle signals
-            for number in STOP_SIGNALS:
-                self._old_handlers[number] = signal.signal(number, self._on_signal)
+        self._old_handlers |= watch.catch(watch.STOP_SIGNALS, self._on_signal)
         self._listened = watch.listen(self._hears)
         return self
 
@@ -353,7 +349,7 @@ class Team:
         watch.listen(self._listened)
         if error is None or error is self._agreed_failure:
             self._leave()
-        self._restore_handlers(*STOP_SIGNALS)
+        self._restore_handlers(*watch.STOP_SIGNALS)
 
     def _hears(self) -> bool:
         """What long work asks all the time: whether a stop signal has come, wherever it came."""
@@ -361,7 +357,7 @@ class Team:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled = True
-        if number != signal.SIGUSR1:  # of which batch systems may send several; a second of the others ends as usual
+        if number in (signal.SIGINT, signal.SIGTERM):  # a second ends as usual; of the others several may come
             self._restore_handlers(signal.SIGINT, signal.SIGTERM)
 
     def _restore_handlers(self, *numbers: int) -> None:

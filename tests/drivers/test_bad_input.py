@@ -264,7 +264,7 @@ INSTANCES: dict[str, tuple[Break, str]] = {
     "period too long": (attribute("period_h", 24.0), "period_h: 24 h, must be between 0.0833333 and 1 h"),
     "budget not a number": (
         attribute("carbon_budget_t", np.nan),
-        "carbon_budget_t: nan t, must be between 0 and inf t",
+        "carbon_budget_t: nan t, must be between 0 and 1e+12 t or inf",
     ),
     "no such time": (attribute("start_utc", "2022-13-01"), "start_utc: '2022-13-01', must be an ISO 8601 time"),
     # plausible, but not what was written

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from decomp.files.hdf5 import atomic_path
+from decomp.lp.watch import STOP_SIGNALS
 from decomp.model.instance import InputError
 from decomp.ranks.mpi import AtRoot, Serial, TaskAnswer
 from decomp.ranks.team import NOT_DONE
@@ -212,6 +214,39 @@ def test_serial_team_stops_at_a_signal() -> None:
     with pytest.raises(KeyboardInterrupt):  # the usual handler is back
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_terminal_ends_a_run_in_order_unless_it_is_ignored(ignored: bool) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with Serial() as team:
+            for _ in range(2):  # the kernel and the shell may both say so
+                os.kill(os.getpid(), signal.SIGHUP)
+            team.bcast(None)
+            assert team.stop_requested() is not ignored
+        assert signal.getsignal(signal.SIGHUP) is (signal.SIG_IGN if ignored else signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_asked_to_end_leaves_nothing_half_written(
+    number: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = [signal.getsignal(known) for known in STOP_SIGNALS]
+
+    def command(argv: object) -> int:
+        with atomic_path(tmp_path / "file") as beside:
+            beside.write_text("half")
+            os.kill(os.getpid(), number)
+            time.sleep(1)
+        return 0
+
+    assert run(command) == 128 + number
+    assert capsys.readouterr().err == f"error: interrupted by {number.name}\n"
+    assert not list(tmp_path.iterdir())
+    assert [signal.getsignal(known) for known in STOP_SIGNALS] == before
 
 
 def test_serial_failures(capsys: pytest.CaptureFixture[str]) -> None:
