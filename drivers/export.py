@@ -13,7 +13,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from decomp.extensive.matrices import ExtensiveForm, start_vector, with_integers_fixed
+from decomp.extensive.by_highs import with_integers_fixed
+from decomp.extensive.matrices import ExtensiveForm, start_vector
 from decomp.extensive.pyomo_model import build
 from decomp.files.store import read_instance
 from decomp.model.instance import Array, InputError, Instance

@@ -1,6 +1,6 @@
 """The whole model in one piece: ground truth, MPS, and a solver of small fleets.
 
-Read `pyomo_model`, then `matrices`; `reductions` holds what an instance proves about its own model.
+Read `pyomo_model`, then `matrices` and `by_highs`; `reductions` holds what an instance proves about its own model.
 """
 
 from typing import Any

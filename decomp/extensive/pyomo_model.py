@@ -17,7 +17,8 @@ import numpy as np
 import pyomo.environ as pyo
 from pyomo.opt import WriterFactory
 
-from decomp.extensive.matrices import ExtensiveForm, solve
+from decomp.extensive.by_highs import solve
+from decomp.extensive.matrices import ExtensiveForm
 from decomp.extensive.names import mps_name, readable, shape
 from decomp.extensive.plain import device_terms, group, plain
 from decomp.extensive.reductions import battery_ban_is_redundant, grid_ban_is_redundant, start_allowed
@@ -68,7 +69,7 @@ def build(instance: Instance, relax: bool = False) -> ExtensiveForm:
 
 
 def solve_extensive(instance: Instance, *, relax: bool = False, time_limit: float = np.inf, **settings: Any) -> Result:
-    """Build the extensive form and solve it with HiGHS on one thread; for the settings see `matrices.solve`.
+    """Build the extensive form and solve it with HiGHS on one thread; for the settings see `by_highs.solve`.
 
     A model that is not built within `time_limit` seconds, or before a stop signal, proves nothing.
     """

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from decomp.evaluation.evaluate import Evaluation, Interval, Move, evaluate, moves
+from decomp.extensive.by_highs import solve as solve_form
 from decomp.extensive.matrices import ExtensiveForm
-from decomp.extensive.matrices import solve as solve_form
 from decomp.extensive.pyomo_model import build, solve_extensive
 from decomp.families import generate
 from decomp.families.futures import synthetic

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from decomp.certificate import check
-from decomp.extensive.matrices import solve, start_vector, to_schedule
+from decomp.extensive.by_highs import solve
+from decomp.extensive.matrices import start_vector, to_schedule
 from decomp.extensive.pyomo_model import build, solve_extensive
 from decomp.extensive.reductions import battery_ban_is_redundant, grid_ban_is_redundant, start_allowed, untangle
 from decomp.families import generate
