@@ -108,8 +108,9 @@ class ExtensiveForm:
             lp.integrality_ = [kinds[int(flag)] for flag in self.integer]
         highs = highspy.Highs()
         options: dict[str, Any] = dict(log_to_console=False, threads=1, random_seed=0)
-        options |= dict(mip_feasibility_tolerance=INTEGRALITY, dual_feasibility_tolerance=REDUCED_COST)
-        options |= dict(solver="ipm") if self.relaxed else {}  # 3 to 4 times faster than simplex at 30 sites
+        options |= dict(mip_feasibility_tolerance=INTEGRALITY)
+        ipm = dict(solver="ipm")  # 3 to 4 times faster than simplex at 30 sites
+        options |= ipm if self.relaxed else dict(dual_feasibility_tolerance=REDUCED_COST)
         for name, value in options.items():
             highs.setOptionValue(name, value)
         highs.passModel(lp)

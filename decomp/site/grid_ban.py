@@ -17,7 +17,8 @@ from decomp.lp.highs import SIMULTANEOUS_MW, Effort, has_point, money_unit, to_h
 from decomp.model.instance import Array, Instance, Microgrids
 from decomp.site.equations import add_site
 
-EFFORT = Effort(rel_gap=1e-5, nodes=200, seconds=10.0)
+EFFORT = Effort(rel_gap=1e-5, nodes=200, seconds=np.inf)
+NODE_ROWS = 400_000  # nodes times rows of a MILP, at most: fewer nodes where each takes long
 ROUNDS = 4  # MILPs solved at most, each with the periods added in which the last answer violates the ban
 ROOM = 1e-6  # relative; by so much less than HiGHS proved is claimed
 
@@ -53,6 +54,8 @@ class BannedSite:
         block = Block()
         add_site(block, grids, i, period_h)
         self.model = block.finish()
+        nodes = NODE_ROWS // max(self.model.matrix.shape[0], 1)
+        self.effort = replace(EFFORT, nodes=min(max(nodes, 1), EFFORT.nodes))
         mode, bought = self.model.bans[:, 0], self.model.bans[:, 1]
         self.mode = mode[np.isin(bought, self.model.columns["import"])]
         self.at = bought[np.isin(bought, self.model.columns["import"])] - self.model.columns["import"][0]
@@ -71,7 +74,7 @@ class BannedSite:
 
         Returns
         -------
-        None where the relaxation's answer stands: no binary is concerned, or HiGHS has no point or bound in time.
+        None where the relaxation's answer stands: no binary is concerned, or HiGHS has no point or bound.
         """
         model, integer = self.model, np.zeros(len(self.model.cost), dtype=bool)
         cost = money * model.cost + tonne * model.emission
@@ -82,7 +85,7 @@ class BannedSite:
             if not integer.any():  # nothing gained by it; and for a linear program HiGHS states no MIP bound
                 return None
             solver = to_highs(replace(model, cost=cost / unit), integer=integer)
-            EFFORT.run(solver)
+            self.effort.run(solver)
             lower = unit * float(solver.getInfo().mip_dual_bound)
             if not has_point(solver) or not np.isfinite(lower):
                 return None
