@@ -21,6 +21,8 @@ A result without a dual (extensive form) has no multipliers to prove anything wi
 certificate's own model of the whole fleet, which must not have anything cheaper than the claim. A larger one is "not
 re-proved" and the certificate is not ok, unless only the schedule was asked for (`bound=False`). The same holds where
 the time is over or HiGHS gives up: such a finding is `undecided`, and if all are, the verdict is not "rejected".
+HiGHS's point is something cheaper only if its integers allow it: where duals prove that they do not, the point rests on
+HiGHS's tolerances, and what else there is is asked for.
 
 A result that says "infeasible" has neither schedule nor bound. Its multipliers have to prove, in the same way, that
 the instance without money would cost something; a site of which not even a dispatch exists is proved by a dual ray.

@@ -6,6 +6,7 @@ are phases too, in `decomp.exact`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -102,7 +103,8 @@ def keep_ban(run: Run, tolerance: float) -> None:
     """Raise a bound that rests on simultaneous import and export: a new loop whose subproblems keep ban (5).
 
     It starts at the best multipliers; its bundle, at the prices of the columns that the master used most. It is dropped
-    if the ban raises the bound there by no more than `tolerance` (relative).
+    if the ban raises the bound there by no more than `tolerance` (relative), or if these columns alone would take more
+    than half of the time that is left.
     """
     assert run.proof is not None
     sites, before = run.workers.of(SiteService), run.proof
@@ -110,10 +112,12 @@ def keep_ban(run: Run, tolerance: float) -> None:
     sites.keep_ban(True)
     coupling = run.loop.coupling
     first = coupling.multipliers(before.price, before.carbon_price)
+    began = time.perf_counter()
     with suppress(SiteFailure):  # cut short
-        loop = LagrangianLoop(coupling, run.workers, first, run.options.bundle, prices)
-        if loop.centre.bound - before.bound > tolerance * max(abs(before.bound), 1.0):
-            run.present = loop
+        tried = LagrangianLoop(coupling, run.workers, first, run.options.bundle, prices[:0])
+        gained = tried.centre.bound - before.bound > tolerance * max(abs(before.bound), 1.0)
+        if gained and not run.late(2.0 * len(prices) * (time.perf_counter() - began)):
+            run.present = LagrangianLoop(coupling, run.workers, first, run.options.bundle, prices)
             iterate_bound(run, tolerance)
             return
     sites.keep_ban(False)
