@@ -19,8 +19,13 @@ from decomp.schedule.subinstance import merge_all, restrict
 
 
 def redispatch(instance: Instance, schedule: Schedule, workers: Workers, group_sites: int) -> Schedule:
-    """Polish disjoint groups of sites on all ranks; what work and tonnes are left over is shared out. Root only."""
-    parts = [restrict(instance, schedule, sites) for sites in groups(instance, group_sites)]
+    """Polish disjoint groups of sites on all ranks; what work and tonnes are left over is shared out. Root only.
+
+    `group_sites` : at most, half of it where there are devices: rows across periods make linear programs of this size
+    several times as dear, and two small groups lose little against one.
+    """
+    size = max(group_sites // 2, 1) if len(instance.device_rows.device) else group_sites
+    parts = [restrict(instance, schedule, sites) for sites in groups(instance, size)]
     tasks = share_out(instance, schedule, parts)
     found = zip(parts, workers.farm(redispatch_group, tasks, workers.until, "redispatch"), strict=True)
     return complete(instance, merge_all(schedule, [(part, own) for part, own in found if own is not None]))
