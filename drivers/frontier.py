@@ -8,13 +8,15 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from decomp.bound.infeasible import Infeasible
-from decomp.files.frontiers import write_frontier
-from decomp.files.store import read_instance, read_sites
+from decomp.files.frontiers import read_frontier, write_frontier
+from decomp.files.store import instance_hash, read_instance, read_sites
 from decomp.frontier.trace import trace
 from decomp.lp.watch import Interrupted
 from decomp.model.frontier import Frontier
@@ -23,9 +25,10 @@ from decomp.model.options import Options
 from decomp.model.text import number
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Team
+from decomp.state.checkpoint import Spacing
 from decomp.state.progress import Progress
 
-from .arguments import Arguments
+from .arguments import POSITIVE, Arguments
 from .common import make_team, run
 
 LIMIT, INFEASIBLE = 3, 4
@@ -34,7 +37,9 @@ LIMIT, INFEASIBLE = 3, 4
 def parser() -> Arguments:
     p = Arguments(prog="frontier", description="Net cost against carbon budget, with certified bounds.")
     p.reads("instance", help="instance file; its own budget does not matter")
-    p.writes("-o", "--output", required=True, help="frontier file")
+    p.writes("-o", "--output", required=True, renews="resume", help="frontier file, also written every --save-seconds")
+    p.reads("--resume", metavar="FRONTIER", help="go on from the bounds and schedules of an earlier frontier file")
+    p.add_argument("--save-seconds", type=POSITIVE, default=60.0, metavar="S", help="between two savings (default 60)")
     p.add_argument(
         "--budgets", default="10", metavar="N|T,T,...", help="least number of budgets (default 10), or which, t"
     )
@@ -63,10 +68,24 @@ def read_budgets(text: str) -> int | list[float]:
     return budgets
 
 
+class Input(NamedTuple):
+    """What the root alone has: the instance, and what is known of its frontier."""
+
+    instance: Instance | None = None
+    known: Frontier | None = None
+
+
+def open_known(path: Path, instance: Instance) -> Frontier:
+    """An earlier frontier, which has to be of this instance."""
+    if instance_hash(path) != instance.content_hash():
+        raise InputError(f"{path}: the frontier of another instance")
+    return read_frontier(path)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     with make_team() as team:
-        found: list[Instance] = []
+        found: list[Input] = []
 
         def look() -> tuple[Options, int | list[float]]:
             parser().keep_apart(args)
@@ -75,19 +94,25 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if args.options
                 else Options.from_dict(dict(improvement=dict(stale_finishes=1)))
             )
-            found.append(read_instance(args.instance))
+            instance = read_instance(args.instance)
+            found.append(Input(instance, open_known(args.resume, instance) if args.resume else None))
             updated: Options = options.updated(rel_gap=args.rel_gap, time_limit_seconds=args.time_limit)
             return updated, read_budgets(args.budgets)
 
         options, budgets = team.at_root(look, "reading the instance")
-        code = team.bcast(work(args, team, options, budgets, found[0] if found else None), "exit code")
+        code = team.bcast(work(args, team, options, budgets, found[0] if found else Input()), "exit code")
     return int(code)
 
 
-def work(
-    args: argparse.Namespace, team: Team, options: Options, budgets: int | list[float], instance: Instance | None
-) -> int:
-    """Trace, save, show; the exit code."""
+def work(args: argparse.Namespace, team: Team, options: Options, budgets: int | list[float], given: Input) -> int:
+    """Trace, save now and then, show; the exit code."""
+    instance, spacing = given.instance, Spacing(args.save_seconds)
+
+    def keep(so_far: Callable[[], Frontier]) -> None:
+        if spacing.due and instance is not None:
+            with spacing.saving():
+                write_frontier(args.output, so_far(), instance)
+
     with Progress(root=team.is_root and not args.quiet) as progress:
         try:
             frontier = trace(
@@ -97,6 +122,8 @@ def work(
                 budgets,
                 read=lambda own: read_sites(args.instance, own),
                 listeners=(progress,),
+                keep=keep,
+                known=given.known,
             )
         except Infeasible as proof:
             print(f"infeasible: {proof}", file=sys.stderr)

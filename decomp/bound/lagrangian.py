@@ -187,6 +187,15 @@ class LagrangianLoop:
         """All sites at these prices, each told what they are for a USD of its scenario as it counts."""
         return self.workers.of(SiteService).evaluate(*prices.in_own_money())
 
+    def prove_at(self, prices: Multipliers) -> DualPoint:
+        """What these prices prove; the sites' answers become columns, and the centre moves there if that is better."""
+        answers = self._ask(prices)
+        point = self.proof(prices, answers)
+        self.master.add(answers)
+        if point.bound > self.centre.bound:
+            self.centre = point
+        return point
+
     def proof(self, prices: Multipliers, answers: SiteAnswers) -> DualPoint:
         """What the sites' answers at these prices prove, for the present fixing of jobs."""
         c, fixing = self.coupling, self.master.fixing

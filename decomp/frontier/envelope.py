@@ -8,6 +8,7 @@ import numpy as np
 
 from decomp.frontier.fleet_curve import CostCurve
 from decomp.frontier.group_curve import Asked
+from decomp.frontier.known import KnownCurve
 from decomp.model.accounts import emissions_t
 from decomp.model.frontier import CurveStep, Frontier, chords
 from decomp.model.instance import Array
@@ -38,7 +39,7 @@ class Envelope:
 
     rel_gap: float
     runs: dict[float, Run] = field(default_factory=dict)
-    curves: list[CostCurve] = field(default_factory=list)
+    curves: list[CostCurve | KnownCurve] = field(default_factory=list)
     tried: set[float] = field(default_factory=set)
 
     @property
@@ -165,7 +166,7 @@ class Envelope:
         return tuple(found)
 
 
-def _chain(curve: CostCurve, budgets: Array) -> list[CurveStep]:
+def _chain(curve: CostCurve | KnownCurve, budgets: Array) -> list[CurveStep]:
     """Schedules of a cost curve at falling budgets (n,) t, as steps of a frontier."""
     steps: list[CurveStep] = []
     for budget in budgets.tolist():

@@ -8,8 +8,9 @@ open, neighbourhood search follows, and cost curves of what it finds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from decomp.bound.infeasible import least_emissions, refuse_power_and_work
 from decomp.bound.lagrangian import LagrangianLoop, first_prices
 from decomp.frontier.envelope import Envelope
 from decomp.frontier.fleet_curve import cost_curve
+from decomp.frontier.known import KnownCurve, take
 from decomp.lp.watch import Interrupted
 from decomp.model.accounts import emissions_t
 from decomp.model.frontier import Frontier, at_budget
@@ -44,6 +46,9 @@ FAR, NEAR = 0.3, 0.05  # of the gap aimed at: distance on the lower curve of bud
 GROUP_SITES = 30  # of a cost curve: smaller groups are faster, but leave twice the gap
 
 
+Keep = Callable[[Callable[[], Frontier]], None]
+
+
 def trace(
     instance: Instance | None,
     team: Team,
@@ -52,6 +57,8 @@ def trace(
     *,
     read: SiteReader | None = None,
     listeners: Iterable[Listener] = (),
+    keep: Keep = lambda so_far: None,
+    known: Frontier | None = None,
 ) -> Frontier | None:
     """Trace the frontier on all ranks of a team.
 
@@ -62,6 +69,8 @@ def trace(
         `time_limit_seconds` is shared by the budgets.
     budgets : t CO2; or how many at least, between the certified minimum and where the budget is slack; more follow as
         long as the curves are somewhere further apart than asked for.
+    keep : called after every budget and every schedule with what gives the frontier so far (root only).
+    known : an earlier frontier of the instance, from which to go on (root only).
 
     Returns
     -------
@@ -84,7 +93,7 @@ def trace(
     assert instance is not None
     try:
         with team.sheet.section(OTHER):
-            return FrontierLoop(instance, team, workers, options, listeners).trace(budgets)
+            return FrontierLoop(instance, team, workers, options, listeners, keep).trace(budgets, known)
     finally:
         workers.dismiss()
 
@@ -102,9 +111,15 @@ class FrontierLoop:
     """Bounds and schedules at ever more budgets until the gap between the curves is closed. Root only."""
 
     def __init__(
-        self, instance: Instance, team: Team, workers: Workers, options: Options, listeners: Iterable[Listener]
+        self,
+        instance: Instance,
+        team: Team,
+        workers: Workers,
+        options: Options,
+        listeners: Iterable[Listener],
+        keep: Keep,
     ):
-        self.instance, self.team, self.workers, self.options = instance, team, workers, options
+        self.instance, self.team, self.workers, self.options, self.keep = instance, team, workers, options, keep
         self.hooks = Hooks(listeners=list(listeners))
         self.unlimited = at_budget(instance, np.inf)
         self.envelope = Envelope(options.rel_gap)
@@ -118,7 +133,9 @@ class FrontierLoop:
         price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
         self.loop = LagrangianLoop(coupling, workers, coupling.multipliers(price), options.bundle)
 
-    def trace(self, budgets: int | Sequence[float]) -> Frontier:
+    def trace(self, budgets: int | Sequence[float], known: Frontier | None = None) -> Frontier:
+        if known is not None:
+            self._take(known)
         most = MOST_BUDGETS * budgets if isinstance(budgets, int) else 0
         if isinstance(budgets, int):
             self._spread(budgets, most)
@@ -135,10 +152,18 @@ class FrontierLoop:
             self._close_holes(most, 0.0, search=True)
         return self._frontier()
 
+    def _take(self, known: Frontier) -> None:
+        """Go on from the bounds and schedules of an earlier frontier."""
+        for budget, result in zip(known.budgets.tolist(), known.results, strict=True):
+            self.runs[budget] = run = self._run(budget)
+            take(run, result)
+        chains = (chain for chain in known.chains() if len(chain) > 1)
+        self.envelope.curves += [KnownCurve(self.unlimited, self.loop.coupling, chain) for chain in chains]
+
     def _spread(self, least: int, most: int) -> None:
         """Bounds at budgets between the minimum and where the budget is slack, and schedules in the gaps."""
         self.left = 3 * least
-        slack = self._slack()
+        slack = max(self.runs) if self.runs else self._slack()
         same, range_t = SAME * max(abs(slack), 1.0), slack - self.minimum.tonnes
         if range_t > same:  # else carbon binds nowhere, and one budget is all of the frontier
             first = self.minimum.tonnes + FIRST * range_t
@@ -199,15 +224,27 @@ class FrontierLoop:
                 with suppress(Interrupted):
                     self._improve(self.runs[place])
 
+    def _run(self, budget: float) -> Run:
+        """The solve at a budget (t), on the loop of all."""
+        run = Run(at_budget(self.instance, budget), self.workers, self.options, self.hooks)
+        run.present = self.loop
+        return run
+
     def _raise(self, budget: float) -> Run:
         """The bound at a budget (t), in its share of the time."""
-        self.runs[budget] = run = Run(at_budget(self.instance, budget), self.workers, self.options, self.hooks)
-        run.present = self.loop
+        if budget in self.runs:
+            return self.runs[budget]
+        self.runs[budget] = run = self._run(budget)
         self._start(run)
         with suppress(Interrupted):
             self._converge(run)
         self.steps[budget] = self.loop.master.step
+        self._keep()
         return run
+
+    def _keep(self) -> None:
+        if np.inf not in self.runs:  # that budget becomes another one
+            self.keep(self._frontier)
 
     def _converge(self, run: Run) -> None:
         """Iterate the bound at the loop's budget."""
@@ -242,6 +279,7 @@ class FrontierLoop:
             self._offer(self.runs[budget])
             if self.runs[budget].proof is not None:
                 self._plan(self.runs[budget])
+        self._keep()
 
     def _plan(self, run: Run) -> None:
         """If the gap is open: a dive and a finish at the budget's prices, and the cost curve of what they give."""
@@ -276,6 +314,7 @@ class FrontierLoop:
             improve(run, by_prices, replans=True)
             if run.incumbent is not None and run.incumbent is not before:
                 self._add_schedule(run, run.incumbent, self.loop.centre.carbon_price)
+        self._keep()
 
     def _reprice(self, run: Run) -> None:
         """Iterate with all jobs fixed."""
@@ -311,10 +350,12 @@ class FrontierLoop:
         run.offer(self.envelope.cheapest(budget, run.cost))
 
     def _frontier(self) -> Frontier:
+        """What is known by now; asking does not change what follows."""
         at = sorted(self.runs)
-        for budget in at:
-            self._offer(self.runs[budget])
-        results = tuple(self.runs[b].result() for b in at)
+        runs = [copy(self.runs[budget]) for budget in at]
+        for run in runs:
+            self._offer(run)
+        results = tuple(run.result() for run in runs)
         tonnes = [
             np.inf if r.schedule is None else float(emissions_t(self.instance, r.schedule).sum()) for r in results
         ]

@@ -10,6 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,6 +77,27 @@ class State(Table):
 # ---------------------------------------------------------------- writing
 
 
+class Spacing:
+    """When to save again: after so many seconds, and never for more than a small share of the time."""
+
+    def __init__(self, seconds: float):
+        self.seconds, self.next = seconds, process_seconds() + seconds
+
+    @property
+    def due(self) -> bool:
+        return process_seconds() >= self.next
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Inside, it is saved."""
+        began = process_seconds()
+        try:
+            yield
+        finally:
+            now = process_seconds()
+            self.next = now + max(self.seconds, (now - began) / LARGEST_SHARE)
+
+
 class Saver:
     """Saves a run whenever its schedule improves, and when some time has passed; one of the run's listeners.
 
@@ -83,24 +105,23 @@ class Saver:
     """
 
     def __init__(self, run: Run, path: PathLike, seconds: float):
-        self.run, self.path, self.seconds = run, path, seconds
-        self.due, self.cost = process_seconds() + seconds, run.cost
+        self.run, self.path, self.spacing, self.cost = run, path, Spacing(seconds), run.cost
 
     def row(self, it: Iteration) -> None:
-        if self.run.cost < self.cost or process_seconds() >= self.due:
+        if self.run.cost < self.cost or self.spacing.due:
             self.save()
 
     def save(self) -> None:
-        """Write the checkpoint; the next is due when this one has taken at most a small share of the time."""
+        """Write the checkpoint."""
         if self.run.present is None:
             return
-        began, self.cost = process_seconds(), self.run.cost
-        try:
-            write_checkpoint(self.path, self.run, self.run.loop)
-        except OSError as error:
-            print(f"warning: {self.path}: no checkpoint written, the solve goes on: {error.strerror}", file=sys.stderr)
-        now = process_seconds()
-        self.due = now + max(self.seconds, (now - began) / LARGEST_SHARE)
+        self.cost = self.run.cost
+        with self.spacing.saving():
+            try:
+                write_checkpoint(self.path, self.run, self.run.loop)
+            except OSError as error:
+                why = f"no checkpoint written, the solve goes on: {error.strerror}"
+                print(f"warning: {self.path}: {why}", file=sys.stderr)
 
 
 def write_checkpoint(path: PathLike, run: Run, loop: LagrangianLoop) -> None:

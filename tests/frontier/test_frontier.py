@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from itertools import count
@@ -127,6 +128,49 @@ def test_a_signal_ends_a_frontier_with_what_is_known(
     assert capsys.readouterr().err.endswith("stopped by a signal, with what is known by then\n")
     assert len(read_frontier(out).results) >= 1
     assert run(check_main, [str(fleet), str(out)]) == 0
+
+
+class Killed(Exception):
+    """As if the process had ended."""
+
+
+@pytest.mark.parametrize("after", [2, 9])
+def test_a_frontier_is_kept_in_between_and_gone_on_from(after: int, tmp_path: Path) -> None:
+    """What is known grows, on what it was; keeping it changes nothing."""
+    instance, whole = traced(5)
+    fleet, out = tmp_path / "fleet.h5", tmp_path / "frontier.h5"
+    write_instance(fleet, instance)
+    kept: list[Frontier] = []
+
+    def keep(so_far: Callable[[], Frontier]) -> None:
+        kept.append(so_far())
+        if len(kept) == after:
+            write_frontier(out, kept[-1], instance)
+            raise Killed
+
+    with pytest.raises(Killed):
+        trace(instance, Serial(), OPTIONS, 4, keep=keep)
+    assert run(check_main, [str(fleet), str(out)]) == 0
+    assert run(main, [str(fleet), "-o", str(out), "--resume", str(out), "--budgets", "4", "--quiet"]) == 0
+    assert run(check_main, [str(fleet), str(out)]) == 0
+    budgets, back = np.linspace(whole.budgets[0], whole.budgets[-1], 50), read_frontier(out)
+    asked = OPTIONS.rel_gap * whole.scale
+    assert (back.upper(budgets) <= kept[-1].upper(budgets) + 1e-9 * whole.scale).all()
+    assert (back.lower(budgets) >= kept[-1].lower(budgets) - 0.2 * asked).all()  # raised where it bends most
+    assert (back.upper(budgets) - back.lower(budgets)).max() <= asked
+    everything = trace(instance, Serial(), OPTIONS, 4, keep=lambda so_far: kept.append(so_far()))
+    assert everything is not None
+    np.testing.assert_array_equal(everything.lower(budgets), whole.lower(budgets))
+    np.testing.assert_array_equal(everything.upper(budgets), whole.upper(budgets))
+
+
+def test_another_frontier_is_not_gone_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet, other, out = (tmp_path / name for name in ("fleet.h5", "other.h5", "frontier.h5"))
+    write_instance(fleet, traced(8)[0])
+    write_frontier(other, traced(5)[1], traced(5)[0])
+    assert run(main, [str(fleet), "-o", str(out), "--resume", str(other)]) == 2
+    assert capsys.readouterr().err == f"error: {other}: the frontier of another instance\n" and not out.exists()
+    assert run(main, [str(fleet), "-o", str(out), "--resume", str(fleet)]) == 2
 
 
 def test_nothing_known_is_nothing_written(
