@@ -1,7 +1,8 @@
 """decomp check: re-prove a result's schedule and bound from the instance and the result alone.
 
 Exit codes: 0 schedule and bound are re-proved (with --no-bound: the schedule), 1 rejected, 2 bad input,
-3 not re-proved: nothing is wrong as far as is known, but a proof was not found in the time that it had.
+3 not re-proved: nothing is wrong as far as is known, but a proof was not found in the time that it had, or there is
+no schedule in a result that claims none.
 """
 
 from __future__ import annotations
@@ -135,9 +136,7 @@ def show(certificate: Certificate, seconds: float) -> None:
 def show_schedule(console: Console, certificate: Certificate) -> None:
     """Cost, emissions and bound: recomputed and claimed."""
     table = Table("", "recomputed", "claimed", "verdict", box=None, pad_edge=False)
-    verdict = {True: "OK", False: "REJECTED", None: "not asked for"}
-    if certificate.schedule_ok and certificate.bound_ok is False:
-        verdict[False] = certificate.verdict
+    verdict = {True: "OK", False: certificate.verdict, None: "not asked for"}
     costs = (certificate.cost, certificate.incumbent)
     table.add_row("schedule: net cost, USD", *numbers(*costs), verdict[certificate.schedule_ok])
     table.add_row("emissions, t CO2", *numbers(certificate.emissions_t), "", "")

@@ -47,7 +47,7 @@ def run(command: Command, argv: Sequence[str] | None = None) -> int:
         except AtRoot as elsewhere:  # the root has said why
             return exit_code(_code(elsewhere.__cause__))
         except Exception as error:
-            if _code(error) == INTERNAL_FAILURE and not isinstance(error, OSError | SiteFailure):
+            if _code(error) == INTERNAL_FAILURE and not isinstance(error, OSError | MemoryError | SiteFailure):
                 traceback.print_exc()
             print(f"error: {_reason(error)}", file=sys.stderr)
             return exit_code(_code(error))
@@ -109,4 +109,6 @@ def _reason(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}".rstrip(": ")
     return f"internal failure, {type(error).__name__}: {error}"

@@ -6,7 +6,6 @@ mpiexec -n 4 python -m mpi4py -m drivers.frontier fleet.h5 -o frontier.h5 --budg
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from decomp.model.frontier import Frontier
 from decomp.model.instance import Array, InputError, Instance
 from decomp.model.options import Options
 from decomp.model.text import number
+from decomp.model.validate import NUMBER_LIMIT
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Team
 from decomp.state.checkpoint import Spacing
@@ -32,6 +32,7 @@ from .arguments import POSITIVE, Arguments
 from .common import make_team, run
 
 LIMIT, INFEASIBLE = 3, 4
+MOST_BUDGETS = 1000
 
 
 def parser() -> Arguments:
@@ -55,15 +56,15 @@ def read_budgets(text: str) -> int | list[float]:
     """A number of budgets, or a list of them."""
     try:
         if text.isdigit():
-            if int(text) < 2:
+            if not 2 <= int(text) <= MOST_BUDGETS:
                 raise ValueError
             return int(text)
         budgets = [float(part) for part in text.split(",") if part.strip()]
-        if not budgets or not all(math.isfinite(b) and b >= 0 for b in budgets) or len(set(budgets)) < len(budgets):
+        if not budgets or not all(0 <= b <= NUMBER_LIMIT for b in budgets) or len(set(budgets)) < len(budgets):
             raise ValueError
     except ValueError:
         raise InputError(
-            f"--budgets: {text!r}, must be a number of at least 2, or different tonnes: 500,600.0"
+            f"--budgets: {text!r}, must be a number from 2 to {MOST_BUDGETS}, or different tonnes: 500,600.0"
         ) from None
     return budgets
 

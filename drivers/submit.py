@@ -25,6 +25,7 @@ from decomp.bench.estimate import EFFICIENCY, MEASURED, SLACK, Calibration, Esti
 from decomp.files.hdf5 import atomic_path
 from decomp.files.store import read_instance
 from decomp.model.instance import InputError, Instance
+from decomp.model.options import Options
 from decomp.model.text import number
 
 from .arguments import SHARE, Arguments, whole
@@ -33,6 +34,7 @@ from .solve import METHODS
 
 SOLVE = Path(__file__).resolve().parents[len((__package__ or "drivers").split("."))] / "slurm" / "solve.sbatch"
 START_SECONDS = 60.0  # loading modules on all ranks at once, from a shared disk
+MOST_RANKS = 1_000_000
 LEAST_MINUTES, MOST_MINUTES = 10, 24 * 60
 LEAST_WARNING, MOST_WARNING = 120, 900  # seconds before the time limit
 
@@ -75,7 +77,7 @@ def parser() -> Arguments:
     p.writes("-o", "--output", metavar="SCRIPT", help="batch script (default: beside the instance)")
     p.writes("--result", help="result file of the job (default: beside the instance)")
     p.add_argument("--dry-run", action="store_true", help="write the script, submit nothing")
-    p.add_argument("--ranks", type=whole(1), metavar="N", help="ranks, instead of the estimate")
+    p.add_argument("--ranks", type=whole(1, MOST_RANKS), metavar="N", help="ranks, instead of the estimate")
     p.add_argument("--minutes", type=whole(1), metavar="N", help="time limit, instead of the estimate")
     p.add_argument("--cores-per-node", type=whole(1), metavar="N", help="default: as sinfo says, else 32")
     p.add_argument("--rel-gap", type=SHARE, help="handed to solve")
@@ -152,6 +154,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError("submit needs a checkout: the batch scripts in its folder slurm are not installed")
     if not args.dry_run and shutil.which("sbatch") is None:
         raise InputError("sbatch: not found; --dry-run writes the script all the same")
+    if args.options:
+        Options.from_toml(args.options)  # refused here, not when the job's turn comes
     instance = read_instance(args.instance)
     calibration = calibrate(args.instance, instance)
     request = plan(args, instance, calibration, estimate(instance, calibration, args.ranks))

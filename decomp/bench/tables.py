@@ -69,7 +69,7 @@ def read_rows(paths: Iterable[Path]) -> list[dict[str, Any]]:
     """Rows of several runs; of rows that repeat, the last."""
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for path in paths:
-        for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for n, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             try:
                 row = json.loads(line)
                 rows[_case(row) + (row["seed"],)] = row

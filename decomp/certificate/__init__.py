@@ -128,7 +128,8 @@ def check(
         return _check_infeasible(instance, result, findings, jobs, seconds)
     account = None
     if result.schedule is None:
-        findings.add("schedule", "", "none in the result", "there")
+        none = result.status is Status.LIMIT and result.incumbent == np.inf  # nor does it claim one
+        findings.add("schedule", "", "none in the result", "there", undecided=none)
     else:
         judge = check_scenarios if instance.n_scenarios else check_schedule
         account = judge(instance, result.schedule, findings)

@@ -154,12 +154,12 @@ class Envelope:
 
     def steps(self, frontier: Frontier) -> tuple[CurveStep, ...]:
         """Chains of schedules along the upper curve, thinned; convex combinations of neighbours stay near it."""
-        grid = np.linspace(frontier.budgets[-1], frontier.budgets[0], GRID)
+        grid = np.unique(np.linspace(frontier.budgets[0], frontier.budgets[-1], GRID))[::-1]  # falling; one of one
         costs = np.array([frontier.upper(grid), *(curve.cost_at(grid) for curve in self.curves)])
-        chains = np.array([np.zeros(GRID), *(curve.chain(grid) for curve in self.curves)])
+        chains = np.array([np.zeros(len(grid)), *(curve.chain(grid) for curve in self.curves)])
         cheapest, found = costs.argmin(axis=0), list[CurveStep]()
-        own = np.column_stack([cheapest, chains[cheapest, np.arange(GRID)]])
-        for part in np.split(np.arange(GRID), np.flatnonzero(np.diff(own, axis=0).any(axis=1)) + 1):
+        own = np.column_stack([cheapest, chains[cheapest, np.arange(len(grid))]])
+        for part in np.split(np.arange(len(grid)), np.flatnonzero(np.diff(own, axis=0).any(axis=1)) + 1):
             if (k := cheapest[part[0]]) > 0:
                 corners = chords(grid[part], costs[k, part], THIN * self.rel_gap * frontier.scale)
                 found += _chain(self.curves[k - 1], grid[part][corners])

@@ -208,6 +208,9 @@ def test_tables_and_plots_from_the_lines_of_several_runs(tmp_path: Path, capsys:
     files[0].write_text("{}\n", "utf-8")
     assert run(bench.main, ["--show", str(files[0]), "-o", str(tmp_path / "out")]) == 2
     assert "one.jsonl: line 1 is not a row of bench" in capsys.readouterr().err
+    (tmp_path / "one.jsonl").write_bytes(b"\x89HDF\xff\n")
+    assert run(bench.main, ["--show", str(tmp_path / "one.jsonl"), "-o", str(tmp_path / "out")]) == 2
+    assert "one.jsonl: line 1 is not a row of bench" in capsys.readouterr().err
 
 
 def test_without_a_model_the_rivals_rows_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

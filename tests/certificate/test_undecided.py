@@ -42,6 +42,19 @@ def give_up(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     monkeypatch.setattr(Program, "integer_bound", lambda *given, **named: (-np.inf, np.inf, None))
 
 
+def test_a_bound_alone_is_no_rejection(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that ended without a schedule claims none; one that claims a cost has to show how."""
+    instance, result = optimum()
+    for incumbent, code, verdict in ((np.inf, 3, "NOT RE-PROVED"), (result.incumbent, 1, "REJECTED")):
+        bare = replace(result, status=Status.LIMIT, incumbent=incumbent, schedule=None)
+        certificate = check(instance, bare)
+        assert certificate.verdict == verdict and not certificate.schedule_ok and certificate.bound_ok
+        write_instance(tmp_path / "i.h5", instance)
+        write_result(tmp_path / "r.h5", bare, instance)
+        assert run(main, [str(tmp_path / "i.h5"), str(tmp_path / "r.h5")]) == code
+        assert f"certificate: {verdict}" in capsys.readouterr().out
+
+
 def test_nothing_is_cheaper_than_the_optimum() -> None:
     """The bound is proved with the optimum itself as the claim; one above it is refuted by a schedule."""
     instance, result = optimum()

@@ -193,6 +193,9 @@ frontier in -o out --budgets nan
 frontier in -o out --budgets 1
 frontier in -o out --budgets 10,-5
 frontier in -o out --budgets inf,10
+frontier in -o out --budgets 1001
+frontier in -o out --budgets 1e13
+submit in --ranks 1000001
 rolling in -o out --window nan
 rolling in -o out --window -1
 rolling in -o out --step inf

@@ -20,6 +20,7 @@ from decomp.lp.highs import Effort
 from decomp.model.instance import SERIES, Instance
 from decomp.model.scenarios import with_scenarios
 from decomp.site.oracle import SiteRows
+from drivers.common import run
 from drivers.submit import main
 from hand_case import hand_instance
 
@@ -110,9 +111,16 @@ def test_the_script_is_written_with_its_reasons(path: Path, capsys: pytest.Captu
     assert said.splitlines()[-1] == f"script: {output}, not submitted"
 
 
-def test_without_slurm_nothing_is_submitted(path: Path) -> None:
-    from drivers.common import run
+def test_options_are_refused_before_the_job_waits(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "o.toml").write_text("relgap = 0.1\n")
+    script = tmp_path / "s.sbatch"
+    assert run(main, [str(path), "-o", str(script), "--options", str(tmp_path / "o.toml"), "--dry-run"]) == 2
+    assert "relgap: no such option; did you mean rel_gap?" in capsys.readouterr().err and not script.exists()
 
+
+def test_without_slurm_nothing_is_submitted(path: Path) -> None:
     assert run(main, [str(path), "--ranks", "0"]) == 2
     assert run(main, [str(path)]) == 2
     assert not path.with_suffix(".sbatch").exists()

@@ -32,6 +32,17 @@ def test_lines_of_two_budgets_make_the_lower_curve_and_cross_where_it_bends() ->
     assert known((10.0, 0.0, 50.0, 0.0)).bend() is None
 
 
+def test_one_budget_is_a_curve_of_one_point() -> None:
+    envelope = known((10.0, 0.0, 50.0, 5.0))
+    curve: Any = SimpleNamespace(
+        cost_at=lambda at: 0.0 * at + 4.0, chain=lambda at: 0.0 * at, at=lambda budget: None
+    )
+    envelope.curves = [curve]
+    frontier: Any = SimpleNamespace(budgets=np.array([10.0]), upper=lambda at: 0.0 * at + 5.0, scale=5.0)
+    with np.errstate(all="raise"):
+        assert envelope.steps(frontier) == ()
+
+
 def test_a_place_is_in_the_largest_hole_and_not_where_it_was_tried() -> None:
     envelope = known((10.0, 0.0, 50.0, 0.0), (20.0, -500.0, 50.0, -500.0), (24.0, -516.0, 4.0, -516.0))
     place = envelope.place(apart=0.1)
