@@ -111,7 +111,7 @@ def work(args: argparse.Namespace, team: Team, options: Options, budgets: int | 
 
     def keep(so_far: Callable[[], Frontier]) -> None:
         if spacing.due and instance is not None:
-            with spacing.saving():
+            with spacing.saving(args.output):
                 write_frontier(args.output, so_far(), instance)
 
     with Progress(root=team.is_root and not args.quiet) as progress:

@@ -30,6 +30,7 @@ from decomp.rolling.windows import Past, Window
 from decomp.rolling.write import STATE, clear, result_of, write_plan, write_windows
 from decomp.scenarios.known import known
 from decomp.scenarios.past import as_known
+from decomp.state.checkpoint import or_warn
 from decomp.state.progress import Progress
 
 from .arguments import AMOUNT, POSITIVE, Arguments, whole
@@ -158,7 +159,8 @@ def work(args: argparse.Namespace, team: Team, options: Options, rolling: Rollin
             write_plan(args.output, planned, window, result, rolling.step)
 
         def keep(plans: Sequence[Planned], start: Start | None) -> None:
-            save(args.output, given.facts, plans, start)
+            with or_warn(args.output / STATE):
+                save(args.output, given.facts, plans, start)
 
         listen: dict[str, Any] = dict(listeners=(progress,), tell=tell, keep=keep)
         known: dict[str, Any] = dict(expect=given.expect, done=given.done, start=given.start)

@@ -77,6 +77,15 @@ class State(Table):
 # ---------------------------------------------------------------- writing
 
 
+@contextmanager
+def or_warn(path: PathLike) -> Iterator[None]:
+    """Inside, a file is written that work can do without: if it cannot be written, that is a warning."""
+    try:
+        yield
+    except OSError as error:
+        print(f"warning: {path}: not saved, the solve goes on: {error.strerror}", file=sys.stderr)
+
+
 class Spacing:
     """When to save again: after so many seconds, and never for more than a small share of the time."""
 
@@ -88,14 +97,13 @@ class Spacing:
         return process_seconds() >= self.next
 
     @contextmanager
-    def saving(self) -> Iterator[None]:
-        """Inside, it is saved."""
+    def saving(self, path: PathLike) -> Iterator[None]:
+        """Inside, the file is written, see `or_warn`."""
         began = process_seconds()
-        try:
+        with or_warn(path):
             yield
-        finally:
-            now = process_seconds()
-            self.next = now + max(self.seconds, (now - began) / LARGEST_SHARE)
+        now = process_seconds()
+        self.next = now + max(self.seconds, (now - began) / LARGEST_SHARE)
 
 
 class Saver:
@@ -116,12 +124,8 @@ class Saver:
         if self.run.present is None:
             return
         self.cost = self.run.cost
-        with self.spacing.saving():
-            try:
-                write_checkpoint(self.path, self.run, self.run.loop)
-            except OSError as error:
-                why = f"no checkpoint written, the solve goes on: {error.strerror}"
-                print(f"warning: {self.path}: {why}", file=sys.stderr)
+        with self.spacing.saving(self.path):
+            write_checkpoint(self.path, self.run, self.run.loop)
 
 
 def write_checkpoint(path: PathLike, run: Run, loop: LagrangianLoop) -> None:

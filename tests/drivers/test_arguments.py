@@ -37,6 +37,7 @@ frontier x -o y
 frontier in -o y --options x
 frontier x -o out --plot y
 frontier in -o out --options x --plot y
+frontier in -o out --resume x --plot y
 frontier in -o x --plot y
 rolling x -o D/windows.csv
 rolling in -o D/plans/0000.h5 --options x

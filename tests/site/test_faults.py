@@ -160,7 +160,7 @@ def test_without_room_for_checkpoint_and_log_the_solve_goes_on(
     with full_disk(room):
         assert run(main, given) == 0
     said = capsys.readouterr().err.splitlines()
-    assert said and all("no checkpoint written, the solve goes on: File too large" in line for line in said)
+    assert said and all("not saved, the solve goes on: File too large" in line for line in said)
     assert read_result(files["r.h5"]).bound == bound and not files["c.h5"].exists()
     assert not list(tmp_path.glob("*.tmp*"))
 
