@@ -146,12 +146,12 @@ def _check_plausible(wanted: Wanted, records: Records, near: Records, real: Arra
         clips = f", clip = {series.clip:g} allows less" if quantity.full_scale else ""
         raise InputError(
             f"{near.place_of(k)}: {near.text(k)} is {real[k]:g} {quantity.unit} at {utc_text(near.start[k])}, outside "
-            f"{quantity.low:g} … {quantity.high:g}{clips}: {advice}? na_values = [{near.text(k)}] if it means missing, "
+            f"{quantity.low:g} … {quantity.high:g}{clips}: {advice} na_values = [{near.text(k)}] if it means missing, "
             "plausible = false if it is so"
         )
     whole = implausible(replace(quantity, low=-np.inf, high=np.inf), wanted.converted(records.value))
     if whole:
-        raise InputError(f"{records.place}: {whole} is too little: {advice}? plausible = false if it is so")
+        raise InputError(f"{records.place}: {whole} is too little: {advice} plausible = false if it is so")
 
 
 def _clipped(wanted: Wanted, near: Records, value: Array, real: Array, inside: Array) -> Array:

@@ -194,8 +194,7 @@ def _stamp(file: File, said: File, stamps: Stamps, rows: Array, step: int) -> di
 
 def _starts(stamps: Stamps, rows: Array, local: Any, file: File) -> Array:
     taken = stamps.take(rows)
-    step = file.step_min if not isinstance(file.step_min, list) else min(file.step_min)
-    return to_utc(taken, local, round(60 * step), file.stamp or "start", np.zeros(len(rows), dtype=bool))[0]
+    return to_utc(taken, local, min(file.steps), file.stamp or "start", np.zeros(len(rows), dtype=bool))[0]
 
 
 def _changes(start: Array) -> list[float]:

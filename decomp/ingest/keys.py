@@ -26,9 +26,17 @@ else:  # pragma: no cover
 T = TypeVar("T")
 
 
-def key(text: str, default: Any = MISSING, *, low: float = -math.inf, high: float = math.inf, among: str = "") -> Any:
-    """Declare a key: meaning (with its unit), default (none: required), range, legal words."""
-    meta = dict(text=text, low=low, high=high, among=tuple(among.split()))
+def key(
+    text: str,
+    default: Any = MISSING,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    among: str = "",
+    filled: bool = False,
+) -> Any:
+    """Declare a key: meaning (with its unit), default (none: required), range, legal words; `filled`: no empty list."""
+    meta = dict(text=text, low=low, high=high, among=tuple(among.split()), filled=filled)
     if isinstance(default, (list, dict)) or callable(default):
         make = default if callable(default) else type(default)
         return field(default_factory=make, metadata=meta)
@@ -83,18 +91,25 @@ def _convert(kind: Any, value: Any, place: str, meta: Any) -> Any:
     if kind is Any:
         return value
     if origin in (Union, types.UnionType):
-        return _convert(get_args(kind)[0], value, place, meta)
+        return _convert(_kind_of(value, get_args(kind)), value, place, meta)
     if is_dataclass(kind):
         return record(kind, value, place)  # type: ignore[arg-type]
     if origin is list:
-        if not isinstance(value, list):
-            raise InputError(f"{place} = {value!r}: must be a list ({meta['text']})")
+        if not isinstance(value, list) or (meta["filled"] and not value):
+            some = " of one or more" if meta["filled"] else ""
+            raise InputError(f"{place} = {value!r}: must be a list{some} ({meta['text']})")
         return [_convert(get_args(kind)[0], v, f"{place}.{_label(v, k)}", meta) for k, v in enumerate(value)]
     if origin is dict:
         if not isinstance(value, dict):
             raise InputError(f"{place} = {value!r}: must be a table ({meta['text']})")
         return {k: _convert(get_args(kind)[1], v, f"{place}.{k}", meta) for k, v in value.items()}
     return _scalar(kind, value, place, meta)
+
+
+def _kind_of(value: Any, kinds: tuple[Any, ...]) -> Any:
+    """The one of several kinds that a value is; the first if it is none."""
+    known = int | float if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value)
+    return next((k for k in kinds if (get_origin(k) or k) in (get_args(known) or (known,))), kinds[0])
 
 
 def _label(value: Any, k: int) -> str:

@@ -11,6 +11,9 @@ from typing import Any
 from decomp.ingest.keys import key
 from decomp.ingest.presets import with_preset
 
+Names = str | list[str]  # of several the first that fits
+LONGEST = 366 * 24 * 60.0  # minutes of a step
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -18,7 +21,9 @@ class Layout:
     format: str = key("preset: the keys of a known layout; keys beside it win", "")
     sep: str = key('separator of columns, or "auto"', ",")
     encoding: str = key('"auto": UTF-8, UTF-16 by its mark, else Latin-1; or the name of an encoding', "auto")
-    skiprows: Any = key("lines above the header; or a text: the header is the first line that holds it", 0)
+    skiprows: int | str | list[str] = key(
+        "lines above the header; or a text: the header is the first line that holds it", 0, low=0, filled=True
+    )
     skipfooter: int = key("lines below the table", 0, low=0)
     comment: str = key("sign that starts a comment", "")
     unit_rows: int = key("rows between header and values", 0, low=0)
@@ -41,15 +46,17 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class File(Layout):
-    step_min: Any = key("time between records, minutes; a list where it changes: [60, 15]", None)
-    time_column: Any = key("column of the timestamp or date; a list: the first that is there", "")
-    time_format: Any = key('strptime format of the timestamp, "epoch_s", "epoch_ms"; "": ISO 8601', "")
+    step_min: float | list[float] | None = key(
+        "time between records, minutes; a list where it changes: [60, 15]", None, low=1 / 60, high=LONGEST, filled=True
+    )
+    time_column: Names = key("column of the timestamp or date; a list: the first that is there", "", filled=True)
+    time_format: Names = key('strptime format of the timestamp, "epoch_s", "epoch_ms"; "": ISO 8601', "", filled=True)
     year_column: str = key("column of the year", "")
     month_column: str = key("column of the month; without a year's: a year without a date", "")
     day_column: str = key("column of the day of the month", "")
-    hour_column: Any = key("column of the hour, when it is apart from the date", "")
+    hour_column: Names = key("column of the hour, when it is apart from the date", "", filled=True)
     minute_column: str = key("column of the minute", "")
-    period_column: Any = key("column of the number of the period in its day: 1, 2, … of step_min", "")
+    period_column: Names = key("column of the number of the period in its day: 1, 2, … of step_min", "", filled=True)
     interval_column: str = key("column of the number of the interval in its hour: 1, 2, … of step_min", "")
     hours_across: list[str] = key("columns of a day's hours, one an hour ending", [])
     day_above: str = key("strptime format of the day in a line above the table", "")
@@ -61,6 +68,12 @@ class File(Layout):
     stamp: str = key("what a timestamp marks of its interval", "", among="start middle end")
     off_grid: str = key("records between the steps", "refuse", among="refuse drop")
     typical: bool = key("a typical year: month, day and hour count for any year", False)
+
+    @property
+    def steps(self) -> list[int]:
+        """Times between records, s."""
+        said = self.step_min if isinstance(self.step_min, list) else [self.step_min]
+        return [round(60 * step) for step in said if step is not None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,8 @@ def parse_table(text: str, name: str, layout: Layout) -> Table:
     header, skipped = _header(kept, name, layout, top)
     body = "\n".join(kept[skipped:])
     frame = _frame(body, name, layout, len(header), top + skipped)
+    if layout.header and layout.columns:
+        raise InputError(f"{name}: columns names those of a table without header; say header = false")
     if not layout.header and not layout.columns:
         header = [f"c{k + 1}" for k in range(len(header))]
     table = Table(name, layout, header, frame, above, body, top + skipped + 1)
@@ -52,10 +54,8 @@ def parse_table(text: str, name: str, layout: Layout) -> Table:
 def _lines_above(lines: list[str], name: str, layout: Layout) -> int:
     """How many lines stand above the header."""
     said = layout.skiprows
-    if isinstance(said, int) and not isinstance(said, bool) and said >= 0:
+    if isinstance(said, int):
         return said
-    if not isinstance(said, (str, list)):
-        raise InputError(f"skiprows = {said!r}: must be a number of lines, or a text that the header's line holds")
     for words in [said] if isinstance(said, str) else said:
         for k, line in enumerate(lines[:200]):
             if words in line:

@@ -97,9 +97,8 @@ def _records(table: Table, file: File, series: Series, at: Array, stamps: Stamps
     if not column:
         raise InputError(f"{table.name}: column is missing; {table.known_columns('')}")
     value, wrong = (array[at] for array in table.numbers(column))
-    steps = [round(60 * s) for s in (file.step_min if isinstance(file.step_min, list) else [file.step_min])]
-    start, never = to_utc(stamps, local, min(steps), file.stamp, np.isnan(value) & ~wrong)
-    return Records(table, file, column, at, start, stamps.wall, value, wrong, never, steps)
+    start, never = to_utc(stamps, local, min(file.steps), file.stamp, np.isnan(value) & ~wrong)
+    return Records(table, file, column, at, start, stamps.wall, value, wrong, never, file.steps)
 
 
 def _zone(table: Table, file: File, stamps: Stamps, horizon: Horizon, tags: dict[str, str], library: Library) -> tzinfo:

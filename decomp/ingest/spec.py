@@ -11,7 +11,7 @@ from typing import Any
 
 from decomp.ingest.clock import to_utc, zone
 from decomp.ingest.keys import key, merge, override, read_toml, record, within
-from decomp.ingest.layout import File, Layout, Series
+from decomp.ingest.layout import File, Layout, Names, Series
 from decomp.model.instance import InputError
 
 
@@ -122,15 +122,17 @@ class JobTrace(Layout):
     layout: str = key(
         "a table, or a JSON list of jobs with their attempts, of which the last counts", "table", among="table attempts"
     )
-    name_column: Any = key("column of the job's name; like the others a list: the first that is there")
-    gpus_column: Any = key("column of the number of GPUs, or of resources such as cpu=8,gres/gpu=4")
-    duration_column: Any = key("column of the duration: a number of time_unit, or [D-]HH:MM:SS", "")
-    start_column: Any = key("column of the start, where there is no duration", "")
-    end_column: Any = key("column of the end, where there is no duration", "")
-    submit_column: Any = key("column of the submission: a time, or counted from the first day's midnight in time_unit")
+    name_column: Names = key("column of the job's name; like the others a list: the first that is there")
+    gpus_column: Names = key("column of the number of GPUs, or of resources such as cpu=8,gres/gpu=4")
+    duration_column: Names = key("column of the duration: a number of time_unit, or [D-]HH:MM:SS", "")
+    start_column: Names = key("column of the start, where there is no duration", "")
+    end_column: Names = key("column of the end, where there is no duration", "")
+    submit_column: Names = key(
+        "column of the submission: a time, or counted from the first day's midnight in time_unit"
+    )
     group_column: str = key("column of the virtual cluster", "")
     time_unit: str = key("unit of durations and of times that are counted", "s", among="s min h")
-    time_format: Any = key('strptime format of times, "epoch_s", "epoch_ms"; "": ISO 8601, or counted', "")
+    time_format: Names = key('strptime format of times, "epoch_s", "epoch_ms"; "": ISO 8601, or counted', "")
     time_zone: str = key("zone of times without offset: UTC, an IANA name, ±hh:mm", "")
     first_day: int = key(
         "first day taken: 0 is that of the first submission; of times that are counted day 0", 0, low=0

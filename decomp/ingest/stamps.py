@@ -97,6 +97,8 @@ def _parsed(texts: Array, form: str) -> Array:
     import pandas as pd
 
     form = re.sub(r"\s*%z$", "", form)
+    if ("%I" in form) != ("%p" in form):
+        raise InputError(f"time_format = {form!r}: %I (hours 1 to 12) and %p (AM, PM) go together; 0 to 23 are %H")
     if "%Z" in form:
         raise InputError(f"time_format = {form!r}: leave %Z out; a zone's abbreviation behind a stamp is understood")
     try:
@@ -159,8 +161,7 @@ def read_stamps(table: Table, file: File, hour: Array | None = None) -> Stamps:
 
 
 def _step_s(file: File) -> int:
-    steps = file.step_min if isinstance(file.step_min, list) else [file.step_min]
-    return round(60 * min(steps))
+    return min(file.steps)
 
 
 def _from_column(table: Table, file: File) -> tuple[Array, Array, Array, bool, str]:

@@ -49,7 +49,7 @@ QUANTITIES = {
     ),
     "wind_factor": FACTOR,
     "cloud": Quantity(FRACTION, 0, 1, 0.0, 1.0, "samples"),
-    "irradiance": Quantity({"W/m2": (1.0, 0.0), "kW/m2": (1000.0, 0.0)}, 0, 1500, 0.0, 1500.0, "linear"),
+    "irradiance": Quantity({"W/m2": (1.0, 0.0), "kW/m2": (1000.0, 0.0)}, 0, 1500, 1.0, 1500.0, "linear"),
     "solar_factor": FACTOR,
     "availability": Quantity(FRACTION, 0, 1, 0.01, 1.0),
     "requests": Quantity({"1/s": (1.0, 0.0), "1/min": (1 / 60, 0.0), "1/h": (1 / 3600, 0.0)}, 0),
@@ -93,7 +93,7 @@ def better_unit(name: str, unit: str, raw: Array, factor: float, currencies: dic
             continue
         if (scale, offset) != mine and not implausible(quantity, (raw * scale + offset) * factor):
             fitting.append(other)
-    return f"unit = {' or '.join(map(repr, fitting[:2]))}" if fitting else f"is unit = {unit!r} right?"
+    return f"unit = {' or '.join(map(repr, fitting[:2]))}?" if fitting else f"is unit = {unit!r} right?"
 
 
 def implausible(quantity: Quantity, values: Array) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -218,3 +219,39 @@ def test_a_little_beyond_is_clipped_and_noted(tmp_path: Path) -> None:
         read(tmp_path, night.replace("-0.4", "-4"), UTC, dict(unit="%", resample="step"), "solar_factor")
     wide = dict(unit="%", resample="step", clip=0.05)
     assert read(tmp_path, night.replace("-0.4", "-4"), UTC, wide, "solar_factor")[0].tolist() == [0, 0.55, 1]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        *((dict(step_min=v), "files.f.step_min = .*: must be") for v in (0, -1, "60", True, [], {}, float("nan"), 1e9)),
+        (dict(step_min=[60, "x"]), "files.f.step_min.1 = 'x': must be a number"),
+        *((dict(time_column=v), "files.f.time_column = .*: must be a") for v in (5, True, [], {"t": 1})),
+        (dict(time_column=["t", 1]), "files.f.time_column.1 = 1: must be a string"),
+        *((dict(time_format=v), "files.f.time_format = .*: must be a") for v in (5, [], {})),
+        *((dict(hour_column=v), "files.f.hour_column = .*: must be a") for v in (1.5, {})),
+        *((dict(skiprows=v), "files.f.skiprows = .*: must be") for v in (-1, 1.5, True, [], {})),
+        (dict(columns=["t", "v"]), "columns names those of a table without header; say header = false"),
+        (dict(time_format="%Y-%m-%d %H:%M %p"), r"%I \(hours 1 to 12\) and %p \(AM, PM\) go together; 0 to 23 are %H"),
+        (dict(time_format="%Y-%m-%d %I:%M"), r"%I \(hours 1 to 12\) and %p \(AM, PM\) go together"),
+    ],
+)
+def test_keys_of_several_kinds_are_of_one_of_them(tmp_path: Path, keys: dict[str, Any], words: str) -> None:
+    text = "t,v\n" + "".join(f"2024-05-06 0{k}:00 PM,{10 * k}\n" for k in range(1, 6))
+    with pytest.raises(InputError, match=words) as caught:
+        read(tmp_path, text, dict(time_column="t", step_min=60, time_zone="UTC") | keys, {})
+    assert "\n" not in str(caught.value)
+
+
+def test_the_afternoon_is_twelve_hours_later(tmp_path: Path) -> None:
+    text = "t,v\n" + "".join(f"2024-05-06 0{k}:00 PM,{10 * k}\n" for k in range(1, 6))
+    keys = dict(time_column="t", step_min=60, time_zone="UTC", time_format="%Y-%m-%d %I:%M %p")
+    assert read(tmp_path, text, keys, {}, start="2024-05-06T14:00Z")[0].tolist() == [20.0, 30.0, 40.0]
+
+
+def test_sun_in_kilowatts_is_not_taken_for_watts(tmp_path: Path) -> None:
+    text = "t,v\n" + "".join(f"2024-05-06T0{k}:00Z,{v}\n" for k, v in enumerate((0.0, 0.2, 0.4, 0.6, 0.8)))
+    keys = dict(time_column="t", step_min=60)
+    with pytest.raises(InputError, match=r"a mean of 0\.5 W/m2 is too little: unit = 'kW/m2'\? plausible = false"):
+        read(tmp_path, text, keys, dict(unit="W/m2"), "irradiance")
+    assert read(tmp_path, text, keys, dict(unit="kW/m2"), "irradiance")[0].max() == pytest.approx(600.0)
