@@ -100,9 +100,8 @@ class Place:
     @property
     def full_it_mw(self) -> Array:
         """IT power at full load (period,), MW."""
-        s = self.grids.sites
-        curve = s.power_slope_mw_per_gpu[0][:, None] * s.capacity_gpu[0] + s.power_intercept_mw[0][:, None]
-        return np.asarray(np.maximum(curve.max(axis=0), 0.0))
+        sites = self.grids.sites
+        return np.asarray(np.maximum(sites.it_power_mw(sites.capacity_gpu)[0], 0.0))
 
     @property
     def full_mw(self) -> float:

@@ -180,7 +180,7 @@ def start_vector(form: ExtensiveForm, schedule: Schedule) -> Array:
     began = starts(instance, schedule)
     before = np.column_stack([instance.generators.initial_mw > 0, schedule.generator_on[:, :-1]])
     emitted = emissions_t(instance, schedule)
-    curve = s.power_slope_mw_per_gpu[:, :, None] * load[:, None, :] + s.power_intercept_mw[:, :, None]
+    curve = np.moveaxis(s.segments_mw(load), 0, 1)
     values = {
         **{name: np.asarray(getattr(schedule, field), dtype=float) for field, name in FIELDS.items()},
         "gpu": load,

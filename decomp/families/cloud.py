@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from decomp.families import equipment, work
+from decomp.families import work
+from decomp.families.assemble import assembled
 from decomp.families.family import Request, setting
 from decomp.families.geography import distance_km, round_trip_ms
 from decomp.families.many_sites import ManySites, neighbours
 from decomp.families.regions import REGIONS, Region
 from decomp.families.weather import Clock
-from decomp.model.instance import Array, Instance, build_instance
+from decomp.model.instance import Array, Instance
 
 Rng = np.random.Generator
 
-ROUND_TRIP_MS = np.array(
-    [60.0, 120.0, 300.0]
-)  # allowed to the classes of work.CLASSES: a continent, an ocean, the world
+# Allowed to the classes of work.CLASSES: within a continent, across an ocean, around the world.
+ROUND_TRIP_MS = np.array([60.0, 120.0, 300.0])
 MOST_SITES = 20
 
 
@@ -51,19 +51,7 @@ class Cloud(ManySites):
         campus = [k // len(REGIONS) for k in range(n_sites)]
         table["name"] = np.array([r.name + (f"-{c + 1}" if c else "") for r, c in zip(region, campus, strict=True)])
         sections = self._work(rngs[3], rngs[4], place, region, installed, clock, request)
-        evenly = equipment.emissions_t(table, work.even_load(sections, table["capacity_gpu"], clock), clock)
-        return build_instance(
-            n_sites,
-            clock.n_periods,
-            clock.period_h,
-            sites=table,
-            generators=generators,
-            carbon_budget_t=self.budget * evenly,
-            start_utc=clock.start_utc,
-            family="cloud",
-            seed=request.seed,
-            **sections,
-        )
+        return assembled("cloud", request, clock, self.budget, table, generators, sections)
 
     def _work(
         self,

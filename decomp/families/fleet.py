@@ -13,11 +13,12 @@ import numpy as np
 
 from decomp.devices import interconnection_ramp, thermal_storage
 from decomp.families import equipment, markets, work
+from decomp.families.assemble import assembled
 from decomp.families.family import Request, setting
 from decomp.families.futures import with_futures
 from decomp.families.many_sites import ManySites, neighbours
 from decomp.families.weather import Clock
-from decomp.model.instance import Array, Instance, build_instance
+from decomp.model.instance import Array, Instance
 
 Rng = np.random.Generator
 Sections = dict[str, dict[str, Any]]
@@ -47,19 +48,7 @@ class Fleet(ManySites):
         place, installed = (latitude, longitude), self.installed(rngs[1], n_sites, 0.8, 1.25)
         table, generators = self.energy(rngs[1:3], place, installed, markets.MARKETS, market, clock, self.exact)
         sections = self._work(rngs[3], rngs[4], place, market, installed, clock, request)
-        busy = equipment.emissions_t(table, work.even_load(sections, table["capacity_gpu"], clock), clock)
-        instance = build_instance(
-            n_sites,
-            clock.n_periods,
-            clock.period_h,
-            sites=table,
-            generators=generators,
-            carbon_budget_t=self.budget * busy,
-            start_utc=clock.start_utc,
-            family=self.name,
-            seed=request.seed,
-            **sections,
-        )
+        instance = assembled(self.name, request, clock, self.budget, table, generators, sections)
         equipped = equipment.with_devices(instance, self.devices, thermal_storage(), interconnection_ramp())
         return with_futures(equipped, self.scenarios)
 

@@ -13,11 +13,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from decomp.families import equipment, markets, weather, work
+from decomp.families import equipment, markets, weather
+from decomp.families.assemble import assembled
 from decomp.families.family import Family, Request, setting
 from decomp.families.geography import distance_km, round_trip_ms
 from decomp.families.weather import Clock
-from decomp.model.instance import Array, Instance, build_instance
+from decomp.model.instance import Array, Instance
 
 Rng = np.random.Generator
 
@@ -71,19 +72,7 @@ class Paper(Family):
         rngs = np.random.default_rng(request.seed).spawn(4)
         table = self._sites(rngs[0], rngs[1], clock)
         sections = self._work(rngs[2], rngs[3], clock)
-        evenly = equipment.emissions_t(table, work.even_load(sections, table["capacity_gpu"], clock), clock)
-        return build_instance(
-            len(NAMES),
-            clock.n_periods,
-            clock.period_h,
-            sites=table,
-            generators=self._generators(),
-            carbon_budget_t=self.budget * evenly,
-            start_utc=clock.start_utc,
-            family="paper",
-            seed=request.seed,
-            **sections,
-        )
+        return assembled("paper", request, clock, self.budget, table, self._generators(), sections)
 
     def _sites(self, rng: Rng, rng_prices: Rng, clock: Clock) -> dict[str, Any]:
         curve = equipment.power_curve(rng, GPUS)

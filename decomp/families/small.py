@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from decomp.devices import thermal_storage
-from decomp.families.equipment import with_devices
+from decomp.families.equipment import it_power_mw, with_devices
 from decomp.families.family import Family, Request, setting
 from decomp.families.futures import Errors, with_futures
 from decomp.model.instance import Array, Instance, build_instance
@@ -260,10 +260,8 @@ def _nominal_mw(table: dict[str, Any]) -> Array:
 
 def _net_import(table: dict[str, Any], plan: _Plan, load: Array) -> Array:
     """Import less export (MW, (site, period)) when the plan's batteries and generators serve a load."""
-    slope, intercept = table["power_slope_mw_per_gpu"], table["power_intercept_mw"]
-    power = (slope[:, None, :] * load[:, :, None] + intercept[:, None, :]).max(axis=2)
     forced = np.where(table["curtailable"][:, None], 0.0, table["wind_mw"] + table["solar_mw"])
-    return np.asarray(table["pue"] * power + plan.charge - plan.generation - forced)
+    return np.asarray(table["pue"] * it_power_mw(table, load) + plan.charge - plan.generation - forced)
 
 
 def _grid(rng: Rng, table: dict[str, Any], plan: _Plan) -> None:

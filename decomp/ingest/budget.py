@@ -29,8 +29,7 @@ def emission_t(instance: Instance, share: Array) -> Array:
     """
     sites, units = instance.sites, instance.generators
     load = sites.capacity_gpu * share
-    segments = sites.power_slope_mw_per_gpu[:, :, None] * load[:, None, :] + sites.power_intercept_mw[:, :, None]
-    need = np.maximum(sites.pue * segments.max(axis=1) - instance.renewable_mw, 0.0)
+    need = np.maximum(sites.pue * sites.it_power_mw(load) - instance.renewable_mw, 0.0)
     outlet = sites.export_limit_mw.copy()
     emitted = np.zeros_like(need)
     for g, i in enumerate(units.site):

@@ -43,11 +43,8 @@ def site_ranges(grids: Microgrids) -> list[tuple[Array, Array]]:
     """Bounds of what rows may use of a site, each (site, period), in the order of QUANTITIES."""
     s = grids.sites
     zero, battery = np.zeros_like(s.pue), (s.battery_mwh > 0)[:, None]
-    top = np.full(s.pue.shape, -np.inf)
-    for slope, intercept in zip(s.power_slope_mw_per_gpu.T, s.power_intercept_mw.T, strict=True):
-        np.maximum(top, slope[:, None] * s.capacity_gpu + intercept[:, None], out=top)
     idle = np.maximum(s.power_intercept_mw.max(axis=1), 0.0)[:, None] + zero
-    top, available = np.maximum(top, idle), s.wind_mw + s.solar_mw
+    top, available = np.maximum(s.it_power_mw(s.capacity_gpu), idle), s.wind_mw + s.solar_mw
 
     def at_battery(value: Array) -> Array:
         return np.where(battery, value[:, None], 0.0) + zero

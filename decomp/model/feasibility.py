@@ -110,7 +110,7 @@ def _work(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
 def _power(instance: Instance, schedule: Schedule) -> Iterator[Rule]:
     """(2)-(5): the power curve, the balance, wind and sun, the grid."""
     s, bought, sold = instance.sites, schedule.import_mw, schedule.export_mw
-    full, needed = (_curve(instance, load) for load in (s.capacity_gpu, load_gpu(instance, schedule)))
+    full, needed = (instance.sites.it_power_mw(load) for load in (s.capacity_gpu, load_gpu(instance, schedule)))
     available, used, power = instance.renewable_mw, schedule.renewable_mw, schedule.it_power_mw
     scale = power_scale_mw(instance, schedule)
     yield Rule("IT power below its curve, MW (2)", "site", needed - power, scale)
@@ -136,13 +136,6 @@ def power_scale_mw(instance: Instance, schedule: Schedule) -> Array:
     ).max(axis=1, initial=1.0)
     np.maximum.at(largest, instance.generators.site, s.generation_mw.max(axis=1))
     return np.asarray(np.maximum(largest, np.abs(device_mw(instance, s)).max(axis=1))[:, None])
-
-
-def _curve(instance: Instance, load: Array) -> Array:
-    """IT power of loads (S, T), MW (2)."""
-    slope, intercept = instance.sites.power_slope_mw_per_gpu, instance.sites.power_intercept_mw
-    segments = (a[:, None] * load + b[:, None] for a, b in zip(slope.T, intercept.T, strict=True))
-    return np.asarray(np.maximum.reduce(list(segments)))
 
 
 def _battery(instance: Instance, schedule: Schedule) -> Iterator[Rule]:

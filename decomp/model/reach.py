@@ -1,4 +1,4 @@
-"""What can be: import without export and the reverse, rows that ask for both at once, what batteries ever hold."""
+"""Ranges of a site's power: import and export alone, what tempts to both at once, energy that batteries can hold."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ def grid_reach(grids: Microgrids) -> tuple[Array, Array]:
     All that the site can use at full load less what it must generate, and all that it can generate less its idle load.
     """
     s, g, v = grids.sites, grids.generators, grids.device_variables
-    slope, intercept = s.power_slope_mw_per_gpu, s.power_intercept_mw
-    full = (slope[:, :, None] * s.capacity_gpu[:, None, :] + intercept[:, :, None]).max(axis=1)
-    idle = np.maximum(intercept.max(axis=1), 0.0)[:, None]
+    full = s.it_power_mw(s.capacity_gpu)
+    idle = np.maximum(s.power_intercept_mw.max(axis=1), 0.0)[:, None]
     charge, discharge = (np.where(s.battery_mwh > 0, mw, 0.0)[:, None] for mw in (s.charge_mw, s.discharge_mw))
     available = s.wind_mw + s.solar_mw
     use = s.pue * np.maximum(full, idle) + charge - np.where(s.curtailable[:, None], 0.0, available)

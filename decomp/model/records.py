@@ -56,6 +56,15 @@ class Sites(Table):
     self_discharge_per_h: Array = var("site", "1/h", "stored energy lost per hour", low=0, high=0.5, default=0.0)
     wear_usd_per_mwh: Array = var("site", "USD/MWh", "battery wear per discharged energy", low=0, default=0.0)
 
+    def segments_mw(self, load_gpu: Array) -> Array:
+        """The segments of the power curves at loads (site, period), MW, (segment, site, period)."""
+        slope, intercept = self.power_slope_mw_per_gpu, self.power_intercept_mw
+        return np.stack([a[:, None] * load_gpu + b[:, None] for a, b in zip(slope.T, intercept.T, strict=True)])
+
+    def it_power_mw(self, load_gpu: Array) -> Array:
+        """IT power at loads (site, period), MW (2): the largest segment of the power curve."""
+        return np.asarray(self.segments_mw(load_gpu).max(axis=0))
+
 
 @dataclass(frozen=True, eq=False)
 class Generators(Table):

@@ -133,3 +133,8 @@ class Table:
     def take(self, rows: Any) -> Any:
         """The table restricted to some rows of its first dimension."""
         return replace(self, **{f.name: getattr(self, f.name)[rows] for f in self.columns()})
+
+    def between(self, start: int, end: int) -> Any:
+        """The table with the periods [start, end) of its time series."""
+        timed = [f.name for f in self.columns() if f.metadata["dims"][-1] == "period"]
+        return replace(self, **{name: getattr(self, name)[..., start:end] for name in timed})

@@ -312,9 +312,7 @@ def _check_power(grids: Microgrids, site: Label, period_h: float) -> None:
     text = "idle load needs {need:g} MW, but imports, wind, sun, generators and battery give at most {supply:g} MW"
     bad = ~fits(need, supply)
     _refuse(bad, "sites.import_limit_mw", site, text, need=need, supply=supply)
-    full = np.full(s.capacity_gpu.shape, -np.inf)
-    for slope, intercept in zip(s.power_slope_mw_per_gpu.T, s.power_intercept_mw.T, strict=True):
-        np.maximum(full, slope[:, None] * s.capacity_gpu + intercept[:, None], out=full)
+    full = s.it_power_mw(s.capacity_gpu)
     text = f"{{full:g}} MW at full load, must be at most {NUMBER_LIMIT:g} MW"
     _refuse(full > NUMBER_LIMIT, "sites.power_slope_mw_per_gpu", site, text, full=full)
     forced = least + np.where(s.curtailable[:, None], 0.0, renewable)

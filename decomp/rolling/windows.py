@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from decomp.model.accounts import account, emissions_t
-from decomp.model.instance import Array, Instance, Table
+from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
 from decomp.model.times import stamp, start_of
 from decomp.rolling.device_cut import cut_devices
@@ -44,7 +44,7 @@ class Window:
         return int((~self.running & (self.target >= 0) & (site >= 0) & (site != self.target)).sum())
 
 
-class Past:
+class Executed:
     """What has been done of a run up to period `now`; grows by `do`.
 
     Parameters
@@ -117,8 +117,8 @@ class Past:
             **devices,
             sites=self._sites(end),
             generators=self._generators(),
-            streams=_cut(whole.streams, now, end),
-            overrides=_cut(whole.overrides, now, end),
+            streams=whole.streams.between(now, end),
+            overrides=whole.overrides.between(now, end),
             jobs=self._job_table(jobs, running, end),
             candidates=candidates,
             pools=self._pool_table(pools, end),
@@ -134,7 +134,7 @@ class Past:
         sites, now = self.instance.sites, self.now
         stored = np.clip(self.done["stored_mwh"][:, now], sites.battery_min_mwh, sites.battery_mwh)
         return replace(
-            _cut(sites, now, end),
+            sites.between(now, end),
             battery_initial_mwh=np.where(sites.battery_mwh > 0, stored, sites.battery_initial_mwh),
             peak_so_far_mw=np.maximum(sites.peak_so_far_mw, self.done["import_mw"][:, :now].max(axis=1, initial=0.0)),
         )
@@ -200,9 +200,7 @@ class Past:
     def _carbon_share(self, end: int) -> float:
         """The window's share of the fleet's emissions from now on, were all sites at full load and fed by the grid."""
         sites = self.instance.sites
-        slope, fixed = sites.power_slope_mw_per_gpu[:, :, None], sites.power_intercept_mw[:, :, None]
-        power = (slope * sites.capacity_gpu[:, None, :] + fixed).max(axis=1)
-        grid = np.maximum(sites.pue * power - self.instance.renewable_mw, 0.0)
+        grid = np.maximum(sites.pue * sites.it_power_mw(sites.capacity_gpu) - self.instance.renewable_mw, 0.0)
         tonnes = (sites.carbon_intensity * grid).sum(axis=0)[self.now :]
         total = tonnes.sum()
         return float(tonnes[: end - self.now].sum() / total) if end < self.instance.n_periods and total > 0 else 1.0
@@ -228,8 +226,3 @@ class Past:
         self.done["job_start"][started] = self.now + plan.job_start[starts]
         self.target[window.jobs] = plan.job_site
         self.now = upto
-
-
-def _cut(table: Table, start: int, end: int) -> Any:
-    timed = [f.name for f in table.columns() if f.metadata["dims"][-1] == "period"]
-    return replace(table, **{name: getattr(table, name)[:, start:end] for name in timed})

@@ -147,11 +147,11 @@ def commitments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, A
 
 def _segments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
     """The same for the segments of exact power curves."""
-    sites, load = instance.sites, load_gpu(instance, schedule)
-    for i in np.flatnonzero(sites.exact_power_curve):
-        power = sites.power_slope_mw_per_gpu[i][:, None] * load[i] + sites.power_intercept_mw[i][:, None]
-        for m, chosen in enumerate(np.arange(len(power))[:, None] == power.argmax(axis=0)):
-            yield f"s{i}_segment{m}", chosen.astype(float)
+    power = instance.sites.segments_mw(load_gpu(instance, schedule))
+    highest = power.argmax(axis=0)
+    for i in np.flatnonzero(instance.sites.exact_power_curve):
+        for m in range(len(power)):
+            yield f"s{i}_segment{m}", (highest[i] == m).astype(float)
 
 
 def schedule_of(task: GroupTask, model: Model, x: Array) -> Schedule:

@@ -260,8 +260,8 @@ def sites(fleet: Instance, found: dict[str, Schedule]) -> list[Site]:
         return []
     s = fleet.sites
     gain = site_benefit(fleet, found["joint"]) - site_benefit(fleet, found["energy-only"])
-    full = (s.power_slope_mw_per_gpu[:, :, None] * s.capacity_gpu[:, None, :] + s.power_intercept_mw[:, :, None]).max(1)
-    share = fleet.renewable_mw.sum(axis=1) / np.maximum((s.pue * full).sum(axis=1), 1e-9)
+    full = (s.pue * s.it_power_mw(s.capacity_gpu)).sum(axis=1)
+    share = fleet.renewable_mw.sum(axis=1) / np.maximum(full, 1e-9)
     per_gpu = gain / np.maximum(s.capacity_gpu.mean(axis=1), 1e-9)
     columns = (s.name.tolist(), share.tolist(), gain.tolist(), per_gpu.tolist())
     return [Site(*row) for row in zip(*columns, strict=True)]

@@ -12,7 +12,7 @@ from decomp.model.accounts import account
 from decomp.model.instance import Instance
 from decomp.studies.colocation import TARIFFS, Point, Study
 from decomp.studies.market import DAY, Case, instance_of
-from decomp.studies.window import Plan, cut, operate, plan, roll
+from decomp.studies.window import WindowPlan, cut, operate, plan, roll
 
 Truth = tuple[str, int, float, float]  # tariff, day, net cost by the extensive form and by a plan, USD
 LOOK_AHEAD = 2.5e-3  # of the cost: how much a step of the curve may fall because a day at a time is planned
@@ -173,7 +173,7 @@ def _ban_law(study: Study) -> Law:
     )
 
 
-def operated(instance: Instance, found: Plan) -> float:
+def operated(instance: Instance, found: WindowPlan) -> float:
     """What a window costs when its plan is carried out, USD."""
     return account(instance, operate(instance, found.pool_gpu)).net_cost
 

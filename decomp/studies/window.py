@@ -8,8 +8,7 @@ battery nor generator and may not curtail, so that its load decides everything e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,7 +24,7 @@ ON_CURVE_MW = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class WindowPlan:
     """An optimal plan of a window: deferrable load (pool, period), GPU; net cost and what proves it, USD.
 
     `relaxed` is a proven lower bound, the optimum when the power curve may be exceeded (2); it is the net cost where
@@ -39,11 +38,11 @@ class Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class Operation:
+class Rolled:
     """What came of a rolling run: the schedule over all its periods, and every window's plan."""
 
     schedule: Schedule
-    plans: tuple[Plan, ...]
+    plans: tuple[WindowPlan, ...]
 
 
 Forecast = Callable[[Instance, int, int], Instance]  # the instance, now, end -> the instance as it is expected now
@@ -57,9 +56,9 @@ def cut(instance: Instance, start: int, end: int) -> Instance:
     arcs = instance.pool_arcs.take(np.flatnonzero(np.isin(instance.pool_arcs.pool, due)))
     return replace(
         instance,
-        sites=_periods(instance.sites, start, end),
-        streams=_periods(instance.streams, start, end),
-        overrides=_periods(instance.overrides, start, end),
+        sites=instance.sites.between(start, end),
+        streams=instance.streams.between(start, end),
+        overrides=instance.overrides.between(start, end),
         pools=replace(pools.take(due), start=np.maximum(pools.start[due] - start, 0), end=pools.end[due] - start),
         pool_arcs=replace(arcs, pool=np.searchsorted(due, arcs.pool)),
     )
@@ -70,12 +69,7 @@ def due_in(instance: Instance, start: int, end: int) -> Array:
     return np.flatnonzero((instance.pools.end > start) & (instance.pools.end <= end))
 
 
-def _periods(table: Any, start: int, end: int) -> Any:
-    timed = [f.name for f in fields(table) if f.metadata and f.metadata["dims"][-1] == "period"]
-    return replace(table, **{name: getattr(table, name)[:, start:end] for name in timed})
-
-
-def plan(instance: Instance) -> Plan:
+def plan(instance: Instance) -> WindowPlan:
     """The cheapest way to do the work of the pools, to proven optimality.
 
     A linear program with the power curve (2) as an inequality comes first. Where its plan stays on the curve it is
@@ -99,7 +93,7 @@ def plan(instance: Instance) -> Plan:
     pool_gpu = np.zeros((instance.n_pools, instance.n_periods))
     for p in range(instance.n_pools):
         pool_gpu[p, instance.pools.start[p] : instance.pools.end[p]] = x[model.columns[f"pool{p}"]]
-    return Plan(pool_gpu, float(model.cost @ x), relaxed, burnt)
+    return WindowPlan(pool_gpu, float(model.cost @ x), relaxed, burnt)
 
 
 def _model(instance: Instance, exact: bool) -> Model:
@@ -123,7 +117,7 @@ def _add_window(block: Block, instance: Instance, prefix: str) -> None:
         block.add_entries(np.repeat(done, end - start - 1), column[1:], hours)
 
 
-def plan_among(futures: Sequence[Instance], first: int) -> Plan:
+def plan_among(futures: Sequence[Instance], first: int) -> WindowPlan:
     """The deferrable load of the first periods that is best over equally likely futures of a window.
 
     In the first `first` periods all futures have the same deferrable load, later each has its own. A linear program,
@@ -150,14 +144,12 @@ def plan_among(futures: Sequence[Instance], first: int) -> Plan:
     for p in range(futures[0].n_pools):
         pool_gpu[p, pools.start[p] : pools.end[p]] = x[model.columns[f"s0_pool{p}"]]
     lower = safe_bound(model, model.cost, np.array(solution.row_dual))
-    return Plan(pool_gpu, float(model.cost @ x), lower, 0.0)
+    return WindowPlan(pool_gpu, float(model.cost @ x), lower, 0.0)
 
 
 def curve(instance: Instance, load: Array) -> Array:
     """IT power at a load (period), MW (2)."""
-    sites = instance.sites
-    segments = sites.power_slope_mw_per_gpu[0][:, None] * load + sites.power_intercept_mw[0][:, None]
-    return np.asarray(segments.max(axis=0))
+    return np.asarray(instance.sites.it_power_mw(load)[0])
 
 
 def operate(instance: Instance, pool_gpu: Array) -> Schedule:
@@ -187,7 +179,7 @@ def operate(instance: Instance, pool_gpu: Array) -> Schedule:
 
 def roll(
     instance: Instance, every: int, ahead: int, forecast: Forecast | None = None, futures: Forecasts | None = None
-) -> Operation:
+) -> Rolled:
     """Plan `ahead` periods, do the first `every` of them, plan again; perfect foresight unless there is a forecast.
 
     With `futures` a plan is the best over several of them.
@@ -213,4 +205,4 @@ def roll(
         done[due_in(instance, now, end), now : now + step] = plans[-1].pool_gpu[:, :step]
         drawn = operate(instance, done).import_mw[0, now : now + step]
         peak = max(peak, float(drawn.max()))
-    return Operation(operate(instance, done), tuple(plans))
+    return Rolled(operate(instance, done), tuple(plans))
