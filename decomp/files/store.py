@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 import h5py
@@ -37,67 +37,24 @@ from decomp.model.instance import (
     RISK,
     SCALARS,
     TABLES,
-    Arcs,
     Array,
-    Candidates,
-    Generators,
     InputError,
     Instance,
-    Jobs,
     Microgrids,
     Overrides,
-    PoolArcs,
-    Pools,
     Scenarios,
     Sites,
-    Streams,
 )
 from decomp.model.microgrids import FOLLOWERS, OWNERS, followers
 from decomp.model.result import Allowances, Blocks, Dual, Futures, Iteration, Ray, Result, Schedule, Status, Tree
 from decomp.model.scenarios import site_rows
 from decomp.model.times import parse_utc
-from decomp.model.validate import COUPLING, validate, validate_coupling, validate_scalars, validate_sites
+from decomp.model.validate import validate, validate_scalars, validate_sites
 from decomp.model.validate_scenarios import validate_overrides
 
 INSTANCE = "decomp instance"
 RESULT = "decomp result"
 FRONTIER = "decomp frontier"
-
-
-@dataclass(frozen=True, eq=False)
-class FleetTables:
-    """What couples the sites, without the sites: all that a root needs of a large instance.
-
-    Attributes
-    ----------
-    sizes : length of every dimension.
-    scalars : the instance's scalars by name (period_h, carbon_budget_t, ...).
-    stored_hash : content hash of the instance, as the file gives it.
-    site_name : (site,); capacity_gpu : (site, period), GPU; generator_site : (generator,), index of the site.
-    """
-
-    sizes: dict[str, int]
-    scalars: dict[str, Any]
-    stored_hash: str
-    site_name: Array
-    capacity_gpu: Array
-    generator_site: Array
-    streams: Streams
-    arcs: Arcs
-    jobs: Jobs
-    candidates: Candidates
-    pools: Pools
-    pool_arcs: PoolArcs
-    scenarios: Scenarios
-    overrides: Overrides
-
-    @property
-    def period_h(self) -> float:
-        return float(self.scalars["period_h"])
-
-    def content_hash(self) -> str:
-        """The stored hash: without the sites it cannot be computed."""
-        return self.stored_hash
 
 
 # ---------------------------------------------------------------- writing
@@ -122,7 +79,7 @@ def write_instance(path: PathLike, instance: Instance, *, check: bool = True) ->
 def write_result(
     path: PathLike,
     result: Result,
-    instance: Instance | FleetTables,
+    instance: Instance,
     extend: Callable[[h5py.File], None] = lambda file: None,
 ) -> None:
     """Write a result, labelled with the names and times of the instance it belongs to; `extend` may add to the file."""
@@ -158,7 +115,7 @@ def write_body(group: h5py.Group, result: Result) -> None:
     _write_log(group.create_group("log", track_order=True), result.log)
 
 
-def write_header(file: h5py.File, kind: str, instance: Instance | FleetTables) -> None:
+def write_header(file: h5py.File, kind: str, instance: Instance) -> None:
     """Root attributes and dimension scales: names and times as coordinates, bare lengths for the rest."""
     header = dict(format=kind, schema_version=SCHEMA_VERSION, Conventions="CF-1.10")
     write_attributes(file, **header, content_hash=instance.content_hash())
@@ -285,25 +242,6 @@ def _read_scenarios(
     validate_overrides(scenarios, overrides, names, here)
     s, i = wanted // sizes["site"], position[wanted % sizes["site"]]
     return site_rows(grids, scenarios, overrides, s * len(places) + i)
-
-
-def read_fleet_tables(path: PathLike) -> FleetTables:
-    """Read and validate all that couples the sites, without the sites' microgrids."""
-    with open_hdf5(path, INSTANCE) as file:
-        sizes, scalars = read_sizes(file, DIMENSIONS), _scalars(file)
-        tables = {n: read_table(file, n, c, sizes) for n, c in TABLES.items() if n not in ("sites", *FOLLOWERS)}
-        fleet = FleetTables(
-            sizes=sizes,
-            scalars=scalars,
-            stored_hash=read_attribute(file, "content_hash", str),
-            site_name=read_column(file, "sites", Sites, "name", sizes),
-            capacity_gpu=read_column(file, "sites", Sites, "capacity_gpu", sizes),
-            generator_site=read_column(file, "generators", Generators, "site", sizes),
-            **tables,
-        )
-        validate_scalars(scalars)
-        validate_coupling({n: tables[n] for n in COUPLING}, fleet.site_name, fleet.capacity_gpu, fleet.period_h)
-    return fleet
 
 
 def instance_hash(path: PathLike) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from decomp.ingest.gaps import spacing
-from decomp.ingest.layout import File, Layout
+from decomp.ingest.layout import File
 from decomp.ingest.numbers import BLANK
 from decomp.ingest.stamps import UNREADABLE, parse_times
 from decomp.ingest.table import SEPARATORS, Table
@@ -228,8 +228,3 @@ def guess_zone(keys: dict[str, Any], table: Table, file: File) -> str:
     if found := re.search(r"\((CET/CEST|MEZ|MESZ|CET|CEST|EET/EEST|WET/WEST)\)", names):
         return {"E": "Europe/Helsinki", "W": "Europe/Lisbon"}.get(found[1][0], "Europe/Berlin")
     return ""
-
-
-def layout_of(keys: dict[str, Any], path: str = "x") -> Layout:
-    """A layout of some keys."""
-    return Layout(path=path, **{k: v for k, v in keys.items() if k in Layout.__dataclass_fields__})

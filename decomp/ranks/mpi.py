@@ -194,13 +194,10 @@ class MPI(Team):
                 if host == socket.gethostname():
                     os.kill(process, signal.SIGUSR2)
             time.sleep(0.3)
-        self._end(GIVEN_UP)
+        self._comm.Abort(GIVEN_UP)
 
     def _place(self, rank: int) -> str:
         return "({}, process {})".format(*self._places[rank]) if self._places else "(not started)"
-
-    def _end(self, code: int) -> None:
-        self._comm.Abort(code)
 
     def _hears(self) -> bool:
         if not self._handing_out and time.monotonic() - self._looked > LOOK_SECONDS:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -292,12 +291,6 @@ class Team:
         """Inside, nobody gives up on a rank that is late; for work whose length only the user knows."""
         yield
 
-    def abort(self, code: int, message: str) -> None:
-        """Say why, and end all ranks at once."""
-        print(message, file=sys.stderr, flush=True)
-        sys.stdout.flush()
-        self._end(code)
-
     def _next_call(self, method: str, what: str) -> Call:
         self._calls += 1
         return Call(f"{method}({what})", self._calls % N_TAGS)
@@ -328,9 +321,6 @@ class Team:
 
     def _work(self, function: Callable[[Any], Any], call: Call) -> None:
         raise NotImplementedError
-
-    def _end(self, code: int) -> None:
-        raise SystemExit(code)
 
     def _leave(self) -> None:
         pass

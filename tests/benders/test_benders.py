@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from decomp.bench.textbook_benders import textbook_benders
+from benders.textbook import textbook_benders
 from decomp.benders.loop import BendersLoop, benders_finish, relaxed
 from decomp.benders.recourse import Recourse
 from decomp.bound.coupling import Coupling

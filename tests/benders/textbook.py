@@ -1,4 +1,4 @@
-"""Benders as textbooks have it, jobs fixed, for comparison: no part of the solver.
+"""Benders as textbooks have it, jobs fixed: an independent way to the same value.
 
 The master is a linear program in HiGHS with explicit routing, one cost-to-go a site and no stabilisation. It proposes
 an extreme point, every site answers with a cut, and so on; recourse and cuts are those of `benders`.
@@ -30,7 +30,7 @@ def textbook_benders(
 ) -> Iterator[tuple[float, float]]:
     """Lower bound and least cost so far (USD; inf until one keeps the budget) after each iteration.
 
-    `excess_price` is what a tonne beyond a site's allowance costs its recourse, USD/t. 
+    `excess_price` is what a tonne beyond a site's allowance costs its recourse, USD/t.
     Without pools only; ends when HiGHS fails.
     """
     if len(c.pools.work):
