@@ -1,4 +1,4 @@
-"""decomp attach: put a device of the library on one site or on all."""
+"""`attach`: put a device of the library on one site or on all."""
 
 from __future__ import annotations
 

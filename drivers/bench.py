@@ -1,4 +1,4 @@
-"""Measure solve and check against other solvers, on the same instances in the same run.
+"""`bench`: measure solve and check against other solvers, on the same instances in the same run.
 
     python -m drivers.bench [--rows 10,30,100] [--seeds 101,102,103] [--rivals scip,pdlp | none] [--full]
     python -m drivers.bench --show bench/bench.jsonl other/bench.jsonl -o both

@@ -1,4 +1,4 @@
-"""decomp check: re-prove a result's schedule and bound from the instance and the result alone.
+"""`check`: re-prove a result's schedule and bound from the instance and the result alone.
 
 Exit codes: 0 schedule and bound are re-proved (with --no-bound: the schedule), 1 rejected, 2 bad input,
 3 not re-proved: nothing is wrong as far as is known, but a proof was not found in the time that it had, or there is

@@ -1,4 +1,4 @@
-"""Data centre beside a wind park, arXiv 2507.08011: Table II, figures and laws, on real series or synthetic ones."""
+"""`colocation_study`: a data centre beside a wind park over a month (arXiv 2507.08011): Table II, figures, laws."""
 
 from __future__ import annotations
 

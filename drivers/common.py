@@ -18,7 +18,7 @@ from decomp.model.result import Result
 from decomp.ranks.mpi import MPI, AtRoot, Serial, Team, exit_code, load_mpi
 from decomp.site.faults import SiteFailure
 
-from .window import windows
+from .streams import lossy_streams
 
 BAD_INPUT = 2
 INTERNAL_FAILURE = 5
@@ -35,7 +35,7 @@ def run(command: Command, argv: Sequence[str] | None = None) -> int:
 
     Only a failure that is nobody's fault but ours shows a traceback.
     """
-    with windows(), ends_in_order():
+    with lossy_streams(), ends_in_order():
         try:
             return command(argv)
         except SystemExit as end:  # of a parser: help has been given, or said what is wrong

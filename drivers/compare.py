@@ -1,4 +1,4 @@
-"""Put several results side by side, as a Markdown table."""
+"""`compare`: put several results side by side, as a Markdown table."""
 
 from __future__ import annotations
 

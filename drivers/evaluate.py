@@ -1,4 +1,4 @@
-"""evaluate: what a plan is worth when the future is not the one that was planned for.
+"""`evaluate`: what a plan is worth when the future is not the one that was planned for.
 
 python -m drivers.evaluate fleet.h5 result.h5 --count 100 --seed 7
 """

@@ -1,4 +1,4 @@
-"""Why the plan is as it is: jobs and their alternatives, what inference costs, what more equipment would be worth.
+"""`explain`: why the plan is as it is: jobs, inference and equipment at the prices of the bound.
 
 python -m drivers.explain fleet.h5 result.h5 [--job NAME] [--site NAME] [--scenario NAME] [--json]
 """

@@ -1,4 +1,4 @@
-"""Write the extensive form of an instance as MPS, a result as a start solution for it, a schedule as CSV.
+"""`export`: write the extensive form as MPS, a result as a start solution for it, a schedule as CSV.
 
     python -m drivers.export fleet.h5 --mps fleet.mps [--result result.h5 --sol start.sol [--plain start.mst]]
     python -m drivers.export fleet.h5 --result result.h5 --csv FOLDER

@@ -1,4 +1,4 @@
-"""decomp generate: make a synthetic instance of a generator family."""
+"""`generate`: make a synthetic instance of a generator family."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real data → instance file.
+"""`ingest`: make an instance from real data.
 
     python -m drivers.ingest SPEC.toml -o fleet.h5 [--data DIR] [--set key=value ...]
 

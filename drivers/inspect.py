@@ -1,4 +1,4 @@
-"""What is in a data file: encoding, separator, columns, times, the preset it looks like, and a block for a spec.
+"""`inspect`: what is in a data file, and a block for a spec.
 
     python -m drivers.inspect FILE [--format NAME]
 

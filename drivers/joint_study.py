@@ -1,4 +1,4 @@
-"""Joint compute and power scheduling, arXiv 2605.03751: what each freedom is worth to a fleet, with proofs."""
+"""`joint_study`: what each freedom of joint compute and power scheduling is worth (arXiv 2605.03751)."""
 
 from __future__ import annotations
 

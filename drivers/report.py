@@ -1,4 +1,4 @@
-"""Write a result as one self-contained HTML page: pictures, numbers, provenance."""
+"""`report`: write a result as one self-contained HTML page: pictures, numbers, provenance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run one other solver on an exported MPS file, or a textbook method on an instance: what `bench` compares with.
+"""`rivals`: run one other solver on an exported MPS file, or a textbook method on an instance, for `bench`.
 
     python -m drivers.rivals scip fleet.mps --time-limit 60
     python -m drivers.rivals textbook fleet.h5 --time-limit 60

@@ -1,4 +1,4 @@
-"""Rolling: run a fleet window after window over an instance that spans the whole run, on all ranks.
+"""`rolling`: run a fleet window after window over an instance that spans the whole run, on all ranks.
 
 mpiexec -n 4 python -m mpi4py -m drivers.rolling week.h5 -o week --window 36 --step 24
 
@@ -26,7 +26,7 @@ from decomp.model.text import number
 from decomp.ranks.mpi import Team
 from decomp.rolling.planner import Done, Expect, Operation, Planned, Rolling, roll
 from decomp.rolling.resume import save, saved
-from decomp.rolling.windows import Past, Window
+from decomp.rolling.windows import Executed, Window
 from decomp.rolling.write import STATE, clear, result_of, write_plan, write_windows
 from decomp.scenarios.known import known
 from decomp.scenarios.past import as_known
@@ -84,7 +84,7 @@ def outlook(args: argparse.Namespace, instance: Instance, rolling: Rolling) -> E
     def expect(window: Instance) -> Instance:
         return as_known(window, spec, library, args.scenarios or 0)
 
-    expect(Past(instance, foresight=True).window(rolling.window, rolling.step).instance)
+    expect(Executed(instance, foresight=True).window(rolling.window, rolling.step).instance)
     parser().keep_apart(args, data_of(library))
     return expect
 
@@ -125,7 +125,7 @@ def open_input(args: argparse.Namespace) -> tuple[Options, Rolling, Input]:
     )
     if args.days is not None:
         length = periods("days", 24 * args.days, hours)
-        instance = Past(instance, foresight=True).window(length, length).instance
+        instance = Executed(instance, foresight=True).window(length, length).instance
     rolling.check(instance)
     given = Input(instance, outlook(args, instance, rolling), facts_of(args, options, rolling, instance))
     if args.resume:

@@ -1,4 +1,4 @@
-"""scenarios: give a fleet futures, from the past, from an ensemble, or synthetic; or fewer of those it has.
+"""`scenarios`: give a fleet scenarios, from its past, from an ensemble, or synthetic; or fewer of those it has.
 
 python -m drivers.scenarios fleet.h5 -o out.h5 --count 50 --history spec.toml --reduce 10
 """

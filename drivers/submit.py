@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from decomp.bench.estimate import EFFICIENCY, MEASURED, SLACK, Calibration, Estimate, calibrate, estimate
+from decomp.bench.estimate import EFFICIENCY, RATES, SLACK, Calibration, Estimate, calibrate, estimate
 from decomp.files.hdf5 import atomic_path
 from decomp.files.store import read_instance
 from decomp.model.instance import InputError, Instance
@@ -57,7 +57,7 @@ exec bash "$DECOMP/slurm/solve.sbatch" {words}
 
 
 @dataclass(frozen=True)
-class Request:
+class SlurmRequest:
     """What the script asks of Slurm, each with its reason."""
 
     nodes: int
@@ -100,7 +100,7 @@ def cores_per_node(given: int | None) -> tuple[int, str]:
     return 32, "a guess, since no sinfo tells; --cores-per-node says better"
 
 
-def plan(args: argparse.Namespace, instance: Instance, c: Calibration, e: Estimate) -> Request:
+def plan(args: argparse.Namespace, instance: Instance, c: Calibration, e: Estimate) -> SlurmRequest:
     """The request and its reasons."""
     cores, who = cores_per_node(args.cores_per_node)
     nodes = math.ceil(e.ranks / cores)
@@ -108,7 +108,7 @@ def plan(args: argparse.Namespace, instance: Instance, c: Calibration, e: Estima
     memory = math.ceil(SLACK * (e.root_mb + (per_node - 1) * e.rank_mb))
     seconds = START_SECONDS + SLACK * e.seconds
     minutes = args.minutes or min(max(math.ceil(seconds / 60), LEAST_MINUTES), MOST_MINUTES)
-    step = MEASURED.move_sites * float(c.seconds.max())
+    step = RATES.move_sites * float(c.seconds.max())
     warning = int(min(max(LEAST_WARNING, 3 * step), MOST_WARNING, 30 * minutes))
     n, scenarios = instance.n_sites, instance.n_scenarios
     t, own = e.times, -(-n * max(scenarios, 1) // e.ranks)
@@ -124,13 +124,13 @@ def plan(args: argparse.Namespace, instance: Instance, c: Calibration, e: Estima
         f"{number(memory)} MB a node: {c.base_mb:.0f} MB a rank and {c.site_mb:.1f} MB a site ({own} a rank), "
         f"measured here; {e.root_mb - e.rank_mb:.0f} MB for instance and columns at the root; times {SLACK:g}.",
         f"{minutes} minutes: {limit} {e.seconds:.0f} s (root alone {t.root:.0f} s, sites and moves {t.work:.0f} s, "
-        f"messages {t.messages:.0f} s) for {MEASURED.iterations} iterations and {MEASURED.rounds} rounds of moves.",
+        f"messages {t.messages:.0f} s) for {RATES.iterations} iterations and {RATES.rounds} rounds of moves.",
         f"Warned {warning} s before: three times the longest cluster move expected, {LEAST_WARNING} s at least.",
     )
-    return Request(nodes, e.ranks, per_node, memory, minutes, warning, reasons)
+    return SlurmRequest(nodes, e.ranks, per_node, memory, minutes, warning, reasons)
 
 
-def script(args: argparse.Namespace, request: Request) -> str:
+def script(args: argparse.Namespace, request: SlurmRequest) -> str:
     asked = {name: value for name, value in vars(request).items() if name != "reasons"}
     options = args.options and args.options.resolve()
     given = {"--rel-gap": args.rel_gap, "--method": args.method, "--options": options}

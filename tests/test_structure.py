@@ -136,7 +136,7 @@ def test_every_package_says_how_to_read_it() -> None:
 def test_every_command_has_a_group() -> None:
     from drivers.__main__ import GROUPS
 
-    helpers = {"__init__", "__main__", "arguments", "cases", "common", "rivals", "window"}
+    helpers = {"__init__", "__main__", "arguments", "cases", "common", "rivals", "streams"}
     assert {p.stem for p in DRIVERS} - helpers <= {verb for verbs in GROUPS.values() for verb in verbs}
 
 

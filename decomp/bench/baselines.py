@@ -37,7 +37,7 @@ class Taken:
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
+class PricedWork:
     """The work by itself: x in [0, most], summing to `need` over each block; it uses the priced rows, (R, n)."""
 
     cost: Array
@@ -67,7 +67,7 @@ class DualFunction:
     price. `budget` t, `carbon_cap` USD/t.
     """
 
-    work: Work
+    work: PricedWork
     ask: Callable[[Array, float], Taken]
     price: Array
     weight: Array
@@ -117,7 +117,7 @@ def on_work(instance: Instance) -> DualFunction:
     may = np.isfinite(leave)
     may[job_rows] = c.jobs.optional
     unpriced = csc_matrix((len(need), int(may.sum())))
-    work = Work(
+    work = PricedWork(
         cost=np.concatenate([served, leave[may]]),
         most=np.concatenate([need, need[may]]),
         block=np.concatenate([row, row[may]]),
@@ -164,7 +164,7 @@ def _spread(site: Array, start: Array, length: Array, n: int) -> tuple[Array, Ar
     return (site * n + start)[run] + np.arange(len(run)) - np.repeat(np.cumsum(length) - length, length), run
 
 
-def _placed_work(c: Coupling) -> Work:
+def _placed_work(c: Coupling) -> PricedWork:
     """Work whose columns say where and when: blocks are (stream, period), then jobs, then pools."""
     n = c.capacity.shape[1]
     s, jobs, pools, t = c.streams, c.jobs, c.pools, np.arange(n)
@@ -195,7 +195,7 @@ def _placed_work(c: Coupling) -> Work:
     cost, most, block = (np.concatenate([part[k] for part in parts]) for k in range(3))
     uses = [csc_matrix((rows, len(part[0]))) if part[3] is None else part[3] for part in parts]
     need = np.concatenate([s.demand.ravel(), np.ones(c.n_jobs), pools.work])
-    return Work(cost, most, block, need, hstack(uses, format="csc"))
+    return PricedWork(cost, most, block, need, hstack(uses, format="csc"))
 
 
 def _one_row_each(row: Array, rows: int) -> csc_matrix:

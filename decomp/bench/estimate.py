@@ -2,7 +2,7 @@
 
 The calibration asks a few sites of the instance here, for a second or two. How many iterations, dispatches and cluster
 moves a solve makes, and what a move and the master take beside a site, was measured on the family `fleet`
-(`MEASURED`). The chain of steps that follows is replayed on numbers of ranks (see `replay`). Every number comes with
+(`RATES`). The chain of steps that follows is replayed on numbers of ranks (see `replay`). Every number comes with
 its reason; time is the least certain, by a factor of about two.
 """
 
@@ -39,7 +39,7 @@ SLACK = 2.0  # on time and memory asked for, over the estimate
 
 
 @dataclass(frozen=True)
-class Measured:
+class Rates:
     """Constants of the family `fleet` at 30 sites of 96 periods; rounds of moves for a gap well below 0.5 %."""
 
     iterations: int = 100
@@ -53,7 +53,7 @@ class Measured:
     byte_seconds: float = 1e-9
 
 
-MEASURED = Measured()
+RATES = Rates()
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Bytes:
         return cls(float(series.nbytes), *np.mean(sizes, axis=0).tolist())
 
 
-def chain(instance: Instance, calibration: Calibration, m: Measured = MEASURED) -> list[ReplayStep]:
+def chain(instance: Instance, calibration: Calibration, m: Rates = RATES) -> list[ReplayStep]:
     """The steps that a solve of this instance is expected to take."""
     instance = expand(instance)
     n, size = instance.n_sites, Bytes.of(instance)
@@ -163,7 +163,7 @@ def estimate(instance: Instance, calibration: Calibration, ranks: int | None = N
     """For given ranks, or for as many doublings as leave `EFFICIENCY`."""
     instance = expand(instance)
     steps = chain(instance, calibration)
-    cluster = Cluster(1, message_seconds=MEASURED.message_seconds, byte_seconds=MEASURED.byte_seconds)
+    cluster = Cluster(1, message_seconds=RATES.message_seconds, byte_seconds=RATES.byte_seconds)
     alone = replay(steps, cluster).total
 
     def on(ranks: int) -> tuple[Times, float]:

@@ -56,7 +56,7 @@ def measure(command: Sequence[str], limit_seconds: float, environment: Mapping[s
             env={**os.environ, **(environment or {})},
             start_new_session=True,
         )
-        family = Family(child.pid)
+        family = ProcessTree(child.pid)
         overdue, end = False, None
         try:
             while end is None:
@@ -83,7 +83,7 @@ def measure(command: Sequence[str], limit_seconds: float, environment: Mapping[s
         )
 
 
-class Family:
+class ProcessTree:
     """A child and all that descends from it, as far as /proc tells; without /proc the child alone."""
 
     def __init__(self, child: int) -> None:

@@ -38,7 +38,7 @@ class Interval(NamedTuple):
     upper: float
 
 
-class Move(NamedTuple):
+class ChangedJob(NamedTuple):
     """A job that is run otherwise in the mean-value plan: site and first period here and there; -1: rejected."""
 
     job: int
@@ -74,7 +74,7 @@ class Evaluation:
     perfect: Interval | None = None
     mean_cost: Array | None = None
     perfect_cost: Array | None = None
-    moves: tuple[Move, ...] | None = None
+    moves: tuple[ChangedJob, ...] | None = None
 
     @property
     def mean(self) -> float:
@@ -202,11 +202,11 @@ def _steps(instance: Instance, result: Result, fresh: Instance | None, values: b
     )
 
 
-def moves(plan: Schedule, other: Schedule) -> tuple[Move, ...]:
+def moves(plan: Schedule, other: Schedule) -> tuple[ChangedJob, ...]:
     """Jobs that two plans run at different sites or times, or only one of them."""
     columns = (plan.job_site, plan.job_start, other.job_site, other.job_start)
     differ = np.flatnonzero((columns[0] != columns[2]) | (columns[1] != columns[3]))
-    return tuple(Move(int(j), *(int(column[j]) for column in columns)) for j in differ)
+    return tuple(ChangedJob(int(j), *(int(column[j]) for column in columns)) for j in differ)
 
 
 def _check(instance: Instance, fleet: Instance) -> None:

@@ -20,7 +20,7 @@ from decomp.lp.scip import Limits
 from decomp.model.accounts import account
 from decomp.model.instance import Array
 from decomp.schedule.incumbent import Incumbent, fixing_of
-from decomp.search.fleet_model import Begin, Beside, Exchange
+from decomp.search.fleet_model import Begin, ConcurrentSearch, Exchange
 from decomp.state.solve_state import Outcome, Run
 
 LITTLE = 1e-7  # relative; a schedule that is less than that cheaper is not exchanged
@@ -32,19 +32,19 @@ def begin_beside(run: Run) -> Outcome:
     instance, options = run.instance, run.options
     size = instance.n_sites * instance.n_periods
     small = options.closing.site_periods < size <= options.beside.site_periods
-    limited, made = np.isfinite(options.time_limit_seconds), list[Beside]()
+    limited, made = np.isfinite(options.time_limit_seconds), list[ConcurrentSearch]()
 
     def begun() -> bool:
         if not small or instance.copies > 1 or not limited:
             return False
-        made.append(Beside(instance, run.workers))
+        made.append(ConcurrentSearch(instance, run.workers))
         seconds = run.since + options.time_limit_seconds - run.team.clock()
         return made[0].rank.begin(Begin(made[0].fleet.model, Limits(max(seconds, 0.0)), options.seed))
 
     # Asked in every run, with a time limit or without, so that a replay counts the same questions.
     if not run.stops.ask(begun):
         return Outcome.SKIPPED
-    run.beside = made[0] if made else Beside(instance, run.workers)
+    run.beside = made[0] if made else ConcurrentSearch(instance, run.workers)
     return Outcome.DONE
 
 
@@ -86,7 +86,7 @@ def consult(run: Run) -> bool:
     return True
 
 
-def _offer(run: Run, beside: Beside, integers: Array) -> Array | None:
+def _offer(run: Run, beside: ConcurrentSearch, integers: Array) -> Array | None:
     """Offer the cheapest schedule with these integers (k,) as incumbent; its point (column,), None if there is none."""
     point = beside.fleet.point(integers)
     if point is not None:

@@ -21,7 +21,7 @@ EARTH_KM = 6371.0
 USUAL_EGRESS_USD_PER_GB = 0.08
 
 
-class Place(Protocol):
+class Located(Protocol):
     """A site or an origin."""
 
     @property
@@ -34,7 +34,7 @@ class Place(Protocol):
     def region(self) -> str: ...
 
 
-def great_circle_km(a: Sequence[Place], b: Sequence[Place]) -> Array:
+def great_circle_km(a: Sequence[Located], b: Sequence[Located]) -> Array:
     """Distances, km, (a, b), by the haversine formula."""
     lat_a, lon_a = (np.radians([getattr(p, k) for p in a])[:, None] for k in ("latitude", "longitude"))
     lat_b, lon_b = (np.radians([getattr(p, k) for p in b])[None, :] for k in ("latitude", "longitude"))
@@ -116,7 +116,7 @@ def _columns(table: PairTable, library: Library) -> tuple[Table, Array, Array, s
 
 
 def lookup(
-    pairs: Pairs, a: Sequence[Place], b: Sequence[Place], rule: Array, mend: str, allowed: bool
+    pairs: Pairs, a: Sequence[Located], b: Sequence[Located], rule: Array, mend: str, allowed: bool
 ) -> tuple[Array, list[str]]:
     """Values of all pairs of different places, (a, b), and those the table lacks, which take the rule's if allowed.
 
@@ -137,7 +137,7 @@ def lookup(
     return values, lacking
 
 
-def _region(pairs: Pairs, place: Place, mend: str, allowed: bool) -> str | None:
+def _region(pairs: Pairs, place: Located, mend: str, allowed: bool) -> str | None:
     found = pairs.region(place.region) if place.region else None
     if found is None and place.region and not allowed:
         raise InputError(
@@ -153,7 +153,7 @@ def _note(library: Library, pairs: Pairs, lacking: list[str], rule: str) -> None
         library.note(f"{pairs.file}: {len(named)} pair(s) are not in the table and take {rule}: {shown}")
 
 
-def round_trip_ms(latency: Latency, library: Library, a: Sequence[Place], b: Sequence[Place]) -> Array:
+def round_trip_ms(latency: Latency, library: Library, a: Sequence[Located], b: Sequence[Located]) -> Array:
     """Round trips, ms, (a, b); pairs that the table lacks by great circle, if that is said.
 
     Raises
@@ -172,7 +172,7 @@ def round_trip_ms(latency: Latency, library: Library, a: Sequence[Place], b: Seq
         return trips
 
 
-def egress_usd_per_gb(egress: Egress, library: Library, a: Sequence[Place]) -> Array:
+def egress_usd_per_gb(egress: Egress, library: Library, a: Sequence[Located]) -> Array:
     """Cost of moving a GB, (a, a), USD; zero at home.
 
     Raises

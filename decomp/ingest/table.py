@@ -1,4 +1,4 @@
-"""The door: any table becomes columns of cells, with the line of every row.
+"""Tables of text: columns of cells, with the line of every row.
 
 Series, traces, requests and tables of pairs all come in here.
 """

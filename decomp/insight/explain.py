@@ -50,7 +50,7 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False)
-class Inference(Table):
+class MarginalInference(Table):
     """What one more GPU-hour of inference costs, before its revenue, and where it would go."""
 
     price: Array = var("stream,period", "USD/(GPU h)", "load and routing at the cheapest site, at most what it forgoes")
@@ -82,7 +82,7 @@ class Explanation:
     """
 
     choices: tuple[list[Choice], ...]
-    inference: Inference
+    inference: MarginalInference
     worth: Worth
     carbon: float
     rows: RowWorth
@@ -116,7 +116,7 @@ def explain(instance: Instance, result: Result) -> Explanation:
     priced, found = inference(fleet, dual.load_price), worth(fleet, dual)
     return Explanation(
         choices=job_choices(fleet, result.schedule, dual.load_price),
-        inference=Inference(price=_summed(fleet, priced.price), site=_usual(fleet, priced.site)),
+        inference=MarginalInference(price=_summed(fleet, priced.price), site=_usual(fleet, priced.site)),
         worth=Worth(**{f.name: _summed(fleet, getattr(found, f.name)) for f in Worth.columns()}),
         carbon=dual.carbon_price,
         rows=RowWorth(_summed(fleet, row_worth(fleet, dual).value)),
@@ -176,7 +176,7 @@ def _choices(
     return [own, *sorted(others, key=lambda run: -run.net)]
 
 
-def inference(instance: Instance, price: Array) -> Inference:
+def inference(instance: Instance, price: Array) -> MarginalInference:
     """The cheapest arc of every stream and period at the prices of load (site, period), USD/(GPU h)."""
     arcs, streams = instance.arcs, instance.streams
     unit = arcs.cost[:, None] + price[arcs.site]
@@ -189,7 +189,7 @@ def inference(instance: Instance, price: Array) -> Inference:
             least = unit[own].min(axis=0)
             site[d] = np.where(least <= cost[d], arcs.site[best], -1)
             cost[d] = np.minimum(least, cost[d])
-    return Inference(price=cost, site=site)
+    return MarginalInference(price=cost, site=site)
 
 
 def worth(instance: Instance, dual: Dual) -> Worth:

@@ -1,4 +1,4 @@
-"""Linear and mixed-integer programs by HiGHS, and the door through which every run of it goes.
+"""Linear and mixed-integer programs by HiGHS; every run of it goes through here.
 
 None is without a limit, and all but the smallest hear of signals. HiGHS's `time_limit` counts all runs of an object,
 not the present one (ERGO-Code/HiGHS, issue 1477), so a run's own limit is added to its clock. Its interrupts are asked

@@ -1,4 +1,4 @@
-"""The door to SCIP, which is optional: a search for better points of a MIP, beside everything else.
+"""SCIP, which is optional: a search for better points of a MIP, concurrently with everything else.
 
 A linear program at SCIP's root may take long after an interrupt, so SCIP runs in a process of its own, which can be
 ended at once, and which ends with the one that began it. Points go in and out while it works.

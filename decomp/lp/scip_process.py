@@ -29,7 +29,7 @@ EVER = 1e20
 
 
 class Search:
-    """The model in SCIP, with an ear for points from outside."""
+    """The model in SCIP, which takes points from outside."""
 
     def __init__(self, arrays: dict[str, Array], talk: Connection) -> None:
         self.talk, self.value = talk, EVER

@@ -1,4 +1,4 @@
-"""When long work has to end: one deadline and one ear for stop signals in every process.
+"""When long work has to end: one deadline, and one place where stop signals are heard, in every process.
 
 HiGHS and Pyomo know of neither. What calls them asks here, so that nobody on the way down has to pass it on.
 """

@@ -1,4 +1,4 @@
-"""The workers: every rank behind one voice at the root.
+"""The workers: all ranks, as the root asks them.
 
 The root asks, all ranks, the root included, do their share, and the answers arrive at the root in a fixed order.
 What is asked belongs to services: a `Service` holds on every rank what its requests need (its own sites, its part of

@@ -118,14 +118,14 @@ def figure(width: float, height: float) -> Figure:
 
 
 @dataclass(frozen=True)
-class Clock:
+class TimeAxis:
     """The time axis of an instance: hours, or days on a long horizon."""
 
     edges: Array
     label: str
 
     @classmethod
-    def of(cls, instance: Instance) -> Clock:
+    def of(cls, instance: Instance) -> TimeAxis:
         hours = np.arange(instance.n_periods + 1) * instance.period_h
         long = hours[-1] > 96
         return cls(hours / 24 if long else hours, f"{'days' if long else 'hours'} from {start(instance)}")
@@ -147,19 +147,19 @@ class Clock:
             ax.set_xlabel(self.label)
 
 
-def steps(ax: Axes, clock: Clock, values: Array, **kwargs: Any) -> None:
+def steps(ax: Axes, clock: TimeAxis, values: Array, **kwargs: Any) -> None:
     """A line that is constant over each period."""
     look = {"linewidth": 1.0, "rasterized": clock.fine, **kwargs}
     ax.plot(clock.edges, np.append(values, values[-1:]), drawstyle="steps-post", **look)
 
 
-def band(ax: Axes, clock: Clock, low: Array, high: Array, **kwargs: Any) -> None:
+def band(ax: Axes, clock: TimeAxis, low: Array, high: Array, **kwargs: Any) -> None:
     """An area between two lines that are constant over each period."""
     look = {"linewidth": 0, "rasterized": clock.fine, **kwargs}
     ax.fill_between(clock.edges, np.append(low, low[-1:]), np.append(high, high[-1:]), step="post", **look)
 
 
-def stack(ax: Axes, clock: Clock, layers: list[Layer], sign: float = 1.0) -> Array:
+def stack(ax: Axes, clock: TimeAxis, layers: list[Layer], sign: float = 1.0) -> Array:
     """Layers on top of each other (below zero with sign -1); empty layers leave no trace. Returns the top."""
     base = np.zeros(len(clock.edges) - 1)
     for label, values, look in layers:
@@ -193,7 +193,7 @@ def clip_axis(ax: Axes, *values: Array) -> list[float]:
 def heat(
     fig: Figure,
     ax: Axes,
-    clock: Clock,
+    clock: TimeAxis,
     values: Array,
     label: str,
     cmap: str | Colormap = PRICE_MAP,

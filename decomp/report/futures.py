@@ -12,7 +12,7 @@ from decomp.model.accounts import Accounts, by_scenario, cvar, load_gpu
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Result, Schedule
 from decomp.model.scenarios import expand, in_scenario, series_of
-from decomp.report.figure import BLUE, LIGHT, MIDDLE, ORANGE, RED, Clock, Picture, band, figure, steps, svg
+from decomp.report.figure import BLUE, LIGHT, MIDDLE, ORANGE, RED, Picture, TimeAxis, band, figure, steps, svg
 from decomp.report.tables import LISTED, Sheet
 from decomp.report.words import amount, plural, share, usd
 
@@ -44,7 +44,7 @@ def fan_picture(instance: Instance, schedule: Schedule) -> Picture:
         ("import, MW", summed(schedule.import_mw)),
         ("wind and sun used, MW", summed(schedule.renewable_mw)),
     )
-    clock = Clock.of(instance)
+    clock = TimeAxis.of(instance)
     fig = figure(10.4, 6.4)
     axes: Sequence[Axes] = fig.subplots(len(rows), 1, sharex=True)
     for ax, (label, values) in zip(axes, rows, strict=True):

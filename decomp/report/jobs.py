@@ -10,7 +10,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
-from decomp.report.figure import BLUE, HEAT, INK, ORANGE, Clock, Picture, figure, heat, name_rows, row_order, svg
+from decomp.report.figure import BLUE, HEAT, INK, ORANGE, Picture, TimeAxis, figure, heat, name_rows, row_order, svg
 from decomp.report.flows import Flows, homes
 from decomp.report.words import plural, short
 
@@ -44,7 +44,7 @@ def pack(start: Array, end: Array, gpus: Array) -> Array:
 
 
 def _gantt(instance: Instance, schedule: Schedule, rows: list[int]) -> Picture:
-    clock = Clock.of(instance)
+    clock = TimeAxis.of(instance)
     strips = [_strip(instance, schedule, i) for i in rows]
     heights = [max(1.0, float((offset + size).max(initial=0.0))) for _, offset, size in strips]
     inches = float(np.clip(7.0 / sum(heights), 0.2, 0.7))
@@ -90,7 +90,7 @@ def _box(
     ax: Axes,
     instance: Instance,
     schedule: Schedule,
-    clock: Clock,
+    clock: TimeAxis,
     job: int,
     away: bool,
     place: tuple[float, float, float],
@@ -111,7 +111,7 @@ def _box(
 
 
 def _heat(instance: Instance, f: Flows) -> Picture:
-    clock = Clock.of(instance)
+    clock = TimeAxis.of(instance)
     share = 100 * np.divide(f.jobs, f.capacity, out=np.zeros_like(f.jobs), where=f.capacity > 0)
     order, how = row_order(instance, share)
     fig = figure(10.4, 4.2)

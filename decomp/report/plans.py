@@ -14,7 +14,7 @@ from decomp.model.result import Schedule
 from decomp.model.scenarios import expand
 from decomp.model.text import number
 from decomp.model.times import stamp, start_of
-from decomp.report.figure import HEAT, Clock, Picture, figure, heat, name_rows, row_order, svg
+from decomp.report.figure import HEAT, Picture, TimeAxis, figure, heat, name_rows, row_order, svg
 from decomp.report.tables import LISTED, Sheet
 from decomp.report.words import amount, figures, plural
 
@@ -64,7 +64,7 @@ def answers(instance: Instance, schedule: Schedule) -> list[Answer]:
 
 def spread_picture(instance: Instance, found: list[Answer]) -> Picture:
     """Where and when the scenarios are answered differently."""
-    p, clock = instance.scenarios.probability, Clock.of(instance)
+    p, clock = instance.scenarios.probability, TimeAxis.of(instance)
     spreads = [a.spread(p) for a in found]
     order, how = row_order(instance, spreads[0])
     height = float(np.clip(0.17 * len(order) + 0.45, 1.1, 3.2))
@@ -164,7 +164,7 @@ def moved_picture(instance: Instance, e: Evaluation) -> Picture | None:
     most = float(np.abs(moved).max())
     fig = figure(10.4, float(np.clip(0.2 * len(order) + 0.9, 1.6, 4.6)))
     ax = fig.subplots()
-    heat(fig, ax, Clock.of(instance), moved[order], "GPU", "RdBu", span=(-most, most))
+    heat(fig, ax, TimeAxis.of(instance), moved[order], "GPU", "RdBu", span=(-most, most))
     name_rows(ax, [str(n) for n in instance.sites.name[order]], "site")
     caption = (
         f"GPUs in use by jobs, less those under the plan for the expected series; one row per site, {how}. "

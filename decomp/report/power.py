@@ -23,9 +23,9 @@ from decomp.report.figure import (
     SKY,
     SOFT,
     YELLOW,
-    Clock,
     Layer,
     Picture,
+    TimeAxis,
     band,
     clip_axis,
     gpu_scale,
@@ -80,7 +80,7 @@ def site_picture(instance: Instance, f: Flows, price: Array | None, site: int, r
 
 def _panels(instance: Instance, f: Flows, prices: list[tuple[str, Lines]], width: float, alt: str) -> tuple[str, str]:
     """Draw the stacked panels of one site or of the fleet; returns SVG and a remark on clipped prices."""
-    clock, wide = Clock.of(instance), width >= WIDE
+    clock, wide = TimeAxis.of(instance), width >= WIDE
     battery = f.storage.max() > 0
     scale = 1.0 if wide else 0.8
     heights = [1.4, 2.9, *([0.85] if battery else []), *([0.85] * len(prices))]
@@ -115,7 +115,7 @@ def _column(width: float, heights: list[float], gaps: list[float], right: float)
     return axes
 
 
-def _gpus(ax: Axes, clock: Clock, f: Flows, wide: bool) -> None:
+def _gpus(ax: Axes, clock: TimeAxis, f: Flows, wide: bool) -> None:
     scale, unit = gpu_scale(float(f.capacity.max()))
     layers: list[Layer] = [
         ("jobs", f.jobs[0] / scale, dict(color=BLUE)),
@@ -129,7 +129,7 @@ def _gpus(ax: Axes, clock: Clock, f: Flows, wide: bool) -> None:
     _legend(ax, wide)
 
 
-def _power(ax: Axes, clock: Clock, f: Flows, wide: bool) -> None:
+def _power(ax: Axes, clock: TimeAxis, f: Flows, wide: bool) -> None:
     sources: list[Layer] = [
         ("wind", f.wind[0], dict(color=SKY)),
         ("sun", f.sun[0], dict(color=YELLOW)),
@@ -156,7 +156,7 @@ def _power(ax: Axes, clock: Clock, f: Flows, wide: bool) -> None:
     _legend(ax, wide)
 
 
-def _battery(ax: Axes, clock: Clock, f: Flows) -> None:
+def _battery(ax: Axes, clock: TimeAxis, f: Flows) -> None:
     ax.fill_between(clock.edges, f.stored[0], color=GREEN, alpha=0.25, linewidth=0)
     ax.plot(clock.edges, f.stored[0], color=GREEN, linewidth=1.1)
     ax.axhline(f.storage.max(), color=INK, linewidth=0.7, linestyle=(0, (4, 2)))
@@ -165,7 +165,7 @@ def _battery(ax: Axes, clock: Clock, f: Flows) -> None:
     _note(ax, "stored energy; dashed: battery size")
 
 
-def _prices(ax: Axes, clock: Clock, unit: str, lines: Lines) -> bool:
+def _prices(ax: Axes, clock: TimeAxis, unit: str, lines: Lines) -> bool:
     """One or more price series; several rows are drawn as median and 10-90 % band. True when clipped."""
     shown: list[Array] = []
     for name, values, colour in lines:

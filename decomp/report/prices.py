@@ -19,8 +19,8 @@ from decomp.report.figure import (
     PURPLE,
     RED,
     SOFT,
-    Clock,
     Picture,
+    TimeAxis,
     clip_axis,
     figure,
     heat,
@@ -36,7 +36,7 @@ BARS = 30
 
 def load_price_picture(instance: Instance, price: Array) -> Picture:
     """Price of a GPU-hour by site and hour."""
-    clock = Clock.of(instance)
+    clock = TimeAxis.of(instance)
     order, how = row_order(instance, price)
     fig = figure(10.4, float(np.clip(0.22 * len(order) + 1.0, 1.7, 4.6)))
     ax = fig.subplots()
@@ -53,7 +53,7 @@ def load_price_picture(instance: Instance, price: Array) -> Picture:
 
 def stream_price_picture(instance: Instance, price: Array) -> Picture:
     """Price of inference by stream: lines for a few, a heat map for many."""
-    clock = Clock.of(instance)
+    clock = TimeAxis.of(instance)
     few, many = instance.n_streams <= 6, instance.n_streams > 40
     order = np.argsort(-price.mean(axis=1), kind="stable") if many else np.arange(instance.n_streams)
     names, price = [stream_name(instance, int(d)) for d in order], price[order]
@@ -105,7 +105,7 @@ def carbon_picture(instance: Instance, schedule: Schedule) -> Picture:
 
 
 def _cumulative(ax: Axes, instance: Instance, grid: Array, own: Array) -> None:
-    clock = Clock.of(instance)
+    clock = TimeAxis.of(instance)
     lines = [np.append(0.0, np.cumsum(v)) for v in (own, grid)]
     total = lines[0] + lines[1]
     ax.fill_between(clock.edges, lines[0], color=RED, linewidth=0, label="generators")

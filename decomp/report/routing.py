@@ -20,9 +20,9 @@ from decomp.report.figure import (
     INK,
     RED,
     SOFT,
-    Clock,
     Layer,
     Picture,
+    TimeAxis,
     figure,
     gpu_scale,
     stack,
@@ -173,7 +173,7 @@ def class_picture(instance: Instance, schedule: Schedule) -> Picture | None:
     """Served inference by class over time, and what goes unserved."""
     if not instance.n_streams:
         return None
-    clock = Clock.of(instance)
+    clock = TimeAxis.of(instance)
     kinds, names = _classes(instance)
     served = np.zeros((len(names), instance.n_periods))
     np.add.at(served, kinds[instance.arcs.stream], schedule.routed_gpu)

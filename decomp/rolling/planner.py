@@ -20,7 +20,7 @@ from decomp.model.options import Options
 from decomp.model.result import Result, Schedule
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Team
-from decomp.rolling.windows import Past, Window
+from decomp.rolling.windows import Executed, Window
 from decomp.schedule.held import of_free_fleet, with_decisions_of
 from decomp.schedule.incumbent import fixing_of
 from decomp.solver.solve import solve
@@ -32,7 +32,7 @@ SHORT_STEP = 3.0  # first proximal step from prices that are nearly right
 
 @dataclass(frozen=True)
 class Rolling:
-    """How a run is planned: periods of a window and of a step, and what `Past` is told.
+    """How a run is planned: periods of a window and of a step, and what `Executed` is told.
 
     `warm`: each solve starts from the last one's prices.
     """
@@ -101,7 +101,7 @@ class Operation:
     `signalled` : a stop signal ended it.
     """
 
-    past: Past
+    past: Executed
     plans: tuple[Planned, ...]
     signalled: bool = False
 
@@ -188,7 +188,7 @@ class Planner:
         self.planned: tuple[Planned, Result] | None = None  # what has yet to be answered
         self.window: Window
         self.present: Instance
-        self.past = Past(instance, foresight=rolling.foresight, switch_usd=rolling.switch_usd)
+        self.past = Executed(instance, foresight=rolling.foresight, switch_usd=rolling.switch_usd)
         self.plans: list[Planned] = []
         self.start: Start | None = None
         self.last: Last | None = None

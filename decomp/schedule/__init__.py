@@ -1,4 +1,4 @@
-"""From prices to a complete schedule.
+"""The Lagrangian heuristic: from prices to a complete schedule.
 
 Read `dive` (fix the most decided jobs), `place` (other work around them), `finish` (integral dispatch of
 every site), then `redispatch` and `carbon`; `incumbent` is what comes out.

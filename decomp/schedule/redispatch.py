@@ -19,7 +19,7 @@ from decomp.schedule.subinstance import merge_all, restrict
 
 
 def redispatch(instance: Instance, schedule: Schedule, workers: Workers, group_sites: int) -> Schedule:
-    """Polish disjoint groups of sites on all ranks; what work and tonnes are left over is shared out. Root only.
+    """Redispatch disjoint groups of sites on all ranks; what work and tonnes are left over is shared out. Root only.
 
     `group_sites` : at most, half of it where there are devices: rows across periods make linear programs of this size
     several times as dear, and two small groups lose little against one.

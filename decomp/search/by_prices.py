@@ -56,7 +56,7 @@ LEAST_SCENARIOS = 3  # in a cluster's MILP, if there are as many
 CLAIMANTS = 3  # clusters of a round that may each serve all of a stream's unserved demand
 
 
-class Claim(NamedTuple):
+class Contested(NamedTuple):
     """What a cluster may use of what several clusters of a round can reach, by stream.
 
     Attributes
@@ -135,7 +135,7 @@ def neighbourhood(
     load: Array,
     pooled: Array,
     members: Array,
-    claim: Claim,
+    claim: Contested,
     options: Improvement,
     until: float = np.inf,
 ) -> ClusterTask:
@@ -194,7 +194,7 @@ def representatives(c: Coupling, price: Array, members: Array, most: int) -> tup
     return chosen, factor
 
 
-def claims(c: Coupling, chosen: list[Array], rng: np.random.Generator) -> list[Claim]:
+def claims(c: Coupling, chosen: list[Array], rng: np.random.Generator) -> list[Contested]:
     """Divide among the clusters of a round what several of them can reach.
 
     Free capacity outside is divided equally. Unserved demand is not divided but offered whole to up to CLAIMANTS
@@ -211,7 +211,7 @@ def claims(c: Coupling, chosen: list[Array], rng: np.random.Generator) -> list[C
     seen = seen[:, :-1]
     rank = np.argsort(np.argsort(-1.0 * seen * rng.uniform(0.5, 1.0, seen.shape), axis=1), axis=1)
     room = 1.0 / np.maximum(seen.sum(axis=1), 1)
-    return [Claim(seen[:, k] & (rank[:, k] < CLAIMANTS), room) for k in range(len(chosen))]
+    return [Contested(seen[:, k] & (rank[:, k] < CLAIMANTS), room) for k in range(len(chosen))]
 
 
 def job_choice(c: Coupling, fixing: Fixing | None, j: int, position: Array) -> JobChoice:
@@ -238,7 +238,7 @@ def job_choice(c: Coupling, fixing: Fixing | None, j: int, position: Array) -> J
 
 
 def _inference_around(
-    c: Coupling, price: Array, work: Work, position: Array, claim: Claim, factor: Array
+    c: Coupling, price: Array, work: Work, position: Array, claim: Contested, factor: Array
 ) -> dict[str, Array]:
     """The streams that reach a cluster, as fields of `ClusterTask`.
 

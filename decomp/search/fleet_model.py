@@ -122,7 +122,7 @@ class FleetModel:
         return complete(instance, schedule_of(GroupTask(instance, nothing), self.model, x))
 
 
-class Beside:
+class ConcurrentSearch:
     """The root's view of the concurrent search.
 
     Attributes

@@ -1,4 +1,4 @@
-"""The order of things.
+"""A whole solve: methods, their phases, and the order in which these run.
 
 Read `solve`, the entry, then `phases`.
 """

@@ -46,7 +46,7 @@ def solve(
     instance : at the root; other ranks may pass None. With scenarios, it is solved with all of them side by side.
     team : `Serial()` or `MPI(comm)`.
     options : the same on every rank.
-    read : returns (Sites, Generators) of given rows; default takes them from the root's instance.
+    read : returns the microgrids of given sites; default takes them from the root's instance.
     hooks : who is told, and what is written beside the result (root only).
     saved : where to go on from (root only).
     start : prices to start from (root only); default: the marginal cost of energy.

@@ -28,7 +28,7 @@ from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.workers import Workers
 from decomp.schedule.incumbent import Incumbent, admits
 from decomp.search.by_prices import SearchState
-from decomp.search.fleet_model import Beside
+from decomp.search.fleet_model import ConcurrentSearch
 
 
 class Outcome(Enum):
@@ -93,7 +93,7 @@ class Run:
         self.present: LagrangianLoop | None = None
         self.start: Start | None = None
         self.search: SearchState | None = None
-        self.beside: Beside | None = None
+        self.beside: ConcurrentSearch | None = None
         self.seconds_before = 0.0
         self.finish_seconds = 0.0
         self.waited_before = 0.0

@@ -1,4 +1,4 @@
-"""Standard output is a window: what becomes of it neither ends nor changes a command."""
+"""Whatever becomes of standard output, it neither ends nor changes a command."""
 
 from __future__ import annotations
 

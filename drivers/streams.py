@@ -1,4 +1,4 @@
-"""Standard output and error as windows on a run: that nobody looks any more, or can, neither ends nor changes it.
+"""Standard output and error that never fail: that nobody reads them any more, or can, neither ends nor changes a run.
 
 A closed pipe, a full disk, a stream that was closed from the start, a terminal that lacks a letter: what does not get
 through is lost, and the run goes on to its own exit code. What libraries print themselves (HiGHS does, with logging
@@ -19,7 +19,7 @@ from typing import Any, TextIO
 OUT, ERR = 1, 2
 
 
-class Pane(io.FileIO):
+class LossyFile(io.FileIO):
     """A file whose writes never fail: what it does not take is lost, and `lost` hears why."""
 
     def __init__(self, descriptor: int, lost: Callable[[OSError], None] = lambda error: None) -> None:
@@ -37,10 +37,10 @@ class Pane(io.FileIO):
         return int(written)
 
 
-def _text(pane: Pane, like: TextIO | None) -> TextIO:
-    """Text into a pane, in the encoding of the stream it stands for; letters that it lacks become question marks."""
+def _text(file: LossyFile, like: TextIO | None) -> TextIO:
+    """Text into a file, in the encoding of the stream it stands for; letters that it lacks become question marks."""
     return io.TextIOWrapper(
-        io.BufferedWriter(pane),
+        io.BufferedWriter(file),
         encoding=like.encoding if like is not None else "utf-8",
         errors="replace",
         line_buffering=like is None or getattr(like, "line_buffering", True),
@@ -49,8 +49,8 @@ def _text(pane: Pane, like: TextIO | None) -> TextIO:
 
 
 @contextmanager
-def windows() -> Iterator[None]:
-    """Inside, standard output and error are windows; if somebody else has taken their places, nothing is changed."""
+def lossy_streams() -> Iterator[None]:
+    """Inside, standard output and error never fail; if somebody else has taken their places, nothing is changed."""
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
         yield
         return
@@ -66,7 +66,7 @@ def windows() -> Iterator[None]:
         told = True
 
     os.dup2(ERR, OUT)
-    sys.stdout, sys.stderr = _text(Pane(own, tell), before[0]), _text(Pane(os.dup(ERR)), before[1])
+    sys.stdout, sys.stderr = _text(LossyFile(own, tell), before[0]), _text(LossyFile(os.dup(ERR)), before[1])
     try:
         yield
     finally:
