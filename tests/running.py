@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,31 @@ def refused(
     assert run(main, ["-o", str(folder), *arguments]) == 2
     assert not folder.exists()
     return capsys.readouterr().err
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Inside, no file grows beyond so many bytes, as on a full disk; also in programs that are started."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+class Reader(io.StringIO):
+    """A standard output whose reader sends this process a signal, once, as soon as `ready()` at the end of a line."""
+
+    def __init__(self, number: signal.Signals, ready: Callable[[], bool]) -> None:
+        super().__init__()
+        self.number, self.ready, self.sent = number, ready, False
+
+    def write(self, text: str) -> int:
+        if not self.sent and "\n" in text and self.ready():
+            self.sent = True
+            os.kill(os.getpid(), self.number)
+        return super().write(text)
 
 
 class StandIns(Serial):

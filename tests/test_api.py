@@ -91,15 +91,19 @@ def test_pandas_reads_the_schedules(tmp_path) -> None:
         assert len(list(csv.reader(stream))) == 4
 
 
-def test_files_of_sites_have_names_that_may_be(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_sites_have_names_that_may_be(tmp_path) -> None:
     from decomp.report.timetable import write_timetables
 
     fleet = tiny(sites=dict(name=["Zürich/日本", "x" * 300, "C.o"]))
     result = decomp.solve(fleet, method="extensive")
     paths = write_timetables(tmp_path / "letters", fleet, result)
     assert [p.name for p in paths[:3]] == ["site-0-Zürich-日本.csv", f"site-1-{'x' * 60}.csv", "site-2-C.o.csv"]
-    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
-    assert write_timetables(tmp_path / "plan", fleet, result)[0].name == "site-0-Z-rich.csv"
+    decomp.write(tmp_path / "fleet.h5", fleet)
+    decomp.write(tmp_path / "result.h5", result, fleet)
+    words = [tmp_path / "fleet.h5", "--result", tmp_path / "result.h5", "--csv", tmp_path / "plan"]
+    of_c = dict(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")  # file names in ASCII
+    done = run_limited([sys.executable, "-m", "drivers.export", *map(str, words)], **of_c)
+    assert done.returncode == 0 and (tmp_path / "plan" / "site-0-Z-rich.csv").exists(), done.stderr
 
 
 def test_a_result_does_not_take_an_instances_place(tmp_path) -> None:

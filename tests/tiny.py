@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from decomp.model.instance import Instance, build_instance
+from decomp.model.instance import SCALARS, TABLES, Instance, build_instance
 
 SITES: dict[str, Any] = dict(
     name=["Albany", "Buffalo", "Cork"],
@@ -30,7 +30,7 @@ SITES: dict[str, Any] = dict(
     discharge_mw=[1.0, 0.0, 0.0],
     self_discharge_per_h=0.001,
 )
-TABLES: dict[str, dict[str, Any]] = dict(
+WORK: dict[str, dict[str, Any]] = dict(
     generators=dict(
         site=[0, 2],
         p_min_mw=0.4,
@@ -69,7 +69,7 @@ TABLES: dict[str, dict[str, Any]] = dict(
 
 def tiny(**changes: Any) -> Instance:
     """The instance; `changes` holds scalars, or dicts of arrays that replace a table's."""
-    tables = {"sites": SITES, **TABLES}
+    tables = {"sites": SITES, **WORK}
     scalars: dict[str, Any] = dict(carbon_budget_t=30.0, carbon_excess_usd_per_t=200.0, family="tiny", seed=3)
     for name, change in changes.items():
         if name in tables:
@@ -107,8 +107,28 @@ def plain(n_periods: int = 6, **changes: Any) -> Instance:
         candidates=dict(job=[0, 0, 1, 1, 2, 2], site=[0, 1, 0, 1, 0, 1], cost_usd=0.0),
     )
     sites |= changes.pop("sites", {})
-    for name in TABLES:
+    for name in WORK:
         if name in changes:
             change = changes.pop(name)
             tables[name] = None if change is None else {**(tables.get(name) or {}), **change}
     return build_instance(2, n_periods, changes.pop("period_h", 1.0), sites=sites, **tables, **changes)
+
+
+def bare_sites(n_sites: int = 1, n_periods: int = 1, period_h: float = 1.0, **changes: Any) -> Instance:
+    """Sites alike, on the grid alone, with 0.01 MW a GPU, no idle load and no work.
+
+    `changes` holds arrays of the sites, tables, and scalars of the instance. Streams without arcs run at one site each.
+    """
+    sites: dict[str, Any] = dict(
+        capacity_gpu=1000.0,
+        power_slope_mw_per_gpu=[[0.01]] * n_sites,
+        power_intercept_mw=0.0,
+        pue=1.0,
+        import_limit_mw=20.0,
+        buy_price=10.0,
+        sell_price=0.0,
+    )
+    given = {name: changes.pop(name) for name in (*TABLES, *SCALARS) if name in changes}
+    if "streams" in given:
+        given.setdefault("arcs", dict(stream=range(n_sites), site=range(n_sites)))
+    return build_instance(n_sites, n_periods, period_h, sites=sites | changes, **given)

@@ -12,28 +12,20 @@ import decomp
 from decomp.bound.infeasible import contradiction
 from decomp.devices.attach import place_of
 from decomp.extensive.pyomo_model import build, solve_extensive
-from decomp.model.instance import InputError, Instance, build_instance
+from decomp.model.instance import InputError, Instance
 from decomp.model.result import Schedule
 from decomp.model.validate import validate
 from decomp.rolling.device_cut import cut_devices
+from tiny import bare_sites
 
 T = 4
 
 
 def plain_site(**sites: Any) -> Instance:
     """One site that draws 1 MW in every hour, for 20, 40, 80 and 10 USD/MWh."""
-    table: dict[str, Any] = dict(
-        name=["Ames"],
-        capacity_gpu=100.0,
-        power_slope_mw_per_gpu=[[0.01]],
-        power_intercept_mw=[[0.0]],
-        pue=1.25,
-        import_limit_mw=5.0,
-        buy_price=np.array([[20.0, 40.0, 80.0, 10.0]]),
-        sell_price=0.0,
-    )
-    streams = dict(demand_rps=np.full((1, T), 80.0), gpu_per_rps=1.0, revenue=0.0, unserved_penalty=1e3)
-    return build_instance(1, T, 1.0, sites=table | sites, streams=streams, arcs=dict(stream=[0], site=[0]))
+    table: dict[str, Any] = dict(name=["Ames"], capacity_gpu=100.0, pue=1.25, import_limit_mw=5.0)
+    table["buy_price"] = np.array([[20.0, 40.0, 80.0, 10.0]])
+    return bare_sites(1, T, streams=dict(demand_rps=np.full((1, T), 80.0), unserved_penalty=1e3), **table | sites)
 
 
 def optimum(instance: Instance) -> float:

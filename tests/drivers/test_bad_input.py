@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from decomp.files.store import read_fleet_tables, read_instance, read_result, read_sites, write_instance, write_result
+from decomp.files.store import read_instance, read_result, read_sites, write_instance, write_result
 from decomp.model.instance import InputError
 from decomp.model.result import Dual, Iteration, Result, Schedule, Status
 from drivers import check, common, export, report, solve
@@ -407,17 +407,6 @@ def test_a_rank_refuses_its_sites(kind: str, folder: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_sites(folder / "fleet.h5", [1, 0])
     assert words.split(":")[0] in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "kind", ["group missing", "arc twice", "job without candidate", "no such time", "hash missing"]
-)
-def test_a_root_refuses_the_coupling(kind: str, folder: Path) -> None:
-    spoil, words = INSTANCES[kind]
-    spoil(folder / "fleet.h5")
-    with pytest.raises(InputError) as caught:
-        read_fleet_tables(folder / "fleet.h5")
-    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("seed", range(60))

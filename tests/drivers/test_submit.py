@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import decomp
-from decomp.bench.estimate import MEASURED, Calibration, calibrate, chain, estimate
+from decomp.bench.estimate import RATES, Calibration, calibrate, chain, estimate
 from decomp.bench.replay import ReplayStep, size_of
 from decomp.families import generate
 from decomp.files.store import write_instance
@@ -23,6 +24,7 @@ from decomp.site.oracle import SiteRows
 from drivers.common import run
 from drivers.submit import main
 from hand_case import hand_instance
+from running import CHECKOUT, run_limited
 
 CALIBRATION = Calibration(np.full(10, 2e-3), 1.0, 200.0)
 
@@ -75,7 +77,7 @@ def test_scenarios_are_sites_to_the_cluster(path: Path, fleet: Instance, capsys:
 
 def test_a_chain_has_no_moves_without_jobs() -> None:
     fleet = generate("colocation", periods=96)
-    assert len(chain(fleet, CALIBRATION)) == MEASURED.iterations + MEASURED.dispatches
+    assert len(chain(fleet, CALIBRATION)) == RATES.iterations + RATES.dispatches
 
 
 def test_messages_are_as_long_as_the_records_with_their_devices() -> None:
@@ -83,7 +85,7 @@ def test_messages_are_as_long_as_the_records_with_their_devices() -> None:
     devices = decomp.attach(bare, "alpha", decomp.devices.battery(mwh=1.0, mw=1.0))
 
     def dispatch(instance: Instance) -> ReplayStep:
-        return chain(instance, CALIBRATION)[MEASURED.iterations]
+        return chain(instance, CALIBRATION)[RATES.iterations]
 
     nothing = np.zeros(devices.n_periods)
     plans = [
@@ -126,17 +128,19 @@ def test_without_slurm_nothing_is_submitted(path: Path) -> None:
     assert not path.with_suffix(".sbatch").exists()
 
 
-def test_any_path_goes_through_the_script_unharmed(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run with a stand-in for the checkout's script, it hands on the very words."""
+def test_any_path_goes_through_the_script_unharmed(path: Path, tmp_path: Path) -> None:
+    """In a checkout of any name, with a stand-in for its script of Slurm, that hands on the very words."""
     folder = tmp_path / "a b 'q' \"d\" $HOME `id` ü\nx"
+    shutil.copytree(CHECKOUT / "drivers", folder / "drivers", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "slurm").mkdir(parents=True)
     fleet = path.rename(folder / "f l;$(touch no).h5")
     stand_in = folder / "slurm" / "solve.sbatch"
     stand_in.write_text("printf '%s\\0' \"$@\"\n")
-    monkeypatch.setattr("drivers.submit.SOLVE", stand_in)
     output = folder / "s b.sh"
     words = [str(fleet), "-o", str(output), "--result", str(folder / "r é.h5"), "--options", str(folder / "o p.toml")]
-    assert main([*words, "--dry-run", "--ranks", "2"]) == 0
+    submit = [sys.executable, "-m", "drivers.submit", *words, "--dry-run", "--ranks", "2"]
+    done = run_limited(submit, cwd=folder, PYTHONPATH=f"{folder}:{CHECKOUT}")
+    assert done.returncode == 0, done.stderr
     said = subprocess.run(["bash", str(output)], capture_output=True, check=True, cwd=tmp_path).stdout.decode()
     assert said.split("\0")[:-1] == [words[0], words[4], "--options", words[6]]
     directives = [line for line in output.read_text("utf-8").splitlines() if line.startswith("#SBATCH")]

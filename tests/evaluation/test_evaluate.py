@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decomp.evaluation.evaluate import Evaluation, Interval, Move, evaluate, moves
+from decomp.evaluation.evaluate import ChangedJob, Evaluation, Interval, evaluate, moves
 from decomp.extensive.by_highs import solve as solve_form
 from decomp.extensive.matrices import ExtensiveForm
 from decomp.extensive.pyomo_model import build, solve_extensive
@@ -134,7 +134,7 @@ def test_where_plans_differ() -> None:
     site[0], start[0] = -1, -1
     other = replace(plan, job_site=site, job_start=start)
     assert moves(plan, plan) == ()
-    assert moves(plan, other) == (Move(0, int(plan.job_site[0]), int(plan.job_start[0]), -1, -1),)
+    assert moves(plan, other) == (ChangedJob(0, int(plan.job_site[0]), int(plan.job_start[0]), -1, -1),)
     found = evaluated(instance, replace(result, schedule=plan))
     expected = solve_extensive(mean(instance), time_limit=20.0).schedule
     assert expected is not None and found.moves == moves(plan, expected)

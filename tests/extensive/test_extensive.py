@@ -13,41 +13,15 @@ from decomp.extensive.pyomo_model import build, solve_extensive
 from decomp.extensive.reductions import battery_ban_is_redundant, grid_ban_is_redundant, start_allowed, untangle
 from decomp.families import generate
 from decomp.model.accounts import account
-from decomp.model.instance import InputError, build_instance
+from decomp.model.instance import InputError
 from decomp.model.result import Status
-from tiny import plain
+from tiny import bare_sites, plain
 
 
-def one_site(n_periods=1, need_mw=0.0, period_h=1.0, generators=None, streams=None, **settings):
-    """One site that must power `need_mw` (period) of inference; a GPU takes 0.01 MW, nothing is free of charge.
-
-    Keyword arguments set site arrays over time, or tables and scalars of the instance.
-    """
-    tables = {key: settings.pop(key) for key in ("jobs", "candidates", "pools", "pool_arcs") if key in settings}
-    scalars = {
-        key: settings.pop(key) for key in list(settings) if key.startswith("carbon_") and key != "carbon_intensity"
-    }
-    site = dict(
-        capacity_gpu=1000.0,
-        power_slope_mw_per_gpu=[[0.01]],
-        power_intercept_mw=[[0.0]],
-        pue=1.0,
-        import_limit_mw=20.0,
-        buy_price=10.0,
-        sell_price=0.0,
-    )
+def one_site(n_periods=1, need_mw=0.0, **changes):
+    """One site that must power `need_mw` (period) of inference; a GPU takes 0.01 MW, nothing is free of charge."""
     demand = np.broadcast_to(np.asarray(need_mw) * 100.0, (1, n_periods))
-    return build_instance(
-        1,
-        n_periods,
-        period_h,
-        sites=site | settings,
-        generators=generators,
-        streams=streams or dict(demand_rps=demand, unserved_penalty=1e5),
-        arcs=dict(stream=[0], site=[0]),
-        **tables,
-        **scalars,
-    )
+    return bare_sites(1, n_periods, **dict(streams=dict(demand_rps=demand, unserved_penalty=1e5)) | changes)
 
 
 def optimum(instance, **options):
@@ -298,16 +272,7 @@ def test_relaxation_prices_carbon():
 
 def two_sites(**tables):
     """Two sites of 100 GPUs for three hours: power at 10 and at 40 USD/MWh, 0.01 MW a GPU."""
-    sites = dict(
-        capacity_gpu=100.0,
-        power_slope_mw_per_gpu=[[0.01]],
-        power_intercept_mw=[[0.0]],
-        pue=1.0,
-        import_limit_mw=9.0,
-        buy_price=[[10.0], [40.0]],
-        sell_price=0.0,
-    )
-    return build_instance(2, 3, 1.0, sites=sites, **tables)
+    return bare_sites(2, 3, capacity_gpu=100.0, import_limit_mw=9.0, buy_price=[[10.0], [40.0]], **tables)
 
 
 def test_streams_take_the_cheapest_way():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import cache
 from itertools import count
@@ -20,16 +21,17 @@ from decomp.families import generate
 from decomp.files.frontiers import read_frontier, write_frontier
 from decomp.files.store import write_instance
 from decomp.frontier import trace as trace_module
-from decomp.frontier.trace import FrontierLoop, trace
+from decomp.frontier.trace import trace
 from decomp.lp.watch import Interrupted
 from decomp.model.frontier import Frontier, at_budget
-from decomp.model.instance import InputError, Instance
+from decomp.model.instance import Array, InputError, Instance, Microgrids
 from decomp.model.options import Options
 from decomp.model.scenarios import with_scenarios
 from decomp.ranks.mpi import Serial
 from drivers.check import main as check_main
 from drivers.common import run
 from drivers.frontier import main
+from running import Reader
 from tiny import plain
 
 pytestmark = pytest.mark.slow
@@ -104,30 +106,30 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize(("where", "name"), [(trace_module, "least_emissions"), (FrontierLoop, "_add_schedule")])
+@pytest.mark.parametrize("line", [1, 12])
 def test_a_signal_ends_a_frontier_with_what_is_known(
-    number: signal.Signals,
-    where: Any,
-    name: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals, line: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It comes before the first bound, or at the first schedule."""
-    fleet, out = tmp_path / "fleet.h5", tmp_path / "frontier.h5"
+    """It comes at a line of the log."""
+    fleet, out, lines = tmp_path / "fleet.h5", tmp_path / "frontier.h5", count(1)
     write_instance(fleet, traced(8)[0])
-    real, calls = getattr(where, name), count()
-
-    def stopped(*args: Any, **more: Any) -> Any:
-        if next(calls) == 0:  # a second signal would end the process
-            os.kill(os.getpid(), number)
-        return real(*args, **more)
-
-    monkeypatch.setattr(where, name, stopped)
-    assert run(main, [str(fleet), "-o", str(out), "--budgets", "4", "--rel-gap", "0", "--quiet"]) == 3
+    with redirect_stdout(Reader(number, lambda: next(lines) == line)):
+        assert run(main, [str(fleet), "-o", str(out), "--budgets", "4", "--rel-gap", "0"]) == 3
     assert capsys.readouterr().err.endswith("stopped by a signal, with what is known by then\n")
     assert len(read_frontier(out).results) >= 1
     assert run(check_main, [str(fleet), str(out)]) == 0
+
+
+def test_a_signal_before_the_first_bound_leaves_a_bound(tmp_path: Path) -> None:
+    instance = traced(8)[0]
+
+    def read(own: Array) -> Microgrids:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return instance.microgrids.take(own)
+
+    with Serial() as team:
+        frontier = trace(instance, team, OPTIONS, 4, read=read)
+    assert frontier is not None and 1 <= len(frontier.results) < 4 and np.isfinite(frontier.results[0].bound)
 
 
 class Killed(Exception):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from drivers import ingest as driver
+from specs import PLACE
 
 SPEC = """
 name = "t"
@@ -26,10 +27,7 @@ path = "p.csv"
 {file}
 [[sites]]
 name = "A"
-latitude = 50.0
-longitude = 8.0
-gpus = 1000
-import_limit_mw = 5.0
+{place}
 wind_capacity_mw = 1.0
 series.carbon = {{ value = 0.4, unit = "t/MWh" }}
 series.pue = {{ value = 1.2, unit = "1" }}
@@ -173,7 +171,7 @@ def test_a_broken_file_is_refused_in_one_line(tmp_path: Path, capsys: pytest.Cap
     content, file, series, words = BROKEN[kind]
     if content is not None:
         (tmp_path / "p.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-    (tmp_path / "spec.toml").write_text(SPEC.format(file=file, series=series))
+    (tmp_path / "spec.toml").write_text(SPEC.format(place=PLACE, file=file, series=series))
     assert driver.run(driver.main, [str(tmp_path / "spec.toml"), "-o", str(tmp_path / "fleet.h5")]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and said.startswith("error: spec.toml: ")
@@ -183,5 +181,5 @@ def test_a_broken_file_is_refused_in_one_line(tmp_path: Path, capsys: pytest.Cap
 
 def test_the_good_file_is_taken(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text(GOOD)
-    (tmp_path / "spec.toml").write_text(SPEC.format(file=FILE, series=PRICE))
+    (tmp_path / "spec.toml").write_text(SPEC.format(place=PLACE, file=FILE, series=PRICE))
     assert driver.run(driver.main, [str(tmp_path / "spec.toml"), "-o", str(tmp_path / "fleet.h5")]) == 0

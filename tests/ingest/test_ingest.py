@@ -23,28 +23,21 @@ from draws import seldom
 from drivers import ingest as driver
 from running import run_limited
 from series_files import times, write
+from specs import CHAT, PLACE, REQUESTS, head
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 REAL = pytest.mark.skipif(not (DATA / "zones.csv").exists(), reason="the public series are not here")
 
-SPEC = """
-name = "two"
-[horizon]
-start = 2022-07-15
-periods = 8
-period_min = 60
+SPEC = f"""
+{head("two", "2022-07-15", 8, wide="wide.csv")}
 [currencies]
 eur = 1.1
-[files.wide]
-path = "wide.csv"
-time_column = "utc"
-step_min = 60
 [defaults]
-latitude = 50.0
-longitude = 8.0
-gpus = 1000
-import_limit_mw = 2.0
+{PLACE}
+{CHAT}
+"""
+SPEC += """
 [defaults.series]
 price = { file = "wide", column = "{zone}_eur", unit = "eur/MWh" }
 carbon = { file = "wide", column = "{zone}_g", unit = "g/kWh" }
@@ -76,22 +69,6 @@ value_usd_per_gpu_h = [0.5, 1.0]
 candidates = 2
 [pools]
 gpu_hours_share = 0.1
-[requests.chat]
-path = "requests.csv"
-prompt_column = "in"
-output_column = "out"
-[inference]
-gpu_hours_share = 0.4
-[[inference.classes]]
-name = "chat"
-trace = "chat"
-share = 1.0
-prefill_tokens_per_gpu_s = 1000.0
-decode_tokens_per_gpu_s = 100.0
-service_ms = 400.0
-latency_limit_ms = 500.0
-revenue = 1.0
-unserved_penalty = 0.5
 [[inference.origins]]
 name = "Berlin"
 region = "east"
@@ -126,7 +103,7 @@ def spec(tmp_path: Path) -> Path:
         level,
     )
     (tmp_path / "jobs.csv").write_text(JOBS)
-    (tmp_path / "requests.csv").write_text("in,out\n1000,100\n3000,300\n")
+    (tmp_path / "requests.csv").write_text(REQUESTS)
     (tmp_path / "rtt.csv").write_text("a,b,ms\neast,east,1\nEast,West-2,80\n")
     (tmp_path / "two.toml").write_text(SPEC)
     return tmp_path / "two.toml"

@@ -10,16 +10,14 @@ from decomp.ingest.build import ingest
 from decomp.ingest.inspect import inspect_file
 from decomp.model.instance import InputError
 from drivers import inspect as driver
+from specs import PLACE
 
-SITE = """
+SITE = f"""
 [[sites]]
 name = "A"
-latitude = 50.0
-longitude = 8.0
-gpus = 1000
-import_limit_mw = 5.0
-series.carbon = { value = 0.4, unit = "t/MWh" }
-series.pue = { value = 1.2, unit = "1" }
+{PLACE}
+series.carbon = {{ value = 0.4, unit = "t/MWh" }}
+series.pue = {{ value = 1.2, unit = "1" }}
 """
 HEAD = 'name = "t"\n[currencies]\neur = 1.0\n[horizon]\nstart = 2024-05-06T01:00:00\nperiods = 3\nperiod_min = 60\n'
 HOURS = range(6)

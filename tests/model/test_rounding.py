@@ -10,10 +10,11 @@ import pytest
 import decomp
 from decomp.certificate import terms
 from decomp.extensive.pyomo_model import solve_extensive
-from decomp.model.instance import InputError, Instance, build_instance
+from decomp.model.instance import InputError, Instance
 from decomp.model.rounding import FIT, fits
 from decomp.model.scenarios import with_scenarios
 from decomp.model.validate import validate
+from tiny import bare_sites
 
 pytestmark = pytest.mark.slow
 
@@ -25,24 +26,14 @@ def site(capacity: float, gpus: float, mandatory: bool = True, second: float | N
     """One site, a job as large as it, beside it one as large as what another leaves, all the way; inference."""
     both = [gpus] if second is None else [gpus, second]
     unit = 1.0 / capacity
-    return build_instance(
-        1,
-        6,
-        1.0,
-        sites=dict(
-            capacity_gpu=capacity,
-            power_slope_mw_per_gpu=[[unit]],
-            power_intercept_mw=[[0.1]],
-            import_limit_mw=3.0,
-            buy_price=PRICE[None, :],
-            sell_price=0.8 * PRICE[None, :],
-        )
-        | sites,
+    power = dict(power_slope_mw_per_gpu=[[unit]], power_intercept_mw=0.1, pue=1.2, import_limit_mw=3.0)
+    work: dict[str, Any] = dict(
         jobs=dict(gpus=both, periods=6, release=0, deadline=6, value_usd=900.0, mandatory=mandatory),
         candidates=dict(job=np.arange(len(both)), site=np.zeros(len(both), dtype=int)),
         streams=dict(demand_rps=np.full((1, 6), capacity), revenue=20.0 * unit, unserved_penalty=10.0 * unit),
-        arcs=dict(stream=[0], site=[0]),
     )
+    price = dict(buy_price=PRICE[None, :], sell_price=0.8 * PRICE[None, :])
+    return bare_sites(1, 6, capacity_gpu=capacity, **power | price | work | sites)
 
 
 CASES = {
@@ -82,18 +73,14 @@ def test_every_method_runs_what_fits(case: str) -> None:
 def test_hard_work_at_its_full_rate_is_done() -> None:
     """Three tenths of 1e9 GPUs all day: rounding alone is more than a solver's tolerance."""
     work = 0.1 * 3 * 6 * 1e9 * (1 + 0.9 * FIT)
-    instance = build_instance(
-        1,
-        6,
-        1.0,
-        sites=dict(
-            capacity_gpu=1e9,
-            power_slope_mw_per_gpu=[[1e-6]],
-            power_intercept_mw=[[0.1]],
-            import_limit_mw=1e4,
-            buy_price=PRICE[None, :],
-            sell_price=0.0,
-        ),
+    instance = bare_sites(
+        n_periods=6,
+        capacity_gpu=1e9,
+        power_slope_mw_per_gpu=[[1e-6]],
+        power_intercept_mw=0.1,
+        pue=1.2,
+        import_limit_mw=1e4,
+        buy_price=PRICE[None, :],
         pools=dict(work_gpu_h=[work], start=[0], end=[6]),
         pool_arcs=dict(pool=[0], site=[0], rate_gpu=[3e8]),
     )

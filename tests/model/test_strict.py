@@ -12,7 +12,7 @@ import pytest
 from decomp.model.instance import InputError, Instance, build_instance
 from decomp.model.options import Options
 from decomp.model.validate import validate
-from tiny import SITES, TABLES, tiny
+from tiny import SITES, WORK, tiny
 
 NAN = float("nan")
 PRICES = np.linspace(20.0, 80.0, 24).reshape(3, 8)
@@ -94,8 +94,8 @@ def test_what_pandas_does_not_know_is_refused() -> None:
 
 def test_tables_may_be_data_frames() -> None:
     pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(TABLES["jobs"])
-    tables = {**TABLES, "jobs": frame}
+    frame = pandas.DataFrame(WORK["jobs"])
+    tables = {**WORK, "jobs": frame}
     given = dict(carbon_budget_t=30.0, carbon_excess_usd_per_t=200.0)
     instance = build_instance(3, 8, 1.0, sites=SITES, **tables, **given)  # type: ignore[arg-type]
     assert instance.content_hash() == tiny().content_hash()

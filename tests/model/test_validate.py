@@ -13,7 +13,7 @@ from decomp.extensive.pyomo_model import build
 from decomp.families import generate
 from decomp.model.instance import InputError, build_instance
 from decomp.model.validate import LEAST_COEFFICIENT, LEAST_SLOPE, validate, validate_sites
-from tiny import tiny
+from tiny import bare_sites, tiny
 
 NAN, INF = np.nan, np.inf
 
@@ -211,13 +211,10 @@ def test_wrong_shapes() -> None:
 
 
 def test_nothing_to_schedule() -> None:
-    site = dict(power_slope_mw_per_gpu=np.ones((1, 1)), power_intercept_mw=0.0, import_limit_mw=1.0)
-    prices = dict(buy_price=1.0, sell_price=1.0, capacity_gpu=1.0)
     with pytest.raises(InputError, match="there is no period"):
-        validate(build_instance(1, 0, 1.0, sites={**site, **prices}))
-    none = dict(power_slope_mw_per_gpu=np.ones((0, 1)), power_intercept_mw=0.0, import_limit_mw=1.0)
+        validate(bare_sites(1, 0))
     with pytest.raises(InputError, match="there is no site"):
-        validate(build_instance(0, 4, 1.0, sites={**none, **prices}))
+        validate(bare_sites(0, 4, power_slope_mw_per_gpu=np.ones((0, 1))))
 
 
 def test_what_is_unusual_but_legal() -> None:

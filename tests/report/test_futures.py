@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from decomp.evaluation.evaluate import Evaluation, Interval, Move, costs
+from decomp.evaluation.evaluate import ChangedJob, Evaluation, Interval, costs
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 from decomp.model.accounts import account, by_scenario
@@ -63,7 +63,7 @@ def test_where_plans_differ() -> None:
     j = int(np.flatnonzero(result.schedule.job_site >= 0)[0])
     site, start = int(result.schedule.job_site[j]), int(result.schedule.job_start[j])
     cost, around = costs(instance, result.schedule), Interval(-2.0, -1.0)
-    s, moves = instance.scenarios, (Move(j, site, start, -1, -1),)
+    s, moves = instance.scenarios, (ChangedJob(j, site, start, -1, -1),)
     e = Evaluation(s.name, s.probability, cost, 0.95, around, True, around, around, cost, cost, moves)
     moved, hours = moved_gpu(instance, e), int(instance.jobs.periods[j])
     assert moved.sum() == moved[site, start : start + hours].sum() == hours * instance.jobs.gpus[j]

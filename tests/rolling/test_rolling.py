@@ -10,10 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -30,15 +30,15 @@ from decomp.model.result import Result, Schedule
 from decomp.model.scenarios import with_scenarios
 from decomp.model.validate import validate
 from decomp.ranks.mpi import Serial
-from decomp.rolling.planner import Expect, Operation, Planned, Planner, Rolling, carried_over, roll
-from decomp.rolling.windows import Past, Window
+from decomp.rolling.planner import Expect, Operation, Planned, Rolling, carried_over, roll
+from decomp.rolling.windows import Executed, Window
 from decomp.rolling.write import result_of, write_jobs, write_now
 from decomp.schedule.held import with_decisions_of
 from decomp.solver.solve import solve
 from drivers.check import main as check_main
 from drivers.common import run
 from drivers.rolling import main
-from running import CHECKOUT
+from running import CHECKOUT, Reader
 from tiny import plain, tiny
 
 pytestmark = pytest.mark.slow
@@ -184,7 +184,7 @@ def test_one_window_is_a_plain_solve() -> None:
 
 def test_the_past_of_generators_batteries_and_peaks() -> None:
     instance = tiny()
-    past = Past(instance)
+    past = Executed(instance)
     past.now = 3
     past.done["generator_on"][:, :3] = [[True, False, False], [True, True, True]]
     past.done["generation_mw"][1, 2] = 0.7
@@ -227,7 +227,7 @@ def test_windows_without_jobs_before_and_after_those_with() -> None:
 def test_a_window_has_its_share_of_the_budget(budget: float, clean: int, share: float) -> None:
     """The first of two windows; `clean` periods from the start on are without emissions."""
     dirty = np.where(np.arange(12) < clean, 0.0, 0.3) * np.ones((2, 1))
-    window = Past(plain(12, sites=dict(carbon_intensity=dirty), carbon_budget_t=budget)).window(6, 6)
+    window = Executed(plain(12, sites=dict(carbon_intensity=dirty), carbon_budget_t=budget)).window(6, 6)
     assert window.instance.carbon_budget_t == pytest.approx(share)
     validate(window.instance)
 
@@ -283,19 +283,22 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_ends_a_run_after_the_window_it_is_in(
-    number: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_signal_ends_a_run_after_the_window_it_is_in(number: signal.Signals) -> None:
+    def tell(planned: Planned, window: Window, result: Result) -> None:
+        os.kill(os.getpid(), number)
+
+    with Serial() as team:
+        operation = roll(days(), team, OPTIONS, Rolling(18, 12), tell=tell)
+    assert operation is not None and operation.signalled and not operation.complete
+    assert len(operation.plans) == 1 and operation.past.now == 12
+
+
+def test_what_was_done_until_a_signal_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It comes before the second window has a plan."""
     fleet, out = tmp_path / "fleet.h5", tmp_path / "out"
     write_instance(fleet, days())
-    real = Planner.learn
-
-    def learn(*args: Any, **more: Any) -> None:
-        os.kill(os.getpid(), number)
-        real(*args, **more)
-
-    monkeypatch.setattr(Planner, "learn", learn)
-    assert run(main, [str(fleet), "-o", str(out), "--window", "18", "--step", "12", "--rel-gap", "0.1", "--quiet"]) == 3
+    with redirect_stdout(Reader(signal.SIGTERM, lambda: (out / "plans" / "0000.jobs.csv").exists())):
+        assert run(main, [str(fleet), "-o", str(out), "--window", "18", "--step", "12", "--rel-gap", "0.1"]) == 3
     assert capsys.readouterr().err == "stopped after 12 h: by a signal\n"
     assert len(list((out / "plans").glob("*.fleet.h5"))) == 1 and not (out / "schedule.h5").exists()
     assert len((out / "windows.csv").read_text("utf-8").splitlines()) == 2

@@ -16,50 +16,24 @@ from decomp.scenarios.members import from_members
 from decomp.scenarios.past import analogs, as_known, read_past
 from running import CHECKOUT
 from series_files import times, write
+from specs import CHAT, PLACE, REQUESTS, head
 
 DATA = CHECKOUT.parent / "shared" / "data"
 WEEK = np.array([10.0, 11.0, 12.0, 13.0, 14.0, 2.0, 1.0])  # of 1 July 2022, a Friday, and the six days after it
-SPEC = """
-name = "served"
-[horizon]
-start = 2022-07-22
-periods = 24
-period_min = 60
-[files.load]
-path = "load.csv"
-time_column = "utc"
-step_min = 60
-[files.runs]
-path = "{member}.csv"
-time_column = "utc"
-step_min = 60
+SPEC = f"""
+{head("served", "2022-07-22", 24, load="load.csv", runs="{member}.csv")}
+{CHAT}
 [[sites]]
 name = "A"
-latitude = 50.0
-longitude = 8.0
-gpus = 1000
-import_limit_mw = 2.0
+{PLACE}
+"""
+SPEC += """
 [sites.series]
 price = { file = "load", column = "price", unit = "usd/MWh" }
 carbon = { value = 300.0, unit = "g/kWh" }
 pue = { value = 1.2, unit = "1" }
-[requests.chat]
-path = "requests.csv"
-prompt_column = "in"
-output_column = "out"
-[inference]
-gpu_hours_share = 0.4
-series.requests = { file = "load", column = "{origin} {class}", unit = "1/min" }
-[[inference.classes]]
-name = "chat"
-trace = "chat"
-share = 1.0
-prefill_tokens_per_gpu_s = 1000.0
-decode_tokens_per_gpu_s = 100.0
-service_ms = 400.0
-latency_limit_ms = 500.0
-revenue = 1.0
-unserved_penalty = 0.5
+[inference.series]
+requests = { file = "load", column = "{origin} {class}", unit = "1/min" }
 [[inference.origins]]
 name = "Bonn"
 latitude = 50.7
@@ -91,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
     for m in (1, 2):
         rows = [[float(m)] * 24, bonn[21 * 24 : 22 * 24] / 120.0]
         write(tmp_path / f"m{m}.csv", "utc,Bonn,Rome", times("2022-07-22", 24, 60), *(list(v) for v in rows))
-    (tmp_path / "requests.csv").write_text("in,out\n1000,100\n3000,300\n")
+    (tmp_path / "requests.csv").write_text(REQUESTS)
     (tmp_path / "spec.toml").write_text(SPEC)
     return tmp_path
 

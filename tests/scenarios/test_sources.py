@@ -20,28 +20,16 @@ from drivers import scenarios as driver
 from drivers.common import BAD_INPUT, run
 from running import CHECKOUT
 from series_files import times, write
+from specs import PLACE, head
 from tiny import tiny
 
 DATA = CHECKOUT.parent / "shared" / "data"
-SPEC = """
-name = "two"
-[horizon]
-start = 2022-07-15
-periods = 24
-period_min = 60
-[files.past]
-path = "past.csv"
-time_column = "utc"
-step_min = 60
-[files.runs]
-path = "{member}.csv"
-time_column = "utc"
-step_min = 60
+SPEC = f"""
+{head("two", "2022-07-15", 24, past="past.csv", runs="{member}.csv")}
 [defaults]
-latitude = 50.0
-longitude = 8.0
-gpus = 1000
-import_limit_mw = 2.0
+{PLACE}
+"""
+SPEC += """
 wind_capacity_mw = 10.0
 tariff = { sell_factor = 0.5 }
 [defaults.series]

@@ -21,6 +21,7 @@ from decomp.model.options import Options
 from decomp.model.result import Iteration, Result, Status
 from decomp.ranks.team import Serial
 from decomp.solver.solve import solve
+from tiny import bare_sites
 
 pytestmark = pytest.mark.slow
 
@@ -32,17 +33,18 @@ def flat(price: float = 40.0) -> Instance:
     n = 48
     demand = np.zeros((1, n))
     demand[0, 12:] = 500.0
-    sites = dict(capacity_gpu=1000.0, power_slope_mw_per_gpu=[[0.001]], power_intercept_mw=[[0.2]], import_limit_mw=3.0)
-    jobs = dict(gpus=[800.0], periods=[20], release=[0], deadline=[22], value_usd=[80000.0])
-    return decomp.build_instance(
+    return bare_sites(
         1,
         n,
-        1.0,
-        sites=sites | dict(buy_price=price, sell_price=price),
-        jobs=jobs,
+        power_slope_mw_per_gpu=[[0.001]],
+        power_intercept_mw=0.2,
+        pue=1.2,
+        import_limit_mw=3.0,
+        buy_price=price,
+        sell_price=price,
+        jobs=dict(gpus=[800.0], periods=[20], release=[0], deadline=[22], value_usd=[80000.0]),
         candidates=dict(job=[0], site=[0]),
         streams=dict(demand_rps=demand, revenue=0.5, unserved_penalty=20.0),
-        arcs=dict(stream=[0], site=[0]),
     )
 
 

@@ -8,37 +8,33 @@ import numpy as np
 import pytest
 
 import decomp
-from decomp.model.instance import Instance, build_instance
+from decomp.model.instance import Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
 from decomp.ranks.team import Serial
 from decomp.solver.solve import solve
+from tiny import bare_sites
 
 pytestmark = pytest.mark.slow
 
 METHODS = ("lagrangian", "benders", "hybrid")
+POWER: dict[str, Any] = dict(power_slope_mw_per_gpu=0.001, pue=1.2, import_limit_mw=3.0)
 
 
 def fleet(n_sites: int, n: int, gpus: float, demand: float, penalty: float, value: float) -> Instance:
     """At every site a job that must run and inference that has no other place; they do not both fit."""
     price = 40 + 20 * np.sin(np.arange(n) / n * 2 * np.pi + np.arange(n_sites)[:, None])
     each = np.arange(n_sites)
-    return build_instance(
+    return bare_sites(
         n_sites,
         n,
-        1.0,
-        sites=dict(
-            capacity_gpu=1000.0,
-            power_slope_mw_per_gpu=[[0.001]] * n_sites,
-            power_intercept_mw=[[0.2]] * n_sites,
-            import_limit_mw=3.0,
-            buy_price=price,
-            sell_price=price,
-        ),
+        **POWER,
+        power_intercept_mw=0.2,
+        buy_price=price,
+        sell_price=price,
         jobs=dict(gpus=[gpus] * n_sites, periods=n // 2, release=0, deadline=n, value_usd=value, mandatory=True),
         candidates=dict(job=each, site=each),
         streams=dict(demand_rps=np.full((n_sites, n), demand), revenue=0.5, unserved_penalty=penalty),
-        arcs=dict(stream=each, site=each),
     )
 
 
@@ -90,18 +86,13 @@ def contested(seed: int) -> Instance:
     site = np.concatenate([home, (home[second] + 1) % n_sites, np.arange(n_sites)])
     price = rng.uniform(20.0, 90.0, (n_sites, n))
     total = n_jobs + n_sites
-    return build_instance(
+    return bare_sites(
         n_sites,
         n,
-        1.0,
-        sites=dict(
-            capacity_gpu=capacity,
-            power_slope_mw_per_gpu=[[0.001]] * n_sites,
-            power_intercept_mw=[[0.1]] * n_sites,
-            import_limit_mw=3.0,
-            buy_price=price,
-            sell_price=0.8 * price,
-        ),
+        **POWER | dict(capacity_gpu=capacity),
+        power_intercept_mw=0.1,
+        buy_price=price,
+        sell_price=0.8 * price,
         jobs=dict(
             gpus=np.append(rng.uniform(300.0, 800.0, n_jobs), rng.uniform(100.0, 500.0, n_sites)),
             periods=np.append(length, np.full(n_sites, 3)),
@@ -116,7 +107,6 @@ def contested(seed: int) -> Instance:
             revenue=rng.uniform(0.0, 2.0),
             unserved_penalty=rng.choice([0.5, 5.0, 50.0]),
         ),
-        arcs=dict(stream=np.arange(n_sites), site=np.arange(n_sites)),
     )
 
 

@@ -13,10 +13,11 @@ import decomp
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 from decomp.model.accounts import emissions_t
-from decomp.model.instance import Instance, build_instance
+from decomp.model.instance import Instance
 from decomp.model.options import Bundle
 from decomp.model.result import Status
 from loops import loop_of
+from tiny import plain
 
 METHODS = ("lagrangian", "benders", "hybrid")
 PRICE = 40 + 20 * np.sin(np.arange(6) / 6 * 2 * np.pi + np.arange(2)[:, None])
@@ -24,28 +25,7 @@ PRICE = 40 + 20 * np.sin(np.arange(6) / 6 * 2 * np.pi + np.arange(2)[:, None])
 
 def pair(**sites: Any) -> Instance:
     """Two sites for six hours with three jobs and a stream that either may take."""
-    return build_instance(
-        2,
-        6,
-        1.0,
-        sites=dict(
-            capacity_gpu=1000.0,
-            power_slope_mw_per_gpu=[[0.001]] * 2,
-            power_intercept_mw=[[0.2]] * 2,
-            import_limit_mw=3.0,
-            export_limit_mw=1.0,
-            buy_price=PRICE,
-            sell_price=0.8 * PRICE,
-            wind_mw=0.3,
-        )
-        | sites,
-        jobs=dict(
-            gpus=[600.0, 500.0, 400.0], periods=[3, 2, 1], release=0, deadline=6, value_usd=[300.0, 150.0, 100.0]
-        ),
-        candidates=dict(job=np.repeat(np.arange(3), 2), site=np.tile(np.arange(2), 3)),
-        streams=dict(demand_rps=np.full((1, 6), 700.0), revenue=0.2, unserved_penalty=0.1),
-        arcs=dict(stream=[0, 0], site=[0, 1], cost=0.001),
-    )
+    return plain(sites=dict(buy_price=PRICE, sell_price=0.8 * PRICE, carbon_intensity=0.0) | sites)
 
 
 @pytest.mark.parametrize("share", (0.0, 1e-6))
