@@ -103,8 +103,8 @@ class Draft:
 
     def columns(self, device: int, first_row: int) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
         """The device's rows in the tables of variables, rows and entries."""
-        variables = _table(DeviceVariables, self._variables, "low", device)
-        rows = _table(DeviceRows, self._rows, "low", device)
+        variables = _table(DeviceVariables, self._variables, device)
+        rows = _table(DeviceRows, self._rows, device)
         parts = [tuple(np.broadcast_arrays(*part)) for part in self._entries] or [tuple(np.zeros((5, 0)))]
         row, quantity, at, period, coefficient = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.argsort(row, kind="stable")
@@ -112,11 +112,11 @@ class Draft:
         return variables, rows, {name: value[order] for name, value in entries.items()}
 
 
-def _table(cls: type[Table], parts: list[dict[str, Any]], sized: str, device: int) -> dict[str, Array]:
+def _table(cls: type[Table], parts: list[dict[str, Any]], device: int) -> dict[str, Array]:
     """The columns of a table from groups of rows; what a group does not say is the default."""
     columns: dict[str, list[Array]] = {f.name: [np.zeros(0)] for f in cls.columns()}
     for part in parts:
-        n = len(part[sized])
+        n = len(part["low"])
         for f in cls.columns():
             value = device if f.name == "device" else part.get(f.name, f.metadata["default"])
             columns[f.name].append(np.broadcast_to(value, n))

@@ -40,6 +40,7 @@ def site_columns(site: Site, horizon: Horizon, library: Library) -> Columns:
     for name in ("price", "carbon"):
         if name not in series:
             raise InputError(f"series.{name}: missing")
+    none = np.zeros(horizon.periods)
     tariff, price = site.tariff, series["price"]
     selling = series.get("sell_price", price)
     return dict(
@@ -57,8 +58,8 @@ def site_columns(site: Site, horizon: Horizon, library: Library) -> Columns:
         peak_so_far_mw=tariff.peak_so_far_mw,
         carbon_intensity=series["carbon"],
         export_credit=site.export_credit_share * series["carbon"],
-        wind_mw=site.wind_capacity_mw * _wind(site, series, horizon),
-        solar_mw=site.solar_capacity_mw * _solar(site, series, horizon),
+        wind_mw=site.wind_capacity_mw * _wind(site, series) if site.wind_capacity_mw else none,
+        solar_mw=site.solar_capacity_mw * _solar(site, series, horizon) if site.solar_capacity_mw else none,
         curtailable=site.curtailable,
         **battery_columns(site.battery or Battery(energy_mwh=0.0, power_mw=0.0)),
     )
@@ -77,9 +78,7 @@ def _pue(series: dict[str, Array]) -> Array:
     return weather.pue(series[name]) if name == "temperature" else series[name]
 
 
-def _wind(site: Site, series: dict[str, Array], horizon: Horizon) -> Array:
-    if site.wind_capacity_mw == 0:
-        return np.zeros(horizon.periods)
+def _wind(site: Site, series: dict[str, Array]) -> Array:
     name = _one(series, RIVALS[1], "wind_capacity_mw")
     if name == "wind_factor":
         return series[name]
@@ -87,8 +86,6 @@ def _wind(site: Site, series: dict[str, Array], horizon: Horizon) -> Array:
 
 
 def _solar(site: Site, series: dict[str, Array], horizon: Horizon) -> Array:
-    if site.solar_capacity_mw == 0:
-        return np.zeros(horizon.periods)
     name = _one(series, RIVALS[2], "solar_capacity_mw")
     if name == "solar_factor":
         return series[name]

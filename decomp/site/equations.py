@@ -148,13 +148,14 @@ def _generator(block: Block, generators: Generators, g: int, n: int, dt: float, 
     block.add_entries(rows[1:], on[:-1], -1.0)
     add_window(block, start, on, up, -1.0, 0.0)
     add_window(block, stop, on, down, 1.0, 1.0)
-    for limit, toward, away, sign in (
-        (generators.ramp_up_mw_per_h[g], start, True, 1.0),
-        (generators.ramp_down_mw_per_h[g], stop, False, -1.0),
+    for limit, event, sign in (
+        (generators.ramp_up_mw_per_h[g], start, 1.0),
+        (generators.ramp_down_mw_per_h[g], stop, -1.0),
     ):
         step = min(dt * limit, high)
         if step < high:
-            add_ramp(block, out, on, toward, step, max(low, step), away, sign, generators.initial_mw[g], was_on)
+            first = sign * generators.initial_mw[g] + (step * was_on if sign > 0 else 0.0)
+            add_ramp(block, out, on, event, sign, step, max(low, step), first)
     return out
 
 
@@ -181,20 +182,20 @@ def add_ramp(
     out: Array,
     on: Array,
     event: Array,
+    sign: float,
     step: float,
     jump: float,
-    upward: bool,
-    sign: float,
-    initial_mw: float,
-    was_on: bool,
+    first: float,
 ) -> None:
-    """sign*(out_t - out_{t-1}) <= step * on (before, if upward; after, if not) + jump * event_t."""
-    n = len(out)
-    high = np.zeros(n)
-    high[0] = sign * initial_mw + (step * was_on if upward else 0.0)
+    """sign*(out_t - out_{t-1}) <= step * on (before, if upward; after, if not) + jump * event_t; upward: sign +1.
+
+    `first` : side of the first row, which holds output and state before the horizon, MW.
+    """
+    high = np.zeros(len(out))
+    high[0] = first
     rows = block.add_rows(-np.inf, high, (sign, out), (-jump, event))
     block.add_entries(rows[1:], out[:-1], -sign)
-    if upward:
+    if sign > 0:
         block.add_entries(rows[1:], on[:-1], -step)
     else:
         block.add_entries(rows, on, -step)
