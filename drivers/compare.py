@@ -13,7 +13,7 @@ from decomp.files.store import instance_hash, read_instance, read_result
 from decomp.model.accounts import account
 from decomp.model.instance import InputError, Instance
 from decomp.model.result import Result
-from decomp.model.text import gap_rel
+from decomp.model.text import gap_rel, markdown_table
 
 from .arguments import Arguments
 from .common import run
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.baseline:
         base, head = read_result(args.baseline), head + MORE
         rows = [line + costs_more(result, base) for line, result in zip(rows, results, strict=True)]
-    print("\n".join(markdown(head, rows)))
+    print("\n".join(markdown_table(head, rows, left=range(3))))
     return 0
 
 
@@ -94,19 +94,6 @@ def emissions(result: Result, instance: Instance | None) -> float | None:
 
 def number(value: float | None, digits: int = 0) -> str:
     return f"{value:,.{digits}f}" if value is not None and math.isfinite(value) else ""
-
-
-def markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Lines of a Markdown table, aligned for the eye too; numbers flush right."""
-    cells = [tuple(text.replace("|", "\\|") for text in line) for line in (head, *rows)]
-    widths = [max(3, *(len(line[k]) for line in cells)) for k in range(len(head))]
-    left = [k < 3 for k in range(len(head))]
-    rule = "|".join(f":{'-' * w}-" if flush else f"-{'-' * w}:" for w, flush in zip(widths, left, strict=True))
-    lines = [
-        "| " + " | ".join(t.ljust(w) if f else t.rjust(w) for t, w, f in zip(line, widths, left, strict=True)) + " |"
-        for line in cells
-    ]
-    return [lines[0], f"|{rule}|", *lines[1:]]
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from decomp.files.store import read_instance
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
+from decomp.model.text import markdown_table
 from decomp.ranks.mpi import Team
 from decomp.report import write_report
 from decomp.report.plans import run_of, worth_rows
@@ -108,16 +109,16 @@ def work(
 
 def markdown(e: Evaluation, instance: Instance) -> list[str]:
     """The evaluation as a Markdown table, and the jobs that the mean-value plan runs otherwise."""
-    lines = [f"| {len(e.cost)} scenarios | USD |", "|:--|--:|"]
-    lines += [f"| {name} | {text} |" for name, text in worth_rows(e)]
+    lines = markdown_table((f"{len(e.cost)} scenarios", "USD"), worth_rows(e))
     if e.moves is None:
         return lines
     lines += ["", f"{len(e.moves)} of {instance.n_jobs} jobs run otherwise in the mean-value plan."]
-    if e.moves:
-        lines += ["", "| job | this plan | mean-value plan |", "|:--|:--|:--|"]
-    for m in e.moves[:LISTED]:
-        here, there = run_of(instance, m.site, m.start), run_of(instance, m.mean_site, m.mean_start)
-        lines.append(f"| {instance.jobs.name[m.job]} | {here} | {there} |")
+    rows = [
+        (str(instance.jobs.name[m.job]), run_of(instance, m.site, m.start), run_of(instance, m.mean_site, m.mean_start))
+        for m in e.moves[:LISTED]
+    ]
+    if rows:
+        lines += ["", *markdown_table(("job", "this plan", "mean-value plan"), rows, left=range(3))]
     return lines + ([f"and {len(e.moves) - LISTED} more"] if len(e.moves) > LISTED else [])
 
 

@@ -22,6 +22,7 @@ from decomp.model.devices import device_place
 from decomp.model.instance import Instance
 from decomp.model.result import Result
 from decomp.model.scenarios import in_scenario, numbered
+from decomp.model.text import markdown_table
 from decomp.report.tables import Sheet
 from decomp.report.why import job_sheet, price_sheet, site_sheet, why_sheets
 
@@ -64,7 +65,7 @@ def show(sheet: Sheet) -> None:
     """A table on a terminal, Markdown anywhere else."""
     console = Console()
     if not console.is_terminal:
-        print("\n".join([f"### {sheet.title}", "", *markdown(sheet), "", sheet.note, ""]))
+        print("\n".join([f"### {sheet.title}", "", *markdown_table(sheet.header, sheet.rows), "", sheet.note, ""]))
         return
     table = Table(title=sheet.title, caption=sheet.note, title_justify="left", caption_justify="left")
     for k, name in enumerate(sheet.header):
@@ -72,12 +73,6 @@ def show(sheet: Sheet) -> None:
     for row in sheet.rows:
         table.add_row(*row)
     console.print(table)
-
-
-def markdown(sheet: Sheet) -> list[str]:
-    """Lines of a Markdown table; first column flush left."""
-    lines = [sheet.header, (":--", *["--:"] * (len(sheet.header) - 1)), *sheet.rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
 
 def prices(instance: Instance, result: Result) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from decomp.lp.watch import Interrupted
 from decomp.model.frontier import Frontier
 from decomp.model.instance import Array, InputError, Instance
 from decomp.model.options import Options
-from decomp.model.text import number
+from decomp.model.text import markdown_table, number
 from decomp.model.validate import NUMBER_LIMIT
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Team
@@ -157,8 +157,7 @@ def markdown(frontier: Frontier) -> list[str]:
     """The frontier as a Markdown table; gaps are relative to its largest net cost."""
     lower, upper = frontier.lower(frontier.budgets), frontier.upper(frontier.budgets)
     head = ("budget, t CO2", "emissions, t CO2", "lower bound, USD", "net cost, USD", "gap", "price of a tonne, USD/t")
-    lines = [f"certified minimum of emissions: {number(frontier.minimum_t, 2)} t CO2", ""]
-    lines += ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
+    rows = []
     for k, result in enumerate(frontier.results):
         gap = 100 * (upper[k] - lower[k]) / frontier.scale
         cells = (
@@ -169,7 +168,9 @@ def markdown(frontier: Frontier) -> list[str]:
             f"{gap:.2f} %" if np.isfinite(gap) else "-",
             number(result.dual.carbon_price if result.dual else None, 2),
         )
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append(cells)
+    lines = [f"certified minimum of emissions: {number(frontier.minimum_t, 2)} t CO2", ""]
+    lines += markdown_table(head, rows, left=())
     gap = 100 * between(frontier)
     if frontier.steps and np.isfinite(gap).all():
         gaps = f"a gap of {gap.mean():.2f} % on average, {gap.max():.2f} % at most"

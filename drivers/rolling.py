@@ -22,7 +22,7 @@ from decomp.ingest.build import open_spec
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
-from decomp.model.text import number
+from decomp.model.text import markdown_table, number
 from decomp.ranks.mpi import Team
 from decomp.rolling.planner import Done, Expect, Operation, Planned, Rolling, roll
 from decomp.rolling.resume import save, saved
@@ -184,14 +184,15 @@ def work(args: argparse.Namespace, team: Team, options: Options, rolling: Rollin
 
 def markdown(operation: Operation) -> list[str]:
     """The windows as a Markdown table, and what the run came to."""
-    head = "| window | hours | jobs | running | moved | bound iterations | all | gap | planned, USD | realised, USD |"
-    lines = [head, "|" + "---:|" * (head.count("|") - 1)]
+    head = ("window", "hours", "jobs", "running", "moved", "bound iterations", "all", "gap", "planned, USD")
+    rows = []
     hours = operation.past.instance.period_h
     for p in operation.plans:
         span = f"{hours * p.now:g}-{hours * p.end:g}"
         counts = (p.number, span, p.jobs, p.running, p.moved, p.bound_iterations, p.iterations)
         money = (number(p.planned_usd), number(operation.realised(p)))
-        lines.append("| " + " | ".join([*map(str, counts), f"{100 * p.gap:.2f} %", *money]) + " |")
+        rows.append([*map(str, counts), f"{100 * p.gap:.2f} %", *money])
+    lines = markdown_table([*head, "realised, USD"], rows, left=())
     emitted, budget = operation.past.emitted(), operation.past.instance.carbon_budget_t
     lines += ["", f"realised net cost: {number(operation.past.cost(), 2)} USD"]
     lines += [f"emitted: {number(emitted, 2)} t CO2 of {number(budget, 2)}"]

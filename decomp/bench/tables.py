@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from decomp.model.instance import InputError
-from decomp.model.text import gap_rel, number, percent, time_shares
+from decomp.model.text import gap_rel, markdown_table, number, percent, time_shares
 
 Row = Mapping[str, Any]
 Point = tuple[float, float, float]  # seconds, bound (-inf: none), incumbent (inf: none)
@@ -98,21 +98,14 @@ def page(rows: Sequence[Row]) -> list[str]:
 
 
 def table(rows: Sequence[Row], columns: Columns) -> list[str]:
-    """Lines of a Markdown table, aligned for the eye too; what is not known is a dash."""
+    """Lines of a Markdown table; what is not known is a dash."""
     head = [heading for heading, _, _ in columns]
 
     def text(row: Row, key: str, show: Callable[[Any], str]) -> str:
-        return "-" if row.get(key) is None else show(row[key]).replace("|", "\\|")
+        return "-" if row.get(key) is None else show(row[key])
 
     body = [[text(row, key, show) for _, key, show in columns] for row in rows]
-    widths = [max(3, *(len(line[k]) for line in (head, *body))) for k in range(len(head))]
-    left = [key in FLUSH_LEFT for _, key, _ in columns]
-    rule = "|".join(f":{'-' * w}-" if flush else f"-{'-' * w}:" for w, flush in zip(widths, left, strict=True))
-    lines = [
-        "| " + " | ".join(t.ljust(w) if f else t.rjust(w) for t, w, f in zip(line, widths, left, strict=True)) + " |"
-        for line in (head, *body)
-    ]
-    return [lines[0], f"|{rule}|", *lines[1:]]
+    return markdown_table(head, body, [k for k, (_, key, _) in enumerate(columns) if key in FLUSH_LEFT])
 
 
 def markdown(rows: Sequence[Row]) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from decomp.model.instance import Instance
+from decomp.model.text import markdown_table
 from decomp.report.figure import BLUE, GREEN, GREY, INK, ORANGE, RED
 from decomp.studies.joint import Claim, Row, Site
 from decomp.studies.pages import save_figure
@@ -129,10 +130,10 @@ def _table(rows: Sequence[Row]) -> str:
     heads = ["variant", "benefit, USD", "of joint", "gap", "emissions, t", "above budget, t", "served", "jobs"]
     heads += ["consumed, MWh", "bought", "sold", "self-consumed", "curtailed", "engines", "batteries", "s"]
     joint = next((row.benefit_usd for row in rows if row.variant == "joint"), np.nan)
-    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    lines = []
     for row in rows:
         if not np.isfinite(row.benefit_usd):
-            lines.append(f"| {row.variant} | infeasible |" + " |" * (len(heads) - 2))
+            lines.append([row.variant, "infeasible", *[""] * (len(heads) - 2)])
             continue
         asked = row.served_gpu_h + row.unserved_gpu_h
         cells = [row.variant, f"{row.benefit_usd:,.0f}", f"{row.benefit_usd / joint:.1%}", _gap(row.gap)]
@@ -141,8 +142,8 @@ def _table(rows: Sequence[Row]) -> str:
         cells += [f"{row.accepted_jobs}/{row.accepted_jobs + row.rejected_jobs}"]
         energies = (row.consumed_mwh, row.bought_mwh, row.sold_mwh, row.self_consumed_mwh, row.curtailed_mwh)
         cells += [f"{value:,.0f}" for value in (*energies, row.generated_mwh, row.discharged_mwh, row.seconds)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, ""])
+        lines.append(cells)
+    return "\n".join([*markdown_table(heads, lines), ""])
 
 
 def _gap(gap: float) -> str:
@@ -159,8 +160,9 @@ def _extensive(rows: Sequence[Row]) -> list[str]:
 
 
 def _claims(checked: Sequence[Claim]) -> str:
-    lines = [f"| {c.claim} | {c.outcome} | {c.numbers} |" for c in checked]
-    return "\n".join(["## Claims of the paper", "", "| claim | here | numbers |", "|---|---|---|", *lines, ""])
+    rows = [(c.claim, c.outcome, c.numbers) for c in checked]
+    table = markdown_table(("claim", "here", "numbers"), rows, left=range(3))
+    return "\n".join(["## Claims of the paper", "", *table, ""])
 
 
 def ordered(rows: Sequence[Row]) -> tuple[int, int]:
@@ -185,15 +187,14 @@ def _order(rows: Sequence[Row]) -> str:
 
 def _swept(name: str, rows: Sequence[Row]) -> str:
     variants = list(dict.fromkeys(row.variant for row in rows))
-    head = " | ".join([SWEEPS[name][0], *variants, "joint's emissions, t"])
-    lines = [f"## {name.capitalize()}", "", f"| {head} |"]
-    lines.append("|---:|" + "---:|" * (len(variants) + 1))
+    rows_of = []
     for value in dict.fromkeys(row.value for row in rows):
         cell = {row.variant: row for row in rows if row.value == value}
         cells = [f"{value:g}", *(_benefit(cell[v]) for v in variants)]
         emitted = cell["joint"].emissions_t
-        lines.append("| " + " | ".join([*cells, f"{emitted:,.1f}" if np.isfinite(emitted) else ""]) + " |")
-    return "\n".join([*lines, "", f"![{name}]({name}.png)", ""])
+        rows_of.append([*cells, f"{emitted:,.1f}" if np.isfinite(emitted) else ""])
+    table = markdown_table([SWEEPS[name][0], *variants, "joint's emissions, t"], rows_of, left=())
+    return "\n".join([f"## {name.capitalize()}", "", *table, "", f"![{name}]({name}.png)", ""])
 
 
 def _benefit(row: Row) -> str:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 
 from decomp.files.hdf5 import atomic_path
 from decomp.files.store import write_instance, write_result
+from decomp.model.text import markdown_table
 from decomp.report.figure import BLUE, GREY, INK, ORANGE, figure, style
 from decomp.studies.colocation import PAPER, TARIFFS, Foreseen, MonthRow, Point, Row, Study
 from decomp.studies.errors import FUTURES
@@ -171,13 +172,13 @@ The annuity of the wind park is 196.8 USD per kW and year. Instances and results
 def _table(rows: Sequence[Row]) -> str:
     heads = ["tariff", "configuration", "foresight", "imported, MWh", "exported, MWh", "self-consumed, MWh", "peak, kW"]
     heads += ["cost, USD", "savings", "savings less investment", "paper"]
-    lines = [" | ".join(("", *heads, "")).strip(), "|---|---|---|" + "---:|" * 8]
+    lines = []
     for row in rows:
         energies = (row.imported_mwh, row.exported_mwh, row.self_consumed_mwh, row.peak_kw, row.cost_usd)
         cells = [row.tariff, row.configuration, "" if row.foresight == "none" else row.foresight]
         cells += [f"{value:,.0f}" for value in energies] + [f"{row.saving:.1%}", f"{row.adjusted_saving:.1%}"]
-        lines.append("| " + " | ".join([*cells, f"{row.paper:.1%}" if row.paper is not None else ""]) + " |")
-    return "\n".join(["## Table II", "", *lines, ""])
+        lines.append([*cells, f"{row.paper:.1%}" if row.paper is not None else ""])
+    return "\n".join(["## Table II", "", *markdown_table(heads, lines, left=range(3)), ""])
 
 
 def _bounds(study: Study) -> str:
@@ -206,7 +207,7 @@ def _months(months: Sequence[MonthRow]) -> str:
     """The whole year."""
     heads = ["month", "prices missing", "capacity factor", "price, USD/MWh", "price of the wind, USD/MWh"]
     heads += [f"{tariff}, {how}" for tariff in TARIFFS for how in ("no scheduling", "scheduled")]
-    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * 8]
+    lines = []
     for row in months:
         cells = [
             row.month,
@@ -216,18 +217,18 @@ def _months(months: Sequence[MonthRow]) -> str:
         ]
         cells += [f"{row.wind_usd_per_mwh:.2f}", f"{row.wholesale_arrives:.1%}", f"{row.wholesale_scheduled:.1%}"]
         cells += [f"{row.retail_arrives:.1%}", f"{row.retail_scheduled:.1%}"]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(cells)
     intro = "The same site in all months, perfect foresight, planned a day at a time; savings against no colocation:"
-    return "\n".join([intro, "", *lines, ""])
+    return "\n".join([intro, "", *markdown_table(heads, lines), ""])
 
 
 def _foreseen(rows: Sequence[Foreseen], known: bool) -> str:
     """Forecast, scenarios and perfect foresight side by side."""
     heads = ("tariff", "foresight", "net cost, USD", "saved", "of the forecast's loss won back")
-    lines = ["| " + " | ".join(heads) + " |", "|---|---|---:|---:|---:|"]
+    lines = []
     for row in rows:
         won = f"{row.won_back:.0%}" if row.foresight == "scenarios" else ""
-        lines.append(f"| {row.tariff} | {row.foresight} | {row.cost_usd:,.0f} | {row.saving:.1%} | {won} |")
+        lines.append((row.tariff, row.foresight, f"{row.cost_usd:,.0f}", f"{row.saving:.1%}", won))
     since = f"the month so far and the {DAYS_BEFORE} days before" if known else "the month so far"
     return f"""
 ## An uncertain future
@@ -236,7 +237,7 @@ def _foreseen(rows: Sequence[Foreseen], known: bool) -> str:
 same hour whose forecasts were most like it: price and wind of a day together, of {since},
 none that was not over. What is done until the next plan is the same in all of them.
 
-{chr(10).join(lines)}
+{chr(10).join(markdown_table(heads, lines, left=range(2)))}
 """
 
 
@@ -279,8 +280,8 @@ from them:
 
 def _laws(checked: Sequence[Law]) -> str:
     words = {True: "reproduced", False: "**not reproduced**", None: "not tested here"}
-    lines = [f"| {law.name} | {words[law.holds]} | {law.numbers} |" for law in checked]
-    return "\n".join(["## Laws", "", "| law | outcome | numbers |", "|---|---|---|", *lines, ""])
+    rows = [(law.name, words[law.holds], law.numbers) for law in checked]
+    return "\n".join(["## Laws", "", *markdown_table(("law", "outcome", "numbers"), rows, left=range(3)), ""])
 
 
 def _figures(shares: Sequence[Point]) -> str:
@@ -288,8 +289,9 @@ def _figures(shares: Sequence[Point]) -> str:
     titles = [*(f"savings, {axis}" for axis in axes), "what scheduling is worth, over the wind's power"]
     lines = [f"![Figure {k}: {title}](figure{k}.png)\n" for k, title in enumerate(titles, 1)]
     columns = [(tariff, foresight) for tariff in TARIFFS for foresight in ("perfect", "forecast")]
-    lines += ["| deferrable | " + " | ".join(map(", ".join, columns)) + " |", "|---:|" + "---:|" * 4]
+    rows = []
     for share in sorted({p.deferrable for p in shares}):
         saving = {(p.tariff, p.foresight): p.saving for p in shares if p.deferrable == share}
-        lines.append(f"| {share:.0%} | " + " | ".join(f"{saving[column]:.1%}" for column in columns) + " |")
+        rows.append([f"{share:.0%}", *(f"{saving[column]:.1%}" for column in columns)])
+    lines += markdown_table(["deferrable", *map(", ".join, columns)], rows, left=())
     return "\n".join(["## Figures", "", *lines, ""])

@@ -197,7 +197,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert run(driver.main, [*words, "--csv", "costs.csv", "--report", "page.html"]) == 0
     assert "What planning for scenarios is worth" in Path("page.html").read_text("utf-8")
     told = capsys.readouterr().out
-    assert "| 3 scenarios | USD |" in told and "value of the stochastic solution" in told
+    assert "3 scenarios" in told and "value of the stochastic solution" in told
     assert "confidence" not in told  # they are not equally likely
     with open("costs.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -90,7 +90,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_instance(fleet, instance)
     asked = ",".join(f"{b:.6f}" for b in frontier.budgets[1:3])
     assert run(main, [str(fleet), "-o", str(out), "--budgets", asked, "--plot", str(plot), "--quiet"]) == 0
-    assert "| budget, t CO2 |" in capsys.readouterr().out and "<svg" in plot.read_text("utf-8")
+    assert "budget, t CO2 |" in capsys.readouterr().out and "<svg" in plot.read_text("utf-8")
     assert run(check_main, [str(fleet), str(out)]) == 0
     assert capsys.readouterr().out.endswith("certificate: OK\n")
     back = read_frontier(out)
