@@ -100,6 +100,11 @@ def test_a_wheel_elsewhere_gives_the_command_and_no_generic_name(elsewhere: Path
     assert (tmp_path / "fleet.h5").exists()
     done = command("check", "fleet.h5", "missing.h5")
     assert (done.returncode, done.stderr) == (2, "error: missing.h5: No such file or directory\n")
+    every = "import sys; from decomp.drivers.__main__ import GROUPS, verbs; import importlib as i, decomp"
+    every += "; [i.import_module(f'decomp.drivers.{verb}').parser().format_help() for verb in verbs()]"
+    every += "; print(len(verbs()) == sum(map(len, GROUPS.values())), all(hasattr(decomp, n) for n in decomp.__all__))"
+    done = run_limited([str(elsewhere / "bin" / "python"), "-c", every], cwd=tmp_path, PYTHONPATH="")
+    assert done.stdout == "True True\n", done.stderr
 
 
 def test_the_command_in_a_checkout() -> None:

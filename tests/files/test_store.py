@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from decomp.certificate import check
 from decomp.families import generate
 from decomp.files.store import (
     instance_hash,
@@ -24,6 +26,8 @@ from decomp.model.instance import TABLES, InputError, Instance, Table, build_ins
 from decomp.model.result import Allowances, Blocks, Dual, Iteration, Result, Schedule, Status
 from running import files_of_at_most
 from tiny import SITES, bare_sites, tiny
+
+FIRST = Path(__file__).parent / "first"
 
 
 def same(a: Table, b: Table) -> bool:
@@ -150,6 +154,18 @@ def test_result_round_trip(saved: Path, tmp_path: Path) -> None:
     assert after.allowances is not None and before.allowances is not None and same(after.allowances, before.allowances)
     assert after.allowances.abatement_usd_per_t == 7.5
     assert instance_hash(tmp_path / "r.h5") == instance.content_hash()
+
+
+def test_files_of_the_first_build_are_read(tmp_path: Path) -> None:
+    """Written before there were scenarios and devices: the same numbers, and a result that is proved again."""
+    for name in ("fleet.h5", "result.h5"):
+        (tmp_path / name).write_bytes(gzip.decompress((FIRST / f"{name}.gz").read_bytes()))
+    fleet, result = read_instance(tmp_path / "fleet.h5"), read_result(tmp_path / "result.h5")
+    assert fleet.content_hash() == instance_hash(tmp_path / "fleet.h5") == instance_hash(tmp_path / "result.h5")
+    assert min(fleet.sizes[name] for name in ("site", "generator", "stream", "job", "pool")) > 0
+    assert fleet.n_scenarios == len(fleet.devices.name) == 0
+    certificate = check(fleet, result)
+    assert certificate.ok and certificate.cost == pytest.approx(result.incumbent, rel=1e-9), certificate.findings
 
 
 def test_result_of_another_instance_is_not_written(tmp_path: Path) -> None:
