@@ -46,7 +46,7 @@ class Past:
 
 
 @dataclass(frozen=True, eq=False)
-class _Told:
+class _Days:
     """Series of a spec over some days: outcomes and forecasts (k, period); `rows` as in Past."""
 
     rows: Mapping[str, Array]
@@ -54,10 +54,10 @@ class _Told:
     forecast: dict[str, Array]
 
 
-def _told(instance: Instance, spec: Spec, library: Library, days_ago: int, days: int) -> _Told:
+def _days(instance: Instance, spec: Spec, library: Library, days_ago: int, days: int) -> _Days:
     """The series of `days` days, the first of which begins `days_ago` days before the instance."""
     start, periods = start_of(instance), days * round(DAY_H / instance.period_h)
-    told = _Told({}, {}, {})
+    read = _Days({}, {}, {})
     with within(library.spec_name):
         have = known(instance, spec, library)
         for table, ago in AGO.items():
@@ -68,9 +68,9 @@ def _told(instance: Instance, spec: Spec, library: Library, days_ago: int, days:
             actual, earlier = have.series(then, table), have.series(before, table)
             given = have.series(then, table, spec.history.forecast)
             unknown = [name for name in actual if np.array_equal(given[name], actual[name])]
-            told.actual.update(actual)
-            told.forecast.update(given | {name: earlier[name] for name in unknown})
-    return replace(told, rows=have.rows)
+            read.actual.update(actual)
+            read.forecast.update(given | {name: earlier[name] for name in unknown})
+    return replace(read, rows=have.rows)
 
 
 def read_past(instance: Instance, spec: Spec, library: Library) -> Past:
@@ -86,15 +86,15 @@ def read_past(instance: Instance, spec: Spec, library: Library) -> Past:
     n, day = instance.n_periods, round(DAY_H / instance.period_h)
     last = -(-n // day)  # days before the start, of the latest horizon that ends by it
     first = spec.history.days + last - 1
-    told = _told(instance, spec, library, first, first)
+    read = _days(instance, spec, library, first, first)
     days = np.arange(last, first + 1)
     starts = (first - days) * day
     start = start_of(instance)
     return Past(
         [f"{start - timedelta(days=int(k)):%Y-%m-%d}" for k in days],
-        told.rows,
-        {name: np.stack([_repeated(v, int(t), n, day) for t in starts]) for name, v in told.forecast.items()},
-        {name: np.stack([v[:, t : t + n] for t in starts]) for name, v in told.actual.items()},
+        read.rows,
+        {name: np.stack([_repeated(v, int(t), n, day) for t in starts]) for name, v in read.forecast.items()},
+        {name: np.stack([v[:, t : t + n] for t in starts]) for name, v in read.actual.items()},
     )
 
 
@@ -109,11 +109,11 @@ def as_known(instance: Instance, spec: Spec, library: Library, count: int) -> In
     InputError : as for `read_past` and `analogs`.
     """
     n, day = instance.n_periods, round(DAY_H / instance.period_h)
-    told, expected = _told(instance, spec, library, 0, 1), instance
-    for name, forecast in told.forecast.items():
+    read, expected = _days(instance, spec, library, 0, 1), instance
+    for name, forecast in read.forecast.items():
         table = getattr(expected, SERIES[name])
         values = np.array(getattr(table, name))
-        values[told.rows[SERIES[name]]] = _repeated(forecast, 0, n, day)
+        values[read.rows[SERIES[name]]] = _repeated(forecast, 0, n, day)
         expected = replace(expected, **{SERIES[name]: replace(table, **{name: values})})
     return analogs(expected, read_past(expected, spec, library), count) if count else expected
 
