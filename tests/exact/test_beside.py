@@ -87,6 +87,7 @@ def solved(site_periods: int, stops: Stops | None = None) -> Result:
     return result
 
 
+@pytest.mark.slow
 def test_what_scip_finds_is_taken_and_a_replay_needs_no_scip(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pyscipopt")
     told: dict[int, Any] = {}

@@ -101,7 +101,7 @@ def test_between_points_that_mix_a_curve_is_the_linear_program_but_for_modes(see
 
 def test_cleaner_schedules_have_fewer_jobs_and_a_chain_has_the_same() -> None:
     fewer = []
-    for seed, family in (*((seed, "small") for seed in SEEDS), (3, "fleet")):
+    for seed, family in (*((seed, "small") for seed in SEEDS[:2]), (3, "fleet")):
         instance, schedule, curve = curve_of(seed, family=family)
         found = [at.schedule for tonnes in curve.tonnes if (at := curve.at(tonnes * (1 + 1e-8))) is not None]
         fewer.append(int((found[-1].job_site >= 0).sum()) - int((found[0].job_site >= 0).sum()))

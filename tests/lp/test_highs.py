@@ -41,7 +41,7 @@ def nodes(kind: type[ast.AST]) -> Iterator[tuple[str, Any]]:
     return ((name, node) for name, node in everything() if isinstance(node, kind))
 
 
-def test_every_run_of_highs_goes_through_the_door() -> None:
+def test_every_run_of_highs_is_begun_in_one_module() -> None:
     """HiGHS's methods take no arguments, whoever has it under whatever name; nor are they handed on to be called."""
     bare = {id(call.func) for _, call in nodes(ast.Call) if not (call.args or call.keywords)}
     full = {id(call.func) for _, call in nodes(ast.Call)} - bare

@@ -1,4 +1,4 @@
-"""All that joins scenarios at once, with a device, by Benders and by prices: the same on any number of ranks."""
+"""All that joins scenarios at once, with a device, by Benders and by prices: the same on several ranks."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def alone() -> list[dict[str, Any]]:
     return json.loads(json.dumps(found))  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 def test_bounds_and_schedules_are_proved() -> None:
     for found, (_, scope) in zip(alone(), together.ASKED, strict=True):
         truth = solve_extensive(together.together(scope), time_limit=20.0)
@@ -28,8 +29,7 @@ def test_bounds_and_schedules_are_proved() -> None:
         assert found["bound"] <= truth.incumbent + slack and truth.bound <= found["incumbent"] + slack
 
 
-@pytest.mark.parametrize("n", [2, pytest.param(7, marks=pytest.mark.slow)])
-def test_the_same_on_any_number_of_ranks(mpirun: Callable[..., Any], n: int) -> None:
-    done = mpirun(n, together.__file__)
+def test_the_same_on_three_ranks(mpirun: Callable[..., Any]) -> None:
+    done = mpirun(3, together.__file__)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == alone()
