@@ -11,7 +11,7 @@ from decomp.devices.draft import Addition, Draft, attach_drafts
 from decomp.devices.kind import Kind, Place
 from decomp.model.instance import InputError, Instance
 from decomp.model.strict import misfits, plain, scalar, shown
-from decomp.model.validate import validate_sites
+from decomp.model.validate_sites import validate_sites
 
 
 def place_of(instance: Instance, site: str) -> tuple[int, Place]:

@@ -49,8 +49,9 @@ from decomp.model.microgrids import FOLLOWERS, OWNERS, followers
 from decomp.model.result import Allowances, Blocks, Dual, Futures, Iteration, Ray, Result, Schedule, Status, Tree
 from decomp.model.scenarios import site_rows
 from decomp.model.times import parse_utc
-from decomp.model.validate import validate, validate_scalars, validate_sites
+from decomp.model.validate import validate, validate_scalars
 from decomp.model.validate_scenarios import validate_overrides
+from decomp.model.validate_sites import validate_sites
 
 INSTANCE = "decomp instance"
 RESULT = "decomp result"

@@ -164,9 +164,7 @@ class Recovery(Group):
     settle_iterations: int = option(30, "iterations of the bound with all jobs fixed, before the finish", low=0)
     site_rel_gap: float = option(5e-4, "relative gap of a site's dispatch in the finish", low=0, high=1)
     site_nodes: int = option(50, "nodes for a site's dispatch in the finish", low=1)
-    polish_sites: int = option(
-        10, "sites dispatched jointly, integers held, to end a finish", low=1
-    )
+    polish_sites: int = option(10, "sites dispatched jointly, integers held, to end a finish", low=1)
     repair_gap: float = option(1e-3, "relative gap of the small models that repair a finish", low=0, high=1)
     repair_seconds: float = option(60.0, "most seconds for such a model", low=0, endless=True)
 

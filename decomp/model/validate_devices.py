@@ -7,18 +7,18 @@ import numpy as np
 from decomp.model.device_ranges import entry_range
 from decomp.model.microgrids import Microgrids
 from decomp.model.records import QUANTITIES
+from decomp.model.refusal import (
+    Label,
+    check_columns,
+    check_dimensions,
+    check_index,
+    check_shapes,
+    named,
+    refuse,
+    repeated,
+)
 from decomp.model.rounding import FIT
 from decomp.model.table import Array
-from decomp.model.validate import (
-    Label,
-    _check_columns,
-    _check_dimensions,
-    _check_index,
-    _check_shapes,
-    _named,
-    _refuse,
-    _repeated,
-)
 
 TABLES = ("devices", "device_variables", "device_rows", "device_entries")
 
@@ -32,38 +32,38 @@ def validate_devices(grids: Microgrids) -> None:
     """
     tables = {name: getattr(grids, name) for name in TABLES}
     for name, table in tables.items():
-        _check_dimensions(name, table)
+        check_dimensions(name, table)
         first = table.columns()[0]
-        _check_shapes(name, table, {first.metadata["dims"][0]: len(getattr(table, first.name))})
+        check_shapes(name, table, {first.metadata["dims"][0]: len(getattr(table, first.name))})
     d, v, r, e = tables.values()
-    site = _named("site", grids.sites.name)
-    _check_index("devices", d, "device", "site", len(grids.sites.name))
+    site = named("site", grids.sites.name)
+    check_index("devices", d, "device", "site", len(grids.sites.name))
     _sorted("devices", "site", d.site)
     for name, what, table in (("device_variables", "variable", v), ("device_rows", "row", r)):
-        _check_index(name, table, what, "device", len(d.site))
+        check_index(name, table, what, "device", len(d.site))
         _sorted(name, "device", table.device)
     device: Label = lambda k: f"device {str(d.name[k])!r} at {site(d.site[k])}"  # noqa: E731
     variable: Label = lambda k: f"{device(v.device[k])}, variable {place(v.name[k], v.index[k])}"  # noqa: E731
     row: Label = lambda k: f"{device(r.device[k])}, row {place(r.name[k], r.index[k])}"  # noqa: E731
     entry: Label = lambda k: f"{row(e.row[k])}, entry {k}"  # noqa: E731
-    _check_columns("devices", d, device)
-    _check_columns("device_variables", v, variable)
-    _check_columns("device_rows", r, row)
+    check_columns("devices", d, device)
+    check_columns("device_variables", v, variable)
+    check_columns("device_rows", r, row)
     for name, names, label, keys in (
         ("devices", d.name, device, (d.site,)),
         ("device_variables", v.name, variable, (v.device, v.index)),
         ("device_rows", r.name, row, (r.device, r.index)),
     ):
-        _refuse(names == "", f"{name}.name", label, "has no name")
+        refuse(names == "", f"{name}.name", label, "has no name")
         numbers = np.unique(names, return_inverse=True)[1]
-        twice = _repeated(np.unique(np.column_stack([*keys, numbers]), axis=0, return_inverse=True)[1].ravel())
-        _refuse(twice, f"{name}.name", label, "this name is taken")
+        twice = repeated(np.unique(np.column_stack([*keys, numbers]), axis=0, return_inverse=True)[1].ravel())
+        refuse(twice, f"{name}.name", label, "this name is taken")
     _check_variables(grids, variable)
     text = "{low:g}, must be at most high = {high:g}"
-    _refuse(r.low > r.high, "device_rows.low", row, text, low=r.low, high=r.high)
-    _check_index("device_entries", e, "entry", "row", len(r.device))
+    refuse(r.low > r.high, "device_rows.low", row, text, low=r.low, high=r.high)
+    check_index("device_entries", e, "entry", "row", len(r.device))
     _sorted("device_entries", "row", e.row)
-    _check_columns("device_entries", e, entry)
+    check_columns("device_entries", e, entry)
     _check_entries(grids, entry)
     _check_sums(grids, row)
 
@@ -75,17 +75,17 @@ def place(name: str, index: int) -> str:
 
 def _sorted(name: str, column: str, owner: Array) -> None:
     text = f"comes after one of a later {column}; sort the rows by {column}"
-    _refuse(np.diff(owner, prepend=0) < 0, f"{name}.{column}", lambda k: f"row {k}", text)
+    refuse(np.diff(owner, prepend=0) < 0, f"{name}.{column}", lambda k: f"row {k}", text)
 
 
 def _check_variables(grids: Microgrids, label: Label) -> None:
     v, n_periods = grids.device_variables, grids.sites.capacity_gpu.shape[1]
     text = "{low:g}, must be at most high = {high:g}"
-    _refuse(v.low > v.high, "device_variables.low", label, text, low=v.low, high=v.high)
+    refuse(v.low > v.high, "device_variables.low", label, text, low=v.low, high=v.high)
     text = "{least:g}, must be at most high = {high:g}"
-    _refuse(v.end_low > v.high, "device_variables.end_low", label, text, least=v.end_low, high=v.high)
+    refuse(v.end_low > v.high, "device_variables.end_low", label, text, least=v.end_low, high=v.high)
     none = v.integer & (np.ceil(v.low - FIT) > np.floor(v.high + FIT))
-    _refuse(
+    refuse(
         none,
         "device_variables.integer",
         label,
@@ -94,9 +94,9 @@ def _check_variables(grids: Microgrids, label: Label) -> None:
         high=v.high,
     )
     text = f"{{period}}, must be a period, 0 to {n_periods - 1}, or -1"
-    _refuse(v.period >= n_periods, "device_variables.period", label, text, period=v.period)
+    refuse(v.period >= n_periods, "device_variables.period", label, text, period=v.period)
     text = "{power:g} MW per unit, but it acts in no single period; give it one"
-    _refuse((v.power != 0) & (v.period < 0), "device_variables.power", label, text, power=v.power)
+    refuse((v.power != 0) & (v.period < 0), "device_variables.power", label, text, power=v.power)
 
 
 def _check_entries(grids: Microgrids, label: Label) -> None:
@@ -105,14 +105,14 @@ def _check_entries(grids: Microgrids, label: Label) -> None:
     device = grids.device_rows.device[e.row]
     own, made = e.quantity == 0, e.quantity == len(QUANTITIES) - 1
     text = f"{{period}}, must be a period, 0 to {n_periods - 1}"
-    _refuse(~own & ((e.period < 0) | (e.period >= n_periods)), "device_entries.period", label, text, period=e.period)
+    refuse(~own & ((e.period < 0) | (e.period >= n_periods)), "device_entries.period", label, text, period=e.period)
     for mine, owner, of, what in (
         (own, device, grids.device_variables.device, "variables in the device"),
         (made, grids.devices.site[device], grids.generators.site, "generators at the site"),
     ):
         count = np.bincount(of, minlength=int(owner.max(initial=0)) + 1)[owner]
         text = f"{{at}}, must be below {{count}}, the number of {what}"
-        _refuse(mine & (e.at >= count), "device_entries.at", label, text, at=e.at, count=count)
+        refuse(mine & (e.at >= count), "device_entries.at", label, text, at=e.at, count=count)
 
 
 def _check_sums(grids: Microgrids, label: Label) -> None:
@@ -124,4 +124,4 @@ def _check_sums(grids: Microgrids, label: Label) -> None:
         (most < r.low - slack, "low", "{side:g}, but within all bounds the row sums to at most {sum:g}"),
         (least > r.high + slack, "high", "{side:g}, but within all bounds the row sums to at least {sum:g}"),
     ):
-        _refuse(bad, f"device_rows.{name}", label, text, side=getattr(r, name), sum=most if name == "low" else least)
+        refuse(bad, f"device_rows.{name}", label, text, side=getattr(r, name), sum=most if name == "low" else least)

@@ -7,22 +7,21 @@ from collections.abc import Mapping
 import numpy as np
 
 from decomp.model.instance import SERIES, TABLES, Array, InputError, Instance, Overrides, Scenarios
+from decomp.model.refusal import (
+    Label,
+    check_column,
+    check_columns,
+    check_index,
+    check_names,
+    check_shapes,
+    named,
+    refuse,
+    repeated,
+)
 from decomp.model.rounding import FIT
 from decomp.model.scenarios import expand, series_of
-from decomp.model.validate import (
-    Label,
-    _check_column,
-    _check_columns,
-    _check_index,
-    _check_jobs,
-    _check_names,
-    _check_pools,
-    _check_shapes,
-    _named,
-    _refuse,
-    _repeated,
-    validate_sites,
-)
+from decomp.model.validate_sites import validate_sites
+from decomp.model.validate_work import check_jobs, check_pools
 
 
 def validate_scenarios(instance: Instance) -> None:
@@ -37,30 +36,30 @@ def validate_scenarios(instance: Instance) -> None:
     fleet = expand(instance)
     validate_sites(fleet.microgrids, instance.period_h)
     capacity = series_of(instance, "capacity_gpu")
-    _check_jobs(instance.jobs, instance.candidates, capacity.min(axis=0))
+    check_jobs(instance.jobs, instance.candidates, capacity.min(axis=0))
     for there in capacity if (instance.overrides.series == "capacity_gpu").any() else ():
-        _check_pools(instance.pools, instance.pool_arcs, there, instance.period_h)
+        check_pools(instance.pools, instance.pool_arcs, there, instance.period_h)
 
 
 def validate_overrides(
     scenarios: Scenarios, overrides: Overrides, names: Mapping[str, Array], sizes: Mapping[str, int]
 ) -> None:
     """Check the two tables by themselves; `names` of sites and streams, `sizes` of all dimensions."""
-    _check_shapes("scenarios", scenarios, sizes)
-    _check_shapes("overrides", overrides, sizes)
-    scenario = _named("scenario", scenarios.name)
-    _check_columns("scenarios", scenarios, scenario)
-    _check_names("scenarios", "scenario", scenarios.name)
+    check_shapes("scenarios", scenarios, sizes)
+    check_shapes("overrides", overrides, sizes)
+    scenario = named("scenario", scenarios.name)
+    check_columns("scenarios", scenarios, scenario)
+    check_names("scenarios", "scenario", scenarios.name)
     p = scenarios.probability
-    _refuse(p <= 0, "scenarios.probability", scenario, "0, must be above 0; leave the scenario out")
+    refuse(p <= 0, "scenarios.probability", scenario, "0, must be above 0; leave the scenario out")
     if len(p) and abs(float(p.sum()) - 1.0) > FIT:
         raise InputError(f"scenarios.probability: the probabilities sum to {p.sum():.9g}, must be 1")
     at: Label = lambda k: f"override {k}"  # noqa: E731
     known = ", ".join(SERIES)
     unknown = ~np.isin(overrides.series, list(SERIES))
     text = f"{{name!r}}: no such time series; known are {known}"
-    _refuse(unknown, "overrides.series", at, text, name=overrides.series.astype(object))
-    _check_index("overrides", overrides, "override", "scenario", len(p))
+    refuse(unknown, "overrides.series", at, text, name=overrides.series.astype(object))
+    check_index("overrides", overrides, "override", "scenario", len(p))
     number = np.zeros(len(overrides.row), dtype=int)
     for k, (series, table) in enumerate(SERIES.items()):
         mine = np.flatnonzero(overrides.series == series)
@@ -68,7 +67,7 @@ def validate_overrides(
         if len(mine):
             _check_series(series, table, overrides.take(mine), scenario, names[table])
     key = (number * max(len(p), 1) + overrides.scenario) * (max(map(len, names.values())) + 1) + overrides.row
-    _refuse(_repeated(key), "overrides", at, "this series is overridden twice in its scenario")
+    refuse(repeated(key), "overrides", at, "this series is overridden twice in its scenario")
 
 
 def _check_series(series: str, table: str, overrides: Overrides, scenario: Label, names: Array) -> None:
@@ -77,7 +76,7 @@ def _check_series(series: str, table: str, overrides: Overrides, scenario: Label
     bad = overrides.row >= len(names)
     label: Label = lambda k: f"{series} in {scenario(overrides.scenario[k])}"  # noqa: E731
     text = f"{{row}}, must be an index of a {kind}, 0 to {len(names) - 1}"
-    _refuse(bad, "overrides.row", label, text, row=overrides.row)
+    refuse(bad, "overrides.row", label, text, row=overrides.row)
     declared = next(f.metadata for f in TABLES[table].columns() if f.name == series)
     place: Label = lambda k: f"{kind} {str(names[overrides.row[k]])!r} in {scenario(overrides.scenario[k])}"  # noqa: E731
-    _check_column(f"overrides.value, {series}", declared, overrides.value, place)
+    check_column(f"overrides.value, {series}", declared, overrides.value, place)

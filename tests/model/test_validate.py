@@ -12,7 +12,9 @@ import pytest
 from decomp.extensive.pyomo_model import build
 from decomp.families import generate
 from decomp.model.instance import InputError, build_instance
-from decomp.model.validate import LEAST_COEFFICIENT, LEAST_SLOPE, validate, validate_sites
+from decomp.model.refusal import LEAST_COEFFICIENT, LEAST_SLOPE
+from decomp.model.validate import validate
+from decomp.model.validate_sites import validate_sites
 from tiny import bare_sites, tiny
 
 NAN, INF = np.nan, np.inf

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from decomp.devices.draft import Draft
 from decomp.devices.kind import Place, setting
 from decomp.devices.kinds.generator import Generator
-from decomp.model.validate import INTENSITY_LIMIT
+from decomp.model.refusal import INTENSITY_LIMIT
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 from decomp.devices.draft import Draft
 from decomp.devices.kind import Kind, Place, setting
 from decomp.model.instance import Array, InputError
+from decomp.model.refusal import INTENSITY_LIMIT
 from decomp.model.rounding import fits
-from decomp.model.validate import INTENSITY_LIMIT
 
 
 @dataclass(frozen=True)
