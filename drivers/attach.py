@@ -16,9 +16,7 @@ from .generate import settings
 
 
 def parser() -> Arguments:
-    p = Arguments(
-        prog="attach", description=__doc__, epilog=described(), formatter_class=argparse.RawTextHelpFormatter
-    )
+    p = Arguments(prog="attach", description=__doc__, epilog=described(), formatter_class=argparse.RawTextHelpFormatter)
     p.reads("instance", metavar="FLEET", help="instance file (HDF5)")
     p.add_argument("--site", required=True, metavar="NAME", help="site that gets the device, or all")
     p.add_argument("--kind", required=True, choices=list(KINDS), metavar="KIND", help=", ".join(KINDS))

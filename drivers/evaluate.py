@@ -102,9 +102,7 @@ def work(
 ) -> Evaluation | None:
     """The evaluation; how it goes is shown on a terminal."""
     with Progress(root=team.is_root and not args.json and sys.stdout.isatty()) as progress:
-        return evaluate(
-            instance, result, team, options, fresh=fresh, values=not args.cost_only, listeners=(progress,)
-        )
+        return evaluate(instance, result, team, options, fresh=fresh, values=not args.cost_only, listeners=(progress,))
 
 
 def markdown(e: Evaluation, instance: Instance) -> list[str]:

@@ -70,9 +70,7 @@ PREDICTION_COLUMNS: Columns = (
 
 
 def parser() -> Arguments:
-    p = Arguments(
-        prog="scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    p = Arguments(prog="scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.reads("instance", nargs="?", help="instance file; @ stands for the number of ranks")
     p.fills("-o", "--output", files=WRITTEN, metavar="FOLDER", help="folder for results, logs, table and plot")
     p.add_argument("--ranks", type=several(1), default=(1, 2), metavar="N,...", help="numbers of ranks (default 1,2)")

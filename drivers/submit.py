@@ -70,9 +70,7 @@ class SlurmRequest:
 
 
 def parser() -> Arguments:
-    p = Arguments(
-        prog="submit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    p = Arguments(prog="submit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.reads("instance", help="instance file")
     p.writes("-o", "--output", metavar="SCRIPT", help="batch script (default: beside the instance)")
     p.writes("--result", help="result file of the job (default: beside the instance)")

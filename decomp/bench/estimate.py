@@ -90,9 +90,7 @@ def calibrate(path: Path, instance: Instance) -> Calibration:
     gc.collect()
     base = resident_mb()
     grids = read_sites(path, chosen)
-    oracles = [
-        SiteOracle(grids, k, instance.period_h, instance.carbon_price_usd_per_t) for k in range(len(chosen))
-    ]
+    oracles = [SiteOracle(grids, k, instance.period_h, instance.carbon_price_usd_per_t) for k in range(len(chosen))]
     rng, until = np.random.default_rng(0), time.monotonic() + CALIBRATION_SECONDS
     seconds: list[list[float]] = []
     while not seconds or (len(seconds) < 10 and time.monotonic() < until):

@@ -69,6 +69,4 @@ class ColumnBundle:
 
         `carbon_price`, `weight` (S,) : of each site, USD/t and what its cost counts by.
         """
-        return column_kernels.site_values(
-            price, carbon_price, weight, self.loads, self.cost, self.emission, self.count
-        )
+        return column_kernels.site_values(price, carbon_price, weight, self.loads, self.cost, self.emission, self.count)

@@ -35,9 +35,7 @@ class PartService(Service):
         self.parts: dict[int, MasterPart] = {}
         self.forgotten: list[int] = []
 
-    def call(
-        self, master: int, method: str, each: Sequence[tuple[Any, ...]], answered: int | None = None
-    ) -> list[Any]:
+    def call(self, master: int, method: str, each: Sequence[tuple[Any, ...]], answered: int | None = None) -> list[Any]:
         """Call a method of the first ranks' parts of a master, with arguments for each; what they return. Root only.
 
         `answered` : what so many return, the first ones, is all that is wanted; nobody waits for the others. One part

@@ -162,9 +162,7 @@ def check(
     )
 
 
-def _check_infeasible(
-    instance: Instance, result: Result, findings: Findings, jobs: int, seconds: float
-) -> Certificate:
+def _check_infeasible(instance: Instance, result: Result, findings: Findings, jobs: int, seconds: float) -> Certificate:
     """Nothing but the proof that there is no schedule; there must not be one beside it."""
     if result.schedule is not None or np.isfinite(result.incumbent):
         findings.add("schedule", "", "in the result", "absent, as there is none")

@@ -213,9 +213,7 @@ def grid(m: Model, data: SimpleNamespace, instance: Instance) -> Cost:
     banned = np.argwhere(~grid_ban_is_redundant(instance)).tolist()
     most_in, most_out = (mw.tolist() for mw in grid_reach(instance.microgrids))
     m.imp_on = pyo.Var([tuple(key) for key in banned], domain=pyo.Binary)
-    m.imp_ban = pyo.Constraint(
-        list(m.imp_on), rule=lambda m, i, t: m.imp[i, t] - most_in[i][t] * m.imp_on[i, t] <= 0
-    )
+    m.imp_ban = pyo.Constraint(list(m.imp_on), rule=lambda m, i, t: m.imp[i, t] - most_in[i][t] * m.imp_on[i, t] <= 0)
     m.exp_ban = pyo.Constraint(
         list(m.imp_on), rule=lambda m, i, t: m.exp[i, t] + most_out[i][t] * m.imp_on[i, t] <= most_out[i][t]
     )

@@ -150,9 +150,7 @@ def job_choices(fleet: Instance, schedule: Schedule, price: Array) -> tuple[list
     return tuple(_choices(fleet, schedule, paid, capacity, room, j) for j in range(fleet.n_jobs))
 
 
-def _choices(
-    instance: Instance, schedule: Schedule, paid: Array, capacity: Array, room: Array, j: int
-) -> list[Choice]:
+def _choices(instance: Instance, schedule: Schedule, paid: Array, capacity: Array, room: Array, j: int) -> list[Choice]:
     jobs, candidates = instance.jobs, instance.candidates
     gpus, length, value = float(jobs.gpus[j]), int(jobs.periods[j]), float(jobs.value_usd[j])
     own_site, own_start = int(schedule.job_site[j]), int(schedule.job_start[j])

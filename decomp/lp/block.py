@@ -12,7 +12,6 @@ from decomp.model.instance import Array
 Terms = list[tuple[Array | float, Array]]
 
 
-
 @dataclass
 class Block:
     """A linear problem under construction; `columns` and `rows` map names to numbers (of rows only some are named)."""
@@ -83,7 +82,6 @@ class Block:
         )
 
 
-
 @dataclass(frozen=True)
 class Model:
     """min cost·x subject to row_low <= matrix x <= row_high, low <= x <= high, some x integer.
@@ -102,7 +100,6 @@ class Model:
     columns: dict[str, Array]
     bans: Array
     rows: dict[str, Array] = field(default_factory=dict)
-
 
 
 def either(block: Block, prefix: str, first: Array, second: Array, most: tuple[Array, Array], relaxed: bool) -> None:

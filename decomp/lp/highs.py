@@ -92,6 +92,7 @@ def to_highs(model: Model, *, integer: Array | None = None) -> highspy.Highs:
     solver.passModel(lp)
     return solver
 
+
 def run(
     solver: highspy.Highs,
     seconds: float = np.inf,
@@ -173,6 +174,7 @@ def _run_otherwise(solver: highspy.Highs, seconds: float, small: bool) -> None:
 def has_point(solver: highspy.Highs) -> bool:
     """Whether HiGHS has found a feasible point."""
     return bool(solver.getInfo().primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible)
+
 
 def safe_bound(model: Model, cost: Array, duals: Array) -> float:
     """Lower bound proved by any dual vector: y'b + sum of min over [low, high] of the reduced cost.

@@ -39,9 +39,7 @@ def with_decisions_of(instance: Instance, schedule: Schedule) -> Instance:
 def of_free_fleet(held: Instance, schedule: Schedule, plan: Schedule) -> Schedule:
     """A schedule of a fleet whose plan is held, as one of the fleet as it was; neither has scenarios."""
     own = held.devices.kind[held.device_variables.device] != COMMITMENT
-    return replace(
-        schedule, job_site=plan.job_site, job_start=plan.job_start, device_value=schedule.device_value[own]
-    )
+    return replace(schedule, job_site=plan.job_site, job_start=plan.job_start, device_value=schedule.device_value[own])
 
 
 def _committed(instance: Instance, on: Array) -> Instance:

@@ -40,7 +40,6 @@ class Work:
         return load
 
 
-
 def place_work(loop: LagrangianLoop, wanted: tuple[Array, Array] | None = None) -> Work:
     """Make routing and pools fit beside fixed jobs, no site above its usable load, all work counted.
 
@@ -60,7 +59,6 @@ def place_work(loop: LagrangianLoop, wanted: tuple[Array, Array] | None = None) 
         room = np.maximum(left, 0.0)
     placing.fit_streams(loop.centre.price, room, c.streams, routed)
     return Work(master.fixing, routed, pooled, room)
-
 
 
 def fit_pools_jointly(c: Coupling, price: Array, room: Array) -> Array:
@@ -93,7 +91,6 @@ def fit_pools_jointly(c: Coupling, price: Array, room: Array) -> Array:
     return np.clip(x, 0.0, high).reshape(n_arcs, n)
 
 
-
 def undone(c: Coupling, pooled: Array) -> Array:
     """Sites of the pools that must be done and are not."""
     pool = np.repeat(np.arange(len(c.pools.work)), np.diff(c.pools.ptr))
@@ -102,14 +99,12 @@ def undone(c: Coupling, pooled: Array) -> Array:
     return np.unique(c.pools.site[short[pool]])
 
 
-
 def given(loop: LagrangianLoop, work: Work) -> Given:
     """What the sites are given with the work: loads without allowances, inference droppable at what it is worth."""
     c, n_sites = loop.coupling, len(loop.coupling.capacity)
     inference = work.inference(c)
     worth = inference_worth(loop, work, inference)
     return Given(work.load(c), inference, worth, np.full(n_sites, np.inf), np.zeros(n_sites))
-
 
 
 def inference_worth(loop: LagrangianLoop, work: Work, inference: Array) -> Array:

@@ -57,6 +57,4 @@ def _expected(instance: Instance, case: Case, now: int, end: int, price: Array, 
     prices[now:end] = price
     blows = instance.sites.wind_mw.copy()
     blows[0, now:end] = case.wind_mw * wind
-    return replace(
-        instance, sites=replace(instance.sites, wind_mw=blows, **tariff_prices(case.tariff, prices, prices))
-    )
+    return replace(instance, sites=replace(instance.sites, wind_mw=blows, **tariff_prices(case.tariff, prices, prices)))

@@ -44,9 +44,7 @@ class FlexibleConnection(Kind):
         called = np.zeros(n_periods, dtype=bool)
         for text in filter(None, (part.strip() for part in self.events.split(","))):
             first, _, last = text.partition("-")
-            if not (
-                first.isdecimal() and (last or first).isdecimal() and int(first) <= int(last or first) < n_periods
-            ):
+            if not (first.isdecimal() and (last or first).isdecimal() and int(first) <= int(last or first) < n_periods):
                 ends = f"periods 0 to {n_periods - 1}"
                 raise InputError(f"{self.called()}.events: {text!r}, must be first-last of {ends}")
             called[int(first) : int(last or first) + 1] = True

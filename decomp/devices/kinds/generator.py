@@ -50,9 +50,7 @@ class Generator(Kind):
         if not fits(least, most):
             raise InputError(f"{self.called()}.p_min_mw: {least:g} MW, must be at most p_max_mw = {most:g} MW")
         if now > 0 and not (fits(least, now) and fits(now, most)):
-            raise InputError(
-                f"{self.called()}.initial_mw: {now:g} MW, must be 0 or between {least:g} and {most:g} MW"
-            )
+            raise InputError(f"{self.called()}.initial_mw: {now:g} MW, must be 0 or between {least:g} and {most:g} MW")
         return least, most
 
     def draft(self, site: Place) -> Draft:
