@@ -21,8 +21,8 @@ from decomp.lp.watch import Interrupted
 from decomp.model.frontier import Frontier
 from decomp.model.instance import Array, InputError, Instance
 from decomp.model.options import Options
+from decomp.model.refusal import NUMBER_LIMIT
 from decomp.model.text import markdown_table, number
-from decomp.model.validate import NUMBER_LIMIT
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Team
 from decomp.state.checkpoint import Spacing

@@ -34,9 +34,7 @@ def test_lines_of_two_budgets_make_the_lower_curve_and_cross_where_it_bends() ->
 
 def test_one_budget_is_a_curve_of_one_point() -> None:
     envelope = known((10.0, 0.0, 50.0, 5.0))
-    curve: Any = SimpleNamespace(
-        cost_at=lambda at: 0.0 * at + 4.0, chain=lambda at: 0.0 * at, at=lambda budget: None
-    )
+    curve: Any = SimpleNamespace(cost_at=lambda at: 0.0 * at + 4.0, chain=lambda at: 0.0 * at, at=lambda budget: None)
     envelope.curves = [curve]
     frontier: Any = SimpleNamespace(budgets=np.array([10.0]), upper=lambda at: 0.0 * at + 5.0, scale=5.0)
     with np.errstate(all="raise"):
