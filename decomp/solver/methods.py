@@ -20,7 +20,7 @@ from decomp.solver.phases import (
     dive_on_jobs,
     improve,
     raise_bound,
-    replan,
+    search_on,
 )
 from decomp.state.solve_state import Outcome, Run
 
@@ -55,7 +55,7 @@ IMPROVE = Phase("improve", partial(improve, routing=by_prices, replans=False, if
 IMPROVE_AND_REPLAN = Phase("improve", partial(improve, routing=by_prices, replans=True, if_apart=False), "recovery")
 BRANCH = Phase("branch", branch, "branching")
 WHOLE = Phase("whole", finish_whole, "extensive form")
-REPLAN = Phase("replan", replan, "recovery")
+REPLAN = Phase("replan", search_on, "recovery")
 BESIDE = Phase("beside", begin_beside, "python", again=True)
 AWAIT = Phase("await", await_beside, "recovery")
 

@@ -292,9 +292,7 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
     """
     search, loop, options, phase, stale = run.search, run.loop, run.options, run.phase, 0
     patience = options.improvement.stale_finishes if patience is None else patience
-    copies = run.instance.copies
-    too_large = copies > 1 and options.replan.sites * copies > options.improvement.scenario_rows
-    if search is None or run.incumbent is None or too_large:
+    if search is None or run.incumbent is None or too_many_rows(run):
         return Outcome.SKIPPED
     run.phase = "replan"
     while stale < patience and not run.must_stop():
@@ -312,6 +310,20 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
         run.record(None)
     run.phase = phase
     return Outcome.DONE
+
+
+def too_many_rows(run: Run) -> bool:
+    """Whether the scenarios make MILPs of groups too large for the resource-directive search."""
+    copies, options = run.instance.copies, run.options
+    return copies > 1 and options.replan.sites * copies > options.improvement.scenario_rows
+
+
+def search_on(run: Run) -> Outcome:
+    """Phase: resource-directive search in the time left; price-directive where scenarios make that too large."""
+    if run.incumbent is None or not too_many_rows(run):
+        return replan(run)
+    run.loop.refix(run.incumbent.fixing)
+    return improve(run, by_prices, replans=False)
 
 
 # ---------------------------------------------------------------- the bound with integral subproblems
