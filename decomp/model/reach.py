@@ -46,6 +46,16 @@ def both_tempt(grids: Microgrids) -> Array:
     return tempting
 
 
+def charged(sites: Sites, period_h: float) -> tuple[Array, Array]:
+    """The least that each battery holds, and what it holds in the end, (site,), MWh, if it always charges (6)."""
+    stored = lowest = sites.battery_initial_mwh
+    for _ in range(sites.capacity_gpu.shape[1]):
+        stored = stored * (1 - sites.self_discharge_per_h) ** period_h
+        stored = np.minimum(stored + period_h * sites.charge_efficiency * sites.charge_mw, sites.battery_mwh)
+        lowest = np.minimum(lowest, stored)
+    return lowest, stored
+
+
 def storable(sites: Sites, period_h: float) -> Array:
     """The most that each site's battery ever holds (site,), MWh: its size, or less if charging cannot fill it (6)."""
     hours = period_h * sites.capacity_gpu.shape[1]

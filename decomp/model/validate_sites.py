@@ -9,6 +9,7 @@ import numpy as np
 
 from decomp.model.device_ranges import power_range
 from decomp.model.microgrids import Microgrids
+from decomp.model.reach import charged
 from decomp.model.records import Generators, Sites
 from decomp.model.refusal import (
     NUMBER_LIMIT,
@@ -92,11 +93,7 @@ def _check_battery(s: Sites, site: Label, period_h: float) -> None:
         value=s.battery_initial_mwh,
         least=s.battery_min_mwh,
     )
-    stored = lowest = s.battery_initial_mwh
-    for _ in range(s.capacity_gpu.shape[1]):  # charging all the time
-        stored = stored * (1 - s.self_discharge_per_h) ** period_h + period_h * s.charge_efficiency * s.charge_mw
-        stored = np.minimum(stored, s.battery_mwh)
-        lowest = np.minimum(lowest, stored)
+    lowest, stored = charged(s, period_h)
     for name, most in (("battery_min_mwh", lowest), ("battery_final_mwh", stored)):
         value = getattr(s, name)
         bad = ~fits(value, most)

@@ -14,7 +14,9 @@ import numpy as np
 
 from decomp.model.accounts import account, emissions_t
 from decomp.model.instance import Array, Instance
+from decomp.model.reach import charged
 from decomp.model.result import Schedule
+from decomp.model.rounding import fits
 from decomp.model.times import stamp, start_of
 from decomp.rolling.device_cut import cut_devices
 
@@ -133,11 +135,15 @@ class Executed:
     def _sites(self, end: int) -> Any:
         sites, now = self.instance.sites, self.now
         stored = np.clip(self.done["stored_mwh"][:, now], sites.battery_min_mwh, sites.battery_mwh)
-        return replace(
+        here = replace(
             sites.between(now, end),
             battery_initial_mwh=np.where(sites.battery_mwh > 0, stored, sites.battery_initial_mwh),
             peak_so_far_mw=np.maximum(sites.peak_so_far_mw, self.done["import_mw"][:, :now].max(axis=1, initial=0.0)),
         )
+        if end == self.instance.n_periods:
+            return here
+        final, reached = sites.battery_final_mwh, charged(here, self.instance.period_h)[1]
+        return replace(here, battery_final_mwh=np.where(fits(final, reached), final, reached))  # later windows go on
 
     def _generators(self) -> Any:
         """On or off, at what output, and since how many periods."""

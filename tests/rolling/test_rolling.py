@@ -206,6 +206,17 @@ def test_the_past_of_generators_batteries_and_peaks() -> None:
     validate(now)
 
 
+def test_a_window_too_short_to_fill_the_batteries_fills_what_it_can() -> None:
+    """3 MWh are to be there in the end, 1 MW comes in an hour: windows of an hour have to go on with what they find."""
+    battery = dict(battery_mwh=4.0, battery_initial_mwh=0.5, battery_final_mwh=3.0, charge_mw=1.0, discharge_mw=1.0)
+    instance = plain(sites=battery | dict(charge_efficiency=1.0, discharge_efficiency=1.0))
+    operation, heard = rolled(instance, Rolling(1, 1))
+    assert [float(window.instance.sites.battery_final_mwh[0]) for window, _ in heard[:4]] == [1.5, 2.5, 3.0, 3.0]
+    stored = operation.schedule.stored_mwh[0]
+    assert stored[:4] == pytest.approx([0.5, 1.5, 2.5, 3.0], abs=1e-6) and stored[-1] >= 3.0 - 1e-6
+    assert check(instance, result_of(operation), bound=False).ok
+
+
 def test_windows_without_jobs_before_and_after_those_with() -> None:
     """Of three windows the second has a job; of the others the first is before it arrives."""
     jobs = dict(gpus=[300.0], periods=[3], release=[5], deadline=[8], value_usd=[200.0])
