@@ -19,7 +19,7 @@ from decomp.bound.coupling import REJECTED, Coupling, Fixing, hourly
 from decomp.bound.lagrangian import DualPoint
 from decomp.bound.stream_blocks import SiteBlock, join, partition, rise, without_price
 from decomp.bound.work_prices import SiteWork, WorkPrices, site_with_work, site_works, translate
-from decomp.lp.highs import Effort, money_unit, run_lp, safe_bound, to_highs
+from decomp.lp.highs import Effort, run_lp, safe_bound, to_bound, to_highs
 from decomp.model.instance import Array, Instance
 from decomp.model.options import MilpBound
 from decomp.model.result import Blocks, Dual
@@ -72,8 +72,7 @@ def solve_milp(task: MilpTask) -> tuple[float, bool, Array | None]:
     the rows of the runs in its best point, if it has one.
     """
     model = site_with_work(task.work, *task.beside)
-    unit = money_unit(model.cost)
-    solver = to_highs(replace(model, cost=model.cost / unit), integer=model.integer)
+    solver, unit = to_bound(model, model.integer)
     if task.beside:
         _for_the_bound(solver)
     status = replace(task.effort, abs_gap=task.effort.abs_gap / unit).within(task.until - root_seconds()).run(solver)

@@ -15,7 +15,7 @@ import numpy as np
 from decomp.bound.lagrangian import DualPoint
 from decomp.bound.milp_bound import FRACTIONAL, dual_bounds
 from decomp.lp.block import Block, Model
-from decomp.lp.highs import Effort, run_lp, to_highs
+from decomp.lp.highs import Effort, run_lp, to_bound, to_highs
 from decomp.model.instance import Array, Instance
 from decomp.model.options import MilpBound
 from decomp.ranks.clock import root_seconds
@@ -66,10 +66,10 @@ def integral_lower(task: PricedSite) -> tuple[float, bool]:
     share = np.array(solver.getSolution().col_value)[model.integer]
     if (np.abs(share - np.round(share)) < FRACTIONAL).all():
         return -np.inf, False
-    solver = to_highs(model, integer=model.integer)
+    solver, unit = to_bound(model, model.integer)
     status = task.effort.within(task.until - root_seconds()).run(solver)
     late = solver.getModelStatus() == highspy.HighsModelStatus.kTimeLimit
-    bound = float(solver.getInfo().mip_dual_bound)
+    bound = unit * float(solver.getInfo().mip_dual_bound)
     return bound if status != highspy.HighsStatus.kError and np.isfinite(bound) else -np.inf, late
 
 

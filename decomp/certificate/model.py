@@ -20,6 +20,7 @@ from decomp.model.instance import Array
 
 DUAL_TOLERANCE = 1e-9
 MOST_EXCLUDED = 20  # integers of points that are none, before a question is left open
+MONEY = 1e3  # units that the largest cost is at least for HiGHS, whose tolerances are fixed
 EMPTY = 1e-6  # least sum of violations (MW, MWh, ...) that is no rounding
 
 
@@ -60,6 +61,11 @@ class Program:
         size = np.abs(self.right) @ np.abs(y) + (np.abs(self.cost) + abs(self.matrix).T @ np.abs(y)) @ reach
         longest = np.bincount(self.matrix.indices, minlength=1).max() + np.log2(len(reach) + len(y) + 2)
         return float((longest + 8) * np.finfo(float).eps * size)
+
+    def _unit(self) -> float:
+        """USD of the unit in which HiGHS is told costs; one below its tolerance is none to it, whatever is paid so."""
+        largest = float(np.abs(self.cost).max(initial=0.0))
+        return largest / MONEY if 0.0 < largest < MONEY else 1.0
 
     def _priced(self, dual: Array) -> tuple[Array, Array]:
         """The part of a dual vector (row,) that proves something, and the reduced costs (column,) there."""
@@ -116,7 +122,7 @@ class Program:
         """HiGHS's proven lower bound, the cost of its best point (inf: none) and that point; `bans`: with them."""
         rows = LinearConstraint(self.matrix, np.where(self.equal, self.right, -np.inf), self.right)
         answer = milp(
-            self.cost,
+            self.cost / self._unit(),
             integrality=(self.integer & (bans | ~self.ban)).astype(int),
             bounds=Bounds(self.low, self.high),
             constraints=rows,
@@ -124,7 +130,7 @@ class Program:
         )
         upper = np.inf if answer.x is None else float(self.cost @ answer.x)
         lower = answer.get("mip_dual_bound")
-        lower = -np.inf if lower is None or not np.isfinite(lower) else float(lower)
+        lower = -np.inf if lower is None or not np.isfinite(lower) else self._unit() * float(lower)
         return min(lower, upper), upper, answer.x
 
     def none_below(self, limit: float, tolerance: float, seconds: float, bans: bool = True) -> Verdict:
@@ -155,7 +161,7 @@ class Program:
             scale = max(1.0, 1e-2 / tolerance)
             rows.append(LinearConstraint(scale * csr_array(self.cost[None, :]), -np.inf, scale * limit))
         answer = milp(
-            self.cost,
+            self.cost / self._unit(),
             integrality=integer.astype(int),
             bounds=Bounds(self.low, self.high),
             constraints=rows,

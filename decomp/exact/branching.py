@@ -18,7 +18,7 @@ from decomp.bound.coupling import REJECTED, Fixing, hourly
 from decomp.bound.lagrangian import DualPoint
 from decomp.bound.work_prices import SiteWork, site_with_work
 from decomp.exact.column_lp import DEAREST_CARBON, LinearMaster, Optimum, Runs
-from decomp.lp.highs import Effort, has_point, money_unit, to_highs
+from decomp.lp.highs import Effort, has_point, to_bound
 from decomp.model.accounts import account
 from decomp.model.instance import Array
 from decomp.model.result import Dual, Tree
@@ -318,8 +318,7 @@ def plan_within(order: Order) -> Plan | None:
 def answer_integral(work: SiteWork) -> tuple[Array, float, float, float] | None:
     """Load, value, emissions (t) of a site's best integral dispatch, and the proven bound of that value, USD."""
     model = site_with_work(work)
-    unit = money_unit(model.cost)
-    solver = to_highs(replace(model, cost=model.cost / unit), integer=model.integer)
+    solver, unit = to_bound(model, model.integer)
     EFFORT.run(solver)
     if not has_point(solver):
         return None

@@ -17,14 +17,12 @@ from decomp.extensive.names import FIELDS, named
 from decomp.extensive.reductions import untangle
 from decomp.extensive.starts import start_values
 from decomp.files.hdf5 import PathLike, atomic_path
-from decomp.lp.highs import money_unit
+from decomp.lp.highs import REDUCED_COST, money_unit
 from decomp.model.accounts import by_scenario, emissions_t, load_gpu, over_budget_t, starts
 from decomp.model.instance import Array, InputError, Instance
 from decomp.model.result import Schedule
 
 INTEGRALITY = 1e-7  # tolerance on integers and rows inside HiGHS
-REDUCED_COST = 1e-9  # of a unit of money; below it HiGHS's presolve takes a cost for none, whatever a column's range
-UNITS = 1024.0  # that the largest cost is at least, as these tolerances are fixed
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +89,7 @@ class ExtensiveForm:
     @property
     def unit(self) -> float:
         """USD of the unit in which a solver is told costs."""
-        return money_unit(self.cost / UNITS)
+        return money_unit(self.cost)
 
     def highs(self, unit: float = 1.0) -> highspy.Highs:
         """The model in a silent HiGHS on one thread, costs in units of so many USD."""

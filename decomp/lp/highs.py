@@ -38,6 +38,8 @@ INTERRUPTS = (
     highspy.cb.HighsCallbackType.kCallbackMipInterrupt,
 )
 LOG_LINE = highspy.cb.HighsCallbackType.kCallbackMipLogging
+REDUCED_COST = 1e-9  # of a unit of money; below it HiGHS's presolve takes a cost for none, whatever a column's range
+UNITS = 1024.0  # of money that the largest cost is at least, as HiGHS's tolerances are fixed
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,19 @@ class Effort:
 
 def money_unit(cost: Array) -> float:
     """USD of the unit in which a solver is told costs: small where all of them are, as its tolerances are fixed."""
-    largest = float(np.abs(cost).max(initial=0.0))
+    largest = float(np.abs(cost).max(initial=0.0)) / UNITS
     return float(2.0 ** np.floor(np.log2(largest))) if 0.0 < largest < 1.0 else 1.0
+
+
+def to_bound(model: Model, integer: Array) -> tuple[highspy.Highs, float]:
+    """A MIP whose dual bound is claimed, and USD of its unit of money.
+
+    A cost within HiGHS's tolerance may be worth much where a column's range is large: a hundredth of a cent per GPU.
+    """
+    unit = money_unit(model.cost)
+    solver = to_highs(replace(model, cost=model.cost / unit), integer=integer)
+    solver.setOptionValue("dual_feasibility_tolerance", REDUCED_COST)
+    return solver, unit
 
 
 def to_highs(model: Model, *, integer: Array | None = None) -> highspy.Highs:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from decomp.lp.block import Block
-from decomp.lp.highs import SIMULTANEOUS_MW, Effort, has_point, money_unit, to_highs
+from decomp.lp.highs import SIMULTANEOUS_MW, Effort, has_point, to_bound
 from decomp.model.instance import Array, Instance, Microgrids
 from decomp.site.equations import add_site
 
@@ -79,12 +79,11 @@ class BannedSite:
         model, integer = self.model, np.zeros(len(self.model.cost), dtype=bool)
         cost = money * model.cost + tonne * model.emission
         cost[model.columns["load"]] -= price
-        unit = money_unit(cost)
         for _ in range(ROUNDS):
             integer[self.mode[broken[self.at]]] = True
             if not integer.any():  # nothing gained by it; and for a linear program HiGHS states no MIP bound
                 return None
-            solver = to_highs(replace(model, cost=cost / unit), integer=integer)
+            solver, unit = to_bound(replace(model, cost=cost), integer)
             self.effort.run(solver)
             lower = unit * float(solver.getInfo().mip_dual_bound)
             if not has_point(solver) or not np.isfinite(lower):
