@@ -12,7 +12,7 @@ import pytest
 import decomp
 from decomp.ranks import clock
 from decomp.solver.solve import solve as solve_on
-from running import run_limited
+from running import find_mpiexec, run_limited
 from tiny import tiny
 
 
@@ -66,6 +66,14 @@ def test_what_is_wrong_is_refused(tmp_path) -> None:
         decomp.solve("fleet.h5")
     with pytest.raises(decomp.InputError, match="sites: 2.5, must be an integer"):
         decomp.generate("fleet", sites=2.5)
+
+
+def test_what_is_no_communicator_is_refused() -> None:
+    if find_mpiexec() is None:
+        pytest.skip("no MPI")
+    code = "import decomp; decomp.solve(decomp.generate('small', seed=1), comm='world')"
+    done = run_limited([sys.executable, "-c", code])
+    assert "InputError: comm: 'world', must be of type Intracomm" in done.stderr
 
 
 def test_a_solve_in_a_thread_is_as_any_other() -> None:

@@ -218,7 +218,8 @@ def cvar(cost: Array, probability: Array, level: float) -> float:
     order = np.argsort(-cost, kind="stable")
     p = probability[order]
     counted = np.clip(1.0 - level - (np.cumsum(p) - p), 0.0, p)
-    return float(counted @ cost[order] / counted.sum())
+    n = np.count_nonzero(counted)  # the first of them; 0 times an infinite cost is no number
+    return float(counted[:n] @ cost[order[:n]] / counted.sum())
 
 
 def site_costs(instance: Instance, schedule: Schedule) -> dict[str, Array]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from decomp.model import strict
 from decomp.model.instance import (
     SECOND_STAGE,
     SERIES,
@@ -70,7 +71,6 @@ def with_scenarios(
     ------
     InputError : a series that no scenario may override, or arrays that do not fit the instance.
     """
-    probability = np.asarray(probability, dtype=float)
     n = len(probability)
     names = [f"s{s}" for s in range(n)] if names is None else list(names)
     found: list[tuple[Array, Array, Array, Array]] = []
@@ -78,7 +78,10 @@ def with_scenarios(
         if name not in SERIES:
             raise InputError(f"scenarios: {name}: no such time series; known are {', '.join(SERIES)}")
         own = getattr(getattr(instance, SERIES[name]), name)
-        values = np.asarray(values, dtype=float)
+        values = strict.plain(values, f"scenarios: {name}")
+        if strict.misfits(values, "f8").any():
+            raise InputError(f"scenarios: {name}: holds {values.dtype} values, must be numbers")
+        values = strict.converted(values, "f8")
         if values.shape != (n, *own.shape):
             raise InputError(f"scenarios: {name}: shape {values.shape}, must be {(n, *own.shape)}")
         scenario, row = np.nonzero((values != own).any(axis=2))
@@ -86,7 +89,8 @@ def with_scenarios(
     blank = (np.zeros(0, dtype=str), np.zeros(0), np.zeros(0), np.zeros((0, instance.n_periods)))
     columns = [np.concatenate(parts) for parts in zip(blank, *found, strict=True)]
     overrides = Overrides(*columns)
-    return replace(instance, scenarios=Scenarios(np.array(names), probability), overrides=overrides, **risk)
+    of = Scenarios(np.array(names), strict.plain(probability, "scenarios.probability"))
+    return replace(instance, scenarios=of, overrides=overrides, **risk)
 
 
 # ---------------------------------------------------------------- one scenario, or all

@@ -9,19 +9,24 @@ from datetime import datetime, timedelta, timezone
 
 from decomp.model.instance import InputError, Instance
 
+YEARS = range(1700, 2201)  # so that all of a horizon is within 1678 to 2261, as nanoseconds of 64 bits can be
+
 
 def parse_utc(text: str) -> datetime:
     """The time that `start_utc` denotes, in UTC.
 
     Raises
     ------
-    InputError : it is not an ISO 8601 time, or not one of the years 1 to 9999.
+    InputError : it is not an ISO 8601 time, or not of the years 1700 to 2200: pandas and xarray know few others.
     """
     try:
         time = datetime.fromisoformat(text.replace("Z", "+00:00"))
-        return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
+        time = time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
     except (ValueError, OverflowError):
         raise InputError(f"start_utc: {text!r}, must be an ISO 8601 time such as 2022-01-01T00:00Z") from None
+    if time.year not in YEARS:
+        raise InputError(f"start_utc: {text!r}, must be in one of the years {YEARS[0]} to {YEARS[-1]}")
+    return time
 
 
 def start_of(instance: Instance, period: int = 0) -> datetime:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from decomp.model.instance import Array, InputError
+from decomp.model.strict import instance_of
 from decomp.ranks.clock import follow_root, process_seconds
 from decomp.ranks.team import HEAD, ROOT, STOP_TAG, AtRoot, Call, NextTask, Serial, TaskAnswer, Team, attempt
 from decomp.ranks.timesheet import IDLE, TALK
@@ -57,6 +58,7 @@ class MPI(Team):
         super().__init__()
         self._comm, self._ends_mpi = comm, ends_mpi
         self._mpi = load_mpi()
+        instance_of(comm, self._mpi.Intracomm, "comm")
         self.rank, self.size = comm.rank, comm.size
         self._patience = self._own_patience(max(patience, START_SECONDS))
         self._may_work_while_dispatching = self._mpi.Query_thread() >= self._mpi.THREAD_SERIALIZED

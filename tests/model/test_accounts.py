@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from decomp.model.accounts import account, load_gpu
+from decomp.model.accounts import account, cvar, load_gpu
 from decomp.model.instance import build_instance
 from decomp.model.result import Schedule
 
@@ -143,3 +143,9 @@ def test_generator_running_before_the_horizon_does_not_start(instance, schedule)
     running = replace(schedule, generator_on=[[True, True, False, False]])
     assert account(warm, running).components["starts"] == 0
     assert account(instance, running).components["starts"] == 11
+
+
+def test_the_worst_may_be_infinite() -> None:
+    p = np.full(4, 0.25)
+    assert cvar(np.array([1.0, np.inf, np.inf, 3.0]), p, 0.95) == np.inf
+    assert cvar(np.array([-np.inf, 4.0, 2.0, 1.0]), p, 0.5) == 3.0

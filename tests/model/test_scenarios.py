@@ -137,3 +137,17 @@ def test_a_fleet_must_work_in_every_scenario() -> None:
         with_scenarios(base, [1.0], dict(capacity_gpu=gpus))
     with pytest.raises(InputError, match="carbon_scope: 'some'"):
         validate(replace(base, carbon_scope="some"))
+
+
+@pytest.mark.parametrize(
+    ("probability", "series", "words"),
+    [
+        (["a", "b"], {}, "scenarios.probability: .* must be a number"),
+        ([True, False], {}, "scenarios.probability: .* must be a number"),
+        ([0.5, 0.5], {"buy_price": np.full((2, 3, 8), "1")}, "scenarios: buy_price: holds .* values, must be numbers"),
+        ([0.5, 0.5], {"buy_price": np.ma.masked_less(np.zeros((2, 3, 8)), 1)}, "scenarios: buy_price: .* is masked"),
+    ],
+)
+def test_what_is_no_number_makes_no_scenario(probability: Any, series: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        with_scenarios(tiny(), probability, series)
