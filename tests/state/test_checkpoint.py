@@ -140,7 +140,7 @@ def test_saved_when_the_schedule_improves_and_when_time_has_passed(
     for seconds in (0.0, 1e9):
         found.clear()
         path.unlink(missing_ok=True)
-        few = options(bundle=dict(max_iterations=10))
+        few = options(bundle=dict(max_iterations=10), rel_gap=1e-3)
         solve(instance(), Serial(), few, hooks=Hooks(listeners=[Reader()], checkpoint=(path, seconds)))
         for (line, _), (_, saved) in zip(found, found[1:], strict=False):  # what the file held when the next line came
             if seconds == 0.0:
