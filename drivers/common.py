@@ -49,7 +49,7 @@ def run(command: Command, argv: Sequence[str] | None = None) -> int:
         except Exception as error:
             if _code(error) == INTERNAL_FAILURE and not isinstance(error, OSError | MemoryError | SiteFailure):
                 traceback.print_exc()
-            print(f"error: {_reason(error)}", file=sys.stderr)
+            print("error:", _reason(error).replace("\n", " "), file=sys.stderr)  # one line, whatever a file is called
             return exit_code(_code(error))
 
 

@@ -62,8 +62,8 @@ class GeneratorType:
     no_load_usd_per_mw_h: float = key("cost of being on per MW installed, USD/(MW h)", 0.0, low=0)
     start_usd_per_mw: float = key("cost of a start per MW installed, USD/MW", 0.0, low=0)
     ramp_share_per_h: float = key("fastest change, share of the largest output per hour", math.inf, low=0.01)
-    min_up_h: float = key("least time on, hours", 0.0, low=0)
-    min_down_h: float = key("least time off, hours", 0.0, low=0)
+    min_up_h: float = key("least time on, hours", 0.0, low=0, high=100_000)
+    min_down_h: float = key("least time off, hours", 0.0, low=0, high=100_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,13 +122,14 @@ class JobTrace(Layout):
     layout: str = key(
         "a table, or a JSON list of jobs with their attempts, of which the last counts", "table", among="table attempts"
     )
-    name_column: Names = key("column of the job's name; like the others a list: the first that is there")
-    gpus_column: Names = key("column of the number of GPUs, or of resources such as cpu=8,gres/gpu=4")
-    duration_column: Names = key("column of the duration: a number of time_unit, or [D-]HH:MM:SS", "")
-    start_column: Names = key("column of the start, where there is no duration", "")
-    end_column: Names = key("column of the end, where there is no duration", "")
+    name_column: Names = key("column of the job's name; like the others a list: the first that is there", filled=True)
+    gpus_column: Names = key("column of the number of GPUs, or of resources such as cpu=8,gres/gpu=4", filled=True)
+    duration_column: Names = key("column of the duration: a number of time_unit, or [D-]HH:MM:SS", "", filled=True)
+    start_column: Names = key("column of the start, where there is no duration", "", filled=True)
+    end_column: Names = key("column of the end, where there is no duration", "", filled=True)
     submit_column: Names = key(
-        "column of the submission: a time, or counted from the first day's midnight in time_unit"
+        "column of the submission: a time, or counted from the first day's midnight in time_unit",
+        filled=True,
     )
     group_column: str = key("column of the virtual cluster", "")
     time_unit: str = key("unit of durations and of times that are counted", "s", among="s min h")

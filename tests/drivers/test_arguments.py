@@ -265,3 +265,8 @@ def test_a_name_that_is_too_long_is_refused_before_work(tmp_path: Path, capsys: 
     words = [str(tmp_path / "in"), "-o", str(tmp_path / ("x" * 256))]
     assert common.run(MODULES["solve"].main, words) == common.BAD_INPUT
     assert "--output" in (told := capsys.readouterr().err) and "name too long" in told
+
+
+def test_a_refusal_is_one_line_whatever_a_file_is_called(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert common.run(MODULES["check"].main, 2 * [str(tmp_path / "a\nb.h5")]) == common.BAD_INPUT
+    assert capsys.readouterr().err == f"error: {tmp_path}/a b.h5: No such file or directory\n"

@@ -411,3 +411,18 @@ def test_devices_of_a_site_are_attached(spec: Path) -> None:
 def test_a_device_that_cannot_be_is_refused(spec: Path, text: str, said: str) -> None:
     with pytest.raises(InputError, match=re.escape(said)):
         ingest(equip(spec, text))
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("generators.gas.min_up_h=inf", "generators.gas.min_up_h = inf: must be within 0 … 100000"),
+        ("generators.gas.min_down_h=1e30", "generators.gas.min_down_h = 1e+30: must be within"),
+        ("trace.name_column=[]", "trace.name_column = []: must be a list of one or more"),
+        ("trace.submit_column=5", "trace.submit_column = 5: must be a string"),
+        ("trace.gpus_column=[1]", "trace.gpus_column.0 = 1: must be a string"),
+    ],
+)
+def test_values_that_are_not_of_their_key(setting: str, words: str, spec: Path) -> None:
+    with pytest.raises(InputError, match=re.escape(words)):
+        ingest(spec, overrides=[setting])
