@@ -206,6 +206,8 @@ class Replan(Group):
     runs_kept: int = option(3, "runs of a job in a group's MILP besides those its relaxation uses", low=1)
     nodes: int = option(50, "nodes for a group's MILP", low=1)
     rel_gap: float = option(1e-4, "relative gap of a group's MILP", low=0, high=1)
+    small_sites: int = option(6, "sites of a group of a small fleet, drawn by common streams, too", low=1)
+    packed_sites: int = option(2, "in a small fleet, sites of every other group, whose MILP has all runs", low=1)
 
 
 @dataclass(frozen=True)
@@ -254,6 +256,7 @@ class Options(Group):
     rel_gap: float = option(1e-3, "relative gap at which a solve stops", low=0, high=1)
     time_limit_seconds: float = option(np.inf, "wall seconds after which a solve stops", low=0, endless=True)
     seed: int = option(0, "seed of every random choice", low=0)
+    small_fleet: int = option(16, "most sites of a fleet that counts as small", low=0)
     bundle: Bundle = group(Bundle)
     recovery: Recovery = group(Recovery)
     benders: Benders = group(Benders)

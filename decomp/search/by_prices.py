@@ -37,19 +37,27 @@ class Neighbours:
     Attributes
     ----------
     shared : (N, N) sparse, jobs for which both of two sites are candidates; N sites (places, not rows of scenarios).
+    streams : (N, N) sparse, streams that both can serve.
     tried : (N,) how often each site was the seed of a cluster.
     copies : scenarios, each with a row of every site.
     """
 
     shared: csr_array
+    streams: csr_array
     tried: Array
     copies: int = 1
 
     @classmethod
     def of(cls, coupling: Coupling) -> Neighbours:
-        n_sites, n = coupling.n_places, len(coupling.jobs.site)
-        member = csr_array((np.ones(n), coupling.jobs.site, coupling.jobs.ptr), shape=(coupling.n_jobs, n_sites))
-        return cls(csr_array(member.T @ member), np.zeros(n_sites), coupling.copies)
+        n, copies, (jobs, streams) = coupling.n_places, coupling.copies, (coupling.jobs, coupling.streams)
+        ptr = streams.ptr[: (len(streams.ptr) - 1) // copies + 1]  # those of the first scenario
+        return cls(_common(jobs.site, jobs.ptr, n), _common(streams.site, ptr, n), np.zeros(n), copies)
+
+
+def _common(site: Array, ptr: Array, n_sites: int) -> csr_array:
+    """How many rows have both of two sites, (N, N); row r has `site[ptr[r] : ptr[r + 1]]`."""
+    member = csr_array((np.ones(ptr[-1]), site[: ptr[-1]], ptr), shape=(len(ptr) - 1, n_sites))
+    return csr_array(member.T @ member)
 
 
 LEAST_SCENARIOS = 3  # in a cluster's MILP, if there are as many

@@ -26,8 +26,11 @@ from decomp.ranks.workers import Workers
 from decomp.schedule.group_lp import GroupTask, commitments, held, schedule_of, share_out, side_by_side
 from decomp.schedule.incumbent import fixing_of
 from decomp.schedule.subinstance import merge_all, restrict
-from decomp.search.by_prices import job_choice
+from decomp.search.by_prices import Neighbours, job_choice
 from decomp.search.job_milp import JobChoice, JobSearch, add_job, choose_runs
+
+LINK = 10.0  # how much likelier a site joins a group with which it serves a stream
+LEAST_CHANCE = 1e-3  # of a site without common jobs, relative to one with a common job
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +85,24 @@ def planning_model(group: GroupTask, choices: tuple[JobChoice, ...]) -> tuple[Mo
     block, links = side_by_side(instance, np.zeros_like(instance.sites.capacity_gpu))
     runs = [add_job(block, choice, links, instance.copies) for choice in choices]
     return held(instance, block.finish(), commitments(instance, schedule)), runs
+
+
+def linked_groups(neighbours: Neighbours, size: int, rng: np.random.Generator) -> list[Array]:
+    """Draw disjoint groups of `size` sites that cover the fleet; sites that serve a stream together are drawn first.
+
+    A group that serves a stream alone may serve all of it at any of its sites, so whole jobs can change places with it.
+    """
+    free, groups = np.ones(len(neighbours.tried), dtype=bool), []
+    while free.any():
+        members = [int(rng.choice(np.flatnonzero(free)))]
+        free[members] = False
+        while len(members) < size and free.any():
+            jobs, streams = (rows[members].sum(axis=0) for rows in (neighbours.shared, neighbours.streams))
+            chance = free * (LEAST_CHANCE + jobs) * np.where(streams > 0, LINK, 1.0)
+            members.append(int(rng.choice(len(free), p=chance / chance.sum())))
+            free[members] = False
+        groups.append(np.array(members))
+    return groups
 
 
 def replan_round(

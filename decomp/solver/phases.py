@@ -22,13 +22,14 @@ from decomp.bound.milp_bound import dual_of_work, milp_bound
 from decomp.bound.site_integers import with_integers
 from decomp.exact.beside import consult, sparing
 from decomp.model.accounts import account
-from decomp.model.options import Improvement
+from decomp.model.instance import Array
+from decomp.model.options import Improvement, Replan
 from decomp.ranks.clock import process_seconds
 from decomp.schedule.dive import dive, keep_decided
 from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent, fixing_of
 from decomp.search.by_prices import Neighbours, SearchState, clusters, improve_round, job_loss
-from decomp.search.by_resources import replan_round
+from decomp.search.by_resources import linked_groups, replan_round
 from decomp.site.faults import SiteFailure
 from decomp.site.grid_ban import tempting
 from decomp.site.service import SiteService
@@ -42,6 +43,8 @@ LEAST_ROUND = 0.25  # of the last round's time; with less left no round is begun
 FIRST_ROUNDS = 4  # rounds of cluster moves before the first schedule of a large fleet
 LEAST_SHARE = 0.4  # of the time limit, left by these rounds
 DEARER = 5e-4  # relative; a completed schedule than the master's model says of its jobs: 1e-4 to 1e-3 were seen
+SMALL_KINDS = 2  # of groups in the resource-directive search of a small fleet
+CALM_ROUNDS = 3  # of the resource-directive search in a small fleet that gained little, before its groups grow
 SAMPLE = 12  # groups of a round of the resource-directive search between rounds of the price-directive one
 RUNAWAY = 1e4  # USD/t; at a larger carbon price the run checks whether the budget can be kept at all
 
@@ -257,7 +260,7 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
                 search.stale, search.level = search.stale + 1, search.level + 1
                 if run.incumbent is not None:
                     if replans:
-                        replan(run, patience=1, most=SAMPLE)
+                        replan(run, patience=SMALL_KINDS if run.small else 1, most=SAMPLE)
                     loop.refix(run.incumbent.fixing)
             if late:
                 break
@@ -282,6 +285,30 @@ def move(run: Run, options: Improvement, until: float) -> float:
     return gained
 
 
+def division(run: Run, search: SearchState, turn: int, stale: int, most: int | None) -> tuple[list[Array], Replan]:
+    """Groups for a round of the resource-directive search, and how hard they are tried.
+
+    In a small fleet large groups take turns with groups of few sites whose jobs have all their runs. Large ones give
+    inference other sites; small ones pack jobs, whose runs cost nearly the same there, without gaps.
+
+    Parameters
+    ----------
+    turn : number of the round. stale : rounds so far that gained little.
+    most : groups, see `replan`.
+    """
+    options, growth, n_sites = run.options.replan, run.options.improvement.growth, run.instance.n_sites
+    if not run.small:
+        size = round(options.sites * growth**stale)
+        return clusters(search.neighbours, job_loss(run.loop), size, search.rng)[:most], options
+    if packed := turn % SMALL_KINDS == 1:
+        options = replace(options, runs_kept=n_sites * run.instance.n_periods)
+    size = round((options.packed_sites if packed else options.small_sites) * growth ** (stale // CALM_ROUNDS))
+    if size < n_sites:
+        return linked_groups(search.neighbours, size, search.rng), options
+    runs, nodes = round(options.runs_kept * growth**stale), round(options.nodes * growth ** (2 * stale))
+    return [np.arange(n_sites)], replace(options, runs_kept=runs, nodes=nodes)
+
+
 def replan(run: Run, patience: int | None = None, most: int | None = None) -> Outcome:
     """Phase: resource-directive large-neighbourhood search, groups growing after every round that gained little.
 
@@ -290,7 +317,7 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
     patience : rounds with little gain, in all, after which it ends; default: as many as for cluster moves.
     most : groups of a round, those whose jobs lose most at the prices first; default: as many as cover the fleet.
     """
-    search, loop, options, phase, stale = run.search, run.loop, run.options, run.phase, 0
+    search, loop, options, phase, stale, turn = run.search, run.loop, run.options, run.phase, 0, 0
     patience = options.improvement.stale_finishes if patience is None else patience
     if search is None or run.incumbent is None or too_many_rows(run):
         return Outcome.SKIPPED
@@ -298,11 +325,10 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
     while stale < patience and not run.must_stop():
         consult(run)
         loop.refix(run.incumbent.fixing)
-        size = round(options.replan.sites * options.improvement.growth**stale)
-        groups = clusters(search.neighbours, job_loss(loop), size, search.rng)[:most]
-        before = run.incumbent
+        groups, effort = division(run, search, turn, stale, most)
+        before, turn = run.incumbent, turn + 1
         with sparing(run):
-            schedule = replan_round(run.instance, before.schedule, run.workers, groups, options.replan, run.deadline)
+            schedule = replan_round(run.instance, before.schedule, run.workers, groups, effort, run.deadline)
         cost = account(run.instance, schedule).net_cost
         if run.offer(Incumbent(schedule, cost, fixing_of(loop.coupling, schedule))):
             run.keep(run.result())

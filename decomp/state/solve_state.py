@@ -102,6 +102,11 @@ class Run:
         self.rank_seconds: dict[str, list[float]] = {}
 
     @property
+    def small(self) -> bool:
+        """Whether it is a small fleet without scenarios."""
+        return self.instance.copies == 1 and self.instance.n_sites <= self.options.small_fleet
+
+    @property
     def bound(self) -> float:
         return min(self._proven, self.cost)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from decomp.certificate import check
 from decomp.families import generate
@@ -16,7 +17,8 @@ from decomp.model.options import Options, Replan
 from decomp.model.result import Result, Schedule
 from decomp.ranks.mpi import Serial
 from decomp.schedule.group_lp import GroupTask
-from decomp.search.by_resources import ReplanTask, owners_of_jobs, replan, replan_round
+from decomp.search.by_prices import Neighbours
+from decomp.search.by_resources import ReplanTask, linked_groups, owners_of_jobs, replan, replan_round
 from decomp.solver.solve import solve
 from loops import optimum, workers_of
 
@@ -66,6 +68,22 @@ def test_groups_at_the_same_time_gain_and_make_one_schedule(seed: int) -> None:
         assert cost <= before + 1e-6 * abs(before)
         assert certified(instance, replace(rough, schedule=schedule, incumbent=cost))
     assert cost < rough.incumbent
+
+
+def test_groups_follow_streams_that_sites_have_in_common() -> None:
+    """Sites 0-2 and 3-5 serve a stream each, all jobs have all places: a group is mostly one of the two."""
+    everywhere, streams = np.ones((7, 7)), np.zeros((7, 7))
+    streams[:3, :3] = streams[3:6, 3:6] = 1.0
+    neighbours, rng = Neighbours(csr_array(everywhere), csr_array(streams), np.zeros(7)), np.random.default_rng(0)
+    together = 0
+    for _ in range(100):
+        groups = linked_groups(neighbours, 3, rng)
+        assert sorted(np.concatenate(groups).tolist()) == list(range(7))
+        assert sorted(map(len, groups)) == [1, 3, 3]
+        together += any(sorted(g.tolist()) in ([0, 1, 2], [3, 4, 5]) for g in groups)
+    assert together > 50
+    lonely = Neighbours(csr_array((4, 4)), csr_array((4, 4)), np.zeros(4))
+    assert sorted(map(len, linked_groups(lonely, 3, rng))) == [1, 3]
 
 
 def test_a_rejected_job_is_one_group_s_to_take() -> None:

@@ -114,12 +114,12 @@ def test_clusters_are_disjoint_and_cover_the_fleet() -> None:
     shared = rng.integers(0, 3, (9, 9)).astype(float)
     shared = shared + shared.T
     np.fill_diagonal(shared, 0.0)
-    neighbours = Neighbours(csr_array(shared), np.zeros(9))
+    neighbours = Neighbours(csr_array(shared), csr_array((9, 9)), np.zeros(9))
     for size in (1, 3, 20):
         chosen = clusters(neighbours, np.ones(9), size, rng)
         assert sorted(np.concatenate(chosen).tolist()) == list(range(9))
         assert max(map(len, chosen)) <= size
-    lonely = Neighbours(csr_array((4, 4)), np.zeros(4))
+    lonely = Neighbours(csr_array((4, 4)), csr_array((4, 4)), np.zeros(4))
     assert sorted(map(len, clusters(lonely, np.ones(4), 3, rng))) == [1, 1, 1, 1]
 
 
