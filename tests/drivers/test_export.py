@@ -2,8 +2,6 @@
 
 import csv
 import re
-import resource
-from contextlib import contextmanager
 from dataclasses import replace
 
 import highspy
@@ -16,6 +14,7 @@ from decomp.model.accounts import account, by_scenario
 from decomp.model.result import Result, Status
 from drivers.common import BAD_INPUT, INTERNAL_FAILURE, run
 from drivers.export import main
+from running import files_of_at_most
 
 
 @pytest.fixture(scope="module")
@@ -181,17 +180,6 @@ def test_csv_tells_scenarios_apart(tmp_path):
     assert list(bought.values()) == pytest.approx([a.bought_mwh for a in by_scenario(fleet, plan.schedule)])
     assert set(table(folder / "routing.csv")["scenario"]) == {"s0", "s1"}
     assert "scenario" not in table(folder / "jobs.csv")
-
-
-@contextmanager
-def files_of_at_most(n_bytes):
-    """A disk that takes no more than so much of a file."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("words", [["--mps", "fleet.mps"], ["--result", "result.h5", "--csv", "csv.d"]])

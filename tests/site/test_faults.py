@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from decomp.state.solve_state import Hooks
 from drivers.common import run
 from drivers.solve import main
 from loops import workers_of
+from running import files_of_at_most
 
 pytestmark = pytest.mark.slow
 
@@ -133,17 +133,6 @@ def test_a_site_that_never_answers_ends_the_run(capsys: pytest.CaptureFixture[st
 # ---------------------------------------------------------------- full disk
 
 
-@contextmanager
-def full_disk(room: int) -> Iterator[None]:
-    """No file may become larger than this; writing beyond fails as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_without_room_for_checkpoint_and_log_the_solve_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,7 +146,7 @@ def test_without_room_for_checkpoint_and_log_the_solve_goes_on(
     bound = read_result(files["r.h5"]).bound
     files["c.h5"].unlink()
     capsys.readouterr()
-    with full_disk(room):
+    with files_of_at_most(room):
         assert run(main, given) == 0
     said = capsys.readouterr().err.splitlines()
     assert said and all("not saved, the solve goes on: File too large" in line for line in said)
@@ -170,7 +159,7 @@ def test_without_room_for_the_result_the_solve_fails_clearly(
 ) -> None:
     write_instance(tmp_path / "i.h5", generate("small", seed=4))
     out, log = tmp_path / "r.h5", tmp_path / "run.jsonl"
-    with full_disk(4000):
+    with files_of_at_most(4000):
         given = [str(tmp_path / "i.h5"), "-o", str(out), "--log", str(log), "--rel-gap", "0.9"]
         assert run(main, given) == 5
     said = capsys.readouterr().err.splitlines()
