@@ -16,6 +16,7 @@ PRICE_LIMIT = 1e6  # USD per MWh, GPU h, ...: beyond it units were mixed up
 INTENSITY_LIMIT = 10.0  # t/MWh; coal emits 1
 NUMBER_LIMIT = 1e12  # of anything
 LEAST_COEFFICIENT = 2e-8  # times the hours of a period, 1/12 or more, it is above 1e-9, below which solvers drop it
+TINY = 1e-30  # what is smaller is no matter of units
 LEAST_SLOPE = 1e-6  # MW/GPU: a watt; with less, what a GPU costs is lost in solvers' tolerances
 
 Label = Callable[[int], str]
@@ -83,7 +84,7 @@ def _check_coefficients(where: str, array: Array, label: Label, meta: Mapping[st
     least = LEAST_SLOPE if unit == " MW/GPU" else LEAST_COEFFICIENT
     small = (sizes > 0) & (sizes < least)
     if small.any() and "GPU" in unit:
-        factor = 1000.0 ** np.ceil(np.log10(least / sizes[small].min()) / 3)
+        factor = 1000.0 ** np.ceil(np.log10(least / max(sizes[small].min(), TINY)) / 3)
         advice = f"; give load in units of {factor if unit == ' MW/GPU' else 1 / factor:,.15g} GPU"
     text = f"{{value:g}}{unit}, which solvers drop, must be 0 or at least {least:g}{unit}{advice}"
     refuse(small, where, label, text, meta["dims"][-1], value=array)

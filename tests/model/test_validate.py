@@ -302,6 +302,7 @@ def test_large_fleets_are_validated_quickly() -> None:
         (dict(sites=dict(power_slope_mw_per_gpu=[0.0008, 3e-8])), "give load in units of 1,000 GPU"),
         (dict(sites=dict(power_slope_mw_per_gpu=[0.0, 1e-14])), "give load in units of 1,000,000,000 GPU"),
         (dict(jobs=dict(gpus=[100.0, 1e-9, 200.0])), "at least 2e-08 GPU; give load in units of 0.001 GPU"),
+        (dict(jobs=dict(gpus=[100.0, 5e-324, 200.0])), "at least 2e-08 GPU; give load in units of 1e-24 GPU"),
         (dict(sites=dict(carbon_intensity=1e-9)), "period 0: 1e-09 t/MWh, which solvers drop, must be 0 or at least"),
         (dict(sites=dict(discharge_efficiency=1e-9)), "sites.discharge_efficiency: site 'Albany': 1e-09, which"),
         (dict(sites=dict(export_limit_mw=1e-17)), "sites.export_limit_mw: site 'Albany', period 0: 1e-17 MW, which"),
