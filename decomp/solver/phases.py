@@ -288,7 +288,7 @@ def move(run: Run, options: Improvement, until: float) -> float:
 def division(run: Run, search: SearchState, turn: int, stale: int, most: int | None) -> tuple[list[Array], Replan]:
     """Groups for a round of the resource-directive search, and how hard they are tried.
 
-    In a small fleet large groups take turns with groups of few sites whose jobs have all their runs. Large ones give
+    In a small fleet groups of few sites whose jobs have all their runs take turns with large groups. Large ones give
     inference other sites; small ones pack jobs, whose runs cost nearly the same there, without gaps.
 
     Parameters
@@ -300,7 +300,7 @@ def division(run: Run, search: SearchState, turn: int, stale: int, most: int | N
     if not run.small:
         size = round(options.sites * growth**stale)
         return clusters(search.neighbours, job_loss(run.loop), size, search.rng)[:most], options
-    if packed := turn % SMALL_KINDS == 1:
+    if packed := turn % SMALL_KINDS == 0:
         options = replace(options, runs_kept=n_sites * run.instance.n_periods)
     size = round((options.packed_sites if packed else options.small_sites) * growth ** (stale // CALM_ROUNDS))
     if size < n_sites:
