@@ -361,6 +361,8 @@ def sharpen(run: Run) -> None:
     assert run.proof is not None
     fixing, loop.centre = loop.master.fixing, run.proof
     loop.refix(Fixing(*loop.coupling.free_jobs()))
+    if run.instance.copies > 1:  # scenarios lengthen the step while jobs are fixed, so far that free ones hardly move
+        loop.master.step = run.options.bundle.step
     enough = 0.5 * run.seconds_left() if np.isfinite(run.options.time_limit_seconds) else 0.0
     for _ in range(MORE_ITERATIONS):
         step = loop.iterate()
