@@ -340,8 +340,8 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
 
 def too_many_rows(run: Run) -> bool:
     """Whether the scenarios make MILPs of groups too large for the resource-directive search."""
-    copies, options = run.instance.copies, run.options
-    return copies > 1 and options.replan.sites * copies > options.improvement.scenario_rows
+    copies = run.instance.copies
+    return copies > 1 and run.options.replan.sites * copies > run.options.improvement.scenario_rows
 
 
 def search_on(run: Run) -> Outcome:
@@ -357,11 +357,10 @@ def search_on(run: Run) -> Outcome:
 
 def sharpen(run: Run) -> None:
     """Iterate once more with all jobs free: the bundle has grown since the bound was last raised."""
-    loop = run.loop
     assert run.proof is not None
-    fixing, loop.centre = loop.master.fixing, run.proof
+    loop, fixing, run.loop.centre = run.loop, run.loop.master.fixing, run.proof
     loop.refix(Fixing(*loop.coupling.free_jobs()))
-    if run.instance.copies > 1:  # scenarios lengthen the step while jobs are fixed, so far that free ones hardly move
+    if loop.coupling.copies > 1:  # scenarios lengthen the step while jobs are fixed, so far that free ones hardly move
         loop.master.step = run.options.bundle.step
     enough = 0.5 * run.seconds_left() if np.isfinite(run.options.time_limit_seconds) else 0.0
     for _ in range(MORE_ITERATIONS):
