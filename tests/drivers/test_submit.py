@@ -136,6 +136,7 @@ def test_any_path_goes_through_the_script_unharmed(path: Path, tmp_path: Path) -
     fleet = path.rename(folder / "f l;$(touch no).h5")
     stand_in = folder / "slurm" / "solve.sbatch"
     stand_in.write_text("printf '%s\\0' \"$@\"\n")
+    (folder / "o p.toml").write_text("rel_gap = 0.01\n")
     output = folder / "s b.sh"
     words = [str(fleet), "-o", str(output), "--result", str(folder / "r é.h5"), "--options", str(folder / "o p.toml")]
     submit = [sys.executable, "-m", "drivers.submit", *words, "--dry-run", "--ranks", "2"]

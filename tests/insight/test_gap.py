@@ -88,8 +88,8 @@ def with_futures(kind: str) -> tuple[Instance, Result]:
     once = replace(instance.generators, day_ahead=np.full(len(instance.generators.site), "commitments" in kind))
     budget = dict(carbon_budget_t=0.9 * float(tonnes), carbon_excess_usd_per_t=300.0)
     instance = replace(instance, scenarios=p, generators=once, **budget, **FUTURES[kind])
-    brief = dict(bundle=dict(max_iterations=6), improvement=dict(stale_finishes=1), milp_bound=dict(share=0.0))
-    return instance, solve(instance, Serial(), Options.from_dict(dict(method="lagrangian", rel_gap=1e-6, **brief)))
+    brief = dict(bundle=dict(max_iterations=6), improvement=dict(stale_finishes=1))
+    return instance, solve(instance, Serial(), Options.from_dict(dict(method="lagrangian", rel_gap=0.5, **brief)))
 
 
 @pytest.mark.parametrize("kind", FUTURES)
