@@ -17,9 +17,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from decomp.lp.scip import Limits
-from decomp.model.accounts import account
 from decomp.model.instance import Array
-from decomp.schedule.incumbent import Incumbent, fixing_of
+from decomp.schedule.incumbent import incumbent_of
 from decomp.search.fleet_model import Begin, ConcurrentSearch, Exchange
 from decomp.state.solve_state import Outcome, Run
 
@@ -90,9 +89,7 @@ def _offer(run: Run, beside: ConcurrentSearch, integers: Array) -> Array | None:
     """Offer the cheapest schedule with these integers (k,) as incumbent; its point (column,), None if there is none."""
     point = beside.fleet.point(integers)
     if point is not None:
-        schedule = beside.fleet.schedule(point)
-        cost = account(run.instance, schedule).net_cost
-        run.offer(Incumbent(schedule, cost, fixing_of(run.loop.coupling, schedule)))
+        run.offer(incumbent_of(run.instance, run.loop.coupling, beside.fleet.schedule(point)))
     return point
 
 

@@ -12,8 +12,8 @@ from decomp.frontier.group_curve import mix
 from decomp.model.accounts import account, complete, emissions_t
 from decomp.model.frontier import CurveStep
 from decomp.model.instance import Array, Instance
-from decomp.model.result import Result, Schedule
-from decomp.schedule.incumbent import Incumbent, fixing_of
+from decomp.model.result import Result
+from decomp.schedule.incumbent import Incumbent, incumbent_of
 from decomp.state.solve_state import Run
 
 
@@ -45,12 +45,6 @@ class KnownCurve:
         if float(emissions_t(self.instance, schedule).sum()) > budget:
             return None
         return incumbent_of(self.instance, self.coupling, schedule)
-
-
-def incumbent_of(instance: Instance, coupling: Coupling, schedule: Schedule) -> Incumbent:
-    """A schedule with its cost and its jobs' runs."""
-    fixing: Fixing = fixing_of(coupling, schedule)
-    return Incumbent(schedule, account(instance, schedule).net_cost, fixing)
 
 
 def take(run: Run, result: Result) -> None:

@@ -21,7 +21,7 @@ from decomp.model.options import Recovery
 from decomp.model.result import Schedule
 from decomp.ranks.workers import Workers
 from decomp.schedule.carbon import repair_carbon
-from decomp.schedule.incumbent import Incumbent, assemble, fixing_of
+from decomp.schedule.incumbent import Incumbent, assemble, incumbent_of
 from decomp.schedule.place import Work, given, place_work, undone
 from decomp.schedule.redispatch import redispatch
 from decomp.schedule.subinstance import around, restrict
@@ -81,7 +81,7 @@ def finish(
         if repaired is None:
             return None
         schedule = repaired
-    return Incumbent(schedule, account(instance, schedule).net_cost, fixing_of(loop.coupling, schedule))
+    return incumbent_of(instance, loop.coupling, schedule)
 
 
 def _over(instance: Instance, schedule: Schedule, budget: float) -> bool:

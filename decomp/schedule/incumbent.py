@@ -10,7 +10,7 @@ import numpy as np
 
 from decomp.bound.coupling import REJECTED, Coupling, Fixing
 from decomp.bound.lagrangian import LagrangianLoop
-from decomp.model.accounts import complete
+from decomp.model.accounts import account, complete
 from decomp.model.devices import variable_site
 from decomp.model.feasibility import broken_rule
 from decomp.model.instance import Array, Instance
@@ -45,6 +45,11 @@ def fixing_of(c: Coupling, schedule: Schedule) -> Fixing:
         own = own[c.jobs.site[own] == schedule.job_site[j]]
         run[j] = own[np.argmin(c.jobs.cost[own])]
     return Fixing(run, np.array(schedule.job_start))
+
+
+def incumbent_of(instance: Instance, c: Coupling, schedule: Schedule) -> Incumbent:
+    """A schedule with its net cost and its job decisions."""
+    return Incumbent(schedule, account(instance, schedule).net_cost, fixing_of(c, schedule))
 
 
 def assemble(instance: Instance, loop: LagrangianLoop, work: Work, plans: Sequence[Plan | None]) -> Schedule:

@@ -21,13 +21,12 @@ from decomp.bound.lagrangian import LagrangianLoop, first_prices
 from decomp.bound.milp_bound import dual_of_work, milp_bound
 from decomp.bound.site_integers import with_integers
 from decomp.exact.beside import consult, sparing
-from decomp.model.accounts import account
 from decomp.model.instance import Array
 from decomp.model.options import Improvement, Replan
 from decomp.ranks.clock import process_seconds
 from decomp.schedule.dive import dive, keep_decided
 from decomp.schedule.finish import finish
-from decomp.schedule.incumbent import Incumbent, fixing_of
+from decomp.schedule.incumbent import Incumbent, incumbent_of
 from decomp.search.by_prices import Neighbours, SearchState, clusters, improve_round, job_loss
 from decomp.search.by_resources import linked_groups, replan_round
 from decomp.site.faults import SiteFailure
@@ -329,8 +328,7 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
         before, turn = run.incumbent, turn + 1
         with sparing(run):
             schedule = replan_round(run.instance, before.schedule, run.workers, groups, effort, run.deadline)
-        cost = account(run.instance, schedule).net_cost
-        if run.offer(Incumbent(schedule, cost, fixing_of(loop.coupling, schedule))):
+        if run.offer(incumbent_of(run.instance, loop.coupling, schedule)):
             run.keep(run.result())
         stale += before.cost - run.cost <= options.improvement.plateau * abs(run.cost)
         run.record(None)

@@ -32,14 +32,13 @@ from decomp.files.hdf5 import (
     write_table,
 )
 from decomp.files.store import RESULT, instance_hash, read_result, write_result
-from decomp.model.accounts import account
 from decomp.model.instance import DIMENSIONS, Array, InputError, Instance, Table, var
 from decomp.model.options import Options
 from decomp.model.result import Iteration, Result
 from decomp.model.scenarios import base_of
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.workers import Workers
-from decomp.schedule.incumbent import Incumbent, fixing_of
+from decomp.schedule.incumbent import incumbent_of
 from decomp.search.by_prices import Neighbours, SearchState
 from decomp.state.solve_state import Run
 
@@ -281,8 +280,7 @@ def resume(saved: Checkpoint, run: Run, coupling: Coupling, workers: Workers) ->
     loop.master.step = facts["step"]
     loop.refix(Fixing(state["fixed_run"], state["fixed_start"]))
     if saved.result.schedule is not None:
-        schedule = saved.result.schedule
-        run.offer(Incumbent(schedule, account(run.instance, schedule).net_cost, fixing_of(coupling, schedule)))
+        run.offer(incumbent_of(run.instance, coupling, saved.result.schedule))
     if facts["stronger"]:
         run.strengthen(saved.result.bound, saved.result.dual)
     if facts["search"] is not None:
