@@ -1,4 +1,4 @@
-"""Ranges of a site's power: import and export alone, what tempts to both at once, energy that batteries can hold."""
+"""Ranges of a site's power: import and export alone, what tempts to both, what generators and batteries can ever do."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ def grid_reach(grids: Microgrids) -> tuple[Array, Array]:
 
     All that the site can use at full load less what it must generate, and all that it can generate less its idle load.
     """
+    s = grids.sites
+    use, spare = use_and_spare(grids)
+    return np.minimum(use, s.import_limit_mw), np.minimum(spare, s.export_limit_mw)
+
+
+def use_and_spare(grids: Microgrids) -> tuple[Array, Array]:
+    """The most that each site takes, and the most that it gives, (site, period), MW, whatever its grid allows."""
     s, g, v = grids.sites, grids.generators, grids.device_variables
     full = s.it_power_mw(s.capacity_gpu)
     idle = np.maximum(s.power_intercept_mw.max(axis=1), 0.0)[:, None]
@@ -25,8 +32,13 @@ def grid_reach(grids: Microgrids) -> tuple[Array, Array]:
     where = grids.devices.site[v.device[at]], v.period[at]
     np.add.at(use, where, np.maximum(-ends.min(axis=0), 0.0))
     np.add.at(spare, where, np.maximum(ends.max(axis=0), 0.0))
-    most_in, most_out = (np.maximum(most(mw), 0.0) for mw in (use, spare))
-    return np.minimum(most_in, s.import_limit_mw), np.minimum(most_out, s.export_limit_mw)
+    return np.maximum(most(use), 0.0), np.maximum(most(spare), 0.0)
+
+
+def generation_reach(grids: Microgrids) -> Array:
+    """The most that a generator of each site can deliver (site, period), MW, whatever its own limit (4, 5)."""
+    use, _ = use_and_spare(grids)
+    return use + grids.sites.export_limit_mw
 
 
 def both_tempt(grids: Microgrids) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from decomp.lp.block import Block, Terms, either
 from decomp.model.instance import Array, Generators, Microgrids, Sites
-from decomp.model.reach import both_tempt, grid_reach, storable
+from decomp.model.reach import both_tempt, generation_reach, grid_reach, storable
 from decomp.site.devices import Expression, Quantities, add_devices
 
 
@@ -20,7 +20,8 @@ def add_site(block: Block, grids: Microgrids, i: int, period_h: float, prefix: s
     Every variable has finite bounds, so that any dual vector proves a lower bound. With `relaxed` the
     binaries of (2), (5) and (6) are projected out: one row per period has the same linear relaxation.
     Without, `import_mode` and `battery_mode` are columns that a caller makes integer where a solution
-    breaks the ban: a solution that keeps all bans is optimal for the problem with all of them.
+    breaks the ban: a solution that keeps all bans is optimal for the problem with all of them. And generators are no
+    larger than their site can use, or one with a wide limit would deliver while it is off by a solver's tolerance.
     """
     sites, generators = grids.sites, grids.generators
     n = sites.capacity_gpu.shape[1]
@@ -39,10 +40,9 @@ def add_site(block: Block, grids: Microgrids, i: int, period_h: float, prefix: s
     used = block.add_columns(prefix + "renewable", n, 0.0 if sites.curtailable[i] else available, available)
     balance_terms = [*grid_terms(block, grids, i, dt, prefix, relaxed), (1.0, used)]
     balance_terms += battery_terms(block, sites, i, dt, prefix, relaxed)
-    made = [
-        _generator(block, generators, int(g), n, dt, f"{prefix}g{k}_")
-        for k, g in enumerate(np.flatnonzero(generators.site == i))
-    ]
+    own = np.flatnonzero(generators.site == i)
+    usable = np.full(n, np.inf) if relaxed or not len(own) else generation_reach(grids.take(np.array([i])))[0]
+    made = [_generator(block, generators, int(g), usable, dt, f"{prefix}g{k}_") for k, g in enumerate(own)]
     balance_terms += [(1.0, output) for output in made]
     balance = block.rows[prefix + "balance"] = block.add_rows(0.0, 0.0, *balance_terms, (-sites.pue[i], power))
     of = dict(load=Expression([(1.0, load)]), it_power=Expression([(1.0, power)]))
@@ -127,19 +127,23 @@ def battery_terms(
     return [(1.0, dis), (-1.0, chg)]
 
 
-def _generator(block: Block, generators: Generators, g: int, n: int, dt: float, prefix: str) -> Array:
-    """Commitment, minimum times and ramps of one generator: (7). Returns its output columns."""
-    low, high = generators.p_min_mw[g], generators.p_max_mw[g]
+def _generator(block: Block, generators: Generators, g: int, usable: Array, dt: float, prefix: str) -> Array:
+    """Commitment, minimum times and ramps of one generator: (7). Returns its output columns.
+
+    `usable` : (period,) the most that its site can take, MW.
+    """
+    low, high, n = generators.p_min_mw[g], generators.p_max_mw[g], len(usable)
+    most = np.minimum(high, usable)
     was_on = generators.initial_mw[g] > 0
     up, down = int(generators.min_up_periods[g]), int(generators.min_down_periods[g])
     on_low, on_high = commitment_bounds(generators, g, n)
     fuel, tonnes = dt * generators.fuel_usd_per_mwh[g], dt * generators.emission_t_per_mwh[g]
-    out = block.add_columns(prefix + "output", n, 0.0, high, fuel, tonnes)
+    out = block.add_columns(prefix + "output", n, 0.0, most, fuel, tonnes)
     on = block.add_columns(prefix + "on", n, on_low, on_high, dt * generators.no_load_usd_per_h[g], integer=True)
     # Integral of themselves once `on` is: the windows below hold start at 0 while off, stop at 0 while on.
     start = block.add_columns(prefix + "start", n, 0.0, 1.0, generators.start_usd[g])
     stop = block.add_columns(prefix + "stop", n, 0.0, 1.0)
-    block.add_rows(-np.inf, 0.0, (1.0, out), (-high, on))
+    block.add_rows(-np.inf, 0.0, (1.0, out), (-most, on))
     if low > 0:
         block.add_rows(0.0, np.inf, (1.0, out), (-low, on))
     before = np.zeros(n)

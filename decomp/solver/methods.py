@@ -39,11 +39,15 @@ class Phase:
     again: bool = False
 
 
-def _dive(routing: Routing, moves: bool = True) -> Phase:
+def _dive(routing: Routing) -> Phase:
     def work(run: Run) -> Outcome:
-        return dive_on_jobs(run, routing, run.start.fixing if run.start else None, moves)
+        return dive_on_jobs(run, routing, run.start.fixing if run.start else None)
 
     return Phase("dive", work, "recovery")
+
+
+def _improve(routing: Routing, replans: bool = False) -> Phase:
+    return Phase("improve", partial(improve, routing=routing, replans=replans, if_apart=False), "recovery")
 
 
 def _milp_bound(routing: Routing) -> Phase:
@@ -51,8 +55,6 @@ def _milp_bound(routing: Routing) -> Phase:
 
 
 BOUND = Phase("bound", raise_bound, "python")
-IMPROVE = Phase("improve", partial(improve, routing=by_prices, replans=False, if_apart=False), "recovery")
-IMPROVE_AND_REPLAN = Phase("improve", partial(improve, routing=by_prices, replans=True, if_apart=False), "recovery")
 BRANCH = Phase("branch", branch, "branching")
 WHOLE = Phase("whole", finish_whole, "extensive form")
 REPLAN = Phase("replan", search_on, "recovery")
@@ -60,20 +62,20 @@ BESIDE = Phase("beside", begin_beside, "python", again=True)
 AWAIT = Phase("await", await_beside, "recovery")
 
 METHODS: dict[str, tuple[Phase, ...]] = {
-    "lagrangian": (BOUND, _dive(by_prices), IMPROVE, _milp_bound(by_prices)),
-    "benders": (BOUND, _dive(by_benders, moves=False), _milp_bound(by_benders)),
+    "lagrangian": (BOUND, _dive(by_prices), _improve(by_prices), _milp_bound(by_prices)),
+    "benders": (BOUND, _dive(by_benders), _improve(by_benders), _milp_bound(by_benders)),
     "hybrid": (
-        *(BESIDE, BOUND, _dive(by_prices), IMPROVE_AND_REPLAN, _milp_bound(by_prices)),
+        *(BESIDE, BOUND, _dive(by_prices), _improve(by_prices, replans=True), _milp_bound(by_prices)),
         *(BRANCH, WHOLE, REPLAN, AWAIT),
     ),
 }
-LAST_RESUMED = ("improve", "dive")  # what a run that had gone further goes on with: the first of these in its method
+LAST_RESUMED = "improve"  # what a run that had gone further goes on with
 
 
 def phases_left(method: str, phase: str) -> tuple[Phase, ...]:
     """The phases that a run has before it which stands in one of them."""
     phases = METHODS[method]
     names = [p.name for p in phases]
-    last = names.index(next(name for name in LAST_RESUMED if name in names))
+    last = names.index(LAST_RESUMED)
     first = min(names.index(phase) if phase in names else last, last)
     return tuple(p for p in phases[:first] if p.again) + phases[first:]

@@ -148,20 +148,20 @@ def iterate_bound(run: Run, tolerance: float, hopeful: bool = True) -> None:
 # ---------------------------------------------------------------- a schedule
 
 
-def dive_on_jobs(run: Run, routing: Routing, decided: Fixing | None = None, moves: bool = True) -> Outcome:
+def dive_on_jobs(run: Run, routing: Routing, decided: Fixing | None = None) -> Outcome:
     """Phase: fix all jobs in a dive, then complete the schedule.
+
+    In a large fleet the first rounds of cluster moves precede the completion of a schedule, which takes longer.
 
     Parameters
     ----------
     decided : jobs as an earlier schedule has them; kept where they are cheap at the prices.
-    moves : whether the method has cluster moves. In a large fleet the first rounds of them precede the completion of
-        a schedule, which takes longer.
     """
     run.phase = "dive"
     if decided is not None:
         keep_decided(run.loop, decided)
     dive(run.loop, run.options.recovery, run.record)
-    if moves and large(run) and not apart(run.loop):
+    if large(run) and not apart(run.loop):
         move_first(run)
     complete(run, routing)
     return Outcome.DONE

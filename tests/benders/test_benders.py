@@ -24,6 +24,7 @@ from decomp.site.oracle import SiteOracle
 from decomp.site.service import Given, SiteService
 from decomp.solver.solve import solve
 from loops import loop_of
+from solver.wild import wild
 from tiny import tiny
 
 pytestmark = pytest.mark.slow
@@ -137,6 +138,14 @@ def test_method_against_the_extensive_form(seed: int) -> None:
     assert result.bound <= truth.incumbent + slack and truth.bound <= result.incumbent + slack
     assert not check(instance, result).findings
     assert "benders" in [line.phase for line in result.log]
+
+
+def test_jobs_that_the_dive_left_out_are_moved() -> None:
+    """Free energy of batteries: a job's price is anything up to its worth, and the dive rejects it, a sixth dearer."""
+    instance = wild(194)
+    truth = solve_extensive(instance, rel_gap=1e-4).incumbent
+    result = solve(instance, Serial(), Options(method="benders"))
+    assert result is not None and result.incumbent == pytest.approx(truth, rel=1e-3)
 
 
 @pytest.mark.parametrize("seed", [1, 4, 8])

@@ -1,4 +1,4 @@
-"""Where a ban on importing and exporting at once is needed for the sake of a device's row."""
+"""What a site's equipment can ever do, and where a device's row needs a ban on importing and exporting at once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import decomp
 from decomp.devices.attach import attach_drafts
 from decomp.devices.draft import Addition, Draft, Use
 from decomp.extensive.reductions import grid_ban_is_redundant
-from decomp.model.reach import both_tempt, storable
-from tiny import tiny
+from decomp.model.reach import both_tempt, generation_reach, storable
+from tiny import plain, tiny
 
 ROWS = {  # coefficients of import and export, sides of the row, and whether it could want both
     "net import": (1.0, -1.0, -2.0, 2.0, False),
@@ -51,3 +51,10 @@ def test_a_battery_holds_no_more_than_charging_brings() -> None:
         )
     ).sites
     assert np.allclose(storable(sites, 1.0), [14.4, 19.4, 10.0])
+
+
+def test_a_generator_delivers_no_more_than_its_site_takes_and_sells() -> None:
+    """1000 GPUs at a kW and 0.2 MW idle, a battery that charges at 2 MW, a MW of export; wind that has to be taken."""
+    sites = dict(pue=1.0, battery_mwh=[4.0, 0.0], charge_mw=2.0, discharge_mw=2.0, curtailable=[True, False])
+    reach = generation_reach(plain(sites=sites).microgrids)
+    assert np.allclose(reach, [[4.2] * 6, [1.9] * 6])

@@ -242,7 +242,7 @@ def test_every_method_is_an_entry_or_the_extensive_form() -> None:
         assert phases_left(method, "bound") == phases
         again = phases_left(method, "milp bound")
         left = tuple(phase for phase in again if not phase.again)
-        assert left[0].name == ("dive" if method == "benders" else "improve") and left == phases[-len(left) :]
+        assert left[0].name == "improve" and left == phases[-len(left) :]
         assert [phase.name for phase in again if phase.again] == (["beside"] if method == "hybrid" else [])
 
 
