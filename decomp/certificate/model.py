@@ -48,19 +48,20 @@ class Program:
     def safe_bound(self, dual: Array) -> float:
         """b'y + sum of min over [low, high] of (c - A'y) x, less a bound on its rounding errors.
 
-        Valid for every `dual` (row,): entries of the wrong sign or not finite count as zero.
+        Valid for every `dual` (row,): entries of the wrong sign or not finite count as zero. In extended precision,
+        where the machine has it: beside a million USD a GPU double precision leaves more open than is accepted.
         """
-        y, reduced = self._priced(dual)
+        y, reduced = self._priced(dual.astype(np.longdouble))
         value = self.right @ y + (reduced * np.where(reduced > 0, self.low, self.high)).sum()
-        return float(value) - self.rounding(dual)
+        return float(value) - self.rounding(y)
 
     def rounding(self, dual: Array) -> float:
-        """By how much arithmetic may be wrong about what a dual vector proves, USD; none proves it more closely."""
+        """By how much arithmetic in the precision of a dual vector may be wrong about what that proves, USD."""
         y, _ = self._priced(dual)
         reach = np.maximum(np.abs(self.low), np.abs(self.high))
         size = np.abs(self.right) @ np.abs(y) + (np.abs(self.cost) + abs(self.matrix).T @ np.abs(y)) @ reach
         longest = np.bincount(self.matrix.indices, minlength=1).max() + np.log2(len(reach) + len(y) + 2)
-        return float((longest + 8) * np.finfo(float).eps * size)
+        return float((longest + 8) * np.finfo(dual.dtype).eps * size)
 
     def _unit(self) -> float:
         """USD of the unit in which HiGHS is told costs; one below its tolerance is none to it, whatever is paid so."""

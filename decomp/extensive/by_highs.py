@@ -23,6 +23,7 @@ from decomp.model.rounding import money_slack
 
 ROUNDING = 1e-6  # relative; what solver arithmetic may leave between bound and incumbent of an optimal MILP
 LAST_SECONDS = 5.0  # at most, for the linear program that makes a schedule of a point
+TOLERANCES = (1e-9, 1e-7)  # of that: beside five million GPUs HiGHS's arithmetic may not reach the first
 LIMITS = (
     highspy.HighsModelStatus.kTimeLimit,
     highspy.HighsModelStatus.kIterationLimit,
@@ -179,13 +180,14 @@ def _owners(form: ExtensiveForm) -> tuple[Array, Array]:
 def with_integers_fixed(form: ExtensiveForm, x: Array) -> tuple[Schedule | None, float]:
     """Fix the rounded integers of a point, solve the rest exactly; the schedule and its net cost, USD."""
     fixed = form.fixed(x)
-    highs = fixed.highs(form.unit)
-    for option in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
-        highs.setOptionValue(option, 1e-9)
     with suppress(Interrupted), watch.limited(LAST_SECONDS, deaf=True):
-        if run_lp(highs):
-            schedule = to_schedule(fixed, np.array(highs.getSolution().col_value))
-            return schedule, account(form.instance, schedule).net_cost
+        for tolerance in TOLERANCES:
+            highs = fixed.highs(form.unit)
+            for option in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
+                highs.setOptionValue(option, tolerance)
+            if run_lp(highs):
+                schedule = to_schedule(fixed, np.array(highs.getSolution().col_value))
+                return schedule, account(form.instance, schedule).net_cost
     return None, np.inf
 
 
