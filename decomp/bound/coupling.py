@@ -153,11 +153,6 @@ class Coupling:
         """The budget, or the weighted one of every scenario, (B,) t."""
         return self.probability * self.budget if self.in_every else np.array([self.budget])
 
-    @property
-    def joined(self) -> bool:
-        """Whether more than jobs and a budget for expected emissions joins the scenarios."""
-        return self.in_every or self.risk.counts or self.lines > 0
-
     def multipliers(self, price: Array, carbon_price: float | Array = 0.0) -> Multipliers:
         """Prices of load (S, T) and of carbon, commitments free, and scenarios counting as is probable."""
         links = price if self.lines == 0 else np.pad(price, ((0, 0), (0, self.lines * self.n_periods)))
@@ -211,12 +206,16 @@ class Coupling:
         ----------
         fixed : candidate row (FREE, REJECTED or k) and start of each job, (J,) each.
         """
+        price = self.summed(prices.links[:, : self.n_periods])
+        return self.dual_terms_with(prices, float(job_kernels.job_values(price, self.jobs, *fixed, 0, 1).sum()))
+
+    def dual_terms_with(self, prices: Multipliers, jobs: float) -> float:
+        """The same for jobs that are worth so much at these prices, USD."""
         own, price = self.weighing(prices.weight), prices.links[:, : self.n_periods]
         total = float(stream_kernels.stream_values(price, own.streams).sum()) + stream_kernels.pool_value(
             price, own.pools
         )
-        total += float(job_kernels.job_values(self.summed(price), self.jobs, *fixed, 0, 1).sum())
-        return total + self.commitment_value(prices.links) - paid(prices.carbon, self.budgets)
+        return total + jobs + self.commitment_value(prices.links) - paid(prices.carbon, self.budgets)
 
     def commitment_value(self, links: Array) -> float:
         """Least value of commitments made once for all scenarios, each in every period by itself, USD."""

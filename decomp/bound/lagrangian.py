@@ -52,6 +52,12 @@ class DualPoint:
         return np.ascontiguousarray(self.prices.links[:, : self.periods])
 
     @property
+    def own_money(self) -> tuple[Array, Array]:
+        """Prices of load (S, T) and of carbon (S,) in the money of each row's scenario."""
+        links, carbon = self.prices.in_own_money()
+        return np.ascontiguousarray(links[:, : self.periods]), carbon
+
+    @property
     def carbon_price(self) -> float:
         """USD/t; where every scenario has its own, the mean of those."""
         return float(self.prices.carbon.mean())
@@ -165,7 +171,7 @@ class LagrangianLoop:
         price = first.links[:, : coupling.n_periods]
         others = [factor * price for factor in options.first_factors] if columns is None else columns
         more = [coupling.multipliers(p, first.carbon) for p in others]
-        answer, *answers = (self._ask(prices) for prices in (first, *more))
+        answer, *answers = (self.ask(prices) for prices in (first, *more))
         scale = typical_price(price, coupling)
         self.least_value = scale * (np.abs(price).mean(axis=1, keepdims=True) <= FREE * scale)
         scales = Scales(scale, typical_emissions(answer, *answers), typical_cost(coupling, answer, *answers))
@@ -183,13 +189,13 @@ class LagrangianLoop:
         self.master.step = options.step
         self.nulls = self.gains = 0
 
-    def _ask(self, prices: Multipliers) -> SiteAnswers:
+    def ask(self, prices: Multipliers) -> SiteAnswers:
         """All sites at these prices, each told what they are for a USD of its scenario as it counts."""
         return self.workers.of(SiteService).evaluate(*prices.in_own_money())
 
     def prove_at(self, prices: Multipliers) -> DualPoint:
         """What these prices prove; the sites' answers become columns, and the centre moves there if that is better."""
-        answers = self._ask(prices)
+        answers = self.ask(prices)
         point = self.proof(prices, answers)
         self.master.add(answers)
         if point.bound > self.centre.bound:
@@ -222,7 +228,7 @@ class LagrangianLoop:
         started = time.perf_counter()
         proposal = master.propose(centre.prices, accuracy=options.accuracy, max_passes=options.max_passes)
         prices, between = proposal.prices, time.perf_counter()
-        answers = self._ask(prices)
+        answers = self.ask(prices)
         asked = time.perf_counter()
         lower = prices.of_rows()[1] * answers.lower
         trial = DualPoint(prices, lower, float(lower.sum()) + proposal.terms, self.coupling.n_periods)

@@ -41,16 +41,21 @@ class PricedSite:
     effort: Effort
     until: float
 
+    def linked(self, model: Model) -> Array:
+        """Columns of its model that have prices: load, then commitments made once, if there are any."""
+        once = np.flatnonzero(self.rows.grids.generators.day_ahead)
+        columns = np.concatenate([model.columns["load"], *(model.columns[f"g{g}_on"] for g in once)])
+        return np.asarray(columns[: len(self.links)])
+
 
 def priced_model(task: PricedSite) -> Model:
     """Its MILP without the binaries of (5) and (6): they raise the bound hardly at all and double the time."""
-    block, rows, n = Block(), task.rows, task.rows.grids.sites.capacity_gpu.shape[1]
+    block, rows = Block(), task.rows
     add_site(block, rows.grids, rows.i, rows.period_h, relaxed=True)
     model = block.finish()
     cost = model.cost + (rows.carbon_price + task.carbon_price) * model.emission
-    cost[model.columns["load"]] -= task.links[:n]
-    for line, g in enumerate(np.flatnonzero(rows.grids.generators.day_ahead)):
-        cost[model.columns[f"g{g}_on"]] -= task.links[n * (1 + line) : n * (2 + line)]
+    linked = task.linked(model)
+    cost[linked] -= task.links[: len(linked)]
     return replace(model, cost=cost)
 
 

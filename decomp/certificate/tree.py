@@ -51,6 +51,9 @@ def leaves(instance: Instance, dual: Dual, findings: Findings) -> Iterator[tuple
         return
     if not findings.well_formed("tree", tree, sizes) or not _is_tree(instance, tree, findings):
         return
+    if tree.futures and len(tree.futures) != len(ends):
+        findings.add("tree.futures", "", str(len(tree.futures)), f"{len(ends)}, one for each leaf, or none")
+        return
     number = {int(n): k for k, n in enumerate(ends)}
     stack: list[tuple[int, Restriction]] = [(0, Restriction())]
     while stack:
@@ -58,7 +61,9 @@ def leaves(instance: Instance, dual: Dual, findings: Findings) -> Iterator[tuple
         if n in number:
             k = number[n]
             prices = dict(load_price=tree.load_price[k], carbon_price=float(tree.carbon_price[k]))
-            yield replace(dual, form="load", tree=None, site_lower=tree.site_lower[k], **prices), restriction
+            futures = tree.futures[k] if tree.futures else None
+            own = replace(dual, form="load", tree=None, site_lower=tree.site_lower[k], futures=futures, **prices)
+            yield own, restriction
             continue
         split = int(tree.job[n]), int(tree.site[n]), int(tree.last[n])
         for child, inside in (int(tree.inside[n]), True), (int(tree.outside[n]), False):

@@ -9,26 +9,26 @@ The leaves with their prices are the proof.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from decomp.bound import stream_kernels
 from decomp.bound.coupling import REJECTED, Fixing, hourly
 from decomp.bound.lagrangian import DualPoint
-from decomp.bound.work_prices import SiteWork, site_with_work
+from decomp.bound.multipliers import Multipliers
+from decomp.bound.site_integers import PricedSite, priced_model
 from decomp.exact.column_lp import DEAREST_CARBON, LinearMaster, Optimum, Runs
 from decomp.lp.highs import Effort, has_point, to_bound
 from decomp.model.accounts import account
 from decomp.model.instance import Array
 from decomp.model.result import Dual, Tree
 from decomp.ranks.clock import process_seconds
-from decomp.schedule.finish import finish
+from decomp.schedule.finish import committed_apart, finish
 from decomp.schedule.incumbent import Incumbent, assemble
 from decomp.schedule.place import place_work, undone
 from decomp.site.oracle import Plan, SiteAnswer, SiteRows
-from decomp.site.service import SiteService
-from decomp.state.solve_state import Outcome, Run, dual_of
+from decomp.state.solve_state import Outcome, Run, dual_of, futures_of
 
 MARGIN = 0.98  # of the gap asked for, at which a node counts as done
 TIME_SHARE = 0.5  # share of the time left that a tree may take; the rest is for the whole model
@@ -60,7 +60,7 @@ def branch(run: Run) -> Outcome:
     """Grow a tree until the gap is closed or a limit is reached, if the fleet is small enough."""
     instance, options, loop = run.instance, run.options.branching, run.loop
     larger = instance.n_jobs > options.jobs or instance.n_sites * instance.n_periods > options.site_periods
-    if larger or loop.coupling.joined or run.must_stop() or run.proof is None:
+    if larger or run.must_stop() or run.proof is None:
         return Outcome.SKIPPED
     run.phase = "branch"
     loop.refix(Fixing(*loop.coupling.free_jobs()))
@@ -81,8 +81,8 @@ class TreeSearch:
         self.runs = Runs.of(self.c)
         self.master = LinearMaster(self.c, self.runs, self.loop.master.columns())
         self.tried: set[bytes] = set()
-        works = [self._work(i, run.proof.price, 0.0) for i in range(run.instance.n_sites)]
-        self.integers = [i for i, work in enumerate(works) if site_with_work(work).integer.any()]
+        tasks = self._priced(range(run.instance.n_sites), run.proof.prices)
+        self.integers = [i for i, task in enumerate(tasks) if priced_model(task).integer.any()]
         everything = np.ones(len(self.runs.job), dtype=bool)
         self.nodes = [Node(everything, np.array(self.c.jobs.optional), run.proof)]
 
@@ -141,7 +141,7 @@ class TreeSearch:
         children = [node.inside, node.outside]
         for n in children:
             child, point = self.nodes[n], node.point
-            child.point = self._prove(child, point.price, point.carbon_price, point.site_lower)
+            child.point = self._prove(child, point.prices, point.site_lower)
             self._raise(child)
         return children
 
@@ -182,9 +182,9 @@ class TreeSearch:
         """Every site's dispatch for the optimum's work and emissions; where that fails, as anywhere else."""
         instance, c, loop = self.run.instance, self.c, self.loop
         work = place_work(loop, (optimum.routed, optimum.pooled))
-        load, allowance = work.load(c), np.full(len(c.capacity), np.inf)
-        if np.isfinite(c.budget):
-            allowance = optimum.emissions + max(c.budget - float(optimum.emissions.sum()), 0.0) / len(allowance)
+        load, tonnes = work.load(c), optimum.emissions.reshape(len(c.budgets), -1)
+        left = np.maximum(c.budgets - tonnes.sum(axis=1), 0.0)
+        allowance = (tonnes + left[:, None] / tonnes.shape[1]).ravel()
         dearest = min(c.carbon_cap, DEAREST_CARBON)
         effort = Effort(0.1 * self.run.options.rel_gap, seconds=10.0)
         orders = [
@@ -192,23 +192,22 @@ class TreeSearch:
             for i in range(instance.n_sites)
         ]
         plans = self.workers.farm(plan_within, orders, what="dispatch")
-        excess = sum(np.inf if plan is None else plan.emissions for plan in plans) - c.budget
-        if None in plans or (np.isinf(c.carbon_cap) and excess > SLACK_T) or len(undone(c, work.pooled)):
-            return finish(instance, loop, self.workers, self.run.options.recovery, work=work)
+        emitted = np.array([np.inf if plan is None else plan.emissions for plan in plans])
+        excess = emitted.reshape(len(c.budgets), -1).sum(axis=1) - c.budgets
         schedule = assemble(instance, loop, work, plans)
+        broken = len(undone(c, work.pooled)) or (np.isinf(c.carbon_cap) and (excess > SLACK_T).any())
+        if None in plans or broken or committed_apart(instance, schedule):
+            return finish(instance, loop, self.workers, self.run.options.recovery, work=work)
         return Incumbent(schedule, account(instance, schedule).net_cost, work.fixing)
 
-    def _prove(self, node: Node, price: Array, carbon_price: float, lower: Array) -> DualPoint:
+    def _prove(self, node: Node, prices: Multipliers, lower: Array) -> DualPoint:
         """What prices prove of a node, given what they prove of the sites."""
         c, jobs = self.c, np.full(self.c.n_jobs, np.inf)
-        values = np.where(node.allowed, self.runs.values(c.summed(price)), np.inf)
-        np.minimum.at(jobs, self.runs.job, values)
+        load_price = c.summed(prices.links[:, : c.n_periods])
+        np.minimum.at(jobs, self.runs.job, np.where(node.allowed, self.runs.values(load_price), np.inf))
         jobs = np.where(node.rejectable, np.minimum(jobs, 0.0), jobs)
-        streams = float(stream_kernels.stream_values(price, c.streams).sum())
-        terms = streams + stream_kernels.pool_value(price, c.pools) + float(jobs.sum())
-        carbon = carbon_price * c.budget if carbon_price > 0 else 0.0
-        bound = float(lower.sum()) + terms - carbon
-        return DualPoint(c.multipliers(price, carbon_price), lower, bound, c.n_periods)
+        bound = float(lower.sum()) + c.dual_terms_with(prices, float(jobs.sum()))
+        return DualPoint(prices, lower, bound, c.n_periods)
 
     def _raise(self, node: Node, *, fully: bool = False, integral: bool = False) -> None:
         """Better prices for a node, until they prove enough; or, unless `fully`, until it is plain that none will."""
@@ -217,7 +216,7 @@ class TreeSearch:
             point = node.point
             if point.bound >= self.goal or self.run.must_stop():
                 return
-            best = node.optimum = self.master.solve(node.allowed, node.rejectable, point.price, reach)
+            best = node.optimum = self.master.solve(node.allowed, node.rejectable, point.prices.links, reach)
             if best is None:
                 return
             promised, free = best.value - point.bound, best.slack <= SLACK_GPU
@@ -228,7 +227,7 @@ class TreeSearch:
                 continue
             if free and best.value < self.goal and not fully:
                 return
-            trial = self._ask(node, best.price, best.carbon_price, integral)
+            trial = self._ask(node, best.prices, integral)
             gained = trial.bound - point.bound
             reach *= 2.0 if gained > 0.5 * promised else 0.5 if gained < 0.1 * promised else 1.0
             if gained > 0.0:
@@ -236,46 +235,30 @@ class TreeSearch:
 
     def _tighten(self, node: Node) -> None:
         """Better prices with the sites' integers integral."""
-        point = self._ask(node, node.point.price, node.point.carbon_price, integral=True)
+        point = self._ask(node, node.point.prices, integral=True)
         node.point = max(node.point, point, key=lambda p: p.bound)
         self.master.demand_integral(np.array(self.integers))
         self._raise(node, fully=True, integral=True)
         self.master.demand_integral(np.zeros(0))
 
-    def _ask(self, node: Node, price: Array, carbon_price: float, integral: bool) -> DualPoint:
+    def _ask(self, node: Node, prices: Multipliers, integral: bool) -> DualPoint:
         """What prices prove of a node; the sites' answers go to the master."""
-        answers = list(self.workers.of(SiteService).evaluate(price, carbon_price))
+        answers = list(self.loop.ask(prices))
         if integral:
-            works = [self._work(i, price, carbon_price) for i in self.integers]
-            found = self.workers.farm(answer_integral, works, self.run.deadline, "site MILPs")
+            tasks = self._priced(self.integers, prices)
+            found = self.workers.farm(answer_integral, tasks, self.run.deadline, "site MILPs")
             for i, answer in zip(self.integers, found, strict=True):
                 if answer is not None:
-                    load, value, emissions, lower = answer
-                    cost = value + float(price[i] @ load) - carbon_price * emissions
-                    lower = max(lower, answers[i].lower)
-                    answers[i] = SiteAnswer(lower, load, cost, emissions, price[i], carbon_price, 0.0)
+                    answers[i] = replace(answer, lower=max(answer.lower, answers[i].lower))
         for i, answer in enumerate(answers):
             self.master.add(i, answer, integral and i in self.integers)
-        return self._prove(node, price, carbon_price, np.array([answer.lower for answer in answers]))
+        lower = prices.of_rows()[1] * np.array([answer.lower for answer in answers])
+        return self._prove(node, prices, lower)
 
-    def _work(self, i: int, price: Array, carbon_price: float) -> SiteWork:
-        """A site that is paid for its load: one kind of fluid work, as much as it has room for."""
-        rows, none = SiteRows.of(self.run.instance, i), np.zeros(0, dtype=int)
-        return SiteWork(
-            grids=rows.grids,
-            period_h=rows.period_h,
-            carbon_price=rows.carbon_price + carbon_price,
-            fluid_most=self.c.capacity[i : i + 1],
-            fluid_cost=-price[i : i + 1],
-            stream=np.array([-1]),
-            job=none,
-            run=none,
-            start=none,
-            length=none,
-            gpus=none,
-            cost=none,
-            must=none,
-        )
+    def _priced(self, sites: Iterable[int], prices: Multipliers) -> list[PricedSite]:
+        """Sites at these prices, each for a MILP of its own."""
+        (links, carbon), instance = prices.in_own_money(), self.run.instance
+        return [PricedSite(SiteRows.of(instance, i), links[i], float(carbon[i]), EFFORT, np.inf) for i in sites]
 
     def dual(self) -> Dual:
         """The tree in the units of the result, beside the root's prices."""
@@ -291,6 +274,7 @@ class TreeSearch:
             load_price=hourly(np.array([p.price for p in points]), self.run.instance.period_h),
             carbon_price=np.array([p.carbon_price for p in points]),
             site_lower=np.array([p.site_lower for p in points]),
+            futures=tuple(f for p in points if (f := futures_of(self.run.instance, p.prices)) is not None),
         )
         assert self.run.proof is not None
         return replace(dual_of(self.run.instance, self.run.proof), form="tree", tree=tree)
@@ -315,14 +299,17 @@ def plan_within(order: Order) -> Plan | None:
     return order.rows.evaluate_fixed(order.load, none, none, price, effort=order.effort, allowance=allowance)
 
 
-def answer_integral(work: SiteWork) -> tuple[Array, float, float, float] | None:
-    """Load, value, emissions (t) of a site's best integral dispatch, and the proven bound of that value, USD."""
-    model = site_with_work(work)
+def answer_integral(task: PricedSite) -> SiteAnswer | None:
+    """A site's best integral dispatch at its prices, with the proven bound of its value; None if HiGHS has none."""
+    started, model = process_seconds(), priced_model(task)
     solver, unit = to_bound(model, model.integer)
     EFFORT.run(solver)
     if not has_point(solver):
         return None
     x = np.clip(np.array(solver.getSolution().col_value), model.low, model.high)
-    lower = unit * float(solver.getInfo().mip_dual_bound)
-    value, emissions = float(model.cost @ x), float(model.emission @ x)
-    return x[model.columns["load"]], value, emissions, lower - ROOM * max(abs(lower), 1.0)
+    lower, emissions = unit * float(solver.getInfo().mip_dual_bound), float(model.emission @ x)
+    carried = x[task.linked(model)]
+    load = np.pad(carried, (0, len(task.links) - len(carried)))
+    cost = float(model.cost @ x) + float(task.links @ load) - task.carbon_price * emissions
+    lower -= ROOM * max(abs(lower), 1.0)
+    return SiteAnswer(lower, load, cost, emissions, task.links, task.carbon_price, process_seconds() - started)

@@ -2,6 +2,10 @@
 
 The proximal master finds good prices fast; this one finds the best there are, and the jobs' shares to branch on.
 A node of a tree allows some runs only: bounds on columns, so that every node starts warm from the last.
+
+With risk the net cost t_s of each scenario has a row, and the objective has the measure of all of them: the largest
+mean of weight times cost is the least value of eta + sum of (high worse_s - low better_s) with
+t_s = p_s eta + worse_s - better_s (linear programming duality). The row's dual is the scenario's weight.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import highspy
 import numpy as np
 
 from decomp.bound.coupling import Coupling
+from decomp.bound.multipliers import Multipliers
 from decomp.lp.highs import run_lp
 from decomp.model.instance import Array
 from decomp.site.oracle import SiteAnswer
@@ -20,6 +25,7 @@ from decomp.site.oracle import SiteAnswer
 DEAREST_CARBON = 1e5  # USD/t; prices of carbon end here where the budget is hard
 IMPROVING = 1e-9  # reduced cost of an answer, relative to its cost, from which it is worth a column
 PRIMAL_SIMPLEX = 4
+NOWHERE = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -59,14 +65,13 @@ class Runs:
 @dataclass(frozen=True)
 class Optimum:
     """Of the master: share of every run, routing (arc, T) and pools (pool arc, T) in GPU, the
-    sites' emissions (S,) in t, prices, value in USD.
+    sites' emissions (S,) in t, multipliers, value in USD.
 
     With no load left to `slack` (GPU) the value is an upper bound of what any prices prove.
     """
 
     value: float
-    price: Array
-    carbon_price: float
+    prices: Multipliers
     share: Array
     routed: Array
     pooled: Array
@@ -84,6 +89,8 @@ class LinearMaster:
 
     def __init__(self, c: Coupling, runs: Runs, columns: Mapping[str, Array]):
         self.c, self.runs = c, runs
+        worth = np.repeat(c.capacity.mean(axis=1, keepdims=True), c.lines * c.n_periods, axis=1)
+        self.size = np.hstack([np.ones_like(c.capacity), worth])
         self.solver = highspy.Highs()
         self.solver.silent()
         for name, value in (("threads", 1), ("random_seed", 0), ("presolve", "off"), ("solver", "simplex")):
@@ -97,15 +104,17 @@ class LinearMaster:
             self._hold(int(i), columns["load"][k], cost, tonnes, False)
 
     def _add_rows(self) -> None:
-        """Load of every site and period, one answer a site, streams, jobs, pools, carbon."""
+        """Links of every site, one answer a site, streams, jobs, pools, budgets, net cost of scenarios."""
         c, optional = self.c, self.c.jobs.optional
+        links, costs = np.zeros(self.size.shape), np.zeros(c.copies if c.risk.counts else 0)
         limits = [
-            (np.zeros_like(c.capacity), np.zeros_like(c.capacity)),
+            (links, links),
             (np.ones(len(c.capacity)), np.ones(len(c.capacity))),
             (c.streams.demand, c.streams.demand),
             (np.where(optional, 0.0, 1.0), np.ones(len(optional))),
             (c.pools.work, c.pools.work),
-            (np.array(-np.inf), np.array(c.budget)),
+            (np.full(len(c.budgets), -np.inf), c.budgets),
+            (costs, costs),
         ]
         numbers, n = [], 0
         for low, high in limits:
@@ -113,40 +122,53 @@ class LinearMaster:
             n += low.size
             for a, b in zip(low.ravel(), high.ravel(), strict=True):
                 self.solver.addRow(float(a), float(b), 0, [], [])
-        self.load, self.site, self.stream, self.job, self.pool, carbon = numbers
-        self.carbon = int(carbon)
+        self.link, self.site, self.stream, self.job, self.pool, self.carbon, self.net_cost = numbers
+        self.load = self.link[:, : c.n_periods]
 
-    def _column(self, cost: float, high: float, rows: Array, values: Array) -> int:
-        """Add a column; its number."""
+    def _column(self, cost: float, high: float, rows: Array, values: Array, net_cost: Array = NOWHERE) -> int:
+        """Add a column, whose cost is a scenario's if its row of `net_cost` is given; its number."""
+        if len(net_cost):
+            rows, values, cost = np.append(rows, net_cost), np.append(values, cost), 0.0
         rows, values = np.asarray(rows, dtype=np.int32), np.asarray(values, dtype=float)
         keep = values != 0
         self.solver.addCol(float(cost), 0.0, float(high), int(keep.sum()), rows[keep], values[keep])
         return int(self.solver.getNumCol()) - 1
 
+    def _cost_row(self, row: int, n: int) -> Array:
+        """The row of `net_cost` for one of n rows of all scenarios; none without risk."""
+        k = row * len(self.net_cost) // n
+        return np.asarray(self.net_cost[k : k + 1])
+
     def _add_work(self) -> None:
-        """Slack on load, excess carbon, streams, pools, runs."""
+        """Slack on links, excess carbon, streams, pools, commitments, what scenarios count by, runs."""
         c, runs, one = self.c, self.runs, np.ones(1)
-        rows = self.load.ravel()[:, None]
+        rows = self.link.ravel()[:, None]
         self.short = np.array([self._column(0.0, np.inf, row, one) for row in rows], dtype=np.int32)
         self.spare = np.array([self._column(0.0, np.inf, row, -one) for row in rows], dtype=np.int32)
         if np.isfinite(c.budget):
-            self._column(min(c.carbon_cap, DEAREST_CARBON), np.inf, np.array([self.carbon]), -one)
+            own = c.in_every and np.isfinite(c.carbon_cap)
+            for s, row in enumerate(self.carbon):
+                of = self._cost_row(s, len(self.carbon)) if own else NOWHERE
+                self._column(min(c.carbon_cap, DEAREST_CARBON), np.inf, np.array([row]), -one, of)
         for (d, _), row in np.ndenumerate(self.stream):
-            self._column(c.streams.unserved[d], np.inf, np.array([row]), one)
-        for row, penalty in zip(self.pool, c.pools.penalty, strict=True):
-            hard = not np.isfinite(penalty)
-            self._column(0.0 if hard else penalty, 0.0 if hard else np.inf, np.array([row]), one)
+            self._column(c.streams.unserved[d], np.inf, np.array([row]), one, self._cost_row(d, len(self.stream)))
+        for p, (row, penalty) in enumerate(zip(self.pool, c.pools.penalty, strict=True)):
+            cost, high = (penalty, np.inf) if np.isfinite(penalty) else (0.0, 0.0)
+            self._column(cost, high, np.array([row]), one, self._cost_row(p, len(self.pool)))
         self.routed = np.zeros((len(c.streams.site), self.load.shape[1]), dtype=int)
         stream = np.repeat(np.arange(len(c.streams.demand)), np.diff(c.streams.ptr))
         for a, t in np.ndindex(*self.routed.shape):
             at = np.array([self.stream[stream[a], t], self.load[c.streams.site[a], t]])
-            self.routed[a, t] = self._column(c.streams.cost[a], np.inf, at, np.ones(2))
+            self.routed[a, t] = self._column(c.streams.cost[a], np.inf, at, np.ones(2), self._cost_row(a, len(stream)))
         self.pooled = np.zeros((len(c.pools.site), self.load.shape[1]), dtype=int)
         pool = np.repeat(np.arange(len(c.pools.work)), np.diff(c.pools.ptr))
         for a, t in np.ndindex(*self.pooled.shape):
             inside = c.pools.start[pool[a]] <= t < c.pools.end[pool[a]]
             at = np.array([self.pool[pool[a]], self.load[c.pools.site[a], t]])
             self.pooled[a, t] = self._column(0.0, c.pools.rate[a] if inside else 0.0, at, np.ones(2))
+        for rows in self.link[:, c.n_periods :].reshape(c.copies, -1).T:
+            self._column(0.0, 1.0, rows, np.ones(len(rows)))
+        self._add_weights()
         first, every = int(self.solver.getNumCol()), self.load.reshape(c.copies, c.n_places, -1)
         for job, site, start, length, gpus, cost in zip(
             runs.job, runs.site, runs.start, runs.length, runs.gpus, runs.cost, strict=True
@@ -155,9 +177,24 @@ class LinearMaster:
             self._column(cost, np.inf, np.append(loaded, self.job[job]), np.append(np.full(len(loaded), gpus), 1.0))
         self.run = np.arange(first, first + len(runs.job), dtype=np.int32)
 
+    def _add_weights(self) -> None:
+        """The measure of risk of the scenarios' net costs, as a linear program."""
+        c, one = self.c, np.ones(1)
+        if c.risk.counts:
+            eta = self._column(1.0, np.inf, self.net_cost, -c.probability)
+            self.solver.changeColBounds(eta, -np.inf, np.inf)
+            for row in self.net_cost[:, None]:
+                self._column(c.risk.high, np.inf, row, -one)
+                self._column(-c.risk.low, np.inf, row, one)
+
+    def _rows_of(self, i: int) -> Array:
+        """The rows of a site's answers: its links, one answer, its budget."""
+        budget = self.carbon[i * len(self.carbon) // len(self.site)]
+        return np.concatenate([self.link[i], [self.site[i], budget]])
+
     def _hold(self, i: int, load: Array, cost: float, emissions: float, integral: bool) -> None:
-        at = np.concatenate([self.load[i], [self.site[i], self.carbon]])
-        column = self._column(cost, np.inf, at, np.concatenate([-load, [1.0, emissions]]))
+        of = self._cost_row(i, len(self.site))
+        column = self._column(cost, np.inf, self._rows_of(i), np.concatenate([-load, [1.0, emissions]]), of)
         self._held.append((column, i, emissions, integral))
 
     def add(self, i: int, answer: SiteAnswer, integral: bool) -> None:
@@ -165,8 +202,10 @@ class LinearMaster:
         if answer.load is None:
             return
         at = np.concatenate([-answer.load, [1.0, answer.emissions]])
-        y = np.concatenate([self.dual[self.load[i]], [self.dual[self.site[i]], self.dual[self.carbon]]])
-        if answer.cost - float(at @ y) < -IMPROVING * max(abs(answer.cost), 1.0) or integral:
+        of = self._cost_row(i, len(self.site))
+        cost = -float(self.dual[of][0]) * answer.cost if len(of) else answer.cost
+        reduced = cost - float(at @ self.dual[self._rows_of(i)])
+        if reduced < -IMPROVING * max(abs(answer.cost), 1.0) or integral:
             self._hold(i, answer.load, answer.cost, answer.emissions, integral)
 
     def demand_integral(self, sites: Array) -> None:
@@ -177,29 +216,37 @@ class LinearMaster:
     def solve(self, allowed: Array, rejectable: Array, centre: Array, reach: float) -> Optimum | None:
         """Optimum with the allowed runs (r,) alone, jobs (J,) left out only where they may be.
 
-        Prices stay within `reach` of `centre` (S, T), USD per GPU and period. None if HiGHS fails.
+        Prices of load stay within `reach`, USD per GPU and period, of `centre` (S, .), those of commitments within as
+        much as that is for the load of a site. None if HiGHS fails.
         """
         zero = np.zeros(len(self.run))
         self.solver.changeColsBounds(len(zero), self.run, zero, np.where(allowed, np.inf, 0.0))
         for row, may in zip(self.job, rejectable, strict=True):
             self.solver.changeRowBounds(int(row), 0.0 if may else 1.0, 1.0)
         n = len(self.short)
-        self.solver.changeColsCost(n, self.short, (reach - centre).ravel())
-        self.solver.changeColsCost(n, self.spare, (reach + centre).ravel())
+        self.solver.changeColsCost(n, self.short, (reach * self.size - centre).ravel())
+        self.solver.changeColsCost(n, self.spare, (reach * self.size + centre).ravel())
         if not run_lp(self.solver, warm=True):
             return None
         solution = self.solver.getSolution()
         x, self.dual = np.array(solution.col_value), np.array(solution.row_dual)
         return Optimum(
             value=float(self.solver.getInfo().objective_function_value),
-            price=-self.dual[self.load],
-            carbon_price=max(-float(self.dual[self.carbon]), 0.0),
+            prices=self._prices(),
             share=x[self.run],
             routed=np.maximum(x[self.routed], 0.0),
             pooled=np.maximum(x[self.pooled], 0.0),
             emissions=self._emissions(x),
             slack=float(x[self.short].sum() + x[self.spare].sum()),
         )
+
+    def _prices(self) -> Multipliers:
+        """The multipliers that the duals are, within what is allowed."""
+        c, weight = self.c, np.ones(1)
+        if c.risk.counts:
+            weight = c.risk.exact(np.clip(-self.dual[self.net_cost], c.risk.low, c.risk.high), c.probability)
+        dearest = c.carbon_cap * (weight if c.in_every else 1.0)
+        return Multipliers(-self.dual[self.link], np.clip(-self.dual[self.carbon], 0.0, dearest), weight)
 
     def _emissions(self, x: Array) -> Array:
         tonnes = np.zeros(len(self.site))

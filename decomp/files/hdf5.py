@@ -235,9 +235,12 @@ def read_table(
     return cls(**columns, **scalars)
 
 
-def read_tables(file: h5py.Group, name: str, cls: type[Table], sizes: Mapping[str, int], along: str) -> list[Any]:
+def read_tables(
+    file: h5py.Group, name: str, cls: type[Table], sizes: Mapping[str, int], along: str, scenarios: int = 0
+) -> list[Any]:
     """Several tables, along one more dimension."""
-    stacks = {key: read_column(file, name, cls, key, sizes, along=along) for key in _known_columns(file, name, cls)}
+    known = _known_columns(file, name, cls)
+    stacks = {key: read_column(file, name, cls, key, sizes, along=along, scenarios=scenarios) for key in known}
     return [cls(**{key: stack[k] for key, stack in stacks.items()}) for k in range(sizes[along])]
 
 

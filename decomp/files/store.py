@@ -27,6 +27,7 @@ from decomp.files.hdf5 import (
     read_column,
     read_sizes,
     read_table,
+    read_tables,
     read_values,
     write_attributes,
     write_table,
@@ -106,6 +107,8 @@ def write_body(group: h5py.Group, result: Result) -> None:
         create_dimension(group.file, "node", len(tree.job))
         create_dimension(group.file, "leaf", len(tree.carbon_price))
         write_table(group, "tree", tree, scenarios=n)
+        if tree.futures:
+            write_table(group, "leaf_futures", *tree.futures, along="leaf", scenarios=n)
     for name in ("blocks", "futures"):
         if result.dual is not None and (table := getattr(result.dual, name)) is not None:
             write_table(group, name, table, scenarios=n)
@@ -274,7 +277,10 @@ def read_body(group: h5py.Group, sizes: dict[str, int]) -> Result:
         scalars = {n: read_attribute(group["dual"], n, t) for n, t in (("carbon_price", float), ("form", str))}
         tree = None
         if "tree" in group:
-            tree = read_table(group, "tree", Tree, {**sizes, **read_sizes(group.file, ("node", "leaf"))}, scenarios=n)
+            sizes = {**sizes, **read_sizes(group.file, ("node", "leaf"))}
+            each = "leaf_futures" in group
+            futures = read_tables(group, "leaf_futures", Futures, sizes, "leaf", scenarios=n) if each else ()
+            tree = read_table(group, "tree", Tree, sizes, scenarios=n, futures=tuple(futures))
         more: dict[str, Any] = dict(blocks=Blocks, futures=Futures)
         parts = {name: read_table(group, name, c, sizes, scenarios=n) for name, c in more.items() if name in group}
         dual = read_table(group, "dual", Dual, sizes, scenarios=n, tree=tree, **parts, **scalars)

@@ -60,7 +60,7 @@ class Tree(Table):
     """Branching on jobs: nodes from the root on, and prices for the leaves, those without children, in that order.
 
     A node parts its schedules in those in which a job starts inside a box (at a site, no later than some period), and
-    all others: the job starts elsewhere or later, or is rejected.
+    all others: the job starts elsewhere or later, or is rejected. `futures` : of each leaf, where the dual has them.
     """
 
     job: Array = var("node", "1", "job by which the node is split (-1: leaf)", kind="i8", low=-1)
@@ -71,6 +71,7 @@ class Tree(Table):
     load_price: Array = var("leaf,site,period", "USD/(GPU h)", "price of load at the site")
     carbon_price: Array = var("leaf", "USD/t", "price of carbon", low=0)
     site_lower: Array = var("leaf,site", "USD", "proven lower bound of the site problem at these prices")
+    futures: tuple[Futures, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,24 +20,25 @@ FURTHER = 40.0  # USD/t, the same for a price of zero
 
 
 def repair_carbon(
-    plans: Sequence[Plan], ask: Callable[[Array, float], list[Plan | None]], given: Given, price: float, budget: float
+    plans: Sequence[Plan], ask: Callable[[Array, Array], list[Plan | None]], given: Given, price: Array, budget: float
 ) -> tuple[list[Plan], bool]:
     """A plan of every site, and whether their emissions keep the budget (t).
 
-    From plans at the given price (USD/t) on, sites plan at higher ones, the largest emitters first, until the budget is
-    kept. What is then left of it is for `redispatch` to use.
+    From plans at the given prices on, sites plan at higher ones, the largest emitters first, until the budget is kept.
+    What is then left of it is for `redispatch` to use.
 
     Parameters
     ----------
     plans : of all sites.
-    ask : plans of some sites, for what they are given, at a price of carbon.
+    ask : plans of some sites, for what they are given, at a price of carbon each.
     given : the rows of all sites.
+    price : (S,) USD/t.
     """
     n_sites = len(given.load)
     menus = [[plan] for plan in plans]
 
-    def plan(sites: Array, tonne: float) -> None:
-        for i, found in zip(sites, ask(sites, tonne), strict=True):
+    def plan(sites: Array, rung: float) -> None:
+        for i, found in zip(sites, ask(sites, rung * price[sites] + FURTHER * (rung - 1.0)), strict=True):
             menus[i] += [] if found is None else [found]
 
     chosen, left = choose(menus, given, budget)
@@ -47,7 +48,7 @@ def repair_carbon(
         for first in range(0, n_sites, batch):
             if left >= 0.0:
                 break
-            plan(order[first : first + batch], rung * price + FURTHER * (rung - 1.0))
+            plan(order[first : first + batch], rung)
             chosen, left = choose(menus, given, budget)
     return chosen, left >= 0.0
 

@@ -52,20 +52,22 @@ def finish(
     budget = instance.carbon_budget_t if np.isinf(instance.carbon_excess_usd_per_t) else np.inf
     asked, effort = given(loop, work), Effort(options.site_rel_gap, options.site_nodes)
 
-    def ask(sites: Array, tonne: float) -> list[Plan | None]:
-        parts = zip(sites.tolist(), asked.load[sites], asked.droppable[sites], asked.drop_price[sites], strict=True)
-        return workers.of(SiteService).dispatch(instance, [Dispatch(*part, tonne, effort) for part in parts])
+    def ask(sites: Array, tonne: Array) -> list[Plan | None]:
+        rows = asked.load[sites], asked.droppable[sites], asked.drop_price[sites]
+        parts = zip(sites.tolist(), *rows, tonne.tolist(), strict=True)
+        return workers.of(SiteService).dispatch(instance, [Dispatch(*part, effort) for part in parts])
 
     def settled(schedule: Schedule) -> Schedule:
         return redispatched(instance, schedule, workers, options.polish_sites) if joint else schedule
 
-    plans, kept = ask(np.arange(len(asked.load)), loop.centre.carbon_price), True
+    carbon = loop.centre.own_money[1]
+    plans, kept = ask(np.arange(len(carbon)), carbon), True
     schedule = assemble(instance, loop, work, plans)
     ready = [plan for plan in plans if plan is not None]
     if len(ready) == len(plans):
         schedule = settled(schedule)
         if _over(instance, schedule, budget):
-            ready, kept = _within_budget(instance, ready, ask, asked, loop.centre.carbon_price, budget)
+            ready, kept = _within_budget(instance, ready, ask, asked, carbon, budget)
             schedule = settled(assemble(instance, loop, work, ready))
     wrong = np.flatnonzero([plan is None for plan in plans])
     wrong = np.union1d(wrong, undone(loop.coupling, work.pooled)).astype(int)
@@ -76,7 +78,7 @@ def finish(
         if repaired is None:
             return None
         schedule = settled(repaired)
-    for site in _committed_apart(instance, schedule):
+    for site in committed_apart(instance, schedule):
         repaired = repair(instance, workers, schedule, site, options, doubtful)
         if repaired is None:
             return None
@@ -95,9 +97,9 @@ def _over(instance: Instance, schedule: Schedule, budget: float) -> bool:
 def _within_budget(
     instance: Instance,
     plans: list[Plan],
-    ask: Callable[[Array, float], list[Plan | None]],
+    ask: Callable[[Array, Array], list[Plan | None]],
     asked: Given,
-    price: float,
+    price: Array,
     budget: float,
 ) -> tuple[list[Plan], bool]:
     """Plans of all rows that keep the budget, together or scenario by scenario; whether they do."""
@@ -108,19 +110,19 @@ def _within_budget(
     for s, p in enumerate(instance.scenarios.probability):
         rows = slice(s * n, (s + 1) * n)
         there = partial(_shifted, ask, s * n)
-        found, good = repair_carbon(plans[rows], there, asked.take(rows), price, p * budget)
+        found, good = repair_carbon(plans[rows], there, asked.take(rows), price[rows], p * budget)
         chosen, kept = chosen + found, kept and good
     return chosen, kept
 
 
 def _shifted(
-    ask: Callable[[Array, float], list[Plan | None]], by: int, sites: Array, tonne: float
+    ask: Callable[[Array, Array], list[Plan | None]], by: int, sites: Array, tonne: Array
 ) -> list[Plan | None]:
     """Plans of sites that are numbered within their scenario."""
     return ask(sites + by, tonne)
 
 
-def _committed_apart(instance: Instance, schedule: Schedule) -> list[Array]:
+def committed_apart(instance: Instance, schedule: Schedule) -> list[Array]:
     """Sites with a day-ahead generator that is not committed alike in all scenarios, each as an array of one."""
     if instance.copies == 1 or not instance.generators.day_ahead.any():
         return []

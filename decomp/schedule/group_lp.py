@@ -70,6 +70,7 @@ def _kept_back(instance: Instance, emissions: Array, part: SubInstance, n_parts:
     else:
         left = p * instance.carbon_budget_t - emissions.reshape(len(p), -1).sum(axis=1)
         own = np.unique(sites // instance.n_places)
+        n_parts = n_parts * len(own) // len(p)  # those of other scenarios have budgets of their own
         spare = float((left / (p if len(own) > 1 else 1.0))[own].min())
     return spare * (1.0 - 1.0 / n_parts) if np.isfinite(spare) else 0.0
 

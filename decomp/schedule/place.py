@@ -45,19 +45,19 @@ def place_work(loop: LagrangianLoop, wanted: tuple[Array, Array] | None = None) 
 
     `wanted` : routing (arc, T) and pools (pool arc, T), GPU; default: the master's.
     """
-    c, master = loop.coupling, loop.master
+    c, master, price = loop.coupling, loop.master, loop.centre.own_money[0]
     room = np.maximum(c.usable - fixed_load(c, master.fixing.run, master.fixing.start), 0.0)
     if wanted is None:
         relaxed = master.work()
         wanted = relaxed.routed, relaxed.pooled
     routed, pooled = (rows.copy() for rows in wanted)
     left = room.copy()
-    placing.fit_pools(loop.centre.price, room, c.pools, pooled)
+    placing.fit_pools(price, room, c.pools, pooled)
     if len(undone(c, pooled)):
-        pooled = fit_pools_jointly(c, loop.centre.price, left)
+        pooled = fit_pools_jointly(c, price, left)
         stream_kernels.arc_load(left, c.pools.site, -pooled)
         room = np.maximum(left, 0.0)
-    placing.fit_streams(loop.centre.price, room, c.streams, routed)
+    placing.fit_streams(price, room, c.streams, routed)
     return Work(master.fixing, routed, pooled, room)
 
 

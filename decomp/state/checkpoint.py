@@ -190,7 +190,8 @@ def _digest(result: Result, state: State, facts: str) -> str:
     """SHA-256 over all that a resumed solve starts from."""
     digest = hashlib.sha256(f"{facts}{result.bound!r}{result.incumbent!r}".encode())
     dual = result.dual
-    beside = (dual.tree, dual.blocks, dual.futures) if dual else ()
+    leaves = dual.tree.futures if dual and dual.tree else ()
+    beside = (dual.tree, dual.blocks, dual.futures, *leaves) if dual else ()
     for table in (state, result.schedule, dual, *beside):
         for f in table.columns() if table is not None else ():
             digest.update(np.ascontiguousarray(getattr(table, f.name)).data)

@@ -248,11 +248,11 @@ def dual_of(instance: Instance, proof: DualPoint) -> Dual:
         site_lower=proof.site_lower,
         carbon_price=proof.carbon_price,
         form="load",
-        futures=_futures(instance, proof.prices),
+        futures=futures_of(instance, proof.prices),
     )
 
 
-def _futures(instance: Instance, prices: Multipliers) -> Futures | None:
+def futures_of(instance: Instance, prices: Multipliers) -> Futures | None:
     """What joins the scenarios besides, where anything does."""
     n = instance.n_periods
     if max(len(prices.carbon), len(prices.weight)) == 1 and prices.links.shape[1] == n:

@@ -13,7 +13,7 @@ from decomp.site.oracle import Plan
 from decomp.site.service import Given
 
 SITES = 24
-Ask = Callable[[Array, float], list[Plan | None]]
+Ask = Callable[[Array, Array], list[Plan | None]]
 
 
 def plan(load: float, cost: float, emissions: float) -> Plan:
@@ -38,12 +38,13 @@ def fleet(least_t: float = 0.0) -> Ask:
         steps = int((prices[i] < price).sum())
         return plan(0.0, float(tonnes[i] * prices[i, :steps].sum()), least_t + float(tonnes[i] * (30 - steps)))
 
-    return lambda sites, price: [one(i, price) for i in sites]
+    return lambda sites, price: [one(i, p) for i, p in zip(sites, price, strict=True)]
 
 
 def settled(ask: Ask, price: float, budget: float) -> tuple[list[Plan], bool]:
-    plans = [plan for plan in ask(np.arange(SITES), price) if plan is not None]
-    return repair_carbon(plans, ask, nothing(SITES), price, budget)
+    prices = np.full(SITES, price)
+    plans = [plan for plan in ask(np.arange(SITES), prices) if plan is not None]
+    return repair_carbon(plans, ask, nothing(SITES), prices, budget)
 
 
 def test_choice_within_the_budget() -> None:
