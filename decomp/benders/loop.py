@@ -4,6 +4,10 @@ Routing, pool loads and one carbon allowance a site are the first stage; a site'
 what it is given. It always has an answer, for inference may be dropped at what it is worth and emissions beyond the
 allowance are priced. Every reply is a cut and a column of the same pool that the prices have filled, so the
 proximal master proposes from both, and its proven bound and the true cost of its proposals close the gap.
+
+With scenarios the recourse is of a site in a scenario. What its answers cost adds up by scenario, and the measure of
+risk of these sums is the cost of a proposal; as more cost in a scenario never lowers it, the measure of what the cuts
+prove is a lower bound.
 """
 
 from __future__ import annotations
@@ -63,7 +67,8 @@ class BendersLoop:
         step = self.loop.iterate()
         point = self._propose()
         cuts = self.loop.master.least_cost(point.given.load, point.given.allowance)
-        if self._first_stage(point.work) + float(cuts.sum()) < self.cost:  # else it cannot be better
+        c = self.coupling
+        if c.risk.measure(self._costs(point.work, cuts), c.probability) < self.cost:  # else it cannot be better
             answers = self.workers.of(RecourseService).evaluate(point.given)
             self.loop.master.add(answers)
             point = self._settled(point, answers)
@@ -76,35 +81,39 @@ class BendersLoop:
         """The master's work made to fit, and its emissions as allowances, with an equal share of what is left."""
         work = place_work(self.loop)
         allowance, price = self._allowances()
-        asked = replace(given(self.loop, work), allowance=allowance, excess_price=np.full(len(allowance), price))
+        asked = replace(given(self.loop, work), allowance=allowance, excess_price=price)
         return BendersPoint(work, asked, np.zeros(len(allowance)), np.inf)
 
-    def _allowances(self) -> tuple[Array, float]:
-        """Allowances that sum to the budget (t), and the price of a tonne beyond (USD/t)."""
-        budget, master = self.coupling.budget, self.loop.master
-        cost, tonnes = master.means()
-        if np.isinf(budget):
-            return np.full(len(tonnes), np.inf), 0.0
+    def _allowances(self) -> tuple[Array, Array]:
+        """Allowances that sum to each budget (t), and the price of a tonne beyond (USD/t), (S,) each."""
+        c, centre = self.coupling, self.loop.centre
+        cost, tonnes = self.loop.master.means()
+        if np.isinf(c.budget):
+            return np.full(len(tonnes), np.inf), np.zeros(len(tonnes))
         mean_cost = abs(float(cost.sum())) / max(float(np.abs(tonnes).sum()), 1e-9)
-        price = self.firmness * (self.loop.centre.carbon_price + mean_cost)
-        return tonnes + (budget - tonnes.sum()) / len(tonnes), min(price, self.coupling.carbon_cap)
+        price = self.firmness * (centre.own_money[1] + mean_cost)
+        return c.allowances(tonnes), np.minimum(price, c.excess_price(centre.prices))
 
-    def _first_stage(self, work: Work) -> float:
-        """Net cost of routing, pools and jobs, USD."""
+    def _costs(self, work: Work, *sites: Array) -> Array:
+        """Net cost of every scenario (K,): of routing, pools and jobs, and amounts of sites (S, ...), USD."""
         c = self.coupling
-        jobs = np.append(c.jobs.cost, 0.0)[work.fixing.run]
-        return c.flow_cost(work.routed, work.pooled) + float(jobs.sum())
+        jobs = float(np.append(c.jobs.cost, 0.0)[work.fixing.run].sum())
+        total = c.flow_costs(work.routed, work.pooled) + c.probability * jobs
+        for amounts in sites:
+            total += amounts.reshape(c.copies, -1).sum(axis=1)
+        return np.asarray(total)
 
     def _settled(self, point: BendersPoint, answers: SiteAnswers) -> BendersPoint:
         """The point with what the sites made of it; costs too much if it breaks what must be kept."""
         c, given = self.coupling, point.given
-        cost = self._first_stage(point.work) + float(answers.cost.sum())
-        cost += float((given.drop_price * (given.load - answers.load[:, : given.load.shape[1]])).sum())
-        excess = float(answers.emissions.sum()) - c.budget
-        if excess > 1e-9 * abs(c.budget):
-            cost += c.carbon_cap * excess
-            if np.isinf(cost):
-                self.firmness *= 2.0
+        dropped = given.drop_price * (given.load - answers.load[:, : given.load.shape[1]])
+        excess = answers.emissions.reshape(len(c.budgets), -1).sum(axis=1) - c.budgets
+        over = excess > 1e-9 * np.abs(c.budgets)
+        paid = np.multiply(c.carbon_cap, excess, out=np.zeros_like(excess), where=over)
+        costs = self._costs(point.work, answers.cost, dropped) + (paid if c.in_every else 0.0)
+        cost = c.risk.measure(costs, c.probability) + (0.0 if c.in_every else float(paid.sum()))
+        if np.isinf(cost):
+            self.firmness *= 2.0
         if np.isnan(cost) or len(undone(c, point.work.pooled)):
             cost = np.inf
         return replace(point, abatement=answers.carbon_price, cost=cost)

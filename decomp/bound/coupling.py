@@ -245,13 +245,26 @@ class Coupling:
         each = _by_scenario(self.pools, ("work", "penalty"), self.copies)
         return np.array([stream_kernels.pool_cost(own, pooled) for own in each])
 
-    def flow_cost(self, routed: Array, pooled: Array) -> float:
-        """Net cost of routing (arc, T) and pool loads (pool arc, T) GPU, with penalties on what is left undone, USD.
+    def flow_costs(self, routed: Array, pooled: Array) -> Array:
+        """Net cost of routing (arc, T) and pool loads (pool arc, T), GPU, in every scenario (K,), USD.
 
-        A shortfall of a pool that must be done has no price here and counts nothing.
+        Unweighed, with penalties on what is left undone; a shortfall of a pool that must be done counts nothing.
         """
-        routing = float(stream_kernels.stream_costs(self.streams, routed).sum())
-        return routing + stream_kernels.pool_cost(self.pools, pooled)
+        return np.asarray(self.scenario_routing(routed).sum(axis=1) + self.scenario_shortfall(pooled))
+
+    def allowances(self, tonnes: Array) -> Array:
+        """Allowances (S,) that sum to each budget: emissions (S,), and an equal share of what is left; t."""
+        each = tonnes.reshape(len(self.budgets), -1)
+        left = self.budgets - each.sum(axis=1)
+        return np.asarray((each + left[:, None] / each.shape[1]).ravel())
+
+    def excess_price(self, prices: Multipliers) -> Array:
+        """What a tonne beyond a budget costs (S,), in the money of each row's scenario, USD/t.
+
+        Excess in a scenario is a cost of that scenario; what is beyond the budget for all is weighed by none.
+        """
+        _, weight = prices.of_rows()
+        return self.carbon_cap / (np.ones_like(weight) if self.in_every else weight)
 
 
 def _by_scenario(rows: R, owned: tuple[str, ...], copies: int) -> list[R]:

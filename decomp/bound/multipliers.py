@@ -96,6 +96,10 @@ class Risk:
         weight[order] = self.low + left / p
         return weight
 
+    def measure(self, cost: Array, probability: Array) -> float:
+        """The risk measure of the scenarios' costs (K,), each times its probability, USD."""
+        return float(self.worst(cost / probability, probability) @ cost)
+
     def exact(self, weight: Array, probability: Array) -> Array:
         """The weights (K,) with rounding errors of their mean removed, in proportion to their distance from a bound."""
         off = 1.0 - probability @ weight

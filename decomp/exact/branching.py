@@ -182,13 +182,11 @@ class TreeSearch:
         """Every site's dispatch for the optimum's work and emissions; where that fails, as anywhere else."""
         instance, c, loop = self.run.instance, self.c, self.loop
         work = place_work(loop, (optimum.routed, optimum.pooled))
-        load, tonnes = work.load(c), optimum.emissions.reshape(len(c.budgets), -1)
-        left = np.maximum(c.budgets - tonnes.sum(axis=1), 0.0)
-        allowance = (tonnes + left[:, None] / tonnes.shape[1]).ravel()
-        dearest = min(c.carbon_cap, DEAREST_CARBON)
+        load, allowance = work.load(c), np.maximum(c.allowances(optimum.emissions), optimum.emissions)
+        dearest = np.minimum(c.excess_price(optimum.prices), DEAREST_CARBON)
         effort = Effort(0.1 * self.run.options.rel_gap, seconds=10.0)
         orders = [
-            Order(SiteRows.of(instance, i), load[i], float(allowance[i]), dearest, effort)
+            Order(SiteRows.of(instance, i), load[i], float(allowance[i]), float(dearest[i]), effort)
             for i in range(instance.n_sites)
         ]
         plans = self.workers.farm(plan_within, orders, what="dispatch")

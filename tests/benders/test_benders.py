@@ -18,6 +18,7 @@ from decomp.lp.highs import Effort
 from decomp.model.accounts import emissions_t
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Benders, Bundle, Options
+from decomp.model.scenarios import expand
 from decomp.ranks.mpi import Serial
 from decomp.schedule.dive import dive
 from decomp.site.oracle import SiteOracle
@@ -117,11 +118,19 @@ def test_a_cut_is_exact_where_it_was_made_and_recourse_is_convex(seed: int) -> N
 @pytest.mark.parametrize("seed", range(0, 24, 2))
 def test_gap_closes_around_the_relaxation_of_the_extensive_form(seed: int) -> None:
     """No jobs: the relaxed Benders problem is the linear relaxation of the whole model."""
-    instance = generate("small", seed=seed, jobs=0)
-    if instance.sites.exact_power_curve.any():
-        instance = replace(instance, sites=replace(instance.sites, exact_power_curve=np.zeros(instance.n_sites, bool)))
+    closes(generate("small", seed=seed, jobs=0))
+
+
+@pytest.mark.parametrize("seed, scope", [(0, "expected"), (2, "every"), (4, "every"), (6, "expected")])
+def test_gap_closes_with_risk_and_budgets_in_scenarios(seed: int, scope: str) -> None:
+    instance = generate("small", seed=seed, jobs=0, scenarios=3)
+    closes(replace(instance, risk_weight=0.7, risk_level=0.6, carbon_scope=scope))
+
+
+def closes(instance: Instance) -> None:
+    instance = replace(instance, sites=replace(instance.sites, exact_power_curve=np.zeros(instance.n_sites, bool)))
     truth = solve_extensive(instance, relax=True).bound
-    benders = dived(instance)
+    benders = dived(expand(instance))
     relaxed(benders, TIGHT, lambda step: False)
     slack = 1e-6 * max(1.0, abs(truth))
     assert benders.loop.centre.bound <= truth + slack and benders.cost >= truth - slack
@@ -177,7 +186,7 @@ def test_coupling_counts_what_is_left_undone() -> None:
     soft = np.isfinite(instance.pools.shortfall_penalty)
     unserved = (instance.streams.unserved_penalty[:, None] * instance.demand_gpu).sum() * instance.period_h
     short = (instance.pools.shortfall_penalty * instance.pools.work_gpu_h)[soft].sum()
-    assert c.flow_cost(*nothing) == pytest.approx(unserved + short)
+    assert c.flow_costs(*nothing) == pytest.approx(unserved + short)
 
 
 def test_textbook_benders_closes_in_on_the_same_value() -> None:

@@ -116,6 +116,39 @@ def test_a_tree_survives_its_file(tmp_path: Path) -> None:
         assert np.array_equal(getattr(before, f.name), getattr(after, f.name))
 
 
+@cache
+def risky() -> tuple[Instance, Result]:
+    """Two scenarios with risk, a budget in each and generators that are committed once, ended by a tree."""
+    instance = generate("small", seed=37, scenarios=2)
+    once = np.ones(len(instance.generators.site), dtype=bool)
+    instance = replace(instance, risk_weight=0.4, risk_level=0.6, carbon_scope="every")
+    instance = replace(instance, generators=replace(instance.generators, day_ahead=once))
+    result = solve(instance, Serial(), ALONE)
+    assert result is not None
+    return instance, result
+
+
+def test_a_tree_over_scenarios_that_risk_budgets_and_commitments_join(tmp_path: Path) -> None:
+    instance, result = risky()
+    truth = solve_extensive(instance, rel_gap=1e-6, time_limit=20.0)
+    slack = 1e-6 * abs(truth.incumbent)
+    assert result.bound <= truth.incumbent + slack and truth.bound <= result.incumbent + slack
+    write_result(tmp_path / "result.h5", result, instance)
+    read = read_result(tmp_path / "result.h5")
+    assert len(tree_of(read)[1].futures) == len(tree_of(read)[1].carbon_price) > 1
+    assert check(instance, read).ok
+
+
+@pytest.mark.parametrize("name, value", [("weight", 0.25), ("carbon_price", 1e4), ("commitment_price", 1e3)])
+def test_a_mutated_leaf_of_scenarios_is_rejected(name: str, value: float) -> None:
+    instance, result = risky()
+    dual, tree = tree_of(result)
+    first = tree.futures[0]
+    other = replace(first, **{name: getattr(first, name) + value})
+    for futures in ((other, *tree.futures[1:]), tree.futures[1:]):
+        assert not check(instance, replace(result, dual=replace(dual, tree=replace(tree, futures=futures)))).ok
+
+
 def changed(**arrays: Callable[[Tree], Array]) -> Result:
     """The short tree with some arrays replaced."""
     dual, tree = tree_of(cut_short())
