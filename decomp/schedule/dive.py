@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from decomp.bound import job_kernels
-from decomp.bound.coupling import FREE, REJECTED, Coupling, Fixing
+from decomp.bound.coupling import FREE, REJECTED, Coupling, Fixing, JobRows
 from decomp.bound.lagrangian import BundleStep, LagrangianLoop
 from decomp.model.instance import Array
 from decomp.model.options import Recovery
 from decomp.schedule import placing
 
 NEAR = 0.01  # share of what its load costs, that a job decided before may lose against its best run
+CHEAPER = 0.03  # share of what its load costs, by which a place must be cheaper for a fixed job to give way
 
 
 Heard = Callable[[BundleStep], bool]  # told of every iteration; answers whether the time for more of them is over
@@ -62,15 +63,33 @@ def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
             break
         k, s = int(relaxed.run[j, slot]), int(relaxed.start[j, slot])
         if k >= 0 and not placing.runs_fit(room, jobs, j, k, s):
-            value, k, s = placing.best_fitting_start(price, room, jobs, j)
-            if jobs.optional[j] and value >= 0.0:
-                k, s = REJECTED, -1
-            elif k < 0:
-                _, k, s = job_kernels.best_start(price, jobs, j)
+            k, s = _make_room(price, room, jobs, Fixing(run, start), j, k, s)
         run[j], start[j] = k, s
-        if k >= 0:
-            room[jobs.site[k], s : s + jobs.length[j]] -= jobs.gpus[j]
+        placing.put_run(room, jobs, j, k, s, 1.0)
     return Fixing(run, start)
+
+
+def _make_room(
+    price: Array, room: Array, jobs: JobRows, fixing: Fixing, j: int, wanted: int, when: int
+) -> tuple[int, int]:
+    """Candidate and start of job j, which does not fit into the room left at those that it should have.
+
+    It goes where it fits or is rejected; but where that is much cheaper one of the fixed jobs gives way to it, and
+    `fixing` and `room` change. Else the last of those that compete for a place would lose it, however large they are.
+    """
+    value, k, s = placing.best_fitting_start(price, room, jobs, j)
+    if jobs.optional[j] and value >= 0.0:
+        value, k, s = 0.0, REJECTED, -1
+    together, exchange = placing.best_exchange(price, room, jobs, j, fixing.run, fixing.start)
+    load_cost = job_kernels.run_value(price, jobs, j, wanted, when) - jobs.cost[wanted]
+    if together < value - CHEAPER * abs(load_cost):
+        k, s, other, *place = exchange
+        placing.put_run(room, jobs, other, fixing.run[other], fixing.start[other], -1.0)
+        fixing.run[other], fixing.start[other] = place
+        placing.put_run(room, jobs, other, *place, 1.0)
+    elif np.isinf(value):
+        _, k, s = job_kernels.best_start(price, jobs, j)
+    return k, s
 
 
 def room_for_all(loop: LagrangianLoop, fixing: Fixing) -> Fixing:
@@ -85,9 +104,7 @@ def room_for_all(loop: LagrangianLoop, fixing: Fixing) -> Fixing:
     for j in sorted(np.flatnonzero(run < 0), key=lambda j: value[j]):
         _, k, s = placing.best_fitting_start(price, room, c.jobs, j)
         run[j], start[j] = (k, s) if k >= 0 else (cheapest[j], first[j])
-        if run[j] < 0:
-            continue
-        room[c.jobs.site[run[j]], start[j] : start[j] + c.jobs.length[j]] -= c.jobs.gpus[j]
+        placing.put_run(room, c.jobs, j, run[j], start[j], 1.0)
     return Fixing(run, start)
 
 

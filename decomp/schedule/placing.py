@@ -16,17 +16,62 @@ def runs_fit(room, rows, j, k, start):
 
 
 @compiled
+def fitting_start(price, room, rows, j, k):
+    """As best_fitting_start, at candidate k only: (value, start)."""
+    best, start = np.inf, -1
+    for q in range(rows.n_starts[j]):
+        t = rows.release[j] + q
+        if rows.allowed[rows.first[k] + q]:
+            v = run_value(price, rows, j, k, t)
+            if v < best and runs_fit(room, rows, j, k, t):
+                best, start = v, t
+    return best, start
+
+
+@compiled
 def best_fitting_start(price, room, rows, j):
     """As best_start, among runs that fit into the room left: (value, candidate, start)."""
     best, candidate, start = np.inf, -1, -1
     for k in range(rows.ptr[j], rows.ptr[j + 1]):
-        for q in range(rows.n_starts[j]):
-            t = rows.release[j] + q
-            if rows.allowed[rows.first[k] + q]:
-                v = run_value(price, rows, j, k, t)
-                if v < best and runs_fit(room, rows, j, k, t):
-                    best, candidate, start = v, k, t
+        v, t = fitting_start(price, room, rows, j, k)
+        if v < best:
+            best, candidate, start = v, k, t
     return best, candidate, start
+
+
+@compiled
+def put_run(room, rows, j, k, start, sign):
+    """Take the load of a run (k < 0: none) out of the room, or give it back (`sign` -1)."""
+    if k >= 0:
+        room[rows.site[k], start : start + rows.length[j]] -= sign * rows.gpus[j]
+
+
+@compiled
+def best_exchange(price, room, rows, j, run, start):
+    """The cheapest run of job j where one job that runs there gives way, to its best run in the room left then.
+
+    Returns the sum of both values less the present one of the job that gives way (inf: there is none), candidate and
+    start of j, that job, and its candidate and start.
+    """
+    best, found = np.inf, (-1, -1, -1, -1, -1)
+    for k in range(rows.ptr[j], rows.ptr[j + 1]):
+        for other in range(len(run)):
+            here = run[other]
+            if here < 0 or rows.site[here] != rows.site[k]:
+                continue
+            put_run(room, rows, other, here, start[other], -1.0)
+            value, s = fitting_start(price, room, rows, j, k)
+            if s >= 0:
+                put_run(room, rows, j, k, s, 1.0)
+                again, k2, s2 = best_fitting_start(price, room, rows, other)
+                if rows.optional[other] and again >= 0.0:
+                    again, k2, s2 = 0.0, -1, -1
+                put_run(room, rows, j, k, s, -1.0)
+                value += again - run_value(price, rows, other, here, start[other])
+                if value < best:
+                    best, found = value, (k, s, other, k2, s2)
+            put_run(room, rows, other, here, start[other], 1.0)
+    return best, found
 
 
 @compiled

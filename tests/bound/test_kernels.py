@@ -19,6 +19,7 @@ from decomp.families import generate
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Bundle
 from decomp.schedule import placing
+from decomp.schedule.dive import fixed_load
 from loops import loop_of
 
 SEEDS = range(25)
@@ -211,3 +212,42 @@ def test_best_fitting_start_against_brute_force(seed: int) -> None:
         assert best == pytest.approx(min(fitting, default=np.inf))
         assert (k >= 0) == bool(fitting) and (not fitting or placing.runs_fit(room, c.jobs, j, k, s))
     assert (c.free_jobs()[0] == FREE).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_best_exchange_against_brute_force(seed: int) -> None:
+    instance, c, price = case(seed)
+    rng, rows = np.random.default_rng(seed), c.jobs
+    every = [runs(c, instance, j) for j in range(c.n_jobs)]
+    for j in range(c.n_jobs):
+        now = [runs_of[rng.integers(len(runs_of))] if len(runs_of) else (REJECTED, -1) for runs_of in every]
+        now[j] = (FREE, -1)
+        run, start = np.array(now).T.copy()
+        load = fixed_load(c, run, start)
+        room = np.maximum(c.capacity * rng.uniform(0.5, 1.0, c.capacity.shape), load) - load
+
+        def fits(left: Array, i: int, k: int, s: int) -> bool:
+            return bool((left[rows.site[k], s : s + rows.length[i]] >= rows.gpus[i] * (1 - 1e-9)).all())
+
+        def without(left: Array, i: int, k: int, s: int, sign: float = 1.0) -> Array:
+            left = left.copy()
+            left[rows.site[k], s : s + rows.length[i]] += sign * rows.gpus[i]
+            return left
+
+        least = np.inf
+        for other in np.flatnonzero(run >= 0):
+            freed = without(room, other, run[other], start[other])
+            there = rows.site[run[other]]
+            here = [(value(c, price, j, *r), r) for r in every[j] if rows.site[r[0]] == there and fits(freed, j, *r)]
+            for cheapest, r in [min(here)] if here else []:
+                left = without(freed, j, *r, -1.0)
+                again = [value(c, price, other, *r2) for r2 in every[other] if fits(left, other, *r2)]
+                again += [0.0] if rows.optional[other] else []
+                before = value(c, price, other, run[other], start[other])
+                least = min(least, cheapest + min(again, default=np.inf) - before)
+        kept = room.copy()
+        together, (k, s, other, k2, s2) = placing.best_exchange(price, room, rows, j, run, start)
+        assert together == pytest.approx(least, rel=1e-9, abs=1e-9) and room == pytest.approx(kept)
+        if np.isfinite(least):
+            run[[j, other]], start[[j, other]] = (k, k2), (s, s2)
+            assert (fixed_load(c, run, start) <= (room + load) * (1 + 1e-9)).all()
