@@ -28,6 +28,7 @@ from decomp.files.store import read_instance, read_result
 from decomp.model.frontier import CurveStep, at_budget
 from decomp.model.instance import Instance
 from decomp.model.result import Result, Status
+from decomp.model.text import gap_rel
 
 from .arguments import PATIENCE, Arguments, whole
 from .common import run
@@ -143,7 +144,7 @@ def show_schedule(console: Console, certificate: Certificate) -> None:
     bounds = (certificate.certified_bound, certificate.claimed_bound)
     table.add_row("lower bound, USD", *numbers(*bounds), verdict[certificate.bound_ok])
     if math.isfinite(certificate.gap_rel):
-        claimed = (certificate.incumbent - certificate.claimed_bound) / max(abs(certificate.incumbent), 1.0)
+        claimed = gap_rel(certificate.claimed_bound, certificate.incumbent)
         table.add_row("relative gap", f"{certificate.gap_rel:.4%}", f"{claimed:.4%}", "")
     console.print(table)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -10,10 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any, TypeVar
 
 from decomp.files.store import instance_hash, read_result
 from decomp.lp.watch import catch
 from decomp.model.instance import InputError, Instance
+from decomp.model.options import Options
 from decomp.model.result import Result
 from decomp.ranks.mpi import MPI, AtRoot, Serial, Team, exit_code, load_mpi
 from decomp.site.faults import SiteFailure
@@ -28,6 +31,11 @@ _RANKS_IN = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_S
 _RANK_IN = ("PMIX_RANK", "PALS_RANKID")
 
 Command = Callable[[Sequence[str] | None], int]
+Shared = TypeVar("Shared")
+Own = TypeVar("Own")
+
+USUAL = Options()
+BRIEF = Options.from_dict({"improvement": {"stale_finishes": 1}})  # for many solves in a row
 
 
 def run(command: Command, argv: Sequence[str] | None = None) -> int:
@@ -75,6 +83,28 @@ def read_result_of(path: Path, instance: Instance, instance_path: Path) -> Resul
     if instance_hash(path) != instance.content_hash():
         raise InputError(f"{path}: belongs to another instance than {instance_path}")
     return result
+
+
+def options_of(args: argparse.Namespace, usual: Options = USUAL, **more: Any) -> Options:
+    """The options of --options, or else the usual ones; what the command line says itself takes their place."""
+    given = Options.from_toml(args.options) if args.options else usual
+    options: Options = given.updated(rel_gap=args.rel_gap, time_limit_seconds=args.time_limit, **more)
+    return options
+
+
+def read_at_root(team: Team, read: Callable[[], tuple[Shared, Own]], elsewhere: Own) -> tuple[Shared, Own]:
+    """What the root reads: the first part on every rank, the second at the root only; the others have `elsewhere`.
+
+    Bad input ends all ranks together.
+    """
+    own = elsewhere
+
+    def look() -> Shared:
+        nonlocal own
+        shared, own = read()
+        return shared
+
+    return team.at_root(look, "reading the instance"), own
 
 
 def make_team(patience: float = 600.0) -> Team:

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,13 +21,12 @@ from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
 from decomp.model.text import markdown_table
-from decomp.ranks.mpi import Team
 from decomp.report import write_report
 from decomp.report.plans import run_of, worth_rows
 from decomp.state.progress import Progress
 
 from .arguments import SEED, Arguments, whole
-from .common import make_team, read_result_of, run
+from .common import make_team, options_of, read_at_root, read_result_of, run
 
 INFEASIBLE = 4
 LISTED = 40  # jobs; all are in --json
@@ -49,60 +49,52 @@ def parser() -> Arguments:
     return p
 
 
-def open_input(args: argparse.Namespace) -> tuple[Options, Instance, Result, Instance | None]:
+class Input(NamedTuple):
+    """What the root alone has: the fleet and its plan, and the fleet with the scenarios to come, if not its own."""
+
+    instance: Instance | None = None
+    result: Result | None = None
+    fresh: Instance | None = None
+
+
+def open_input(args: argparse.Namespace) -> tuple[Options, Input]:
     """Everything that can be wrong with the input is wrong here, before any work."""
     parser().keep_apart(args)
-    given = Options.from_toml(args.options) if args.options else Options()
-    options: Options = given.updated(rel_gap=args.rel_gap, time_limit_seconds=args.time_limit)
-    instance = read_instance(args.instance)
+    options, instance = options_of(args), read_instance(args.instance)
     result = read_result_of(args.result, instance, args.instance)
     if args.scenarios and args.count:
         raise InputError("--count: not with --scenarios, which has its own")
     fresh = read_instance(args.scenarios) if args.scenarios else None
     if args.count:
         fresh = fresh_scenarios(instance, args.count, args.seed)
-    return options, instance, result, fresh
+    return options, Input(instance, result, fresh)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     with make_team() as team:
-        found: list[tuple[Instance, Result, Instance | None]] = []
-
-        def look() -> Options:
-            options, *rest = open_input(args)
-            found.append((*rest,))  # type: ignore[arg-type]
-            return options
-
-        options = team.at_root(look, "reading the instance")
-        instance, result, fresh = found[0] if found else (None, None, None)
-        evaluation = work(args, team, options, instance, result, fresh)
+        options, (instance, result, fresh) = read_at_root(team, lambda: open_input(args), Input())
+        values = not args.cost_only
+        with Progress(root=team.is_root and not args.json and sys.stdout.isatty()) as progress:
+            found = evaluate(instance, result, team, options, fresh=fresh, values=values, listeners=(progress,))
         code = 0
-        if evaluation is not None:
-            if args.csv:
-                write_costs(args.csv, evaluation)
-            assert instance is not None and result is not None
-            if args.report:
-                write_report(args.report, instance, result, evaluation=evaluation)
-            print(json.dumps(record(evaluation, instance)) if args.json else "\n".join(markdown(evaluation, instance)))
-            if not np.isfinite(evaluation.cost).all():
-                print("infeasible: no dispatch was found that does the plan's jobs in these scenarios", file=sys.stderr)
-                code = INFEASIBLE
+        if found is not None and instance is not None and result is not None:
+            code = finish(args, found, instance, result)
         code = team.bcast(code, "exit code")
     return int(code)
 
 
-def work(
-    args: argparse.Namespace,
-    team: Team,
-    options: Options,
-    instance: Instance | None,
-    result: Result | None,
-    fresh: Instance | None,
-) -> Evaluation | None:
-    """The evaluation; how it goes is shown on a terminal."""
-    with Progress(root=team.is_root and not args.json and sys.stdout.isatty()) as progress:
-        return evaluate(instance, result, team, options, fresh=fresh, values=not args.cost_only, listeners=(progress,))
+def finish(args: argparse.Namespace, evaluation: Evaluation, instance: Instance, result: Result) -> int:
+    """Write and show what was found; the exit code."""
+    if args.csv:
+        write_costs(args.csv, evaluation)
+    if args.report:
+        write_report(args.report, instance, result, evaluation=evaluation)
+    print(json.dumps(record(evaluation, instance)) if args.json else "\n".join(markdown(evaluation, instance)))
+    if np.isfinite(evaluation.cost).all():
+        return 0
+    print("infeasible: no dispatch was found that does the plan's jobs in these scenarios", file=sys.stderr)
+    return INFEASIBLE
 
 
 def markdown(e: Evaluation, instance: Instance) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ from decomp.state.checkpoint import Spacing
 from decomp.state.progress import Progress
 
 from .arguments import POSITIVE, Arguments
-from .common import make_team, run
+from .common import BRIEF, make_team, options_of, read_at_root, run
 
 LIMIT, INFEASIBLE = 3, 4
 MOST_BUDGETS = 1000
@@ -76,32 +75,21 @@ class Input(NamedTuple):
     known: Frontier | None = None
 
 
-def open_known(path: Path, instance: Instance) -> Frontier:
-    """An earlier frontier, which has to be of this instance."""
-    if instance_hash(path) != instance.content_hash():
-        raise InputError(f"{path}: the frontier of another instance")
-    return read_frontier(path)
+def open_input(args: argparse.Namespace) -> tuple[tuple[Options, int | list[float]], Input]:
+    """Everything that can be wrong with the input is wrong here, before any work."""
+    parser().keep_apart(args)
+    options, instance = options_of(args, BRIEF), read_instance(args.instance)
+    if args.resume and instance_hash(args.resume) != instance.content_hash():
+        raise InputError(f"{args.resume}: the frontier of another instance")
+    known = read_frontier(args.resume) if args.resume else None
+    return (options, read_budgets(args.budgets)), Input(instance, known)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     with make_team() as team:
-        found: list[Input] = []
-
-        def look() -> tuple[Options, int | list[float]]:
-            parser().keep_apart(args)
-            options = (
-                Options.from_toml(args.options)
-                if args.options
-                else Options.from_dict(dict(improvement=dict(stale_finishes=1)))
-            )
-            instance = read_instance(args.instance)
-            found.append(Input(instance, open_known(args.resume, instance) if args.resume else None))
-            updated: Options = options.updated(rel_gap=args.rel_gap, time_limit_seconds=args.time_limit)
-            return updated, read_budgets(args.budgets)
-
-        options, budgets = team.at_root(look, "reading the instance")
-        code = team.bcast(work(args, team, options, budgets, found[0] if found else Input()), "exit code")
+        (options, budgets), given = read_at_root(team, lambda: open_input(args), Input())
+        code = team.bcast(work(args, team, options, budgets, given), "exit code")
     return int(code)
 
 

@@ -21,7 +21,7 @@ from decomp.studies.pages import write_csv, write_text
 from decomp.studies.variants import SWEEPS, VARIANTS
 
 from .arguments import PATIENCE, SEED, Arguments, whole
-from .common import make_team, run
+from .common import make_team, read_at_root, run
 from .generate import settings
 
 SIZES = ("sites", "periods", "jobs", "streams")
@@ -44,7 +44,7 @@ def parser() -> Arguments:
     return p
 
 
-def open_input(args: argparse.Namespace) -> tuple[Instance, Options]:
+def open_input(args: argparse.Namespace) -> tuple[Options, Instance]:
     """The fleet, and options that suit its size.
 
     Raises
@@ -57,20 +57,14 @@ def open_input(args: argparse.Namespace) -> tuple[Instance, Options]:
     sizes = {size: getattr(args, size) for size in SIZES}
     fleet = generate(args.family, **sizes, seed=args.seed, **settings(args.set))
     small = fleet.n_sites * fleet.n_periods <= Options().closing.site_periods
-    return fleet, Options().updated(rel_gap=args.rel_gap if args.rel_gap is not None else OPTIMAL if small else COARSE)
+    return Options().updated(rel_gap=args.rel_gap if args.rel_gap is not None else OPTIMAL if small else COARSE), fleet
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     with make_team() as team:
-        fleet: Instance | None = None
-
-        def look() -> Options:
-            nonlocal fleet
-            fleet, options = open_input(args)
-            return options
-
-        solver = Solver(team, team.at_root(look, "making the fleet"), args.seconds)
+        options, fleet = read_at_root(team, lambda: open_input(args), None)
+        solver = Solver(team, options, args.seconds)
         if fleet is None:
             solver.serve()
             return 0

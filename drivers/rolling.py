@@ -11,21 +11,21 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from decomp.bound.lagrangian import Start
 from decomp.files.store import read_instance, write_instance, write_result
 from decomp.ingest.build import open_spec
+from decomp.ingest.library import Library
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
 from decomp.model.text import markdown_table, number
-from decomp.ranks.mpi import Team
-from decomp.rolling.planner import Done, Expect, Operation, Planned, Rolling, roll
-from decomp.rolling.resume import save, saved
+from decomp.rolling.planner import Expect, Operation, Planned, Planner, Rolling, roll
+from decomp.rolling.resume import Saved, refuse_changed, save, saved
 from decomp.rolling.windows import Executed, Window
 from decomp.rolling.write import STATE, clear, result_of, write_plan, write_windows
 from decomp.scenarios.known import known
@@ -34,7 +34,7 @@ from decomp.state.checkpoint import or_warn
 from decomp.state.progress import Progress
 
 from .arguments import AMOUNT, POSITIVE, Arguments, whole
-from .common import make_team, run
+from .common import BRIEF, make_team, options_of, read_at_root, run
 from .ingest import data_of
 
 NO_PLAN = 3
@@ -71,34 +71,6 @@ def periods(name: str, hours: float, period_h: float) -> int:
     return count
 
 
-def outlook(args: argparse.Namespace, instance: Instance, rolling: Rolling) -> Expect | None:
-    """What windows know of prices and weather; None: everything. The first window's files are read."""
-    if args.history is None:
-        for name in ("data", "scenarios"):
-            if getattr(args, name) is not None:
-                raise InputError(f"--{name}: only with --history")
-        return None
-    spec, library = open_spec(args.history, args.data, ())
-    known(instance, spec, library)
-
-    def expect(window: Instance) -> Instance:
-        return as_known(window, spec, library, args.scenarios or 0)
-
-    expect(Executed(instance, foresight=True).window(rolling.window, rolling.step).instance)
-    parser().keep_apart(args, data_of(library))
-    return expect
-
-
-class Input(NamedTuple):
-    """What the root alone has: the whole run, what is known of it, what run it is, and what of it has been done."""
-
-    instance: Instance | None = None
-    expect: Expect | None = None
-    facts: Mapping[str, Any] = {}
-    done: Sequence[Done] = ()
-    start: Start | None = None
-
-
 def facts_of(args: argparse.Namespace, options: Options, rolling: Rolling, instance: Instance) -> dict[str, Any]:
     """What has to be the same for a run to be gone on with."""
     spec = hashlib.sha256(args.history.read_bytes()).hexdigest() if args.history else None
@@ -106,67 +78,68 @@ def facts_of(args: argparse.Namespace, options: Options, rolling: Rolling, insta
     return dict(instance=instance.content_hash(), **asdict(rolling), **known, options=options.to_dict())
 
 
-def open_input(args: argparse.Namespace) -> tuple[Options, Rolling, Input]:
+def outlook(args: argparse.Namespace, instance: Instance) -> tuple[Expect | None, Library | None]:
+    """What windows know of prices and weather, and the files that tell; None: everything is known."""
+    if args.history is None:
+        for name in ("data", "scenarios"):
+            if getattr(args, name) is not None:
+                raise InputError(f"--{name}: only with --history")
+        return None, None
+    spec, library = open_spec(args.history, args.data, ())
+    known(instance, spec, library)
+    return lambda window: as_known(window, spec, library, args.scenarios or 0), library
+
+
+def open_input(args: argparse.Namespace) -> Planner:
     """Everything that can be wrong with the input is wrong here, before any work; then old plans are removed."""
     parser().keep_apart(args)
-    brief = Options.from_dict({"improvement": {"stale_finishes": 1}})
-    given = Options.from_toml(args.options) if args.options else brief
-    options: Options = given.updated(rel_gap=args.rel_gap, time_limit_seconds=args.time_limit)
+    options = options_of(args, BRIEF)
     if options.method == "extensive":
         raise InputError("method: 'extensive', windows are solved by decomposition: lagrangian, benders or hybrid")
     instance = read_instance(args.instance)
-    hours = instance.period_h
     rolling = Rolling(
-        periods("window", args.window, hours),
-        periods("step", args.step, hours),
+        periods("window", args.window, instance.period_h),
+        periods("step", args.step, instance.period_h),
         args.foresight,
         args.switch_usd,
         not args.cold,
     )
     if args.days is not None:
-        length = periods("days", 24 * args.days, hours)
+        length = periods("days", 24 * args.days, instance.period_h)
         instance = Executed(instance, foresight=True).window(length, length).instance
-    rolling.check(instance)
-    given = Input(instance, outlook(args, instance, rolling), facts_of(args, options, rolling, instance))
-    if args.resume:
-        done, start = saved(args.output, given.facts)
-        return options, rolling, given._replace(done=done, start=start)
-    if old := clear(args.output):
+    expect, library = outlook(args, instance)
+    facts, data = facts_of(args, options, rolling, instance), library.used if library else {}
+
+    def tell(planned: Planned, window: Window, result: Result) -> None:
+        write_plan(args.output, planned, window, result, rolling.step)
+
+    def keep(plans: Sequence[Planned], start: Start | None) -> None:
+        with or_warn(args.output / STATE):
+            save(args.output, facts, plans, start, data)
+
+    planner = Planner(instance, options, rolling, expect=expect, tell=tell, keep=keep)
+    before = saved(args.output, facts) if args.resume else Saved([], None, {})
+    planner.do_again(before.done, before.start)
+    planner.look_ahead()
+    refuse_changed(args.output, before.data, data)
+    parser().keep_apart(args, data_of(library) if library else ())
+    if not args.resume and (old := clear(args.output)):
         print(f"{args.output}: {old} files of an earlier run removed", file=sys.stderr)
-    return options, rolling, given
+    return planner
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     with make_team() as team:
-        found: list[Input] = []
-
-        def look() -> tuple[Options, Rolling]:
-            options, rolling, given = open_input(args)
-            found.append(given)
-            return options, rolling
-
-        options, rolling = team.at_root(look, "reading the instance")
-        code = team.bcast(work(args, team, options, rolling, found[0] if found else Input()), "exit code")
+        _, planner = read_at_root(team, lambda: (None, open_input(args)), None)
+        with Progress(root=team.is_root and not args.quiet) as progress:
+            operation = roll(planner, team, (progress,))
+        code = team.bcast(0 if operation is None else finish(args, operation), "exit code")
     return int(code)
 
 
-def work(args: argparse.Namespace, team: Team, options: Options, rolling: Rolling, given: Input) -> int:
-    """Run, save every plan as it comes, show; the exit code."""
-    with Progress(root=team.is_root and not args.quiet) as progress:
-
-        def tell(planned: Planned, window: Window, result: Result) -> None:
-            write_plan(args.output, planned, window, result, rolling.step)
-
-        def keep(plans: Sequence[Planned], start: Start | None) -> None:
-            with or_warn(args.output / STATE):
-                save(args.output, given.facts, plans, start)
-
-        listen: dict[str, Any] = dict(listeners=(progress,), tell=tell, keep=keep)
-        known: dict[str, Any] = dict(expect=given.expect, done=given.done, start=given.start)
-        operation = roll(given.instance, team, options, rolling, **listen, **known)
-    if operation is None:
-        return 0
+def finish(args: argparse.Namespace, operation: Operation) -> int:
+    """Write and show what the run came to; the exit code."""
     whole = operation.past.instance
     args.output.mkdir(parents=True, exist_ok=True)
     if args.days is not None:

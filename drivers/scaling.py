@@ -32,13 +32,12 @@ from decomp.bench.tables import Columns, table
 from decomp.files.hdf5 import atomic_path
 from decomp.files.store import read_instance, read_sites
 from decomp.model.instance import Array, InputError
-from decomp.model.options import Options
 from decomp.model.text import number, percent
 from decomp.ranks.mpi import Team
 
 from .arguments import AMOUNT, SECONDS, SHARE, Arguments, Named, several
 from .bench import mpiexec
-from .common import make_team, run
+from .common import make_team, options_of, run
 
 PING_BYTES = 1 << 20
 PINGS = 300
@@ -147,11 +146,6 @@ def message_times(args: argparse.Namespace) -> dict[str, Any]:
     if done.returncode:
         raise InputError(f"two ranks cannot be started: {done.stderr.strip()[-200:]}")
     return json.loads(done.stdout.splitlines()[-1]) | {k: v for k, v in given.items() if v is not None}
-
-
-def options_of(args: argparse.Namespace) -> Options:
-    options = Options.from_toml(args.options) if args.options else Options()
-    return options.updated(rel_gap=args.rel_gap, time_limit_seconds=args.time_limit)
 
 
 def checked(rows: Sequence[Row], steps: Sequence[ReplayStep], cluster: Cluster) -> list[Row]:

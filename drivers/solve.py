@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from decomp.files.store import read_instance, read_sites, write_result
 from decomp.model.instance import InputError, Instance, describe
@@ -25,7 +25,7 @@ from decomp.state.progress import JsonLog, Progress
 from decomp.state.solve_state import Hooks
 
 from .arguments import PATIENCE, SECONDS, Arguments
-from .common import make_team, run
+from .common import make_team, options_of, read_at_root, run
 
 LATE = "give up when a rank keeps the others waiting for so long (default 600)"
 
@@ -48,22 +48,24 @@ def parser() -> Arguments:
     return p
 
 
-def read_options(args: argparse.Namespace) -> Options:
-    """Options from the file, overridden by the command line."""
-    options = Options.from_toml(args.options) if args.options else Options()
-    return options.updated(method=args.method, rel_gap=args.rel_gap, time_limit_seconds=args.time_limit, seed=args.seed)
+class Input(NamedTuple):
+    """What the root alone has: the instance, where to go on, what of another run is to be repeated, and the log."""
+
+    instance: Instance | None
+    saved: Checkpoint | None
+    stopped: dict[int, Any] | None
+    log: JsonLog
 
 
-def open_input(
-    args: argparse.Namespace,
-) -> tuple[Options, Instance, Checkpoint | None, dict[int, Any] | None]:
+def open_input(args: argparse.Namespace, team: Team) -> tuple[Options, Input]:
     """Everything that can be wrong with the input is wrong here, before any work."""
     parser().keep_apart(args)
-    options = read_options(args)
+    options = options_of(args, method=args.method, seed=args.seed)
     refuse_state(options, bool(args.checkpoint or args.resume or args.replay))
     instance = read_instance(args.instance)
     saved = read_checkpoint(args.resume, instance, options) if args.resume else None
-    return options, instance, saved, recorded(args.replay) if args.replay else None
+    stopped = recorded(args.replay) if args.replay else None
+    return options, Input(instance, saved, stopped, JsonLog(args.log, team.path_seconds))
 
 
 def recorded(path: Path) -> dict[int, Any]:
@@ -81,17 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     args.output = args.output or args.instance.parent / f"{args.instance.stem}.result.h5"
     with make_team(args.patience) as team:
-        found: tuple[Instance | None, Checkpoint | None, dict[int, Any] | None] = None, None, None
-        log = JsonLog(None)
-
-        def look() -> Options:
-            nonlocal found, log
-            options, instance, saved, stopped = open_input(args)
-            found, log = (instance, saved, stopped), JsonLog(args.log, team.path_seconds)
-            return options
-
-        options = team.at_root(look, "reading the instance")
-        result = work(args, team, options, log, *found)
+        nothing = Input(None, None, None, JsonLog(None))
+        options, given = read_at_root(team, lambda: open_input(args, team), nothing)
+        result = work(args, team, options, given)
         code = team.bcast(None if result is None else result.status.exit_code, "exit code")
     return int(code)
 
@@ -107,16 +101,9 @@ def reason(result: Result) -> str:
     return f"stopped with {found}, before the gap that was asked for"
 
 
-def work(
-    args: argparse.Namespace,
-    team: Team,
-    options: Options,
-    log: JsonLog,
-    instance: Instance | None,
-    saved: Checkpoint | None,
-    stopped: dict[int, Any] | None,
-) -> Result | None:
+def work(args: argparse.Namespace, team: Team, options: Options, given: Input) -> Result | None:
     """Solve, show, save."""
+    instance, saved, stopped, log = given
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(root=team.is_root))
         stack.enter_context(log)

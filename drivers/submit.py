@@ -25,12 +25,11 @@ from decomp.bench.estimate import EFFICIENCY, RATES, SLACK, Calibration, Estimat
 from decomp.files.hdf5 import atomic_path
 from decomp.files.store import read_instance
 from decomp.model.instance import InputError, Instance
-from decomp.model.options import Options
+from decomp.model.options import METHODS, Options
 from decomp.model.text import number
 
 from .arguments import SHARE, Arguments, whole
 from .common import run
-from .solve import METHODS
 
 SOLVE = Path(__file__).resolve().parents[len((__package__ or "drivers").split("."))] / "slurm" / "solve.sbatch"
 START_SECONDS = 60.0  # loading modules on all ranks at once, from a shared disk

@@ -21,6 +21,7 @@ from decomp.benders.recourse import RecourseService
 from decomp.bound.lagrangian import BundleStep, LagrangianLoop
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Benders, Options
+from decomp.model.text import gap_rel
 from decomp.ranks.workers import Workers
 from decomp.schedule.dive import Heard
 from decomp.schedule.finish import finish
@@ -59,8 +60,8 @@ class BendersLoop:
 
     @property
     def gap(self) -> float:
-        """(cost - bound) / max(|cost|, 1 USD), both with the jobs fixed and the sites relaxed."""
-        return (self.cost - self.loop.centre.bound) / max(abs(self.cost), 1.0) if self.best else np.inf
+        """(cost - bound) / max(|cost|, 1 USD), both with the jobs fixed and the sites relaxed; inf before there are."""
+        return gap_rel(self.loop.centre.bound, self.cost)
 
     def iterate(self) -> BundleStep:
         """One proposal, asked at its prices for the bound and at its loads and allowances for the cost."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from decomp.model.device_ranges import power_range, site_ranges
 from decomp.model.instance import QUANTITIES, Array, Microgrids, Sites
 from decomp.model.rounding import most
 
@@ -13,25 +14,16 @@ def grid_reach(grids: Microgrids) -> tuple[Array, Array]:
 
     All that the site can use at full load less what it must generate, and all that it can generate less its idle load.
     """
-    s = grids.sites
     use, spare = use_and_spare(grids)
-    return np.minimum(use, s.import_limit_mw), np.minimum(spare, s.export_limit_mw)
+    return np.minimum(use, grids.sites.import_limit_mw), np.minimum(spare, grids.sites.export_limit_mw)
 
 
 def use_and_spare(grids: Microgrids) -> tuple[Array, Array]:
     """The most that each site takes, and the most that it gives, (site, period), MW, whatever its grid allows."""
-    s, g, v = grids.sites, grids.generators, grids.device_variables
-    full = s.it_power_mw(s.capacity_gpu)
-    idle = np.maximum(s.power_intercept_mw.max(axis=1), 0.0)[:, None]
-    charge, discharge = (np.where(s.battery_mwh > 0, mw, 0.0)[:, None] for mw in (s.charge_mw, s.discharge_mw))
-    available = s.wind_mw + s.solar_mw
-    use = s.pue * np.maximum(full, idle) + charge - np.where(s.curtailable[:, None], 0.0, available)
-    spare = available + discharge + np.bincount(g.site, g.p_max_mw, len(s.name))[:, None] - s.pue * idle
-    at = np.flatnonzero(v.power)
-    ends = v.power[at] * np.stack([v.low[at], v.high[at]])
-    where = grids.devices.site[v.device[at]], v.period[at]
-    np.add.at(use, where, np.maximum(-ends.min(axis=0), 0.0))
-    np.add.at(spare, where, np.maximum(ends.max(axis=0), 0.0))
+    s, g, (drawn, given) = grids.sites, grids.generators, power_range(grids)
+    _, _, facility, _, _, renewable, charge, discharge, _ = site_ranges(grids)
+    use = facility[1] + charge[1] - renewable[0] - drawn
+    spare = renewable[1] + discharge[1] + np.bincount(g.site, g.p_max_mw, len(s.name))[:, None] - facility[0] + given
     return np.maximum(most(use), 0.0), np.maximum(most(spare), 0.0)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from decomp.model.instance import Array, Instance, Table, var
+from decomp.model.text import gap_rel
 
 
 class Status(str, Enum):
@@ -239,7 +240,5 @@ class Result:
 
     @property
     def gap_rel(self) -> float:
-        """(incumbent - bound) / max(abs(incumbent), 1 USD)."""
-        if not np.isfinite(self.incumbent):
-            return np.inf
-        return self.gap_abs / max(abs(self.incumbent), 1.0)
+        """(incumbent - bound) / max(abs(incumbent), 1 USD); inf as long as either is missing."""
+        return gap_rel(self.bound, self.incumbent)

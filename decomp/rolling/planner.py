@@ -107,7 +107,7 @@ class Operation:
 
     @property
     def complete(self) -> bool:
-        return self.past.now == self.past.instance.n_periods
+        return self.past.complete
 
     @property
     def schedule(self) -> Schedule:
@@ -123,50 +123,30 @@ Keep = Callable[[Sequence[Planned], Start | None], None]
 Expect = Callable[[Instance], Instance]  # a window as it will come -> as it is known when it starts, maybe in scenarios
 
 
-def roll(
-    instance: Instance | None,
-    team: Team,
-    options: Options,
-    rolling: Rolling,
-    *,
-    listeners: Iterable[Listener] = (),
-    tell: Tell = lambda planned, window, result: None,
-    keep: Keep = lambda plans, start: None,
-    expect: Expect | None = None,
-    done: Iterable[Done] = (),
-    start: Start | None = None,
-) -> Operation | None:
+def roll(planner: Planner | None, team: Team, listeners: Iterable[Listener] = ()) -> Operation | None:
     """Run a fleet over all periods of an instance, on all ranks of a team.
 
     Parameters
     ----------
-    instance : the whole run, at the root; other ranks may pass None.
-    options : of every window's solve; the time limit is that of one window.
-    tell : called with every plan, before its first step is done (root only).
-    keep : called with all plans and the start of the next solve, after every window (root only).
-    expect : what is known of a window when it starts (root only); default: everything.
-    done, start : what `keep` was called with the last time, to go on from there (root only).
+    planner : the run, at the root; None on the other ranks.
+    listeners : told of every iteration of every solve (root only).
 
     Returns
     -------
     The operation at the root, None on the others. It ends early where a window has no plan.
+
+    Raises
+    ------
+    InputError : what is expected of a later window cannot be; on all ranks.
     """
-    planner = Planner(instance, options, rolling, expect) if instance is not None and team.is_root else None
-    team.at_root(lambda: planner.do_again(done, start) if planner else None, "going on with the run")
-    heard, ended = list(listeners), list[Start | None]()
-    while team.bcast(planner is not None and planner.next_task(), "next window"):
+    starts = list[Start | None]()
+    hooks = Hooks(listeners=list(listeners), after=lambda run: starts.append(harvest(run)))
+    while options := team.at_root(lambda: planner.next_task() if planner else None, "next window"):
         since = process_seconds()
-        result = solve(
-            planner.present if planner else None,
-            team,
-            planner.present_options if planner else options,
-            hooks=Hooks(listeners=heard, after=lambda run: ended.append(harvest(run))),
-            start=planner.start if planner else None,
-            since=since,
-        )
+        window, start = (planner.present, planner.start) if planner else (None, None)
+        result = solve(window, team, options, hooks=hooks, start=start, since=since)
         if planner is not None and result is not None:
-            planner.learn(result, ended[-1] if ended else None, process_seconds() - since, tell)
-            keep(planner.plans, planner.last.start if planner.last else None)
+            planner.learn(result, starts[-1] if starts else None, process_seconds() - since)
             planner.stopped |= team.signalled
     return Operation(planner.past, tuple(planner.plans), team.signalled) if planner else None
 
@@ -180,11 +160,33 @@ class Last(NamedTuple):
 
 
 class Planner:
-    """The root's side of a rolling run."""
+    """The root's side of a rolling run.
 
-    def __init__(self, instance: Instance, options: Options, rolling: Rolling, expect: Expect | None = None):
+    Parameters
+    ----------
+    instance : the whole run.
+    options : of every window's solve; the time limit is that of one window.
+    expect : what is known of a window when it starts; default: everything.
+    tell : called with every plan, before its first step is done.
+    keep : called with all plans and the start of the next solve, after every window.
+
+    Raises
+    ------
+    InputError : windows and steps do not fit the instance.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        options: Options,
+        rolling: Rolling,
+        *,
+        expect: Expect | None = None,
+        tell: Tell = lambda planned, window, result: None,
+        keep: Keep = lambda plans, start: None,
+    ):
         rolling.check(instance)
-        self.options, self.rolling, self.expect = options, rolling, expect
+        self.options, self.rolling, self.expect, self.tell, self.keep = options, rolling, expect, tell, keep
         self.planned: tuple[Planned, Result] | None = None  # what has yet to be answered
         self.window: Window
         self.present: Instance
@@ -192,10 +194,10 @@ class Planner:
         self.plans: list[Planned] = []
         self.start: Start | None = None
         self.last: Last | None = None
-        self.all_carbon = self.stopped = False
+        self.all_carbon = self.stopped = self.looked_ahead = False
 
-    def do_again(self, done: Iterable[Done], start: Start | None) -> None:
-        """Go to where an earlier run of the same instance was."""
+    def do_again(self, done: Sequence[Done], start: Start | None) -> None:
+        """Go to where an earlier run of the same instance was: what `keep` was called with the last time."""
         for planned, instance, plan in done:
             cut = self.past.window(self.rolling.window, self.rolling.step)
             if (instance.sizes, instance.start_utc) != (cut.instance.sizes, cut.instance.start_utc):
@@ -203,7 +205,8 @@ class Planner:
             self.window = replace(cut, instance=instance)
             self.plans.append(planned)
             self.past.do(self.window, plan, self.rolling.step)
-            self.last = Last(self.window, plan, start) if start is not None else None
+        if done and start is not None:
+            self.last = Last(self.window, done[-1].plan, start)
 
     @property
     def present_options(self) -> Options:
@@ -214,20 +217,33 @@ class Planner:
         few = dict(dive_iterations=recovery.dive_iterations // 2, settle_iterations=recovery.settle_iterations // 4)
         return self.options.updated(recovery=recovery.updated(**few).to_dict())
 
-    def next_task(self) -> bool:
-        """Cut the next window, if there is one, and say what is to be solved: a plan, or its answer to what comes."""
-        if self.stopped or self.past.now == self.past.instance.n_periods:
-            return False
+    def next_task(self) -> Options | None:
+        """Options of the next solve, of `present`: a plan, or its answer to what comes; None: there is none."""
+        if self.stopped or self.past.complete:
+            return None
         if self.planned is not None:
             comes = self._as_it_comes(self.window.instance)
             self.window = replace(self.window, instance=comes)
             self.present = with_decisions_of(comes, self._plan)
-            return True
+        elif not self.looked_ahead:
+            self.look_ahead()
+        self.looked_ahead = False
+        return self.present_options
+
+    def look_ahead(self) -> None:
+        """Cut the next window, if there is one, as it is known when it starts.
+
+        Raises
+        ------
+        InputError : what is expected of it cannot be.
+        """
+        if self.past.complete:
+            return
         self.window = self.past.window(self.rolling.window, self.rolling.step, all_carbon=self.all_carbon)
         self.present = self.window.instance if self.expect is None else self.expect(self.window.instance)
         if self.rolling.warm and self.last is not None:
             self.start = shifted(*self.last, self.window)
-        return True
+        self.looked_ahead = True
 
     @property
     def _plan(self) -> Schedule:
@@ -242,12 +258,17 @@ class Planner:
         mixed = {name: np.where(known, getattr(sites, name), getattr(later, name)) for name in series}
         return replace(window, sites=replace(sites, **mixed))
 
-    def learn(self, result: Result, start: Start | None, seconds: float, tell: Tell) -> None:
+    def learn(self, result: Result, start: Start | None, seconds: float) -> None:
+        """Take the result of the present task, and the prices it ended with."""
+        if self.planned is None:
+            self._take_plan(result, start, seconds)
+        else:
+            self._take_answer(result)
+        self.keep(self.plans, self.last.start if self.last else None)
+
+    def _take_plan(self, result: Result, start: Start | None, seconds: float) -> None:
         """Do the first step; a window without a plan is tried once more, with all that is left of the carbon budget."""
         window, plan = self.window, result.schedule
-        if self.planned is not None:
-            self._answered(result, tell)
-            return
         if plan is None:
             self.stopped, self.all_carbon = self.all_carbon or window.end == self.past.instance.n_periods, True
             return
@@ -272,22 +293,22 @@ class Planner:
         if self.expect is not None:
             self.planned = planned, result
             return
-        self._do(planned, result, tell)
+        self._do(planned, result)
         self.last = Last(window, plan, start) if start is not None else None  # the extensive form has no prices
 
-    def _answered(self, result: Result, tell: Tell) -> None:
+    def _take_answer(self, result: Result) -> None:
         """Do the step of a plan that has been answered; without an answer the run ends."""
         assert self.planned is not None
         self.stopped = result.schedule is None
         if result.schedule is not None:
             schedule = of_free_fleet(self.present, result.schedule, self._plan)
-            self._do(self.planned[0], replace(result, schedule=schedule, bound=-np.inf, dual=None), tell)
+            self._do(self.planned[0], replace(result, schedule=schedule, bound=-np.inf, dual=None))
         self.planned = None
 
-    def _do(self, planned: Planned, result: Result, tell: Tell) -> None:
+    def _do(self, planned: Planned, result: Result) -> None:
         assert result.schedule is not None
         self.plans.append(planned)
-        tell(planned, self.window, result)
+        self.tell(planned, self.window, result)
         self.past.do(self.window, result.schedule, self.rolling.step)
 
 

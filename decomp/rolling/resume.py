@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -23,20 +23,30 @@ from decomp.rolling.write import STATE, plan_path
 from decomp.state.checkpoint import FREE_TO_CHANGE, differences
 
 
-def save(folder: Path, facts: Mapping[str, Any], plans: Sequence[Planned], start: Start | None) -> None:
+class Saved(NamedTuple):
+    """What a run had done when it ended, the start of its next solve, and the digests of the data that it had read."""
+
+    done: list[Done]
+    start: Start | None
+    data: Mapping[str, str]
+
+
+def save(
+    folder: Path, facts: Mapping[str, Any], plans: Sequence[Planned], start: Start | None, data: Mapping[str, str]
+) -> None:
     """Keep what the run `facts` (numbers, texts, lists and mappings of them) has come to.
 
-    `start` : from which the next window's solve begins, if not cold.
+    `start` : from which the next window's solve begins, if not cold. `data` : digests of the files read, by name.
     """
     arrays = {} if start is None else dict(price=start.price, columns=start.columns)
     numbers = None if start is None else (start.carbon_price, start.step)
-    text = json.dumps(dict(facts=facts, plans=[asdict(p) for p in plans], start=numbers))
+    text = json.dumps(dict(facts=facts, plans=[asdict(p) for p in plans], start=numbers, data=data))
     with atomic_path(folder / STATE) as beside, open(beside, "wb") as file:
         np.savez(file, allow_pickle=False, state=np.array(text), **arrays)
 
 
-def saved(folder: Path, facts: Mapping[str, Any]) -> tuple[list[Done], Start | None]:
-    """What the run `facts` had done when it ended, and the start of its next solve.
+def saved(folder: Path, facts: Mapping[str, Any]) -> Saved:
+    """What the run `facts` had come to when it ended.
 
     Raises
     ------
@@ -46,7 +56,7 @@ def saved(folder: Path, facts: Mapping[str, Any]) -> tuple[list[Done], Start | N
     try:
         with np.load(path, allow_pickle=False) as file:
             state = json.loads(str(file["state"]))
-            start = None
+            start, data = None, dict(state["data"])
             if state["start"] is not None:
                 carbon_price, step = state["start"]
                 start = Start(file["price"], carbon_price, file["columns"], step)
@@ -64,7 +74,13 @@ def saved(folder: Path, facts: Mapping[str, Any]) -> tuple[list[Done], Start | N
     ]
     if changes:
         raise InputError(f"{folder}: the run there is another one: {'; '.join(changes)}")
-    return list(_done(folder, state["plans"])), start
+    return Saved(list(_done(folder, state["plans"])), start, data)
+
+
+def refuse_changed(folder: Path, before: Mapping[str, str], data: Mapping[str, str]) -> None:
+    """Refuse to go on where a data file is not what the run read before; digests by name."""
+    if changed := [name for name in data if before.get(name, data[name]) != data[name]]:
+        raise InputError(f"{folder}: the run there is another one: {', '.join(changed)}: changed since")
 
 
 def _done(folder: Path, plans: Sequence[Mapping[str, Any]]) -> Iterator[Done]:

@@ -69,6 +69,11 @@ class Executed:
         self.done["stored_mwh"][:, 0] = np.where(sites.battery_mwh > 0, sites.battery_initial_mwh, 0.0)
         self.target = np.full(instance.n_jobs, -1)
 
+    @property
+    def complete(self) -> bool:
+        """Whether all periods have been done."""
+        return self.now == self.instance.n_periods
+
     def schedule(self, upto: int | None = None) -> Schedule:
         """What has been done in the first `upto` periods, as a schedule of the whole run that does nothing later."""
         upto = self.now if upto is None else upto

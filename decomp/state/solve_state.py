@@ -23,6 +23,7 @@ from decomp.model.instance import Instance
 from decomp.model.options import Options
 from decomp.model.result import Dual, Futures, Iteration, Result, Status
 from decomp.model.rounding import money_slack
+from decomp.model.text import gap_rel
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.workers import Workers
@@ -121,10 +122,8 @@ class Run:
 
     @property
     def gap(self) -> float:
-        """(incumbent - bound) / max(|incumbent|, 1 USD)."""
-        if not np.isfinite(self.cost):
-            return np.inf
-        return (self.cost - self.bound) / max(abs(self.cost), 1.0)
+        """(incumbent - bound) / max(|incumbent|, 1 USD); inf as long as either is missing."""
+        return gap_rel(self.bound, self.cost)
 
     def prove(self, point: DualPoint) -> None:
         """Keep the prices if they prove more, for the problem with all jobs free."""

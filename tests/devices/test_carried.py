@@ -36,7 +36,7 @@ from decomp.model.result import Dual, Iteration, Result, Status
 from decomp.model.validate import validate
 from decomp.ranks.mpi import Serial
 from decomp.report.timetable import write_timetables
-from decomp.rolling.planner import Planned, Rolling, roll
+from decomp.rolling.planner import Planned, Planner, Rolling, roll
 from decomp.rolling.windows import Window
 from decomp.rolling.write import result_of
 from decomp.site.equations import add_site
@@ -208,7 +208,7 @@ def test_a_rolling_run_with_devices_breaks_no_row() -> None:
         validate(window.instance)
         plans.append((window, result))
 
-    operation = roll(instance, Serial(), rough, Rolling(window=12, step=6), tell=tell)
+    operation = roll(Planner(instance, rough, Rolling(window=12, step=6), tell=tell), Serial())
     assert operation is not None and operation.complete and len(plans) == 4
     for window, result in plans:
         assert check(window.instance, result, bound=False).ok

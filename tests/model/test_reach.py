@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ import decomp
 from decomp.devices.attach import attach_drafts
 from decomp.devices.draft import Addition, Draft, Use
 from decomp.extensive.reductions import grid_ban_is_redundant
-from decomp.model.reach import both_tempt, generation_reach, storable
+from decomp.model.reach import both_tempt, generation_reach, grid_reach, storable
 from tiny import plain, tiny
 
 ROWS = {  # coefficients of import and export, sides of the row, and whether it could want both
@@ -58,3 +60,20 @@ def test_a_generator_delivers_no_more_than_its_site_takes_and_sells() -> None:
     sites = dict(pue=1.0, battery_mwh=[4.0, 0.0], charge_mw=2.0, discharge_mw=2.0, curtailable=[True, False])
     reach = generation_reach(plain(sites=sites).microgrids)
     assert np.allclose(reach, [[4.2] * 6, [1.9] * 6])
+
+
+def test_what_a_device_always_draws_or_gives_is_no_reach() -> None:
+    """One that draws 2 to 3 MW: 3 MW more may be imported, and 2 MW less exported."""
+    instance, draft = tiny(), Draft()
+    at = np.arange(instance.n_periods)
+    draft.variables("drawn", 2.0, 3.0, index=at, power=-1.0)
+    equipped = attach_drafts(instance, [Addition(1, draft, "device")])
+    wide = {name: np.full(instance.sites.pue.shape, 1e6) for name in ("import_limit_mw", "export_limit_mw")}
+    (without_in, without_out), (most_in, most_out) = (
+        grid_reach(replace(fleet.microgrids, sites=replace(fleet.sites, **wide))) for fleet in (instance, equipped)
+    )
+    change = np.zeros(instance.n_sites)
+    change[1] = 3.0
+    assert np.allclose(most_in - without_in, change[:, None])
+    change[1] = -2.0
+    assert np.allclose(most_out, np.maximum(without_out + change[:, None], 0.0))

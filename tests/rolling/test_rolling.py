@@ -30,7 +30,7 @@ from decomp.model.result import Result, Schedule
 from decomp.model.scenarios import with_scenarios
 from decomp.model.validate import validate
 from decomp.ranks.mpi import Serial
-from decomp.rolling.planner import Expect, Operation, Planned, Rolling, carried_over, roll
+from decomp.rolling.planner import Expect, Operation, Planned, Planner, Rolling, carried_over, roll
 from decomp.rolling.windows import Executed, Window
 from decomp.rolling.write import result_of, write_jobs, write_now
 from decomp.schedule.held import with_decisions_of
@@ -61,7 +61,7 @@ def rolled(instance: Instance, rolling: Rolling, expect: Expect | None = None) -
         validate(window.instance)
         heard.append((window, result))
 
-    operation = roll(instance, Serial(), OPTIONS, rolling, tell=tell, expect=expect)
+    operation = roll(Planner(instance, OPTIONS, rolling, expect=expect, tell=tell), Serial())
     assert operation is not None
     return operation, heard
 
@@ -299,7 +299,7 @@ def test_a_signal_ends_a_run_after_the_window_it_is_in(number: signal.Signals) -
         os.kill(os.getpid(), number)
 
     with Serial() as team:
-        operation = roll(days(), team, OPTIONS, Rolling(18, 12), tell=tell)
+        operation = roll(Planner(days(), OPTIONS, Rolling(18, 12), tell=tell), team)
     assert operation is not None and operation.signalled and not operation.complete
     assert len(operation.plans) == 1 and operation.past.now == 12
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from decomp.scenarios.past import Past, analogs, as_known, read_past
 from drivers import ingest, rolling
 from drivers import scenarios as driver
 from drivers.common import BAD_INPUT, run
-from running import CHECKOUT
+from running import CHECKOUT, Reader
 from series_files import times, write
 from specs import PLACE, head
 from tiny import tiny
@@ -149,6 +151,24 @@ def test_data_of_a_spec_are_not_written(
     told = capsys.readouterr().err
     assert "is also the file of the spec's data; nothing is overwritten" in told and told.count("\n") == 1
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_does_not_go_on_with_other_data(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    write_instance("fleet.h5", build(*open_spec("spec.toml", None, ["horizon.start=2022-07-13", "horizon.periods=48"])))
+    words = ["fleet.h5", "-o", "D", "--history", "spec.toml", "--window", "24", "--step", "24"]
+    with redirect_stdout(Reader(signal.SIGTERM, Path("D/state.npz").exists)):
+        assert run(rolling.main, words) == 3
+    data, plans = Path("past.csv").read_text(), sorted(Path("D/plans").iterdir())
+    Path("past.csv").write_text(data.replace("50.0", "51.0"))
+    capsys.readouterr()
+    assert run(rolling.main, [*words, "--resume"]) == BAD_INPUT
+    assert capsys.readouterr().err == "error: D: the run there is another one: past.csv: changed since\n"
+    Path("past.csv").write_text(data)
+    assert run(rolling.main, [*words, "--resume"]) == 0
+    assert set(plans) < set(Path("D/plans").iterdir())
 
 
 @pytest.mark.parametrize(
