@@ -123,9 +123,8 @@ def write_header(file: h5py.File, kind: str, instance: Instance) -> None:
     """Root attributes and dimension scales: names and times as coordinates, bare lengths for the rest."""
     header = dict(format=kind, schema_version=SCHEMA_VERSION, Conventions="CF-1.10")
     write_attributes(file, **header, content_hash=instance.content_hash())
-    site_name = instance.sites.name if isinstance(instance, Instance) else instance.site_name
-    names = dict(site=site_name, stream=instance.streams.name, job=instance.jobs.name, pool=instance.pools.name)
-    names["scenario"] = instance.scenarios.name
+    named = dict(site="sites", stream="streams", job="jobs", pool="pools", scenario="scenarios")
+    names = {dim: getattr(instance, table).name for dim, table in named.items()}
     sizes = {**instance.sizes, **({"instant": instance.sizes["period"] + 1} if kind != INSTANCE else {})}
     since = f"seconds since {parse_utc(instance.scalars['start_utc']):%Y-%m-%d %H:%M:%S}"
     for dim, size in sizes.items():
@@ -180,7 +179,7 @@ def read_instance(path: PathLike) -> Instance:
         if read_attribute(file, "content_hash", str) != instance.content_hash():
             raise InputError(
                 "content_hash does not match the data, so the file was changed after it was written; "
-                "write it again with decomp.store.write_instance"
+                "write it again with decomp.write"
             )
     return instance
 

@@ -63,7 +63,7 @@ def build(spec: Spec, library: Library) -> Instance:
 
 
 def _build(spec: Spec, library: Library) -> Instance:
-    horizon, start = spec.horizon, spec.horizon.start_utc
+    horizon = spec.horizon
     rng_demand, rng_jobs = np.random.default_rng(spec.seed).spawn(2)
     if not spec.sites or len({s.name for s in spec.sites}) < len(spec.sites):
         raise InputError("sites: must have one or more, with different names")
@@ -77,16 +77,7 @@ def _build(spec: Spec, library: Library) -> Instance:
     tables: dict[str, Columns] = dict(generators=generator_columns(spec.sites, spec.generators, horizon))
     if spec.inference is not None:
         with within("inference"):
-            tables["streams"], tables["arcs"] = build_streams(
-                spec.inference,
-                spec.requests,
-                spec.latency,
-                spec.sites,
-                float(capacity.sum(axis=0).mean()),
-                horizon,
-                library,
-                rng_demand,
-            )
+            tables["streams"], tables["arcs"] = build_streams(spec, spec.inference, capacity, library, rng_demand)
     if (spec.jobs or spec.pools) and spec.trace is None:
         raise InputError("[jobs] and [pools] need a [trace]")
     if spec.trace is not None:
@@ -94,12 +85,10 @@ def _build(spec: Spec, library: Library) -> Instance:
             trace = read_trace(spec.trace, horizon, library)
         if spec.jobs is not None:
             with within("jobs"):
-                tables["jobs"], tables["candidates"] = build_jobs(
-                    spec.jobs, trace, spec.egress, spec.sites, capacity, horizon, library, rng_jobs
-                )
+                tables["jobs"], tables["candidates"] = build_jobs(spec, spec.jobs, trace, capacity, library, rng_jobs)
         if spec.pools is not None:
             with within("pools"):
-                tables["pools"], tables["pool_arcs"] = build_pools(spec.pools, trace, spec.sites, capacity, horizon)
+                tables["pools"], tables["pool_arcs"] = build_pools(spec, spec.pools, trace, capacity)
     instance = build_instance(
         len(spec.sites),
         horizon.periods,
@@ -108,7 +97,7 @@ def _build(spec: Spec, library: Library) -> Instance:
         **tables,
         carbon_excess_usd_per_t=spec.carbon.excess_usd_per_t,
         carbon_price_usd_per_t=spec.carbon.price_usd_per_t,
-        start_utc=stamp(start),
+        start_utc=stamp(horizon.start_utc),
         family=spec.name,
         seed=spec.seed,
         source="; ".join([spec.source or spec.name, *library.provenance(), *library.summaries]),

@@ -258,7 +258,7 @@ def _which(near: Records, differ: list[str], a: int, b: int) -> str:
     return f"they differ in {', '.join(others[:4])}: where = {{ {others[0]!r} = {words[0]!r} }} (or {words[1]!r})?"
 
 
-def gap_advice(wanted: Wanted, near: Records, grid: Array, values: Array, record: Array, left: Array) -> None:
+def check_gaps(wanted: Wanted, near: Records, grid: Array, record: Array, left: Array) -> None:
     """Refuse values that stay missing; and an hourly value in shorter records that a rule would bend."""
     step, rule = near.step, wanted.series.missing
     absent = np.flatnonzero(record < 0)

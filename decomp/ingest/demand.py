@@ -13,7 +13,7 @@ from decomp.ingest.layout import Series
 from decomp.ingest.library import Library
 from decomp.ingest.network import great_circle_km, round_trip_ms
 from decomp.ingest.series import read_series
-from decomp.ingest.spec import Horizon, Inference, Latency, Origin, RequestTrace, ServiceClass, Site
+from decomp.ingest.spec import Horizon, Inference, Origin, RequestTrace, ServiceClass, Spec
 from decomp.ingest.units import OF_STREAMS
 from decomp.model.instance import Array, InputError
 
@@ -129,19 +129,16 @@ def measured_demand(
 
 
 def build_streams(
-    inference: Inference,
-    requests: dict[str, RequestTrace],
-    latency: Latency,
-    sites: list[Site],
-    fleet_gpus: float,
-    horizon: Horizon,
-    library: Library,
-    rng: np.random.Generator,
+    spec: Spec, inference: Inference, capacity: Array, library: Library, rng: np.random.Generator
 ) -> tuple[Columns, Columns]:
-    """Streams (one per origin and class) and the arcs to the sites within their latency limit."""
-    gpus = sum(site.gpus for site in sites) if inference.series else fleet_gpus
-    streams = streams_of(inference, requests, gpus, library)
-    trips = round_trip_ms(latency, library, inference.origins, sites)
+    """Streams (one per origin and class) and the arcs to the sites within their latency limit.
+
+    `capacity` : GPUs, (site, period); measured demand is relative to all that are installed, else to the mean of these.
+    """
+    sites, horizon = spec.sites, spec.horizon
+    gpus = sum(site.gpus for site in sites) if inference.series else float(capacity.sum(axis=0).mean())
+    streams = streams_of(inference, spec.requests, gpus, library)
+    trips = round_trip_ms(spec.latency, library, inference.origins, sites)
     km = great_circle_km(inference.origins, sites)
     arcs: list[tuple[int, Any, float, float]] = []
     demand = measured_demand(streams, inference.series, horizon, library) if inference.series else []

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from decomp.ingest.gaps import spacing
-from decomp.ingest.layout import File
 from decomp.ingest.numbers import BLANK
 from decomp.ingest.stamps import UNREADABLE, parse_times
 from decomp.ingest.table import SEPARATORS, Table
@@ -220,7 +219,7 @@ def _numbered(table: Table, day: str) -> dict[str, Any]:
     return keys
 
 
-def guess_zone(keys: dict[str, Any], table: Table, file: File) -> str:
+def guess_zone(keys: dict[str, Any]) -> str:
     """What the header says of the clock; "" if nothing."""
     names = " ".join(str(v) for k, v in keys.items() if k.endswith("_column"))
     if re.search(r"utc|gmt", names, re.I):

@@ -94,12 +94,12 @@ def inspect_file(path: str | Path, preset: str = "") -> Inspection:
             if set(table.header[1:]) <= set(table.column(0).words):  # regions along both sides
                 return Inspection(lines, "\n".join(["[latency]", *_toml(dict(path=path.name, layout="matrix") | keys)]))
             return Inspection(lines, "\n".join([f"[files.{_name(path)}]", *_toml(dict(path=path.name) | keys)]))
-    keys, told = _clock(library, path, keys)
+    keys, where, told = _clock(library, path, keys)
     lines += [*_about_table(table), *told]
     lines += list(_columns(table))
     if not keys.get("format") and (absent := _meaning_missing(table)):
         keys["na_values"] = absent
-    return Inspection(lines, _block(path, keys, table, library))
+    return Inspection(lines, _block(path, keys, where, table))
 
 
 def _name(path: Path) -> str:
@@ -138,18 +138,18 @@ def _about_table(table: Table) -> Iterator[str]:
 # ------------------------------------------------------------------------------------------------ times
 
 
-def _clock(library: Library, path: Path, keys: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The keys completed by step, stamp, zone and conditions, and what to say of the times."""
+def _clock(library: Library, path: Path, keys: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """The keys completed by step, stamp and zone, the conditions that pick one series, what to say of the times."""
     said = _file(path, keys)
     numbered = bool(said.hour_column) and not said.minute_column
     step = said.step_min or _numbered_step(library.table(said), said)
     trial = replace(said, step_min=step or 60, stamp=said.stamp or ("end" if numbered else ""))
     table, stamps, file = library.timed(trial)
     if not stamps.readable.any():
-        return keys, ["times: no readable time"]
+        return keys, {}, ["times: no readable time"]
     keys = dict(keys)
     naive = bool(np.isnan(stamps.offset[stamps.readable]).any())
-    name = zone_of(table, file) or guess_zone(keys, table, file)
+    name = zone_of(table, file) or guess_zone(keys)
     where, rows = _one_series(table, stamps)
     start = _starts(stamps, rows, zone(name or "UTC", "time_zone"), file)
     if said.step_min is None:
@@ -167,7 +167,7 @@ def _clock(library: Library, path: Path, keys: dict[str, Any]) -> tuple[dict[str
     told = [_span(start, steps, naive, name), *told, *faults]
     if where:
         told.append("rows of one time differ in " + ", ".join(where))
-    return keys | (mended if said.off_grid == "refuse" else {}) | ({"_where": where} if where else {}), told
+    return keys | (mended if said.off_grid == "refuse" else {}), where, told
 
 
 def _numbered_step(table: Table, file: File) -> float | None:
@@ -314,10 +314,8 @@ def _meaning_missing(table: Table) -> list[Any]:
     return list(dict.fromkeys(found))
 
 
-def _block(path: Path, keys: dict[str, Any], table: Table, library: Library) -> str:
-    name = _name(path)
-    where = keys.pop("_where", {})
-    file = _file(path, keys)
+def _block(path: Path, keys: dict[str, Any], where: dict[str, str], table: Table) -> str:
+    name, file = _name(path), _file(path, keys)
     lines = [f"[files.{name}]", *_toml(dict(path=path.name) | keys)]
     if keys.get("time_zone") == "UTC" and not file.format and not re.search("utc|gmt", str(file.time_column), re.I):
         at = next(k for k, line in enumerate(lines) if line.startswith("time_zone"))

@@ -7,7 +7,7 @@ from datetime import datetime, timezone, tzinfo
 import numpy as np
 
 from decomp.ingest import gaps
-from decomp.ingest.checks import check_rows, check_stamps, check_values, gap_advice, one_each, summary, without_strays
+from decomp.ingest.checks import check_gaps, check_rows, check_stamps, check_values, one_each, summary, without_strays
 from decomp.ingest.clock import ABBREVIATIONS, changes_clocks, zone
 from decomp.ingest.keys import fill
 from decomp.ingest.layout import File, Series
@@ -190,7 +190,7 @@ def _filled(
     filled = gaps.fill_gaps(values, wanted.series, step / HOUR)
     count = int((inside & np.isnan(values)).sum())
     if count:
-        gap_advice(wanted, near, grid, values, record, np.flatnonzero(inside & np.isnan(filled)))
+        check_gaps(wanted, near, grid, record, np.flatnonzero(inside & np.isnan(filled)))
         wanted.library.note(f"{near.place}: {count} missing value(s) filled by {wanted.series.missing!r}")
     return filled, count
 

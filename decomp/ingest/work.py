@@ -8,7 +8,7 @@ import numpy as np
 
 from decomp.ingest.library import Library
 from decomp.ingest.network import egress_usd_per_gb, great_circle_km
-from decomp.ingest.spec import Egress, Horizon, Jobs, Pools, Site
+from decomp.ingest.spec import Jobs, Pools, Spec
 from decomp.ingest.trace import Trace
 from decomp.model.instance import Array, InputError
 
@@ -17,16 +17,10 @@ SERVER = 8
 
 
 def build_jobs(
-    jobs: Jobs,
-    trace: Trace,
-    egress: Egress,
-    sites: list[Site],
-    capacity: Array,
-    horizon: Horizon,
-    library: Library,
-    rng: np.random.Generator,
+    spec: Spec, jobs: Jobs, trace: Trace, capacity: Array, library: Library, rng: np.random.Generator
 ) -> tuple[Columns, Columns]:
-    """Rigid jobs and their candidate sites; `capacity` is (site, period)."""
+    """Rigid jobs and their candidate sites; `capacity` : GPUs, (site, period)."""
+    sites, horizon = spec.sites, spec.horizon
     rows = np.flatnonzero(trace.gpus >= jobs.min_gpus)
     if len(rows) > jobs.max_jobs:
         rows = np.sort(rng.choice(rows, jobs.max_jobs, replace=False))
@@ -48,7 +42,7 @@ def build_jobs(
     mandatory[rng.permutation(len(rows))[: round(jobs.mandatory_share * len(rows))]] = True
     home = spread_homes(gpus * length, gpus, least)
     job, site = choose_sites(home, gpus, least, jobs.candidates, jobs.choose, great_circle_km(sites, sites), rng)
-    usd_per_gb = egress_usd_per_gb(egress, library, sites)
+    usd_per_gb = egress_usd_per_gb(spec.egress, library, sites)
     columns = dict(
         name=trace.name,
         gpus=gpus,
@@ -116,10 +110,9 @@ def choose_sites(
     return job, site
 
 
-def build_pools(
-    pools: Pools, trace: Trace, sites: list[Site], capacity: Array, horizon: Horizon
-) -> tuple[Columns, Columns]:
+def build_pools(spec: Spec, pools: Pools, trace: Trace, capacity: Array) -> tuple[Columns, Columns]:
     """One pool per virtual cluster from its small jobs; it may run from the first submission to the end."""
+    sites, horizon = spec.sites, spec.horizon
     small = trace.take(np.flatnonzero(trace.gpus <= pools.max_gpus))
     if not len(small.name):
         raise InputError(f"no job of at most {pools.max_gpus} GPUs on these days")
