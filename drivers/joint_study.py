@@ -15,6 +15,7 @@ from decomp.families import FAMILIES, generate
 from decomp.files.store import write_instance
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
+from decomp.solver.series import Ask, led_by_root
 from decomp.studies.joint import OPTIMAL, Solver, Study, claims, sites
 from decomp.studies.joint_pages import summary, write_figures
 from decomp.studies.pages import write_csv, write_text
@@ -64,14 +65,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     with make_team() as team:
         options, fleet = read_at_root(team, lambda: open_input(args), None)
-        solver = Solver(team, options, args.seconds)
-        if fleet is None:
-            solver.serve()
-            return 0
         ranks = ["mpiexec", "-n", str(team.size), "python", "-m", "mpi4py"] if team.size > 1 else ["python"]
-        words = [*ranks, "-m", "drivers.joint_study", *(sys.argv[1:] if argv is None else argv)]
-        study(args, fleet, solver, shlex.join(words))
-        solver.dismiss()
+        command = shlex.join([*ranks, "-m", "drivers.joint_study", *(sys.argv[1:] if argv is None else argv)])
+
+        def work(ask: Ask) -> None:
+            assert fleet is not None
+            study(args, fleet, Solver(ask, options, args.seconds), command)
+
+        led_by_root(team, work)
     return 0
 
 

@@ -115,13 +115,10 @@ def site_devices(instance: Instance) -> list[SimpleNamespace]:
 
 
 def power_reach(devices: Any, n_periods: int) -> tuple[Array, Array]:
-    """The most that the devices of a site draw, and give, in every period (period,), MW."""
-    ends = np.stack([devices.power * devices.low, devices.power * devices.high])
-    acts = devices.power != 0
-    draw, give = (
-        np.bincount(devices.period[acts], x[acts], minlength=n_periods)
-        for x in (np.maximum(-ends.min(axis=0), 0.0), np.maximum(ends.max(axis=0), 0.0))
-    )
+    """The most that the devices of a site draw, and give, in every period (period,), MW, signed."""
+    acts = np.flatnonzero(devices.power)
+    ends = np.sort([devices.power[acts] * devices.low[acts], devices.power[acts] * devices.high[acts]], axis=0)
+    draw, give = (np.bincount(devices.period[acts], x, minlength=n_periods) for x in (-ends[0], ends[1]))
     return draw, give
 
 

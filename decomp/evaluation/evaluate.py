@@ -6,9 +6,9 @@ Stochastic Programming, chapter 4, define the two values).
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import t as student
@@ -19,11 +19,10 @@ from decomp.model.instance import OPTIONAL, Array, InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result, Schedule
 from decomp.model.scenarios import mean, scenario
-from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Team
 from decomp.schedule.held import with_decisions_of
-from decomp.solver.solve import solve
-from decomp.state.solve_state import Hooks, Listener
+from decomp.solver.series import Ask, led_by_root
+from decomp.state.solve_state import Listener
 
 
 def fresh_scenarios(instance: Instance, count: int, seed: int) -> Instance:
@@ -145,32 +144,19 @@ def evaluate(
     ------
     InputError : no schedule, no scenarios, or scenarios of another fleet; on all ranks.
     """
-    steps = _steps(instance, result, fresh, values) if instance is not None and result is not None else None
-    answer: Result | None = None
-    found: list[Evaluation] = []
-    present: Instance | None = None
 
-    def step() -> bool:
-        nonlocal present
-        assert steps is not None
-        try:
-            present = steps.send(answer)
-        except StopIteration as end:
-            found.append(end.value)
-            return False
-        return True
+    def work(ask: Ask) -> Evaluation | None:
+        if instance is None or result is None:
+            return None
+        return _evaluate(instance, result, fresh, values, lambda one: ask(one, options))
 
-    while team.at_root(step, "evaluation"):
-        hooks = Hooks(listeners=list(listeners))
-        answer = solve(present, team, options, hooks=hooks, since=process_seconds())
-    return found[0] if found else None
+    return led_by_root(team, work, listeners)
 
 
-Steps = Generator[Instance, Any, Evaluation]  # asks for solves, and is sent what they return
+Solve = Callable[[Instance], Result]
 
 
-def _steps(instance: Instance, result: Result, fresh: Instance | None, values: bool) -> Steps:
-    """The root's side: every instance that is to be solved, one after the other."""
+def _evaluate(instance: Instance, result: Result, fresh: Instance | None, values: bool, solve: Solve) -> Evaluation:
     plan = result.schedule
     if plan is None:
         raise InputError("the result holds no schedule, whose jobs could be held")
@@ -179,26 +165,26 @@ def _steps(instance: Instance, result: Result, fresh: Instance | None, values: b
     if fresh is None:
         this, cost = Interval(result.bound, result.incumbent), costs(instance, plan)
     else:
-        this, cost = yield from _held(fleet, plan)
+        this, cost = _held(fleet, plan, solve)
     s = fleet.scenarios
     found = Evaluation(s.name, s.probability, cost, fleet.risk_level, this, fresh is None)
     if not values:
         return found
-    expected = yield mean(instance)
-    if expected.schedule is None:
+    expected = solve(mean(instance)).schedule
+    if expected is None:
         raise InputError(
             "no schedule was found for the expected series in time; --cost-only (values=False) does without"
         )
-    mean_value, mean_cost = yield from _held(fleet, expected.schedule)
+    mean_value, mean_cost = _held(fleet, expected, solve)
     price = result.dual.carbon_price if result.dual is not None else 0.0
-    perfect, perfect_cost = yield from _informed(fleet, price, this.upper)
+    perfect, perfect_cost = _informed(fleet, price, this.upper, solve)
     return replace(
         found,
         mean_value=mean_value,
         mean_cost=mean_cost,
         perfect=perfect,
         perfect_cost=perfect_cost,
-        moves=moves(plan, expected.schedule),
+        moves=moves(plan, expected),
     )
 
 
@@ -220,16 +206,16 @@ def _check(instance: Instance, fleet: Instance) -> None:
         raise InputError("scenarios: are of a fleet whose sites have other names")
 
 
-def _held(fleet: Instance, plan: Schedule) -> Generator[Instance, Result, tuple[Interval, Array]]:
+def _held(fleet: Instance, plan: Schedule, solve: Solve) -> tuple[Interval, Array]:
     """What the plan's jobs and commitments cost over the scenarios."""
     held = with_decisions_of(fleet, plan)
-    answer = yield held
+    answer = solve(held)
     if answer.schedule is None:
         return Interval(answer.bound, np.inf), np.full(fleet.n_scenarios, np.inf)
     return Interval(answer.bound, answer.incumbent), costs(held, answer.schedule)
 
 
-def _informed(fleet: Instance, price: float, known: float) -> Generator[Instance, Result, tuple[Interval, Array]]:
+def _informed(fleet: Instance, price: float, known: float, solve: Solve) -> tuple[Interval, Array]:
     """What plans cost that know their scenario; `known`: one that does not know it costs so much.
 
     A budget for the expected emissions is priced (USD/t), which leaves a lower bound by weak duality, (C3); the plans
@@ -244,7 +230,7 @@ def _informed(fleet: Instance, price: float, known: float) -> Generator[Instance
         if joint:
             priced = fleet.carbon_price_usd_per_t + price
             alone = replace(alone, carbon_budget_t=np.inf, carbon_price_usd_per_t=priced)
-        answer = yield alone
+        answer = solve(alone)
         lower[s] = answer.bound
         if answer.schedule is not None:
             emitted[s] = emissions_t(alone, answer.schedule).sum()

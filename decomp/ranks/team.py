@@ -223,6 +223,10 @@ class Team:
         self._agreed_failure = failure if self.is_root else AtRoot(what)
         raise self._agreed_failure from (None if self.is_root else failure)
 
+    def agreed_on(self, error: BaseException) -> bool:
+        """Whether all ranks fail together where this one fails by an error, see `at_root`."""
+        return error is self._agreed_failure
+
     def map_tasks(
         self,
         function: Callable[[Any], Any],
@@ -337,7 +341,7 @@ class Team:
     ) -> None:
         """All ranks leave together, except one that fails alone: its exit ends the others, see `exit_code`."""
         watch.listen(self._listened)
-        if error is None or error is self._agreed_failure:
+        if error is None or self.agreed_on(error):
             self._leave()
         self._restore_handlers(*watch.STOP_SIGNALS)
 

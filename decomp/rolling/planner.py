@@ -23,8 +23,8 @@ from decomp.ranks.mpi import Team
 from decomp.rolling.windows import Executed, Window
 from decomp.schedule.held import of_free_fleet, with_decisions_of
 from decomp.schedule.incumbent import fixing_of
-from decomp.solver.solve import solve
-from decomp.state.solve_state import Hooks, Listener, Run
+from decomp.solver.series import Ask, led_by_root
+from decomp.state.solve_state import Listener, Run
 
 COLUMNS_CARRIED = 6  # answers of each site whose prices are asked again
 SHORT_STEP = 3.0  # first proximal step from prices that are nearly right
@@ -123,34 +123,6 @@ Keep = Callable[[Sequence[Planned], Start | None], None]
 Expect = Callable[[Instance], Instance]  # a window as it will come -> as it is known when it starts, maybe in scenarios
 
 
-def roll(planner: Planner | None, team: Team, listeners: Iterable[Listener] = ()) -> Operation | None:
-    """Run a fleet over all periods of an instance, on all ranks of a team.
-
-    Parameters
-    ----------
-    planner : the run, at the root; None on the other ranks.
-    listeners : told of every iteration of every solve (root only).
-
-    Returns
-    -------
-    The operation at the root, None on the others. It ends early where a window has no plan.
-
-    Raises
-    ------
-    InputError : what is expected of a later window cannot be; on all ranks.
-    """
-    starts = list[Start | None]()
-    hooks = Hooks(listeners=list(listeners), after=lambda run: starts.append(harvest(run)))
-    while options := team.at_root(lambda: planner.next_task() if planner else None, "next window"):
-        since = process_seconds()
-        window, start = (planner.present, planner.start) if planner else (None, None)
-        result = solve(window, team, options, hooks=hooks, start=start, since=since)
-        if planner is not None and result is not None:
-            planner.learn(result, starts[-1] if starts else None, process_seconds() - since)
-            planner.stopped |= team.signalled
-    return Operation(planner.past, tuple(planner.plans), team.signalled) if planner else None
-
-
 class Last(NamedTuple):
     """What the next solve is warm from."""
 
@@ -160,7 +132,7 @@ class Last(NamedTuple):
 
 
 class Planner:
-    """The root's side of a rolling run.
+    """A rolling run, at the root.
 
     Parameters
     ----------
@@ -187,48 +159,23 @@ class Planner:
     ):
         rolling.check(instance)
         self.options, self.rolling, self.expect, self.tell, self.keep = options, rolling, expect, tell, keep
-        self.planned: tuple[Planned, Result] | None = None  # what has yet to be answered
-        self.window: Window
-        self.present: Instance
         self.past = Executed(instance, foresight=rolling.foresight, switch_usd=rolling.switch_usd)
         self.plans: list[Planned] = []
-        self.start: Start | None = None
         self.last: Last | None = None
-        self.all_carbon = self.stopped = self.looked_ahead = False
+        self.ahead: tuple[Window, Instance] | None = None
 
     def do_again(self, done: Sequence[Done], start: Start | None) -> None:
         """Go to where an earlier run of the same instance was: what `keep` was called with the last time."""
+        window: Window | None = None
         for planned, instance, plan in done:
             cut = self.past.window(self.rolling.window, self.rolling.step)
             if (instance.sizes, instance.start_utc) != (cut.instance.sizes, cut.instance.start_utc):
                 raise InputError(f"plan {planned.number}: its window is another one than {cut.now} to {cut.end}")
-            self.window = replace(cut, instance=instance)
+            window = replace(cut, instance=instance)
             self.plans.append(planned)
-            self.past.do(self.window, plan, self.rolling.step)
-        if done and start is not None:
-            self.last = Last(self.window, done[-1].plan, start)
-
-    @property
-    def present_options(self) -> Options:
-        """Where prices are nearly right, half of the iterations between jobs will do, and a quarter of those after."""
-        recovery = self.options.recovery
-        if self.start is None:
-            return self.options
-        few = dict(dive_iterations=recovery.dive_iterations // 2, settle_iterations=recovery.settle_iterations // 4)
-        return self.options.updated(recovery=recovery.updated(**few).to_dict())
-
-    def next_task(self) -> Options | None:
-        """Options of the next solve, of `present`: a plan, or its answer to what comes; None: there is none."""
-        if self.stopped or self.past.complete:
-            return None
-        if self.planned is not None:
-            comes = self._as_it_comes(self.window.instance)
-            self.window = replace(self.window, instance=comes)
-            self.present = with_decisions_of(comes, self._plan)
-        elif not self.looked_ahead:
-            self.look_ahead()
-        self.looked_ahead = False
-        return self.present_options
+            self.past.do(window, plan, self.rolling.step)
+        if window is not None and start is not None:
+            self.last = Last(window, done[-1].plan, start)
 
     def look_ahead(self) -> None:
         """Cut the next window, if there is one, as it is known when it starts.
@@ -237,51 +184,85 @@ class Planner:
         ------
         InputError : what is expected of it cannot be.
         """
-        if self.past.complete:
-            return
-        self.window = self.past.window(self.rolling.window, self.rolling.step, all_carbon=self.all_carbon)
-        self.present = self.window.instance if self.expect is None else self.expect(self.window.instance)
-        if self.rolling.warm and self.last is not None:
-            self.start = shifted(*self.last, self.window)
-        self.looked_ahead = True
+        self.ahead = None if self.past.complete else self._cut()
 
-    @property
-    def _plan(self) -> Schedule:
-        assert self.planned is not None and self.planned[1].schedule is not None
-        return self.planned[1].schedule
+    def _cut(self, all_carbon: bool = False) -> tuple[Window, Instance]:
+        """The next window, and its instance as it is known when it starts."""
+        window = self.past.window(self.rolling.window, self.rolling.step, all_carbon=all_carbon)
+        return window, window.instance if self.expect is None else self.expect(window.instance)
 
-    def _as_it_comes(self, window: Instance) -> Instance:
+    def run(self, ask: Ask) -> Operation:
+        """Plan window after window, and do the first step of each plan; ends early where a window has none."""
+        while not (self.past.complete or ask.signalled):
+            (window, known), self.ahead = self.ahead or self._cut(), None
+            done = self._plan(ask, window, known)
+            if done is None and window.end < self.past.instance.n_periods and not ask.signalled:
+                done = self._plan(ask, *self._cut(all_carbon=True))
+            self.keep(self.plans, self.last.start if self.last else None)
+            if not done:
+                break
+        return Operation(self.past, tuple(self.plans), ask.signalled)
+
+    def _plan(self, ask: Ask, window: Window, known: Instance) -> bool | None:
+        """Plan a window and do its first step; whether that was done, None where there is no plan."""
+        start = shifted(*self.last, window) if self.rolling.warm and self.last is not None else None
+        began, ended = process_seconds(), list[Start | None]()
+        options = self._options(start)
+        result = ask(known, options, start=start, after=lambda run: ended.append(harvest(run)))
+        if result.schedule is None:
+            return None
+        planned = self._row(window, known, start, result, process_seconds() - began)
+        if self.expect is not None:
+            return not ask.signalled and self._answer(ask, planned, window, known, result.schedule)
+        self._do(planned, window, result)
+        after = ended[-1] if ended else None  # the extensive form has no prices
+        self.last = Last(window, result.schedule, after) if after is not None else None
+        return True
+
+    def _options(self, start: Start | None) -> Options:
+        """Where prices are nearly right, half of the iterations between jobs will do, and a quarter of those after."""
+        recovery = self.options.recovery
+        if start is None:
+            return self.options
+        few = dict(dive_iterations=recovery.dive_iterations // 2, settle_iterations=recovery.settle_iterations // 4)
+        options: Options = self.options.updated(recovery=recovery.updated(**few).to_dict())
+        return options
+
+    def _answer(self, ask: Ask, planned: Planned, window: Window, known: Instance, plan: Schedule) -> bool:
+        """Answer what comes during the step, jobs and commitments held, and do it; whether that can be."""
+        comes = self._as_it_comes(window.instance, known)
+        held = with_decisions_of(comes, plan)
+        result = ask(held, self.options)
+        if result.schedule is None:
+            return False
+        schedule = of_free_fleet(held, result.schedule, plan)
+        self._do(planned, replace(window, instance=comes), replace(result, schedule=schedule, bound=-np.inf, dual=None))
+        return True
+
+    def _as_it_comes(self, window: Instance, known: Instance) -> Instance:
         """The window with what comes during the step, and what is expected later."""
-        sites, later = window.sites, self.present.sites
-        known = np.arange(window.n_periods) < self.rolling.step
+        sites, during = window.sites, np.arange(window.n_periods) < self.rolling.step
         series = [name for name, table in SERIES.items() if table == "sites"]
-        mixed = {name: np.where(known, getattr(sites, name), getattr(later, name)) for name in series}
+        mixed = {name: np.where(during, getattr(sites, name), getattr(known.sites, name)) for name in series}
         return replace(window, sites=replace(sites, **mixed))
 
-    def learn(self, result: Result, start: Start | None, seconds: float) -> None:
-        """Take the result of the present task, and the prices it ended with."""
-        if self.planned is None:
-            self._take_plan(result, start, seconds)
-        else:
-            self._take_answer(result)
-        self.keep(self.plans, self.last.start if self.last else None)
+    def _do(self, planned: Planned, window: Window, result: Result) -> None:
+        assert result.schedule is not None
+        self.plans.append(planned)
+        self.tell(planned, window, result)
+        self.past.do(window, result.schedule, self.rolling.step)
 
-    def _take_plan(self, result: Result, start: Start | None, seconds: float) -> None:
-        """Do the first step; a window without a plan is tried once more, with all that is left of the carbon budget."""
-        window, plan = self.window, result.schedule
-        if plan is None:
-            self.stopped, self.all_carbon = self.all_carbon or window.end == self.past.instance.n_periods, True
-            return
-        self.all_carbon = False
-        sums, moved = account(self.present, plan), window.moved(plan)
-        planned = Planned(
+    def _row(self, window: Window, known: Instance, start: Start | None, result: Result, seconds: float) -> Planned:
+        assert result.schedule is not None
+        sums, moved = account(known, result.schedule), window.moved(result.schedule)
+        return Planned(
             number=len(self.plans),
             now=window.now,
             end=window.end,
             jobs=len(window.jobs),
             running=int(window.running.sum()),
             moved=moved,
-            first_prices=1 + (len(self.start.columns) if self.start else len(self.options.bundle.first_factors)),
+            first_prices=1 + (len(start.columns) if start else len(self.options.bundle.first_factors)),
             bound_iterations=sum(it.phase == "bound" for it in result.log),
             iterations=sum(it.model is not None for it in result.log),
             gap=result.gap_rel,
@@ -290,26 +271,25 @@ class Planner:
             planned_t=float(sums.emissions_t.sum()),
             seconds=seconds,
         )
-        if self.expect is not None:
-            self.planned = planned, result
-            return
-        self._do(planned, result)
-        self.last = Last(window, plan, start) if start is not None else None  # the extensive form has no prices
 
-    def _take_answer(self, result: Result) -> None:
-        """Do the step of a plan that has been answered; without an answer the run ends."""
-        assert self.planned is not None
-        self.stopped = result.schedule is None
-        if result.schedule is not None:
-            schedule = of_free_fleet(self.present, result.schedule, self._plan)
-            self._do(self.planned[0], replace(result, schedule=schedule, bound=-np.inf, dual=None))
-        self.planned = None
 
-    def _do(self, planned: Planned, result: Result) -> None:
-        assert result.schedule is not None
-        self.plans.append(planned)
-        self.tell(planned, self.window, result)
-        self.past.do(self.window, result.schedule, self.rolling.step)
+def roll(planner: Planner | None, team: Team, listeners: Iterable[Listener] = ()) -> Operation | None:
+    """Run a fleet over all periods of an instance, on all ranks of a team.
+
+    Parameters
+    ----------
+    planner : the run, at the root; None on the other ranks.
+    listeners : told of every iteration of every solve (root only).
+
+    Returns
+    -------
+    The operation at the root, None on the others. It ends early where a window has no plan.
+
+    Raises
+    ------
+    InputError : what is expected of a later window cannot be; on all ranks.
+    """
+    return led_by_root(team, lambda ask: planner.run(ask) if planner else None, listeners)
 
 
 def harvest(run: Run) -> Start | None:

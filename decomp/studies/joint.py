@@ -20,8 +20,7 @@ from decomp.model.options import Options
 from decomp.model.result import Result, Schedule, Status
 from decomp.model.validate import validate
 from decomp.ranks.clock import process_seconds
-from decomp.ranks.team import Team
-from decomp.solver.solve import solve
+from decomp.solver.series import Ask
 from decomp.state.solve_state import provenance
 from decomp.studies.variants import SWEEPS, VARIANTS, Variant
 
@@ -82,34 +81,21 @@ class Claim:
 
 @dataclass(frozen=True)
 class Solver:
-    """Solves instances on all ranks; at the root it is called, elsewhere it serves."""
+    """Solves instances on all ranks, each in so many seconds at most, to the gap of the options."""
 
-    team: Team
+    ask: Ask
     options: Options
     seconds: float = np.inf
 
     def __call__(self, instance: Instance) -> Result:
-        """A result with a proven bound. Root only."""
-        options = self.options.updated(time_limit_seconds=process_seconds() + self.seconds)
-        self.team.bcast(options, "the next instance")
-        result = solve(instance, self.team, options)
-        if self.team.signalled:
+        """A result with a proven bound."""
+        return self._unless_stopped(self.ask(instance, self.options.updated(time_limit_seconds=self.seconds)))
+
+    def _unless_stopped(self, result: Result) -> Result:
+        """The result, unless a signal has ended its solve and so the study."""
+        if self.ask.signalled:
             raise KeyboardInterrupt
-        assert result is not None
         return result
-
-    def serve(self) -> None:
-        """Help the root until it has no more instances."""
-        while True:
-            with self.team.patient():
-                options = self.team.bcast(None, "the next instance")
-            if options is None:
-                return
-            solve(None, self.team, options)
-
-    def dismiss(self) -> None:
-        """Let the other ranks leave `serve`. Root only."""
-        self.team.bcast(None, "the next instance")
 
     def small(self, instance: Instance) -> bool:
         """Whether the optimum is asked for and the extensive form can be solved to it."""
@@ -117,12 +103,10 @@ class Solver:
         return few and self.options.rel_gap <= OPTIMAL
 
     def extensive(self, instance: Instance) -> Result:
-        """The same by the extensive form alone. Root only."""
+        """The same by the extensive form alone."""
         from decomp.extensive.pyomo_model import solve_extensive  # pyomo takes a second to import
 
-        result = solve_extensive(instance)
-        if self.team.signalled:
-            raise KeyboardInterrupt
+        result = self._unless_stopped(solve_extensive(instance))
         options = self.options.updated(method="extensive", rel_gap=1e-9)
         return replace(result, provenance={**provenance(instance, options, 1), **result.provenance})
 

@@ -18,6 +18,7 @@ from decomp.model.instance import Instance
 from decomp.model.options import Options
 from decomp.model.validate import validate
 from decomp.ranks.team import Serial
+from decomp.solver.series import Ask
 from decomp.solver.solve import solve
 from decomp.studies.joint import BASELINES, Solver, Study, claims, site_benefit, sites, take_over
 from decomp.studies.joint_pages import ordered
@@ -71,7 +72,7 @@ def test_a_schedule_that_is_taken_over_brings_its_allowances() -> None:
 
 def test_mandatory_work_without_a_place_at_home_makes_a_variant_infeasible() -> None:
     fleet = random_small(7)
-    rows, found = Study(Solver(Serial(), NEAR), tell=lambda line: None).cell(fleet, ["no-routing"], "", 0.0)
+    rows, found = Study(Solver(Ask(Serial()), NEAR), tell=lambda line: None).cell(fleet, ["no-routing"], "", 0.0)
     assert rows[0].status == "infeasible" and not rows[0].feasible and not found
 
 
@@ -117,7 +118,7 @@ def test_paper_in_every_variant_is_ordered_and_its_claims_are_judged() -> None:
         def __call__(self, instance: Instance):  # type: ignore[no-untyped-def]
             return self.extensive(instance)
 
-    study = Study(Exact(Serial(), NEAR), tell=lambda line: None)
+    study = Study(Exact(Ask(Serial()), NEAR), tell=lambda line: None)
     rows, found = study.table(fleet)
     of = {row.variant: row for row in rows}
     assert ordered(rows) == (1, 1)
