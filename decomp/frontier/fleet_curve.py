@@ -24,6 +24,8 @@ from decomp.schedule.group_lp import groups, share_out
 from decomp.schedule.incumbent import Incumbent
 from decomp.schedule.subinstance import SubInstance, merge_all, restrict
 
+GROUP_SITES = 30  # most of a group: smaller ones are faster, but leave twice the gap
+
 
 class CostCurve:
     """The cost curve of a fleet's schedule, from the least emissions of its groups on.
@@ -103,9 +105,10 @@ def cost_curve(
     coupling: Coupling,
     runs: Fixing,
     workers: Workers,
-    group_sites: int,
     prices: Sequence[float],
     asked: Asked,
+    *,
+    group_sites: int = GROUP_SITES,
 ) -> CostCurve | None:
     """The cost curve of a schedule; None if a piece of it is not found. Root only; all ranks compute the pieces.
 
@@ -113,9 +116,9 @@ def cost_curve(
     ----------
     instance : without a budget.
     runs : candidate and start of every job: its own in the schedule, or for a rejected one where it might run.
-    group_sites : most sites of a group.
     prices : carbon prices at which the pieces meet, USD/t, rising.
     asked : accuracy of the fleet's curve.
+    group_sites : most sites of a group.
     """
     place = np.append(coupling.jobs.site, -1)[runs.run]
     parts = [restrict(instance, schedule, s, np.isin(place, s)) for s in groups(instance, group_sites)]

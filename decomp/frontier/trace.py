@@ -43,8 +43,6 @@ SAME = 1e-6  # of a budget, at least of a tonne: closer ones are the same to the
 SETTLED = 5e-4  # relative tolerance of prices with the jobs fixed
 MOST_BUDGETS = 6  # times the number asked for: most budgets, where gaps stay open
 FAR, NEAR = 0.3, 0.05  # of the gap aimed at: distance on the lower curve of budgets at which schedules are sought
-GROUP_SITES = 30  # of a cost curve: smaller groups are faster, but leave twice the gap
-
 
 Keep = Callable[[Callable[[], Frontier]], None]
 
@@ -336,9 +334,9 @@ class FrontierLoop:
 
     def _add_curve(self, incumbent: Incumbent, prices: Sequence[float]) -> None:
         """Add the cost curve of a schedule over a range of carbon prices, USD/t."""
-        runs, asked = room_for_all(self.loop, incumbent.fixing), self.envelope.asked()
-        where = self.unlimited, incumbent.schedule, self.loop.coupling, runs, self.workers, GROUP_SITES
-        curve = cost_curve(*where, prices, asked)
+        coupling, runs = self.loop.coupling, room_for_all(self.loop, incumbent.fixing)
+        asked = self.envelope.asked()
+        curve = cost_curve(self.unlimited, incumbent.schedule, coupling, runs, self.workers, prices, asked)
         self.envelope.curves += [curve] if curve else []
 
     def _offer(self, run: Run) -> None:

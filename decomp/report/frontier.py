@@ -7,14 +7,14 @@ import numpy as np
 from decomp.files.hdf5 import PathLike, atomic_path
 from decomp.model.frontier import Frontier
 from decomp.report.figure import BLUE, ORANGE, RED, figure, style
-from decomp.report.words import CO2
+from decomp.report.words import CO2, money_unit
 
 
 def draw_frontier(path: PathLike, frontier: Frontier) -> None:
     """Write the picture as an SVG file."""
     budgets = np.linspace(frontier.minimum_t, float(frontier.budgets[-1]), 500)
     budgets = np.unique(np.concatenate([budgets, frontier.budgets, [step.tonnes for step in frontier.steps]]))
-    unit, name = (1e6, "M USD") if frontier.scale >= 1e6 else (1e3, "k USD") if frontier.scale >= 1e4 else (1.0, "USD")
+    unit, name = money_unit(frontier.scale)
     with style(), atomic_path(path) as temporary:
         fig = figure(7.0, 3.6)
         ax = fig.subplots()

@@ -14,7 +14,7 @@ from decomp.model.result import Result, Schedule
 from decomp.model.scenarios import expand, in_scenario, series_of
 from decomp.report.figure import BLUE, LIGHT, MIDDLE, ORANGE, RED, Picture, TimeAxis, band, figure, steps, svg
 from decomp.report.tables import LISTED, Sheet
-from decomp.report.words import amount, plural, share, usd
+from decomp.report.words import amount, money_unit, plural, share
 
 SHADES = ((0.05, 0.95, LIGHT), (0.25, 0.75, MIDDLE))  # quantiles by probability
 
@@ -65,8 +65,7 @@ def fan_picture(instance: Instance, schedule: Schedule) -> Picture:
 def cost_picture(instance: Instance, accounts: Sequence[Accounts]) -> Picture:
     """Histogram of the net cost by probability."""
     cost, p = np.array([a.net_cost for a in accounts]), instance.scenarios.probability
-    _, unit = usd(float(np.abs(cost).max()))
-    scale = {"k USD": 1e3, "M USD": 1e6, "bn USD": 1e9}.get(unit, 1.0)
+    scale, unit = money_unit(float(np.abs(cost).max()))
     fig = figure(10.4, 2.6)
     ax = fig.subplots()
     bins = min(30, max(8, len(cost) // 3))

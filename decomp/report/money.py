@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from decomp.model.accounts import Accounts
 from decomp.report.figure import BLUE, GREEN, INK, RED, Picture, figure, svg
-from decomp.report.words import MINUS, amount, usd
+from decomp.report.words import MINUS, amount, money_unit
 
 COMPONENTS = {
     "revenue": "Inference revenue",
@@ -26,7 +26,6 @@ COMPONENTS = {
     "carbon_price": "Carbon price",
     "carbon_excess": "Carbon beyond the budget",
 }
-SCALES = {"USD": 1.0, "k USD": 1e3, "M USD": 1e6, "bn USD": 1e9}
 
 
 def benefits(accounts: Accounts) -> list[tuple[str, float]]:
@@ -57,8 +56,8 @@ def money_picture(accounts: Accounts) -> Picture | None:
 
 def _bars(ax: Axes, parts: list[tuple[str, float, str]], rows: int) -> None:
     values = np.array([value for _, value, _ in parts])
-    _, unit = usd(float(np.abs(values).max(initial=0.0)))
-    values = values / SCALES[unit]
+    scale, unit = money_unit(float(np.abs(values).max(initial=0.0)))
+    values = values / scale
     y = np.arange(len(parts))
     ax.barh(y, values, color=[colour for _, _, colour in parts], height=0.7)
     for k, value in enumerate(values):

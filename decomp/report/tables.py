@@ -84,7 +84,7 @@ def key_figures(instance: Instance, result: Result, accounts: Accounts | None) -
 
 def sheets(instance: Instance, result: Result, accounts: Accounts | None) -> list[Sheet]:
     """All tables that the result allows."""
-    tables = [_bounds(instance, result)]
+    tables = [_bounds(result)]
     if accounts is not None and result.schedule is not None:
         tables = [_benefit(accounts), _work(instance, accounts), _energy(instance, accounts), *tables]
         tables += _rejected(instance, result.schedule)
@@ -137,7 +137,7 @@ def _energy(instance: Instance, a: Accounts) -> Sheet:
     return Sheet("Energy", ("", "MWh", "share"), rows, note)
 
 
-def _bounds(instance: Instance, result: Result) -> Sheet:
+def _bounds(result: Result) -> Sheet:
     dual = result.dual
     rows = [
         ("Status", STATUS[result.status]),

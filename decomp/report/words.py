@@ -34,13 +34,17 @@ def figures(value: float) -> str:
     return amount(value, 1 if abs(value) < 1000 else 0)
 
 
+def money_unit(value: float) -> tuple[float, str]:
+    """Divisor and name of the unit in which to show a sum of money, USD."""
+    units = ((1e9, 1e9, "bn USD"), (1e6, 1e6, "M USD"), (1e4, 1e3, "k USD"))
+    return next(((scale, unit) for limit, scale, unit in units if limit <= abs(value) < math.inf), (1.0, "USD"))
+
+
 def usd(value: float) -> tuple[str, str]:
     """A sum of money as value and unit, about four digits long."""
-    for limit, scale, unit in ((1e9, 1e9, "bn USD"), (1e6, 1e6, "M USD"), (1e4, 1e3, "k USD")):
-        if limit <= abs(value) < math.inf:
-            digits = 3 if abs(value) < 10 * scale else 2 if abs(value) < 100 * scale else 1
-            return amount(value / scale, digits), unit
-    return amount(value), "USD"
+    scale, unit = money_unit(value)
+    digits = 0 if scale == 1.0 else 3 if abs(value) < 10 * scale else 2 if abs(value) < 100 * scale else 1
+    return amount(value / scale, digits), unit
 
 
 def share(part: float, whole: float) -> str:

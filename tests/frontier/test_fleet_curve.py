@@ -61,7 +61,7 @@ def curve_of(seed: int, group_sites: int = 99, family: str = "small") -> tuple[I
     asked = Asked(value, PRICES, ACCURACY * abs(result.incumbent))
     ends = 0.0, 200.0, float(PRICES[-1])
     workers = muster(instance, Workers(Serial()))
-    curve = cost_curve(instance, schedule, coupling, runs, workers, group_sites, ends, asked)
+    curve = cost_curve(instance, schedule, coupling, runs, workers, ends, asked, group_sites=group_sites)
     assert curve is not None
     return instance, schedule, curve
 
