@@ -223,7 +223,6 @@ def help_texts() -> str:
     texts = []
     for verb in verbs():
         parser = importlib.import_module(f"drivers.{verb}").parser()
-        parser.prog = f"decomp {verb}"
         texts.append(f"## {verb}\n\n```text\n{parser.format_help()}```\n")
     return "\n".join(texts)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from .arguments import described
 from .common import BAD_INPUT, run
 
 FOLDER = Path(__file__).parent
@@ -29,10 +30,7 @@ def verbs() -> dict[str, str]:
 
 
 def _summary(path: Path) -> str:
-    line = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0]
-    head, colon, rest = line.partition(": ")
-    line = rest if colon and path.stem in head.lower() else line
-    return line[:1].upper() + line[1:]
+    return described(path.stem, ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0]
 
 
 def usage() -> str:
@@ -66,7 +64,6 @@ def dispatch(argv: Sequence[str] | None) -> int:
         hint = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
         print(f"error: no command {verb!r}{hint}", file=sys.stderr)
         return BAD_INPUT
-    sys.argv[0] = f"decomp {verb}"  # what argparse calls the program
     return int(importlib.import_module(f".{verb}", __package__).main(rest))
 
 

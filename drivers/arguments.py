@@ -39,11 +39,20 @@ class Output(NamedTuple):
             yield from (found for pattern in self.files for found in path.glob(pattern)) if self.files else [path]
 
 
+def described(verb: str, doc: str) -> str:
+    """What a docstring "`verb`: does something." says, without the verb."""
+    text = doc.strip().removeprefix(f"`{verb}`: ")
+    return text[:1].upper() + text[1:]
+
+
 class Arguments(argparse.ArgumentParser):
     """A parser that knows inputs from outputs."""
 
-    def __init__(self, prog: str, **how: Any) -> None:
-        super().__init__(prog=prog, **how)
+    def __init__(self, verb: str, doc: str | None, epilog: str | None = None) -> None:
+        """Of a command and its module's docstring, which `--help` shows."""
+        told = described(verb, doc or "")
+        form = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog=f"decomp {verb}", description=told, epilog=epilog, formatter_class=form)
         self.inputs: list[argparse.Action] = []
         self.outputs: list[Output] = []
 

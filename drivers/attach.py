@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -16,7 +15,7 @@ from .generate import settings
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="attach", description=__doc__, epilog=described(), formatter_class=argparse.RawTextHelpFormatter)
+    p = Arguments("attach", __doc__, epilog=settings_told())
     p.reads("instance", metavar="FLEET", help="instance file (HDF5)")
     p.add_argument("--site", required=True, metavar="NAME", help="site that gets the device, or all")
     p.add_argument("--kind", required=True, choices=list(KINDS), metavar="KIND", help=", ".join(KINDS))
@@ -26,7 +25,7 @@ def parser() -> Arguments:
     return p
 
 
-def described() -> str:
+def settings_told() -> str:
     """Every kind with its settings and their defaults."""
     lines = ["kinds and their settings:"]
     for name, kind in KINDS.items():
@@ -34,7 +33,7 @@ def described() -> str:
         for f in kind.settings():
             shown = "" if f.default is None or f.default == "" else f"{f.default:g}"
             lines.append(f"  {f.name + '=' + shown:28}  {f.metadata['text']}, {f.metadata['unit']}")
-    return "\n".join(lines).replace("%", "%%")
+    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

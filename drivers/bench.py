@@ -53,7 +53,7 @@ OWN_VERSIONS = {"decomp": __version__, "python": platform.python_version()}
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p = Arguments("bench", __doc__)
     p.fills("-o", "--output", files=PLOTS, default=Path("bench"), metavar="DIR", help="folder (default bench)")
     p.add_argument("--ranks", type=whole(1), default=2, metavar="N", help="MPI ranks of solve (default 2)")
     p.reads("--show", nargs="+", metavar="JSONL", help="tables and plots from rows measured before; no new ones")

@@ -37,7 +37,7 @@ CODES = {"REJECTED": 1, "NOT RE-PROVED": 3, "OK": 0}  # the worst first
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="check", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p = Arguments("check", __doc__)
     p.reads("instance", help="instance file (HDF5)")
     p.reads("result", help="result file (HDF5)")
     p.add_argument("--no-bound", action="store_true", help="check the schedule only")

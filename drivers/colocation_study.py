@@ -22,7 +22,7 @@ WRITTEN = ("*.csv", "*.png", "*.h5", "*.json", "summary.md")
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="colocation_study", description=__doc__)
+    p = Arguments("colocation_study", __doc__)
     p.fills("-o", "--output", files=WRITTEN, required=True, metavar="DIR", help="folder to write")
     p.add_argument("--data", type=Path, metavar="DIR", help="folder of the real series (default: synthetic ones)")
     p.add_argument("--month", default=Month.month, help=f"month (default {Month.month})")
@@ -31,7 +31,7 @@ def parser() -> Arguments:
     p.add_argument("--farm", choices=FARMS, default=Month.farm, help=f"wind farm (default {Month.farm})")
     p.add_argument("--seed", type=SEED, default=0, help="seed of all that is synthetic (default 0)")
     p.add_argument("--wind", type=WIND, default=Setting.wind_mw, metavar="MW", help="wind power (default 150)")
-    p.add_argument("--deferrable", type=SHARE, default=Setting.deferrable, metavar="SHARE", help="(default 0.4)")
+    p.add_argument("--deferrable", type=SHARE, default=Setting.deferrable, help="share of the work (default 0.4)")
     p.add_argument("--demand-charge", type=AMOUNT, default=Setting.demand_charge, help="retail, USD/kW (default 10)")
     p.add_argument("--replan", type=real(0.25, 24.0), default=6.0, metavar="H", help="hours between plans (default 6)")
     return p

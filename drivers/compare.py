@@ -24,10 +24,10 @@ MORE = ("costs more, at least, USD", "at most, USD")  # than the baseline
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="compare", description=__doc__)
+    p = Arguments("compare", __doc__)
     p.reads("results", nargs="+", help="result files")
     p.reads("--instance", help="their instance file: fills in emissions where a result lacks them")
-    p.reads("--baseline", help="a result, of this or another fleet: adds between what ends each costs more, proven")
+    p.reads("--baseline", help="a result to compare with: adds proven limits of how much more each costs")
     return p
 
 

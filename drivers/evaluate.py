@@ -1,6 +1,6 @@
 """`evaluate`: what a plan is worth when the future is not the one that was planned for.
 
-python -m drivers.evaluate fleet.h5 result.h5 --count 100 --seed 7
+    python -m drivers.evaluate fleet.h5 result.h5 --count 100 --seed 7
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ LISTED = 40  # jobs; all are in --json
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="evaluate", description="Hold the jobs of a plan against scenarios.")
+    p = Arguments("evaluate", __doc__)
     p.reads("instance", help="instance file")
     p.reads("result", help="result file")
     p.reads("--scenarios", metavar="FILE", help="the fleet with the scenarios to come (default: its own)")
-    p.add_argument("--count", type=whole(2), metavar="K", help="so many fresh synthetic scenarios instead")
-    p.add_argument("--seed", type=SEED, default=1, metavar="K", help="seed of these (default 1)")
-    p.add_argument("--cost-only", action="store_true", help="without the values of planning and of knowing")
+    p.add_argument("--count", type=whole(2), metavar="K", help="judge by K fresh synthetic scenarios instead")
+    p.add_argument("--seed", type=SEED, default=1, metavar="K", help="seed of fresh scenarios (default 1)")
+    p.add_argument("--cost-only", action="store_true", help="without the values VSS and EVPI: fewer solves")
     p.add_argument("--rel-gap", type=float, default=1e-3, help="gap asked for in each solve (default 1e-3)")
-    p.add_argument("--time-limit", type=float, metavar="SECONDS", help="for each solve")
-    p.reads("--options", metavar="TOML", help="further options, as of solve")
+    p.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop each solve after so many seconds")
+    p.reads("--options", metavar="TOML", help="a file of further options, as of solve")
     p.writes("--csv", metavar="FILE", help="write the costs of every scenario")
     p.writes("--report", metavar="FILE", help="write the page of `report` with what was found (HTML)")
-    p.add_argument("--json", action="store_true", help="everything, for programs")
+    p.add_argument("--json", action="store_true", help="print everything as one JSON object")
     return p
 
 

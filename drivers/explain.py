@@ -1,6 +1,6 @@
 """`explain`: why the plan is as it is: jobs, inference and equipment at the prices of the bound.
 
-python -m drivers.explain fleet.h5 result.h5 [--job NAME] [--site NAME] [--scenario NAME] [--json]
+    python -m drivers.explain fleet.h5 result.h5 [--job NAME] [--site NAME] [--scenario NAME] [--json]
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from .common import read_result_of, run
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="explain", description="Say why a plan is as it is, by the prices of its bound.")
+    p = Arguments("explain", __doc__)
     p.reads("instance", help="instance file")
     p.reads("result", help="result file")
     p.add_argument("--job", metavar="NAME", help="everything that this job could do")
     p.add_argument("--site", metavar="NAME", help="this site, period by period")
     p.add_argument("--scenario", metavar="NAME", help="by the prices of this scenario alone (default: of all together)")
-    p.add_argument("--json", action="store_true", help="everything, for programs")
+    p.add_argument("--json", action="store_true", help="print everything as one JSON object")
     return p
 
 

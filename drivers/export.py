@@ -29,7 +29,7 @@ REPAIRED = 1e-3  # absolute; rows missed by less are mended by a linear program 
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="drivers.export", description="Write model, start or schedule for others.")
+    p = Arguments("export", __doc__)
     p.reads("instance", help="instance file (HDF5)")
     p.writes("--mps", metavar="FILE", help="where to write the model")
     p.reads("--result", metavar="FILE", help="result file to export as a start solution or as CSV")

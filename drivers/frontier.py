@@ -1,6 +1,6 @@
 """`frontier`: trace net cost against carbon budget, with certified bounds, on all ranks.
 
-mpiexec -n 4 python -m mpi4py -m drivers.frontier fleet.h5 -o frontier.h5 --budgets 10
+    mpiexec -n 4 python -m mpi4py -m drivers.frontier fleet.h5 -o frontier.h5 --budgets 10
 """
 
 from __future__ import annotations
@@ -35,19 +35,21 @@ MOST_BUDGETS = 1000
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="frontier", description="Net cost against carbon budget, with certified bounds.")
+    p = Arguments("frontier", __doc__)
     p.reads("instance", help="instance file; its own budget does not matter")
     p.writes("-o", "--output", required=True, renews="resume", help="frontier file, also written every --save-seconds")
     p.reads("--resume", metavar="FRONTIER", help="go on from the bounds and schedules of an earlier frontier file")
-    p.add_argument("--save-seconds", type=POSITIVE, default=60.0, metavar="S", help="between two savings (default 60)")
+    p.add_argument("--save-seconds", type=POSITIVE, default=60.0, metavar="S", help="saved this often (default 60)")
     p.add_argument(
         "--budgets", default="10", metavar="N|T,T,...", help="least number of budgets (default 10), or which, t"
     )
     p.add_argument("--rel-gap", type=float, default=0.01, help="gap asked for, relative to the largest net cost (0.01)")
-    p.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop after so many seconds, all budgets")
-    p.reads("--options", metavar="TOML", help="further options, as of solve")
+    p.add_argument(
+        "--time-limit", type=float, metavar="SECONDS", help="stop after so many seconds, all budgets together"
+    )
+    p.reads("--options", metavar="TOML", help="a file of further options, as of solve")
     p.writes("--plot", metavar="SVG", help="draw both curves")
-    p.add_argument("--quiet", action="store_true", help="the table of the frontier alone")
+    p.add_argument("--quiet", action="store_true", help="print no iterations, only the table of the frontier")
     return p
 
 

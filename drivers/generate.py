@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -18,9 +17,7 @@ from .common import run
 
 
 def parser() -> Arguments:
-    p = Arguments(
-        prog="generate", description=__doc__, epilog=described(), formatter_class=argparse.RawTextHelpFormatter
-    )
+    p = Arguments("generate", __doc__, epilog=settings_told())
     p.add_argument("family", metavar="FAMILY", help=", ".join(FAMILIES))
     p.writes("-o", "--output", required=True, metavar="FILE", help="instance file to write (HDF5)")
     for size in ("sites", "periods", "jobs", "streams"):
@@ -32,7 +29,7 @@ def parser() -> Arguments:
     return p
 
 
-def described() -> str:
+def settings_told() -> str:
     """Every family with its settings and their defaults."""
     lines = ["families and their settings:"]
     for name, family in FAMILIES.items():
@@ -42,7 +39,7 @@ def described() -> str:
             choices = known.metadata["choices"]
             among = f" ({' or '.join(choices)})" if choices else ""
             lines.append(f"  {key + '=' + shown:24}  {known.metadata['meaning']}{among}")
-    return "\n".join(lines).replace("%", "%%")
+    return "\n".join(lines)
 
 
 def settings(words: Sequence[str]) -> dict[str, Any]:

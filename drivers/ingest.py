@@ -32,7 +32,7 @@ from .common import run
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="ingest", description="Build an instance from real data.")
+    p = Arguments("ingest", __doc__)
     p.reads("spec", nargs="?", help="TOML spec, such as instances/world16.toml")
     p.writes("-o", "--output", help="instance file to write (HDF5)")
     p.add_argument("--data", type=Path, help="directory of the data files (default: the spec's)")

@@ -17,7 +17,7 @@ from .common import run
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="inspect", description="Look into a data file.")
+    p = Arguments("inspect", __doc__)
     p.reads("file", help="a table of prices, carbon, weather, jobs, requests or round trips")
     p.add_argument("--format", default="", metavar="NAME", help="read it by this preset (default: guessed)")
     return p

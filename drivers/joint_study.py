@@ -30,16 +30,18 @@ COARSE = 1e-2  # relative gap of a fleet that is too large to be solved to optim
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="joint_study", description=__doc__)
+    p = Arguments("joint_study", __doc__)
     p.fills("-o", "--output", files=("*",), required=True, metavar="DIR", help="folder to write")
-    p.add_argument("--family", choices=tuple(FAMILIES), default="paper", help="(default paper)")
+    p.add_argument("--family", choices=tuple(FAMILIES), default="paper", help="family of the fleet (default paper)")
     for size in SIZES:
         p.add_argument(f"--{size}", type=whole(1), metavar="N", help=f"number of {size} (default: the family's)")
     p.add_argument("--seed", type=SEED, default=0, metavar="K", help="seed of the fleet (default 0)")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the family")
     names = tuple(VARIANTS)
-    p.add_argument("--variants", nargs="+", choices=names, default=names, metavar="NAME", help="(default all)")
-    p.add_argument("--sweeps", nargs="*", choices=tuple(SWEEPS), metavar="NAME", help="(default: paper all, else none)")
+    p.add_argument("--variants", nargs="+", choices=names, default=names, metavar="NAME", help="which (default all)")
+    p.add_argument(
+        "--sweeps", nargs="*", choices=tuple(SWEEPS), metavar="NAME", help="(default: of paper all, else none)"
+    )
     p.add_argument("--rel-gap", type=float, help="relative gap of a solve (default 1e-6 on small fleets, else 1e-2)")
     p.add_argument("--seconds", type=PATIENCE, default=np.inf, metavar="S", help="time limit of a solve (default none)")
     return p

@@ -15,10 +15,10 @@ from .common import read_result_of, run
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="report", description=__doc__)
+    p = Arguments("report", __doc__)
     p.reads("instance", help="instance file")
     p.reads("result", help="result file")
-    p.writes("-o", "--output", default=Path("report.html"), help="page to write (report.html)")
+    p.writes("-o", "--output", default=Path("report.html"), help="page to write (default report.html)")
     p.add_argument("--check", action="store_true", help="re-prove schedule and bound first and show the outcome")
     return p
 

@@ -9,7 +9,6 @@ incumbents are what the solver says. The time limit counts from the start of the
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -207,7 +206,7 @@ RIVALS = {
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="rivals", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p = Arguments("rivals", __doc__)
     p.add_argument("rival", choices=RIVALS, help="the solver: " + ", ".join(RIVALS))
     p.add_argument("model", metavar="FILE", help="model file, as `export --mps` writes it; baselines: the instance")
     p.add_argument("--time-limit", type=SECONDS, default=60.0, metavar="S", help="from process start (default 60)")

@@ -69,21 +69,21 @@ PREDICTION_COLUMNS: Columns = (
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = Arguments("scaling", __doc__)
     p.reads("instance", nargs="?", help="instance file; @ stands for the number of ranks")
     p.fills("-o", "--output", files=WRITTEN, metavar="FOLDER", help="folder for results, logs, table and plot")
     p.add_argument("--ranks", type=several(1), default=(1, 2), metavar="N,...", help="numbers of ranks (default 1,2)")
-    p.add_argument("--rel-gap", type=SHARE, help="gap at which solve stops; its default otherwise")
+    p.add_argument("--rel-gap", type=SHARE, help="gap at which solve stops (default: that of solve)")
     p.add_argument("--time-limit", type=SECONDS, metavar="SECONDS", help="of each run; then iterations are compared")
-    p.reads("--options", metavar="TOML", help="further options of solve")
-    p.fills("--collect", files=SHOWN, metavar="FOLDER", help="show what is there, run nothing")
+    p.reads("--options", metavar="TOML", help="a file of further options of solve")
+    p.fills("--collect", files=SHOWN, metavar="FOLDER", help="show what runs have left there, run nothing")
     p.add_argument("--replay", action="store_true", help="record a solve and replay it; runs already in FOLDER stay")
     p.add_argument("--sites", type=several(1), default=(1000, 10_000), metavar="N,...", help="sites of the predictions")
     p.add_argument("--on", type=several(1), default=(256, 1024, 4096), metavar="N,...", help="ranks of the predictions")
-    p.add_argument("--message-seconds", type=AMOUNT, help="of the root's time for a message (default: measured here)")
-    p.add_argument("--byte-seconds", type=AMOUNT, help="of the root's time for a byte (default: measured here)")
-    p.add_argument("--latency-seconds", type=AMOUNT, help="of a message on its way (default: measured here)")
-    p.add_argument("--ping", action="store_true", help="measure these three between two ranks, and nothing else")
+    p.add_argument("--message-seconds", type=AMOUNT, metavar="S", help="of the root, a message (default: measured)")
+    p.add_argument("--byte-seconds", type=AMOUNT, metavar="S", help="of the root, a byte (default: measured)")
+    p.add_argument("--latency-seconds", type=AMOUNT, metavar="S", help="of a message on its way (default: measured)")
+    p.add_argument("--ping", action="store_true", help="measure these three between two ranks, run nothing")
     return p
 
 

@@ -1,6 +1,6 @@
 """`scenarios`: give a fleet scenarios, from its past, from an ensemble, or synthetic; or fewer of those it has.
 
-python -m drivers.scenarios fleet.h5 -o out.h5 --count 50 --history spec.toml --reduce 10
+    python -m drivers.scenarios fleet.h5 -o out.h5 --count 50 --history spec.toml --reduce 10
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .ingest import data_of
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="scenarios", description="Give a fleet futures with probabilities.")
+    p = Arguments("scenarios", __doc__)
     p.reads("instance", help="instance file; its own series are the forecast")
     p.writes("-o", "--output", required=True, metavar="FILE", help="instance file to write (HDF5)")
     p.add_argument("--count", type=whole(1), metavar="K", help="scenarios: days of the history, or synthetic ones")

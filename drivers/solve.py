@@ -1,6 +1,6 @@
 """`solve`: schedule a fleet on all ranks, to a proven gap.
 
-mpiexec -n 4 python -m mpi4py -m drivers.solve fleet.h5 -o result.h5
+    mpiexec -n 4 python -m mpi4py -m drivers.solve fleet.h5 -o result.h5
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ LATE = "give up when a rank keeps the others waiting for so long (default 600)"
 
 
 def parser() -> Arguments:
-    p = Arguments(prog="solve", description="Schedule a fleet to a proven gap.")
+    p = Arguments("solve", __doc__)
     p.reads("instance", help="instance file")
     p.writes("-o", "--output", metavar="RESULT", help="result file (default: NAME.result.h5 beside the instance)")
-    p.add_argument("--method", choices=METHODS, help="default: hybrid")
+    p.add_argument("--method", choices=METHODS, help="(default hybrid)")
     p.add_argument("--rel-gap", type=float, help="stop at (incumbent - bound) / |incumbent| (default 1e-3)")
     p.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop after so many seconds")
-    p.reads("--options", metavar="TOML", help="further options")
+    p.reads("--options", metavar="TOML", help="a file of further options")
     p.writes("--log", metavar="JSONL", help="write one JSON line per iteration")
     p.add_argument("--seed", type=int, help="seed of every random choice")
-    p.writes("--checkpoint", metavar="FILE", renews="resume", help="save here what --resume needs, now and then")
-    p.add_argument("--checkpoint-seconds", type=SECONDS, default=30.0, metavar="S", help="between two (default 30)")
+    p.writes("--checkpoint", metavar="FILE", renews="resume", help="save here what --resume needs")
+    p.add_argument("--checkpoint-seconds", type=SECONDS, default=30.0, metavar="S", help="how often (default 30)")
     p.reads("--resume", metavar="FILE", help="go on from a checkpoint")
-    p.reads("--replay", metavar="JSONL", help="repeat the run of this log, its cuts by the clock too")
+    p.reads("--replay", metavar="JSONL", help="repeat the run of this log, stops by the clock included")
     p.add_argument("--patience", type=PATIENCE, default=600.0, metavar="SECONDS", help=LATE)
     return p
 
