@@ -9,6 +9,7 @@ import numpy as np
 from decomp.devices.attach import attach
 from decomp.devices.kind import Kind
 from decomp.families import weather
+from decomp.families.geography import Places
 from decomp.families.weather import Clock
 from decomp.model.instance import Array, Instance
 
@@ -44,30 +45,22 @@ def it_power_mw(curve: dict[str, Any], load_gpu: Array) -> Array:
 
 
 def microgrids(
-    rng: Rng,
-    latitude: Array,
-    longitude: Array,
-    installed_gpu: Array,
-    clock: Clock,
-    *,
-    renewables: float = 1.0,
-    battery: float = 1.0,
-    exact: float = 0.0,
+    rng: Rng, places: Places, clock: Clock, *, renewables: float = 1.0, battery: float = 1.0, exact: float = 0.0
 ) -> tuple[dict[str, Any], Array]:
     """Sites with power curve, cooling, wind and sun at about half of them, battery and grid connection; and the
     facility power of each at full load on its hottest period, MW, (site,). A quarter cannot run full on the grid alone.
     """
-    n = len(latitude)
-    curve = power_curve(rng, installed_gpu)
+    n, latitude, longitude = len(places), places.latitude, places.longitude
+    curve = power_curve(rng, places.gpus)
     cooling = weather.pue(weather.temperature_c(rng, latitude, longitude, clock))
-    peak = it_power_mw(curve, installed_gpu[:, None])[:, 0] * cooling.max(axis=1)
+    peak = it_power_mw(curve, places.gpus[:, None])[:, 0] * cooling.max(axis=1)
     wind = renewables * rng.uniform(0.2, 0.8, n) * (rng.random(n) < 0.4) * peak
     sun = renewables * rng.uniform(0.2, 0.6, n) * (rng.random(n) < 0.5) * peak
     grid = np.where(rng.random(n) < 0.25, 0.85, 1.15) * peak
     table = dict(
         latitude=latitude,
         longitude=longitude,
-        capacity_gpu=np.repeat(installed_gpu[:, None], clock.n_periods, axis=1),
+        capacity_gpu=np.repeat(places.gpus[:, None], clock.n_periods, axis=1),
         **curve,
         exact_power_curve=rng.random(n) < exact,
         pue=cooling,

@@ -16,7 +16,8 @@ from decomp.families import equipment, markets, work
 from decomp.families.assemble import assembled
 from decomp.families.family import Request, setting
 from decomp.families.futures import with_futures
-from decomp.families.many_sites import ManySites, neighbours
+from decomp.families.geography import Places
+from decomp.families.many_sites import ManySites
 from decomp.families.weather import Clock
 from decomp.model.instance import Array, Instance
 
@@ -45,60 +46,47 @@ class Fleet(ManySites):
         clock = self.clock(request)
         rngs = np.random.default_rng(request.seed).spawn(5)
         latitude, longitude, market = _geography(rngs[0], n_sites)
-        place, installed = (latitude, longitude), self.installed(rngs[1], n_sites, 0.8, 1.25)
-        table, generators = self.energy(rngs[1:3], place, installed, markets.MARKETS, market, clock, self.exact)
-        sections = self._work(rngs[3], rngs[4], place, market, installed, clock, request)
+        places = Places(latitude, longitude, self.installed(rngs[1], n_sites, 0.8, 1.25))
+        table, generators = self.energy(rngs[1:3], places, markets.MARKETS, market, clock, self.exact)
+        sections = self._work(rngs[3], rngs[4], places, market, clock, request)
         instance = assembled(self.name, request, clock, self.budget, table, generators, sections)
         equipped = equipment.with_devices(instance, self.devices, thermal_storage(), interconnection_ramp())
         return with_futures(equipped, self.scenarios)
 
     def _work(
-        self,
-        rng_jobs: Rng,
-        rng_streams: Rng,
-        place: tuple[Array, Array],
-        market: Array,
-        capacity: Array,
-        clock: Clock,
-        request: Request,
+        self, rng_jobs: Rng, rng_streams: Rng, places: Places, market: Array, clock: Clock, request: Request
     ) -> Sections:
         """Jobs, pools and streams that ask for `load` of the GPU-hours; inference takes what training leaves."""
-        n_sites, near = len(capacity), neighbours(place)
+        n_sites = len(places)
         shape = work.JobShape(self.job_low, max(self.job_low, self.job_high))
-        jobs, candidates = self.training(rng_jobs, place, near, capacity, shape, clock, request)
+        jobs, candidates = self.training(rng_jobs, places, shape, clock, request)
         if jobs:  # at most one a home site, the smallest: they fit, and the grid can carry them
             gpus = jobs["gpus"]
-            size = gpus[:n_sites] / capacity[: len(gpus)]
+            size = gpus[:n_sites] / places.gpus[: len(gpus)]
             chosen = np.argsort(size, kind="stable")[: round(self.mandatory * n_sites)]
             jobs["mandatory"] = np.isin(np.arange(len(gpus)), chosen)
-        wanted = self.load * clock.horizon_h * float(capacity.sum())
+        wanted = self.load * clock.horizon_h * float(places.gpus.sum())
         deferrable = 0.2 * wanted if self.pools else 0.0
-        pools, pool_arcs = work.deferrable_pools(rng_jobs, self.pools, near, capacity, deferrable, clock)
+        pools, pool_arcs = work.deferrable_pools(rng_jobs, self.pools, places, deferrable, clock)
         rest = max(wanted - deferrable - work.training_gpu_h(jobs, clock), 0.15 * wanted)
         n_streams = max(4, round(n_sites / 3)) if request.streams is None else request.streams
-        streams, arcs = self._streams(rng_streams, n_streams, place, market, capacity, rest, clock)
+        streams, arcs = self._streams(rng_streams, n_streams, places, market, rest, clock)
         return dict(jobs=jobs, candidates=candidates, pools=pools, pool_arcs=pool_arcs, streams=streams, arcs=arcs)
 
     def _streams(
-        self,
-        rng: Rng,
-        n: int,
-        place: tuple[Array, Array],
-        market: Array,
-        capacity: Array,
-        gpu_h: float,
-        clock: Clock,
+        self, rng: Rng, n: int, places: Places, market: Array, gpu_h: float, clock: Clock
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         if not n:
             return {}, {}
-        near = np.arange(n) % len(capacity)  # sites cycle through the markets, and so do the origins
-        latitude = np.clip(place[0][near] + rng.normal(0.0, 0.8, n), -85.0, 85.0)
-        longitude = place[1][near] + rng.normal(0.0, 0.8, n)
-        arcs, limit = work.reach(rng, latitude, longitude, *place, self.reach, self.reach_most)
-        weight = work.accessible_share(arcs, capacity, n)
+        near = np.arange(n) % len(places)  # sites cycle through the markets, and so do the origins
+        latitude = np.clip(places.latitude[near] + rng.normal(0.0, 0.8, n), -85.0, 85.0)
+        longitude = places.longitude[near] + rng.normal(0.0, 0.8, n)
+        arcs, limit = work.reach(rng, latitude, longitude, places, self.reach, self.reach_most)
+        weight = work.accessible_share(arcs, places.gpus, n)
         kind = rng.integers(0, len(work.CLASSES), n)
         origin = np.array([m.name for m in markets.MARKETS])[market[near]]
-        return work.inference_streams(rng, longitude, origin, kind, limit, weight, gpu_h, clock), arcs
+        origins = work.Origins(origin, longitude, kind, limit, weight)
+        return work.inference_streams(rng, origins, gpu_h, clock), arcs
 
 
 @dataclass(frozen=True)

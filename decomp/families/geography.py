@@ -1,6 +1,9 @@
-"""Distances on the globe and the network round trips they imply."""
+"""Places on the globe, distances between them, and the network round trips they imply."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -10,6 +13,25 @@ EARTH_KM = 6371.0
 ROUND_TRIP_MS_PER_KM = 0.021  # fibre detours and routing included: median of public inter-region measurements
 ROUND_TRIP_MS = 2.0
 CHUNK = 512
+NEIGHBOURS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where the sites of a fleet are, degrees, and how many GPUs each has installed, (site,) each."""
+
+    latitude: Array
+    longitude: Array
+    gpus: Array
+
+    def __len__(self) -> int:
+        return len(self.gpus)
+
+    @cached_property
+    def neighbours(self) -> Array:
+        """The other sites nearest to each, nearest first, (site, at most 6)."""
+        count = min(NEIGHBOURS + 1, len(self))
+        return nearest(self.latitude, self.longitude, self.latitude, self.longitude, count)[0][:, 1:]
 
 
 def distance_km(latitude: Array, longitude: Array, to_latitude: Array, to_longitude: Array) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from decomp.families import equipment, markets, work
 from decomp.families.family import Family, Request, setting
-from decomp.families.geography import nearest
+from decomp.families.geography import Places
 from decomp.families.weather import Clock
 from decomp.model.instance import Array
 
@@ -47,8 +47,7 @@ class ManySites(Family):
     def energy(
         self,
         rngs: Sequence[Rng],
-        place: tuple[Array, Array],
-        installed: Array,
+        places: Places,
         traded: tuple[markets.Market, ...],
         market: Array,
         clock: Clock,
@@ -59,33 +58,20 @@ class ManySites(Family):
         Parameters
         ----------
         rngs : for equipment, for tariffs.
-        place : latitude and longitude, (site,). installed : GPUs, (site,).
         market : number of each site's market among those `traded`, (site,).
         exact : share of the sites with an exact power curve.
         """
         table, peak = equipment.microgrids(
-            rngs[0], *place, installed, clock, renewables=self.renewables, battery=self.battery, exact=exact
+            rngs[0], places, clock, renewables=self.renewables, battery=self.battery, exact=exact
         )
-        chances = dict(spikes=self.spikes, negative=self.negative, retail=self.retail)
-        table |= markets.tariffs(rngs[1], traded, market, peak, clock, **chances)
+        chances = markets.Chances(self.spikes, self.negative, self.retail)
+        table |= markets.tariffs(rngs[1], traded, market, peak, clock, chances)
         return table, equipment.generators(rngs[0], peak, self.generators, clock)
 
     def training(
-        self,
-        rng: Rng,
-        place: tuple[Array, Array],
-        neighbours: Array,
-        capacity: Array,
-        shape: work.JobShape,
-        clock: Clock,
-        request: Request,
+        self, rng: Rng, places: Places, shape: work.JobShape, clock: Clock, request: Request
     ) -> tuple[Table, Table]:
         """Training jobs, as many as asked for, and their candidates; see `work.training_jobs`."""
-        by_default = round(self.jobs_per_site * len(capacity) * clock.horizon_h / 24.0)
+        by_default = round(self.jobs_per_site * len(places) * clock.horizon_h / 24.0)
         n_jobs = by_default if request.jobs is None else request.jobs
-        return work.training_jobs(rng, n_jobs, place, neighbours, capacity, self.candidates, shape, clock)
-
-
-def neighbours(place: tuple[Array, Array]) -> Array:
-    """The six sites nearest to each, (site, 6), or all others if there are fewer."""
-    return nearest(*place, *place, min(7, len(place[0])))[0][:, 1:]
+        return work.training_jobs(rng, n_jobs, places, self.candidates, shape, clock)

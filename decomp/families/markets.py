@@ -119,16 +119,17 @@ def market_carbon(rng: Rng, markets: tuple[Market, ...], clock: Clock) -> Array:
     return np.clip(column(markets, "carbon_mean") * level * _normalised(shape), 0.7 * low, 1.15 * high)
 
 
+@dataclass(frozen=True)
+class Chances:
+    """Chance that a price spike starts in a period, share of negative prices, share of sites on a retail tariff."""
+
+    spikes: float
+    negative: float
+    retail: float
+
+
 def tariffs(
-    rng: Rng,
-    markets: tuple[Market, ...],
-    market: Array,
-    peak_mw: Array,
-    clock: Clock,
-    *,
-    spikes: float,
-    negative: float,
-    retail: float,
+    rng: Rng, markets: tuple[Market, ...], market: Array, peak_mw: Array, clock: Clock, chances: Chances
 ) -> dict[str, Array]:
     """Prices and carbon intensities of sites in markets, (site, period).
 
@@ -136,10 +137,10 @@ def tariffs(
     less, and pays a demand charge: the horizon's part of 5-20 USD per kW and month.
     """
     n = len(market)
-    price = market_prices(rng, markets, clock, spikes)
+    price = market_prices(rng, markets, clock, chances.spikes)
     price = local_prices(rng, price, market, column(markets, "price_max"), clock)
-    on_retail = rng.random(n) < retail
-    price = make_negative(rng, price, negative, ~on_retail)
+    on_retail = rng.random(n) < chances.retail
+    price = make_negative(rng, price, chances.negative, ~on_retail)
     carbon = local_carbon(rng, market_carbon(rng, markets, clock), market)
     per_kw_month = rng.uniform(5.0, 20.0, n)
     return dict(

@@ -81,7 +81,7 @@ class Paper(Family):
         wind = weather.wind_factor(rng, len(NAMES), clock, mean=0.42)
         sun = weather.solar_factor(rng, LATITUDE, LONGITUDE, clock)
         traded = markets.tariffs(
-            rng_prices, TRADED, market, peak[:, 0], clock, spikes=0.0, negative=self.negative, retail=0.0
+            rng_prices, TRADED, market, peak[:, 0], clock, markets.Chances(0.0, self.negative, 0.0)
         )
         return dict(
             name=NAMES,

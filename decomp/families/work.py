@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from decomp.families.geography import nearest, paired_km, round_trip_ms
+from decomp.families.geography import Places, nearest, paired_km, round_trip_ms
 from decomp.families.weather import Clock, smooth_noise
 from decomp.model.instance import Array
 
@@ -48,28 +48,14 @@ def _log_uniform(rng: Rng, low: float, high: float, n: int) -> Array:
 
 
 def training_jobs(
-    rng: Rng,
-    n: int,
-    place: tuple[Array, Array],
-    neighbours: Array,
-    capacity: Array,
-    count: int,
-    shape: JobShape,
-    clock: Clock,
+    rng: Rng, n: int, places: Places, count: int, shape: JobShape, clock: Clock
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Jobs, spread evenly over home sites, and their candidates, home first.
-
-    Parameters
-    ----------
-    n, count : jobs, and candidate sites of each.
-    place : latitude and longitude of the sites, degrees, (site,) each.
-    neighbours : the nearest other sites, (site, neighbour).
-    capacity : GPUs of each site at any time, (site,).
-    """
+    """`n` jobs, spread evenly over home sites, and `count` candidates of each, home first."""
     if not n:
         return {}, {}
+    capacity = places.gpus
     home = np.arange(n) % len(capacity)
-    where = mixed_candidates(rng, home, neighbours, len(capacity), count)
+    where = mixed_candidates(rng, home, places.neighbours, count)
     gpus = capacity[home] * _log_uniform(rng, shape.low, shape.high, n)
     gpus = np.maximum(1.0, np.floor(np.minimum(gpus, shape.high * capacity[where].min(axis=1))))
     shortest, longest = (max(1, round(h / clock.period_h)) for h in shape.hours)
@@ -87,7 +73,7 @@ def training_jobs(
         value_usd=_log_uniform(rng, *shape.value, n) * gpu_h,
     )
     job, site = np.repeat(np.arange(n), where.shape[1]), where.ravel()
-    away = paired_km(*place, home[job], site)
+    away = paired_km(places.latitude, places.longitude, home[job], site)
     move = np.where(site == home[job], 0.0, 0.01 + 6e-6 * away) * gpu_h[job]  # data transfer, USD
     return jobs, dict(job=job, site=site, cost_usd=move)
 
@@ -97,11 +83,12 @@ def training_gpu_h(jobs: dict[str, Any], clock: Clock) -> float:
     return clock.period_h * float(jobs["gpus"] @ jobs["periods"]) if jobs else 0.0
 
 
-def mixed_candidates(rng: Rng, home: Array, neighbours: Array, n_sites: int, count: int) -> Array:
+def mixed_candidates(rng: Rng, home: Array, neighbours: Array, count: int) -> Array:
     """Candidate sites, home first, then half of them near and the rest anywhere, (job, candidate).
 
     `neighbours` holds the nearest other sites, (site, neighbour).
     """
+    n_sites = len(neighbours)
     count = min(count, n_sites)
     near = min(count // 2, neighbours.shape[1])
     chosen = np.empty((len(home), count), dtype=np.int64)
@@ -116,16 +103,16 @@ def mixed_candidates(rng: Rng, home: Array, neighbours: Array, n_sites: int, cou
 
 
 def reach(
-    rng: Rng, latitude: Array, longitude: Array, to_latitude: Array, to_longitude: Array, share: float, most: int
+    rng: Rng, latitude: Array, longitude: Array, places: Places, share: float, most: int
 ) -> tuple[dict[str, Array], Array]:
     """Arcs from each origin to about a share of the sites, and the round trip that bounds them, ms (origin,).
 
     The bound lies half-way between the last site inside and the first outside.
     """
-    n_sites = len(to_latitude)
+    n_sites = len(places)
     wanted = np.rint(n_sites * share * rng.uniform(0.8, 1.2, len(latitude))).astype(int)
     wanted = np.clip(wanted, min(3, most, n_sites), min(most, n_sites))
-    site, km = nearest(latitude, longitude, to_latitude, to_longitude, int(wanted.max()) + 1)
+    site, km = nearest(latitude, longitude, places.latitude, places.longitude, int(wanted.max()) + 1)
     trip = round_trip_ms(km)
     rows = np.arange(len(latitude))
     beyond = np.minimum(wanted, trip.shape[1] - 1)
@@ -136,42 +123,48 @@ def reach(
     return arcs, limit
 
 
+@dataclass(frozen=True, eq=False)
+class Origins:
+    """Where streams come from: name and longitude (degrees) of the place, (stream,) each like the rest.
+
+    `kind` is the number of the class in `CLASSES`, `round_trip_limit` in ms, `weight` the share of all demand before
+    local differences.
+    """
+
+    name: Array
+    longitude: Array
+    kind: Array
+    round_trip_limit: Array
+    weight: Array
+
+
 def inference_streams(
-    rng: Rng,
-    longitude: Array,
-    origin: Array,
-    kind: Array,
-    round_trip_limit: Array,
-    weight: Array,
-    gpu_h: float,
-    clock: Clock,
-    swing: tuple[float, float] = (0.15, 0.35),
+    rng: Rng, origins: Origins, gpu_h: float, clock: Clock, swing: tuple[float, float] = (0.15, 0.35)
 ) -> dict[str, Any]:
     """Streams whose demand follows the sun at their origin and sums to `gpu_h` GPU-hours.
 
-    `kind` is each stream's class, `weight` its share of the total before local differences, (stream,); `swing` the
-    range of the day's amplitude.
+    `swing` is the range of the day's amplitude.
     """
-    n = len(longitude)
-    local = clock.local_hours(longitude)
+    n, kind = len(origins.kind), origins.kind
+    local = clock.local_hours(origins.longitude)
     depth = rng.uniform(*swing, (n, 1))
     shape = (
         1.0 + depth * np.cos(2.0 * np.pi * (local - 15.0) / 24.0) + 0.08 * np.cos(4.0 * np.pi * (local - 10.0) / 24.0)
     )
     shape *= np.maximum(0.5, 1.0 + 0.04 * smooth_noise(rng, n, clock, 1.0))
-    demand = (weight * rng.uniform(0.8, 1.2, n))[:, None] * shape
+    demand = (origins.weight * rng.uniform(0.8, 1.2, n))[:, None] * shape
     demand *= gpu_h / (clock.period_h * demand.sum())
     per_rps = np.array([c.gpu_per_rps for c in CLASSES])[kind]
     service = np.array([c.service_ms for c in CLASSES])[kind]
     low, high = np.array([c.revenue for c in CLASSES])[kind].T
     label = np.array([c.name for c in CLASSES])[kind]
     return dict(
-        name=np.array([f"{place}-{name}-{k}" for k, (place, name) in enumerate(zip(origin, label, strict=True))]),
-        origin=origin,
+        name=np.array([f"{place}-{name}-{k}" for k, (place, name) in enumerate(zip(origins.name, label, strict=True))]),
+        origin=origins.name,
         service_class=label,
         demand_rps=demand / per_rps[:, None],
         gpu_per_rps=per_rps,
-        latency_limit_ms=service + round_trip_limit,
+        latency_limit_ms=service + origins.round_trip_limit,
         service_ms=service,
         revenue=rng.uniform(low, high),
         unserved_penalty=np.array([c.penalty for c in CLASSES])[kind],
@@ -185,16 +178,17 @@ def accessible_share(arcs: dict[str, Array], capacity: Array, n_streams: int) ->
 
 
 def deferrable_pools(
-    rng: Rng, count: int, neighbours: Array, capacity: Array, gpu_h: float, clock: Clock
+    rng: Rng, count: int, places: Places, gpu_h: float, clock: Clock
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Pools of `gpu_h` GPU-hours in all, each at one to three sites near each other, at a shortfall penalty."""
     if not count:
         return {}, {}
+    capacity, neighbours = places.gpus, places.neighbours
     home = rng.integers(0, len(capacity), count)
     spread = rng.integers(1, 2 + min(2, neighbours.shape[1]), count)
-    places = np.concatenate([home[:, None], neighbours[home][:, :2]], axis=1)
-    pool, rank = np.nonzero(np.arange(places.shape[1])[None, :] < spread[:, None])
-    site = places[pool, rank]
+    sites = np.concatenate([home[:, None], neighbours[home][:, :2]], axis=1)
+    pool, rank = np.nonzero(np.arange(sites.shape[1])[None, :] < spread[:, None])
+    site = sites[pool, rank]
     length = rng.integers(max(1, clock.n_periods // 4), clock.n_periods + 1, count)
     start = rng.integers(0, clock.n_periods - length + 1)
     work = capacity[home] * spread * length * rng.uniform(0.5, 1.5, count)
