@@ -12,7 +12,7 @@ from decomp.model.instance import InputError
 from decomp.studies.colocation import Setting, Study, by_month
 from decomp.studies.laws import laws, truth
 from decomp.studies.market import DAY, FARMS, ZONES, Month, read_market
-from decomp.studies.pages import summary, write_csv, write_figures, write_files, write_text
+from decomp.studies.pages import Findings, write_study
 
 from .arguments import AMOUNT, SEED, SHARE, Arguments, Named, real, whole
 from .common import run
@@ -37,7 +37,7 @@ def parser() -> Arguments:
     return p
 
 
-def setting_of(args: argparse.Namespace) -> Setting:
+def setting_of(p: Arguments, args: argparse.Namespace) -> Setting:
     """The study asked for.
 
     Raises
@@ -48,32 +48,29 @@ def setting_of(args: argparse.Namespace) -> Setting:
     if every < 1 or abs(every - 4 * args.replan) > 1e-9 or DAY % every:
         raise InputError(f"replan {args.replan:g} h: must be quarter hours that divide a day")
     data = args.data.iterdir() if args.data and args.data.is_dir() else ()
-    parser().keep_apart(args, (Named("--data", path) for path in data))
+    p.keep_apart(args, (Named("--data", path) for path in data))
     month = Month(args.month, args.days, args.zone, args.farm, args.seed)
     return Setting(month, every, DAY, args.wind, args.deferrable, args.demand_charge)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(argv)
-    setting = setting_of(args)
+    p = parser()
+    args = p.parse_args(argv)
+    setting = setting_of(p, args)
     study = Study(read_market(setting.month, args.data), setting)
     args.output.mkdir(parents=True, exist_ok=True)
-    rows = study.table()
-    shares, ratios = study.by_share(), study.by_ratio()
-    found = laws(study, shares, ratios, truth(study))
-    paces, foreseen = study.by_pace(), study.by_foresight()
-    months = by_month(setting, args.data, print) if args.data and args.days is None else []
+    rows, shares, ratios = study.table(), study.by_share(), study.by_ratio()
+    found = Findings(
+        rows=rows,
+        shares=shares,
+        ratios=ratios,
+        laws=laws(study, shares, ratios, truth(study)),
+        paces=study.by_pace(),
+        foreseen=study.by_foresight(),
+        months=by_month(setting, args.data, print) if args.data and args.days is None else [],
+    )
     command = shlex.join(["python", "-m", "drivers.colocation_study", *(sys.argv[1:] if argv is None else argv)])
-    write_csv(args.output / "table2.csv", rows)
-    write_csv(args.output / "figures12.csv", shares, "saving", "benefit")
-    write_csv(args.output / "figures34.csv", ratios, "saving", "benefit")
-    write_csv(args.output / "laws.csv", found)
-    write_csv(args.output / "foresight.csv", foreseen)
-    if months:
-        write_csv(args.output / "months.csv", months)
-    write_files(args.output, study)
-    write_figures(args.output, shares, ratios)
-    write_text(args.output / "summary.md", summary(study, command, rows, found, shares, paces, months, foreseen))
+    write_study(args.output, study, found, command)
     print((args.output / "summary.md").read_text("utf-8"))
     return 0
 

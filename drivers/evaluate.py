@@ -1,6 +1,6 @@
 """`evaluate`: what a plan is worth when the future is not the one that was planned for.
 
-    python -m drivers.evaluate fleet.h5 result.h5 --count 100 --seed 7
+python -m drivers.evaluate fleet.h5 result.h5 --count 100 --seed 7
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`explain`: why the plan is as it is: jobs, inference and equipment at the prices of the bound.
 
-    python -m drivers.explain fleet.h5 result.h5 [--job NAME] [--site NAME] [--scenario NAME] [--json]
+python -m drivers.explain fleet.h5 result.h5 [--job NAME] [--site NAME] [--scenario NAME] [--json]
 """
 
 from __future__ import annotations

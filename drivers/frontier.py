@@ -1,6 +1,6 @@
 """`frontier`: trace net cost against carbon budget, with certified bounds, on all ranks.
 
-    mpiexec -n 4 python -m mpi4py -m drivers.frontier fleet.h5 -o frontier.h5 --budgets 10
+mpiexec -n 4 python -m mpi4py -m drivers.frontier fleet.h5 -o frontier.h5 --budgets 10
 """
 
 from __future__ import annotations

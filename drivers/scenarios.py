@@ -1,6 +1,6 @@
 """`scenarios`: give a fleet scenarios, from its past, from an ensemble, or synthetic; or fewer of those it has.
 
-    python -m drivers.scenarios fleet.h5 -o out.h5 --count 50 --history spec.toml --reduce 10
+python -m drivers.scenarios fleet.h5 -o out.h5 --count 50 --history spec.toml --reduce 10
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`solve`: schedule a fleet on all ranks, to a proven gap.
 
-    mpiexec -n 4 python -m mpi4py -m drivers.solve fleet.h5 -o result.h5
+mpiexec -n 4 python -m mpi4py -m drivers.solve fleet.h5 -o result.h5
 """
 
 from __future__ import annotations

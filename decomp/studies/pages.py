@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,36 @@ COLOURS = dict(wholesale=BLUE, retail=ORANGE)
 PROFILE = {"none": "as-it-arrives", "perfect": "perfect", "forecast": "forecast"}
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What the study found: Table II, points of the figures over share and wind, laws, and savings in other ways.
+
+    `paces`: periods between plans, tariff, saving with the forecast. `months` is empty but on a year of real series.
+    """
+
+    rows: Sequence[Row]
+    shares: Sequence[Point]
+    ratios: Sequence[Point]
+    laws: Sequence[Law]
+    paces: Sequence[tuple[int, str, float]]
+    foreseen: Sequence[Foreseen]
+    months: Sequence[MonthRow]
+
+
+def write_study(folder: Path, study: Study, found: Findings, command: str) -> None:
+    """The summary, tables, figures, instances and results of a study that `command` ran."""
+    write_csv(folder / "table2.csv", found.rows)
+    write_csv(folder / "figures12.csv", found.shares, "saving", "benefit")
+    write_csv(folder / "figures34.csv", found.ratios, "saving", "benefit")
+    write_csv(folder / "laws.csv", found.laws)
+    write_csv(folder / "foresight.csv", found.foreseen)
+    if found.months:
+        write_csv(folder / "months.csv", found.months)
+    _write_files(folder, study)
+    _write_figures(folder, found.shares, found.ratios)
+    write_text(folder / "summary.md", summary(study, found, command))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with atomic_path(path) as temporary:
@@ -41,7 +71,7 @@ def write_csv(path: Path, rows: Sequence[Any], *derived: str) -> None:
     write_text(path, out.getvalue())
 
 
-def write_files(folder: Path, study: Study) -> None:
+def _write_files(folder: Path, study: Study) -> None:
     """The month of both tariffs as an instance, and its three runs as results that `check` and `report` read."""
     for tariff in TARIFFS:
         case = study.base(tariff)
@@ -54,7 +84,7 @@ def write_files(folder: Path, study: Study) -> None:
 # ---------------------------------------------------------------- figures
 
 
-def write_figures(folder: Path, shares: Sequence[Point], ratios: Sequence[Point]) -> None:
+def _write_figures(folder: Path, shares: Sequence[Point], ratios: Sequence[Point]) -> None:
     """Figures 1 to 4."""
     for number, tariff in enumerate(TARIFFS, 1):
         save_figure(folder / f"figure{number}.png", partial(_shares, points=shares, tariff=tariff))
@@ -120,16 +150,7 @@ def _ratios(ax: Axes, points: Sequence[Point], what: str) -> None:
 # ---------------------------------------------------------------- summary
 
 
-def summary(
-    study: Study,
-    command: str,
-    rows: Sequence[Row],
-    checked: Sequence[Law],
-    shares: Sequence[Point],
-    paces: Sequence[tuple[int, str, float]],
-    months: Sequence[MonthRow],
-    foreseen: Sequence[Foreseen],
-) -> str:
+def summary(study: Study, found: Findings, command: str) -> str:
     """The study in Markdown."""
     setting, month = study.setting, study.setting.month
     head = f"""# A data centre beside a wind park
@@ -146,14 +167,16 @@ and the wind of that window. *Forecast* takes the published day-ahead price for 
 Work is known in both.
 """
     parts = [
-        _table(rows),
+        _table(found.rows),
         _bounds(study),
-        _paces(paces),
-        _foreseen(foreseen, study.market.before is not None),
-        _beside_the_paper(study, rows),
-        *([_months(months)] if months else []),
+        _paces(found.paces),
+        _foreseen(found.foreseen, study.market.before is not None),
+        _beside_the_paper(study, found.rows),
+        *([_months(found.months)] if found.months else []),
+        _laws(found.laws),
+        _figures(found.shares),
+        ASSUMED.format(charge=setting.demand_charge),
     ]
-    parts += [_laws(checked), _figures(shares), ASSUMED.format(charge=setting.demand_charge)]
     return "\n".join([head, *parts])
 
 
