@@ -75,7 +75,7 @@ class DualFunction:
     budget: float
     carbon_cap: float
 
-    def bound(self, price: Array, carbon: float, taken: Taken, work_value: float) -> float:
+    def bound(self, carbon: float, taken: Taken, work_value: float) -> float:
         """What these prices prove, USD."""
         return float(taken.lower.sum()) + work_value - (carbon * self.budget if carbon > 0 else 0.0)
 
@@ -283,7 +283,7 @@ def subgradient(dual: DualFunction, level: float = 0.1, patience: int = 5) -> It
     while True:
         taken = dual.ask(price, carbon)
         value, x = dual.work.cheapest(price)
-        bound = dual.bound(price, carbon, taken, value)
+        bound = dual.bound(carbon, taken, value)
         yield bound
         tonnes = float(taken.emissions.sum())
         if not np.isfinite(best):
@@ -312,7 +312,7 @@ def cutting_planes(dual: DualFunction) -> Iterator[float]:
     price, carbon, best = dual.price, 0.0, -np.inf
     while True:
         taken = dual.ask(price, carbon)
-        bound = dual.bound(price, carbon, taken, dual.work.cheapest(price)[0])
+        bound = dual.bound(carbon, taken, dual.work.cheapest(price)[0])
         yield bound
         best = max(best, bound)
         master.add(taken)

@@ -49,38 +49,52 @@ def render(
     certificate : optional outcome of `decomp.certificate.check`, shown on the page.
     evaluation : optional outcome of `decomp.evaluate` for this plan: where the mean-value plan differs.
     """
-    whole, found = instance, result
-    before: list[Chapter] = []
-    futures: list[Sheet] = []
-    lead = LEAD
-    total = account(instance, result.schedule) if result.schedule is not None else None
+    one, seen, told = _one_future(instance, result)
+    further: list[tuple[list[Chapter], list[Sheet]]] = []
     if instance.n_scenarios and result.schedule is not None:
-        before, futures = future_chapters(instance, result.schedule)
-        instance, result, name = typical(instance, result)
-        lead += f" All tables but those of scenarios and of the gap are of {name} alone, whose cost is the median."
-    elif instance.n_scenarios:
-        instance, result = without_scenarios(instance), replace(result, dual=None)
+        further.append(future_chapters(instance, result.schedule))
     if evaluation is not None:
-        further = evaluated_chapters(whole, evaluation)
-        before, futures = before + further[0], futures + further[1]
-    accounts = account(instance, result.schedule) if result.schedule is not None else None
-    gap = split(whole, found)
-    priced = result.schedule is not None and load_price(result.dual) is not None
-    why = why_sheets(instance, explain(instance, result)) if priced else []
+        further.append(evaluated_chapters(instance, evaluation))
+    total, accounts = (
+        account(fleet, plan.schedule) if plan.schedule is not None else None
+        for fleet, plan in ((instance, result), (one, seen))
+    )
+    gap = split(instance, result)
+    priced = seen.schedule is not None and load_price(seen.dual) is not None
+    why = why_sheets(one, explain(one, seen)) if priced else []
     template = files("decomp.report").joinpath("page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(
-        title=title(instance),
-        size=size(instance),
-        verdict=verdict(result),
-        figures=key_figures(whole, found, total),
-        chapters=[*before, *chapters(instance, result, accounts, gap)],
-        sheets=[*futures, *sheets(instance, result, accounts), *why, *proof_sheets(whole, result, gap)],
-        provenance=provenance(whole, found, whole.content_hash()),
+        title=title(one),
+        size=size(one),
+        verdict=verdict(seen),
+        figures=key_figures(instance, result, total),
+        chapters=[*(c for some, _ in further for c in some), *chapters(one, seen, accounts, gap)],
+        sheets=[
+            *(s for _, some in further for s in some),
+            *sheets(one, seen, accounts),
+            *why,
+            *proof_sheets(instance, seen, gap),
+        ],
+        provenance=provenance(instance, result, instance.content_hash()),
         certificate=certificate,
         certified=certified(certificate),
-        sheet_lead=lead,
+        sheet_lead=LEAD + told,
         safe=Markup,
+    )
+
+
+def _one_future(instance: Instance, result: Result) -> tuple[Instance, Result, str]:
+    """What pictures and tables of a single future show, and a sentence that says so if there are several."""
+    if not instance.n_scenarios:
+        return instance, result, ""
+    if result.schedule is None:
+        return without_scenarios(instance), replace(result, dual=None), ""
+    one, seen, name = typical(instance, result)
+    return (
+        one,
+        seen,
+        f" All tables but those of scenarios and of the gap are of {name} alone, whose cost is the median.",
     )
 
 

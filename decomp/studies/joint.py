@@ -184,18 +184,13 @@ def _said(row: Row) -> str:
 
 def take_over(instance: Instance, result: Result, narrower: Sequence[Schedule]) -> Result:
     """The result with a schedule of a restriction in place of its own where that is cheaper."""
-    for schedule in narrower:
-        cost = account(instance, schedule).net_cost
-        if cost < result.incumbent:
-            status = Status.GAP_REACHED if result.status is Status.GAP_REACHED else Status.LIMIT
-            result = replace(
-                result,
-                schedule=schedule,
-                incumbent=cost,
-                status=status,
-                allowances=allot(instance, schedule, result.dual),
-            )
-    return result
+    costs = [account(instance, schedule).net_cost for schedule in narrower]
+    if min(costs, default=np.inf) >= result.incumbent:
+        return result
+    schedule = narrower[int(np.argmin(costs))]
+    status = Status.GAP_REACHED if result.status is Status.GAP_REACHED else Status.LIMIT
+    allowances = allot(instance, schedule, result.dual)
+    return replace(result, schedule=schedule, incumbent=min(costs), status=status, allowances=allowances)
 
 
 def _row(
