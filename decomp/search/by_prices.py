@@ -136,16 +136,25 @@ def clusters(neighbours: Neighbours, loss: Array, size: int, rng: np.random.Gene
     return found
 
 
+@dataclass(frozen=True, eq=False)
+class Present:
+    """What the clusters of a round are planned around: work, and load in GPU, (S, T), all of it and that of pools."""
+
+    work: Work
+    load: Array
+    pooled: Array
+
+    @classmethod
+    def of(cls, loop: LagrangianLoop) -> Present:
+        """The work that the loop's fixing and prices say."""
+        c, work = loop.coupling, place_work(loop)
+        pooled = np.zeros_like(c.capacity)
+        stream_kernels.arc_load(pooled, c.pools.site, work.pooled)
+        return cls(work, work.load(c), pooled)
+
+
 def neighbourhood(
-    instance: Instance,
-    loop: LagrangianLoop,
-    work: Work,
-    load: Array,
-    pooled: Array,
-    members: Array,
-    claim: Contested,
-    options: Improvement,
-    until: float = np.inf,
+    instance: Instance, loop: LagrangianLoop, present: Present, members: Array, claim: Contested, options: Improvement
 ) -> ClusterTask:
     """The MILP of one cluster around the present schedule.
 
@@ -154,12 +163,11 @@ def neighbourhood(
 
     Parameters
     ----------
-    load, pooled : (S, T) GPU, all load of the rows and that of pools, which the MILP keeps.
+    present : the schedule; the MILP keeps the load of its pools.
     members : sites of the cluster.
     claim : what it may use of what other clusters of the round can reach, too.
-    until : when to stop, by `root_seconds` of the rank that solves it.
     """
-    c, fixing = loop.coupling, work.fixing
+    c, fixing = loop.coupling, present.work.fixing
     chosen, factor = representatives(c, loop.centre.price, members, options.scenario_rows // len(members))
     rows = (members + c.n_places * chosen[:, None]).ravel()
     place, position = np.full(c.n_places, -1), np.full(len(c.capacity), -1)
@@ -173,15 +181,15 @@ def neighbourhood(
         period_h=instance.period_h,
         carbon_price=instance.carbon_price_usd_per_t + loop.centre.carbon_price,
         choices=tuple(job_choice(c, fixing, int(j), place) for j in jobs),
-        load=load[rows],
-        fixed_load=pooled[rows],
+        load=present.load[rows],
+        fixed_load=present.pooled[rows],
         runs_kept=options.runs_kept,
         effort=Effort(options.rel_gap, options.cluster_nodes),
-        until=until,
+        until=np.inf,
         windows=1,
         seed=0,
         copies=len(chosen),
-        **_inference_around(c, loop.centre.price, work, position, claim, factor),
+        **_inference_around(c, loop.centre.price, present.work, position, claim, factor),
     )
 
 
@@ -298,17 +306,15 @@ def improve_round(
     -------
     Sum of what the clusters' models got cheaper by, USD; what the schedule gains is known when it is completed.
     """
-    work = place_work(loop)
+    present = Present.of(loop)
     chosen = clusters(neighbours, job_loss(loop), options.cluster_sites, rng)
     # Most of a round's gain lies where jobs lose most at the prices; the others gain more after these were adapted.
     chosen = chosen[: max(options.least_clusters, round(options.share * len(chosen)))]
     for members in chosen:
         neighbours.tried[members[0]] += 1
-    load, pooled = work.load(loop.coupling), np.zeros_like(loop.coupling.capacity)
-    stream_kernels.arc_load(pooled, loop.coupling.pools.site, work.pooled)
     end = workers.deadline(until)
     tasks = [
-        neighbourhood(instance, loop, work, load, pooled, members, claim, options, end)
+        replace(neighbourhood(instance, loop, present, members, claim, options), until=end)
         for members, claim in zip(chosen, claims(loop.coupling, chosen, rng), strict=True)
     ]
     tasks.sort(key=lambda task: -sum(len(choice.run) for choice in task.choices))  # the longest first
@@ -354,5 +360,4 @@ def job_loss(loop: LagrangianLoop) -> Array:
     candidate = np.arange(len(owner))
     here = (fixing.run < 0)[owner] | (fixing.run[owner] == candidate)
     lost[fixing.run < 0] /= np.maximum(places, 1)[fixing.run < 0]
-    loss = np.bincount(jobs.site[here], lost[owner[here]], minlength=len(price)) + 1e-6
-    return loss
+    return np.bincount(jobs.site[here], lost[owner[here]], minlength=len(price)) + 1e-6
