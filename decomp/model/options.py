@@ -214,7 +214,7 @@ class Replan(Group):
 class MilpBound(Group):
     """The bound once more, from the sites' MILPs at prices of the work itself."""
 
-    share: float = option(0.15, "share of the time limit kept for it", low=0, high=0.9)
+    share: float = option(0.15, "share of the time limit kept for the MILPs of the bound", low=0, high=0.9)
     rel_gap: float = option(1e-4, "relative gap of a site's MILP", low=0, high=1)
     site_nodes: int = option(200, "nodes for a site's MILP", low=1)
     site_seconds: float = option(20.0, "most seconds for a site's MILP", low=0, endless=True)
@@ -230,15 +230,15 @@ class Branching(Group):
     site_periods: int = option(400, "most sites x periods of a fleet whose jobs are branched on", low=0)
     jobs: int = option(12, "most jobs of such a fleet", low=0)
     nodes: int = option(2000, "most nodes of the tree", low=1)
-    seconds: float = option(60.0, "most seconds for it", low=0, endless=True)
+    seconds: float = option(60.0, "most seconds for the tree", low=0, endless=True)
 
 
 @dataclass(frozen=True)
 class Closing(Group):
     """Hybrid only: a small fleet's open gap goes to a MILP solver, with the incumbent."""
 
-    site_periods: int = option(400, "most sites x periods of a fleet that is closed so", low=0)
-    seconds: float = option(120.0, "most seconds for it", low=0, endless=True)
+    site_periods: int = option(400, "most sites x periods of a fleet solved as one model in the end", low=0)
+    seconds: float = option(120.0, "most seconds for that model", low=0, endless=True)
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ class Beside(Group):
 class Options(Group):
     """All options of a solve."""
 
-    method: str = option("hybrid", "method", choices=METHODS)
+    method: str = option("hybrid", "which phases make a solve", choices=METHODS)
     rel_gap: float = option(1e-3, "relative gap at which a solve stops", low=0, high=1)
     time_limit_seconds: float = option(np.inf, "wall seconds after which a solve stops", low=0, endless=True)
     seed: int = option(0, "seed of every random choice", low=0)
