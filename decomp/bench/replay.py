@@ -26,8 +26,8 @@ from decomp.model.scenarios import expand
 from decomp.ranks.team import Serial, TaskAnswer
 from decomp.ranks.workers import Service, Workers
 from decomp.site.service import SiteAnswers, SiteReader, muster
+from decomp.solver.bounding import first_loop
 from decomp.solver.methods import phases_left
-from decomp.solver.phases import first_loop
 from decomp.state.solve_state import Hooks, Run
 
 T = TypeVar("T")

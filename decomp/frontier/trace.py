@@ -34,7 +34,8 @@ from decomp.schedule.dive import dive, room_for_all
 from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent, admits
 from decomp.site.service import SiteReader, muster
-from decomp.solver.phases import by_prices, complete, improve, iterate_bound
+from decomp.solver.bounding import iterate_bound
+from decomp.solver.phases import by_prices, complete, improve
 from decomp.state.solve_state import Hooks, Listener, Run
 
 FIRST = 0.02  # distance of the least budget from the minimum, share of the range up to where the budget is slack

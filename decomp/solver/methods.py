@@ -12,6 +12,7 @@ from functools import partial
 from decomp.exact.beside import await_beside, begin_beside
 from decomp.exact.branching import branch
 from decomp.exact.whole import finish_whole
+from decomp.solver.bounding import raise_bound
 from decomp.solver.phases import (
     Routing,
     bound_integers,
@@ -19,7 +20,6 @@ from decomp.solver.phases import (
     by_prices,
     dive_on_jobs,
     improve,
-    raise_bound,
     search_on,
 )
 from decomp.state.solve_state import Outcome, Run

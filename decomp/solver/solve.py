@@ -21,8 +21,8 @@ from decomp.ranks.mpi import Team
 from decomp.ranks.timesheet import OTHER
 from decomp.ranks.workers import Workers
 from decomp.site.service import SiteReader, muster
+from decomp.solver.bounding import first_loop
 from decomp.solver.methods import phases_left
-from decomp.solver.phases import first_loop
 from decomp.state.checkpoint import Checkpoint, Saver, resume
 from decomp.state.solve_state import Hooks, Run, provenance
 

@@ -22,9 +22,9 @@ from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Serial
 from decomp.ranks.workers import Workers
 from decomp.schedule.incumbent import Incumbent
+from decomp.solver.bounding import MORE_ITERATIONS
 from decomp.solver.methods import METHODS as PHASES
 from decomp.solver.methods import phases_left
-from decomp.solver.phases import MORE_ITERATIONS
 from decomp.solver.solve import solve
 from decomp.state.solve_state import Hooks, Run
 from hand_case import hand_instance

@@ -1,0 +1,132 @@
+"""The bound of a solve by decomposition: its loop, the phase that raises it, and doubts that there is a schedule."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from decomp.bound.coupling import Coupling, Fixing
+from decomp.bound.infeasible import refuse
+from decomp.bound.lagrangian import LagrangianLoop, first_prices
+from decomp.site.faults import SiteFailure
+from decomp.site.grid_ban import tempting
+from decomp.site.service import SiteService
+from decomp.state.solve_state import Outcome, Run
+
+STEPS_TO_A_SCHEDULE = 40  # iterations whose time the bound leaves for the dive and the completion of a schedule
+MORE_ITERATIONS = 60  # of the bound before the sites' MILPs
+COLUMNS_ASKED_AGAIN = 6  # of each site, whose prices a new loop asks for first
+RUNAWAY = 1e4  # USD/t; at a larger carbon price the run checks whether the budget can be kept at all
+
+
+def first_loop(run: Run) -> LagrangianLoop:
+    """The loop of the bundle method, started at the multipliers given to the run or at marginal costs of energy.
+
+    Raises
+    ------
+    Infeasible : the subproblem of a site has no solution, and the instance is proved infeasible.
+    SiteFailure : the subproblem of a site has no solution, for another reason.
+    """
+    instance, bundle, start, coupling = run.instance, run.options.bundle, run.start, Coupling.of(run.instance)
+    try:
+        if start is None:
+            price = first_prices(coupling, instance.sites, instance.carbon_price_usd_per_t)
+            return LagrangianLoop(coupling, run.workers, coupling.multipliers(price), bundle)
+        bundle, first = replace(bundle, step=start.step), coupling.multipliers(start.price, start.carbon_price)
+        return LagrangianLoop(coupling, run.workers, first, bundle, start.columns)
+    except SiteFailure:
+        doubt(run)
+        raise
+
+
+def apart(loop: LagrangianLoop) -> bool:
+    """Whether the fleet separates: all work has one candidate site and the carbon budget is slack.
+
+    Then the MILPs of the sites solve the whole problem.
+    """
+    return loop.centre.carbon_price == 0.0 and all((home >= 0).all() for home in loop.coupling.homes)
+
+
+def doubt(run: Run) -> None:
+    """Try to prove that the instance is infeasible; raises Infeasible if that succeeds."""
+    refuse(run.instance, run.workers, run.options.bundle, run.must_stop)
+
+
+def doubts(run: Run) -> Callable[[], None] | None:
+    """The infeasibility check for phases that find no schedule; None once there is an incumbent."""
+    return partial(doubt, run) if run.incumbent is None else None
+
+
+def raise_bound(run: Run) -> Outcome:
+    """Phase: the Lagrangian bound with all jobs free, to a tenth of the gap asked for."""
+    tolerance = float(np.clip(0.1 * run.options.rel_gap, 1e-6, 1e-4))
+    iterate_bound(run, tolerance)
+    if tempting(run.instance) and run.instance.copies == 1 and not run.must_stop():
+        keep_ban(run, tolerance)
+    return Outcome.DONE
+
+
+def keep_ban(run: Run, tolerance: float) -> None:
+    """Raise a bound that rests on simultaneous import and export: a new loop whose subproblems keep ban (5).
+
+    It starts at the best multipliers; its bundle, at the prices of the columns that the master used most. It is dropped
+    if the ban raises the bound there by no more than `tolerance` (relative), or if these columns alone would take more
+    than half of the time that is left.
+    """
+    assert run.proof is not None
+    sites, before = run.workers.of(SiteService), run.proof
+    prices = np.moveaxis(run.loop.master.most_used(COLUMNS_ASKED_AGAIN), 1, 0)
+    sites.keep_ban(True)
+    coupling = run.loop.coupling
+    first = coupling.multipliers(before.price, before.carbon_price)
+    began = time.perf_counter()
+    with suppress(SiteFailure):  # cut short
+        tried = LagrangianLoop(coupling, run.workers, first, run.options.bundle, prices[:0])
+        gained = tried.centre.bound - before.bound > tolerance * max(abs(before.bound), 1.0)
+        if gained and not run.late(2.0 * len(prices) * (time.perf_counter() - began)):
+            run.present = LagrangianLoop(coupling, run.workers, first, run.options.bundle, prices)
+            iterate_bound(run, tolerance)
+            return
+    sites.keep_ban(False)
+
+
+def iterate_bound(run: Run, tolerance: float, hopeful: bool = True) -> None:
+    """Iterate with all jobs free until the predicted increase is small (`tolerance`, relative) or time is up.
+
+    `hopeful` : check once for infeasibility if the carbon price exceeds RUNAWAY.
+    """
+    loop = run.loop
+    run.prove(loop.centre)
+    half, pace = 0.5 * run.seconds_left(), np.inf
+    for _ in range(run.options.bundle.max_iterations - len(run.log)):
+        step = loop.iterate()
+        run.prove(loop.centre)
+        run.record(step)
+        pace = min(pace, step.site_seconds + step.master_seconds)
+        if run.late(min(half, STEPS_TO_A_SCHEDULE * pace)) or run.must_stop() or step.converged(tolerance):
+            return
+        if hopeful and loop.centre.carbon_price > RUNAWAY:
+            hopeful = False
+            doubt(run)
+
+
+def sharpen(run: Run) -> None:
+    """Iterate once more with all jobs free: the bundle has grown since the bound was last raised."""
+    assert run.proof is not None
+    loop, fixing, run.loop.centre = run.loop, run.loop.master.fixing, run.proof
+    loop.refix(Fixing(*loop.coupling.free_jobs()))
+    if loop.coupling.copies > 1:  # scenarios lengthen the step while jobs are fixed, so far that free ones hardly move
+        loop.master.step = run.options.bundle.step
+    enough = 0.5 * run.seconds_left() if np.isfinite(run.options.time_limit_seconds) else 0.0
+    for _ in range(MORE_ITERATIONS):
+        step = loop.iterate()
+        run.prove(loop.centre)
+        run.record(step)
+        if run.late(enough) or run.must_stop() or step.converged(1e-6):
+            break
+    loop.refix(fixing)
