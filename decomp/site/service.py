@@ -119,6 +119,26 @@ class Shortages:
     """All sites are asked for the energy they miss at every load."""
 
 
+@dataclass(frozen=True)
+class Fleet:
+    """What every rank knows of the whole fleet; `carbon_price` in USD/t.
+
+    `lines` : day-ahead generators of a site whose commitments have prices, see `SiteOracle`.
+    """
+
+    n_sites: int
+    n_periods: int
+    period_h: float
+    carbon_price: float
+    lines: int
+
+    @classmethod
+    def of(cls, instance: Instance) -> Fleet:
+        """That of an instance."""
+        price, lines = instance.carbon_price_usd_per_t, instance.day_ahead_lines
+        return cls(instance.n_sites, instance.n_periods, instance.period_h, price, lines)
+
+
 class SiteService(Service):
     """The oracles of the own sites, on every rank.
 
@@ -126,32 +146,23 @@ class SiteService(Service):
     ----------
     workers : of the run.
     read : returns the rows of given sites; each rank reads its own only.
-    n_sites, n_periods, period_h, carbon_price : of the fleet.
-    lines : day-ahead generators of a site whose commitments have prices, see `SiteOracle`.
     beside : files on sites that fail are named after this one; see `FaultBook`.
     """
 
-    def __init__(
-        self,
-        workers: Workers,
-        read: SiteReader,
-        n_sites: int,
-        n_periods: int,
-        period_h: float,
-        carbon_price: float = 0.0,
-        lines: int = 0,
-        beside: PathLike | None = None,
-    ):
+    def __init__(self, workers: Workers, read: SiteReader, fleet: Fleet, beside: PathLike | None = None):
         super().__init__(workers)
-        self.n_links = n_periods * (1 + lines)
-        self.n_sites, self.n_periods, self.carbon_price = n_sites, n_periods, carbon_price
-        self.owner = np.arange(n_sites) % self.team.size
+        self.n_links = fleet.n_periods * (1 + fleet.lines)
+        self.n_sites, self.n_periods, self.carbon_price = fleet.n_sites, fleet.n_periods, fleet.carbon_price
+        self.owner = np.arange(fleet.n_sites) % self.team.size
         self.own = np.flatnonzero(self.owner == self.team.rank)
         self.faults = FaultBook(beside)
         grids = self._read_own(read)
         with self.team.sheet.section("sites"):
-            self.oracles = {int(i): SiteOracle(grids, k, period_h, carbon_price, lines) for k, i in enumerate(self.own)}
-        self.plan_seconds = np.zeros(n_sites)  # of each site's last dispatch
+            self.oracles = {
+                int(i): SiteOracle(grids, k, fleet.period_h, fleet.carbon_price, fleet.lines)
+                for k, i in enumerate(self.own)
+            }
+        self.plan_seconds = np.zeros(fleet.n_sites)  # of each site's last dispatch
 
     def rows_of(self, i: int) -> SiteRows:
         """The rows of an own site."""
@@ -300,15 +311,12 @@ def muster(
     read : returns the microgrids of given sites; default takes them from the root's instance.
     beside : files on sites whose solver fails are named after this one (root only).
     """
-    shape: tuple[int, int, float, float, int, PathLike | None] | None = None
-    grids: Microgrids | None = None
+    known: tuple[Fleet, PathLike | None, Microgrids | None] | None = None
     if instance is not None and workers.team.is_root:
-        size = instance.n_sites, instance.n_periods, instance.period_h, instance.carbon_price_usd_per_t
-        shape = *size, instance.day_ahead_lines, beside
-        grids = instance.microgrids if read is None else None
-    shape, grids = workers.team.bcast((shape, grids), "instance")
+        known = Fleet.of(instance), beside, instance.microgrids if read is None else None
+    fleet, beside, grids = workers.team.bcast(known, "instance")
     if read is None:
         assert grids is not None
         read = grids.take
-    workers.add(SiteService(workers, read, *shape))
+    workers.add(SiteService(workers, read, fleet, beside))
     return workers
