@@ -206,14 +206,18 @@ def test_serial_team() -> None:
 
 
 def test_serial_team_stops_at_a_signal() -> None:
-    with Serial() as team:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert not team.stop_requested()
-        team.bcast(None)
-        assert team.stop_requested()
-    with pytest.raises(KeyboardInterrupt):  # the usual handler is back
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with Serial() as team:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not team.stop_requested()
+            team.bcast(None)
+            assert team.stop_requested()
+        with pytest.raises(KeyboardInterrupt):  # the usual handler is back
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("ignored", [False, True])
