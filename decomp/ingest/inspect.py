@@ -41,6 +41,8 @@ UNITS = (
     (r"cloud", "cloud", "%"),
     (r"solar|pv|electricity|wind|capacity.?factor", "wind_factor", "1"),
 )
+UNCHECKED = "   # not in the file: check"
+JOBS = dict(gpus_column=r"gpu", duration_column=r"second|duration|elapsed|runtime", name_column=r"job|\bid\b")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +96,11 @@ def inspect_file(path: str | Path, preset: str = "") -> Inspection:
             if set(table.header[1:]) <= set(table.column(0).words):  # regions along both sides
                 return Inspection(lines, "\n".join(["[latency]", *_toml(dict(path=path.name, layout="matrix") | keys)]))
             return Inspection(lines, "\n".join([f"[files.{_name(path)}]", *_toml(dict(path=path.name) | keys)]))
+        if jobs := _of_jobs(table):
+            lines += [*_about_table(table), *_columns(table)]
+            layout = {key: value for key, value in keys.items() if not key.endswith(("_column", "_separator"))}
+            jobs |= dict(submit_column=keys["time_column"], time_zone="UTC")
+            return Inspection(lines, "\n".join(["[trace]", *_toml(dict(path=path.name) | layout | jobs)]) + UNCHECKED)
     keys, where, told = _clock(library, path, keys)
     lines += [*_about_table(table), *told]
     lines += list(_columns(table))
@@ -319,12 +326,23 @@ def _block(path: Path, keys: dict[str, Any], where: dict[str, str], table: Table
     lines = [f"[files.{name}]", *_toml(dict(path=path.name) | keys)]
     if keys.get("time_zone") == "UTC" and not file.format and not re.search("utc|gmt", str(file.time_column), re.I):
         at = next(k for k, line in enumerate(lines) if line.startswith("time_zone"))
-        lines[at] += "   # not in the file: check"
+        lines[at] += UNCHECKED
     quantity, column, unit = _value_column(table, file, where)
     said = dict(file=name) | ({} if file.hours_across else dict(column=column)) | dict(unit=unit)
     inner = ", ".join(_toml(said | ({"where": where} if where else {})))
     lines += ["", "# in a site, for example:", f"# series.{quantity} = {{ {inner} }}"]
     return "\n".join(lines)
+
+
+def _of_jobs(table: Table) -> dict[str, Any]:
+    """The columns of a table of jobs: there are GPUs and durations in it."""
+    found = {
+        key: next((name for name in table.header if re.search(pattern, name, re.I)), "")
+        for key, pattern in JOBS.items()
+    }
+    return (
+        {key: name for key, name in found.items() if name} if found["gpus_column"] and found["duration_column"] else {}
+    )
 
 
 def _value_column(table: Table, file: File, where: dict[str, str]) -> tuple[str, str, str]:

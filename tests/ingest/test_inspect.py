@@ -82,6 +82,19 @@ def test_a_grid_of_regions_is_a_table_of_latency(tmp_path: Path) -> None:
     assert inspect_file(tmp_path / "f.csv").block == '[latency]\npath = "f.csv"\nlayout = "matrix"'
 
 
+def test_gpus_and_durations_are_a_trace_of_jobs(tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text("job;gpus;submit;seconds\na;8;2024-03-01 00:43;60\nb;16;2024-03-01 02:10;90\n")
+    expected = """[trace]
+path = "f.csv"
+sep = ";"
+gpus_column = "gpus"
+duration_column = "seconds"
+name_column = "job"
+submit_column = "submit"
+time_zone = "UTC"   # not in the file: check"""
+    assert inspect_file(tmp_path / "f.csv").block == expected
+
+
 def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "f.csv").write_bytes(b"PAR1\0\0")
     assert driver.run(driver.main, [str(tmp_path / "f.csv")]) == 2
