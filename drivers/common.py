@@ -107,6 +107,12 @@ def read_at_root(team: Team, read: Callable[[], tuple[Shared, Own]], elsewhere: 
     return team.at_root(look, "reading the instance"), own
 
 
+def what_there_is(instance: Instance) -> str:
+    """How many there are of what a reader has a name for."""
+    named = ("site", "period", "generator", "device", "stream", "job", "pool", "scenario")
+    return ", ".join(f"{n} {name}{'s' * (n != 1)}" for name in named if (n := instance.sizes[name]))
+
+
 def make_team(patience: float = 600.0) -> Team:
     """The ranks this process was started with: one alone needs no MPI; see `decomp.ranks.mpi.MPI` for `patience`."""
     ranks = _launched_ranks()

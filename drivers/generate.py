@@ -13,7 +13,7 @@ from decomp.files.store import write_instance
 from decomp.model.instance import InputError, Instance
 
 from .arguments import SEED, Arguments, whole
-from .common import run
+from .common import run, what_there_is
 
 
 def parser() -> Arguments:
@@ -59,12 +59,9 @@ def requested_share(instance: Instance) -> float:
 
 def summary(instance: Instance) -> str:
     """What was made, in one line."""
-    sizes = {k: n for k, n in instance.sizes.items() if n and k not in ("segment", "candidate", "arc", "pool_arc")}
     budget = f"{instance.carbon_budget_t:,.1f} t CO2" if np.isfinite(instance.carbon_budget_t) else "none"
-    return (
-        ", ".join(f"{n} {name}s" if n != 1 else f"1 {name}" for name, n in sizes.items())
-        + f"; {100 * requested_share(instance):.1f} % of the GPU-hours asked for; carbon budget {budget}"
-    )
+    asked = f"{100 * requested_share(instance):.1f} % of the GPU-hours asked for"
+    return f"{what_there_is(instance)}; {asked}; carbon budget {budget}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -28,7 +28,7 @@ from decomp.model.times import stamp, start_of
 from decomp.model.validate import validate
 
 from .arguments import Arguments, Named
-from .common import run
+from .common import run, what_there_is
 
 
 def parser() -> Arguments:
@@ -49,14 +49,11 @@ def parser() -> Arguments:
 
 def summary(instance: Instance) -> str:
     """What was built, in two lines."""
-    sizes = {k: n for k, n in instance.sizes.items() if k not in ("segment", "candidate", "pool_arc") and n}
     gpus = instance.sites.capacity_gpu
     asked = requested_gpu(instance).sum() / gpus.sum()
     budget = "none" if np.isinf(instance.carbon_budget_t) else f"{instance.carbon_budget_t:.0f} t"
     return (
-        f"{instance.family}: "
-        + ", ".join(f"{n} {k}{'s' * (n > 1)}" for k, n in sizes.items())
-        + f", from {stamp(start_of(instance))}\n"
+        f"{instance.family}: {what_there_is(instance)}, from {stamp(start_of(instance))}\n"
         f"asks for {100 * asked:.1f} % of {gpus.mean(axis=1).sum():,.0f} GPUs; carbon budget {budget}"
     )
 

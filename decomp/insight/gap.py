@@ -34,7 +34,7 @@ class Gap:
     ----------
     total : incumbent - bound.
     unconverged : of it, what the column model promised above the bound when the bound was last raised.
-    integers, load (site) : a site's loss to its integers and to its load.
+    integers, load (site) : a site's loss to its integers, as far as the bound does not count them, and to its load.
     streams (stream), jobs (job), pools (pool), carbon : losses of the work, and of a budget not used up at its price.
     other : what a bound proved otherwise than by its prices adds (negative: saves), and rounding.
     commitments (generator) : losses of generators that are committed once for all scenarios.
@@ -117,7 +117,8 @@ def split(instance: Instance, result: Result) -> Gap | None:
     integers, loss = (np.concatenate(parts) for parts in zip(*map(_site_loss, worlds), strict=True))
     if dual.blocks is not None:  # of a block only the sum is known
         _, block = np.unique(dual.blocks.number, return_inverse=True)
-        loss = (np.bincount(block, loss) / np.bincount(block))[block]
+        integers, loss = ((np.bincount(block, part) / np.bincount(block))[block] for part in (integers, loss))
+    integers = np.clip(integers, 0.0, np.maximum(loss, 0.0))  # not what the bound counts of them already
     budget, commitments = _budget_loss(instance, worlds, dual), _commitment_loss(worlds)
     risk = _risk_loss(instance, schedule, dual) if instance.n_scenarios else 0.0
     explained = float(loss.sum() + commitments.sum()) + sum(float(part.sum()) for part in work.values()) + budget + risk

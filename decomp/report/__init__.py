@@ -33,6 +33,7 @@ from decomp.report.words import certified, size, title, verdict
 __all__ = ["render", "write_report"]
 
 LEAD = "Benefit is the negative of net cost. All sums are over the whole horizon."
+MEDIAN = " All tables but those of scenarios and of the gap are of scenario {}, whose cost is the median."
 
 
 def render(
@@ -49,10 +50,10 @@ def render(
     certificate : optional outcome of `decomp.certificate.check`, shown on the page.
     evaluation : optional outcome of `decomp.evaluate` for this plan: where the mean-value plan differs.
     """
-    one, seen, told = _one_future(instance, result)
+    one, seen, name = _one_future(instance, result)
     further: list[tuple[list[Chapter], list[Sheet]]] = []
     if instance.n_scenarios and result.schedule is not None:
-        further.append(future_chapters(instance, result.schedule))
+        further.append(future_chapters(instance, result.schedule, name))
     if evaluation is not None:
         further.append(evaluated_chapters(instance, evaluation))
     total, accounts = (
@@ -65,8 +66,8 @@ def render(
     template = files("decomp.report").joinpath("page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(
-        title=title(one),
-        size=size(one),
+        title=title(instance),
+        size=size(instance),
         verdict=verdict(seen),
         figures=key_figures(instance, result, total),
         chapters=[*(c for some, _ in further for c in some), *chapters(one, seen, accounts, gap)],
@@ -79,23 +80,18 @@ def render(
         provenance=provenance(instance, result, instance.content_hash()),
         certificate=certificate,
         certified=certified(certificate),
-        sheet_lead=LEAD + told,
+        sheet_lead=LEAD + (MEDIAN.format(name) if name else ""),
         safe=Markup,
     )
 
 
 def _one_future(instance: Instance, result: Result) -> tuple[Instance, Result, str]:
-    """What pictures and tables of a single future show, and a sentence that says so if there are several."""
+    """What pictures and tables of a single future show, and the name of its scenario if there are several."""
     if not instance.n_scenarios:
         return instance, result, ""
     if result.schedule is None:
         return without_scenarios(instance), replace(result, dual=None), ""
-    one, seen, name = typical(instance, result)
-    return (
-        one,
-        seen,
-        f" All tables but those of scenarios and of the gap are of {name} alone, whose cost is the median.",
-    )
+    return typical(instance, result)
 
 
 def write_report(

@@ -93,7 +93,7 @@ _serial = count(1)
 
 
 def svg(fig: Figure, alt: str) -> str:
-    """The figure as inline SVG: no external reference, unique ids, text as text, short numbers."""
+    """The figure as inline SVG: no external reference, unique ids, text as text, short coordinates."""
     buffer = io.StringIO()
     fig.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -106,7 +106,7 @@ def svg(fig: Figure, alt: str) -> str:
     body = re.sub(r'xlink:href="#', f'href="#{prefix}', body).replace("xlink:href=", "href=")
     body = re.sub(r"url\(#", f"url(#{prefix}", body)
     body = re.sub(r"font-family: [^;\"]*; ?", "", body)
-    body = re.sub(r"(\d+\.\d\d)\d+", r"\1", body)
+    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d\d)\d+", r"\1", tag[0]), body)
     body = re.sub(r"\n\s*", "\n", body)
     label = alt.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return f'<svg {box.group(0) if box else ""} preserveAspectRatio="xMinYMid" role="img" aria-label="{label}">{body}'
@@ -185,7 +185,7 @@ def clip_axis(ax: Axes, *values: Array) -> list[float]:
     margin = 1.2 * (high - low)
     lowest, highest = min(float(np.min(v)) for v in values), max(float(np.max(v)) for v in values)
     bottom, top = max(lowest, low - margin), min(highest, high + margin)
-    pad = 0.06 * max(top - bottom, 1e-6)
+    pad = 0.06 * max(top - bottom, 0.02 * max(abs(top), abs(bottom)), 1e-6)
     ax.set_ylim(bottom - pad, top + pad)
     return [value for value, outside in ((lowest, lowest < bottom), (highest, highest > top)) if outside]
 

@@ -12,7 +12,7 @@ from decomp.model.accounts import Accounts, by_scenario, cvar, load_gpu
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Result, Schedule
 from decomp.model.scenarios import expand, in_scenario, series_of
-from decomp.report.figure import BLUE, LIGHT, MIDDLE, ORANGE, RED, Picture, TimeAxis, band, figure, steps, svg
+from decomp.report.figure import BLUE, INK, LIGHT, MIDDLE, ORANGE, RED, Picture, TimeAxis, band, figure, steps, svg
 from decomp.report.tables import LISTED, Sheet
 from decomp.report.words import amount, money_unit, plural, share
 
@@ -20,11 +20,16 @@ SHADES = ((0.05, 0.95, LIGHT), (0.25, 0.75, MIDDLE))  # quantiles by probability
 
 
 def typical(instance: Instance, result: Result) -> tuple[Instance, Result, str]:
-    """The scenario whose cost is the median, with its part of the schedule but without prices, and its name."""
+    """The scenario whose cost is the median, with its part of the schedule but without prices, and its name.
+
+    A budget for the expected emissions is no scenario's own.
+    """
     assert result.schedule is not None
     cost = np.array([a.net_cost for a in by_scenario(instance, result.schedule)])
     s = int(_order(cost, instance.scenarios.probability, (0.5,))[0])
     fleet, alone = in_scenario(instance, result, s)
+    if instance.carbon_scope == "expected":
+        fleet = replace(fleet, carbon_budget_t=np.inf)
     return fleet, replace(alone, dual=None, allowances=None), str(instance.scenarios.name[s])
 
 
@@ -49,11 +54,12 @@ def fan_picture(instance: Instance, schedule: Schedule) -> Picture:
     axes: Sequence[Axes] = fig.subplots(len(rows), 1, sharex=True)
     for ax, (label, values) in zip(axes, rows, strict=True):
         for low, high, colour in SHADES:
-            band(ax, clock, *weighted_quantiles(values, p, (low, high)), color=colour, label=f"{low:.0%} to {high:.0%}")
-        steps(ax, clock, p @ values, color=BLUE, linewidth=1.3, label="expected")
+            name = f"{100 * low:.0f} to {100 * high:.0f} %"
+            band(ax, clock, *weighted_quantiles(values, p, (low, high)), color=colour, label=name)
+        steps(ax, clock, p @ values, color=INK, linewidth=1.3, label="expected")
         ax.set_ylabel(label)
         clock.dress(ax, label=ax is axes[-1])
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     caption = (
         f"{plural(n, 'scenario')}: the line is the expected value, the shades hold the middle 50 % and 90 % of the "
         "probability, hour by hour. Price: mean of the sites by their GPUs. Jobs are the same in all scenarios; a wide "
@@ -72,7 +78,9 @@ def cost_picture(instance: Instance, accounts: Sequence[Accounts]) -> Picture:
     ax.hist(cost / scale, bins=bins, weights=100.0 * p, color=LIGHT, edgecolor=BLUE, linewidth=0.6)
     worst = cvar(cost, p, instance.risk_level)
     ax.axvline(float(p @ cost) / scale, color=BLUE, linewidth=1.4, label="expected")
-    ax.axvline(worst / scale, color=RED, linewidth=1.4, label=f"mean of the worst {1 - instance.risk_level:.0%}")
+    ax.axvline(
+        worst / scale, color=RED, linewidth=1.4, label=f"mean of the worst {100 * (1 - instance.risk_level):g} %"
+    )
     ax.plot(cost / scale, np.zeros(len(cost)), "|", color=ORANGE, markersize=10, clip_on=False, label="a scenario")
     ax.set_xlabel(f"net cost, {unit}")
     ax.set_ylabel("probability, %")

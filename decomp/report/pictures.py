@@ -21,7 +21,7 @@ from decomp.report.proof import gap_picture, seconds_of, time_picture
 from decomp.report.routing import class_picture, routing_picture
 from decomp.report.tables import Sheet
 
-SCENARIOS = "One plan for all futures. Pictures further down are of the scenario whose cost is the median."
+SCENARIOS = "One plan for all futures. Pictures further down are of scenario {}, whose cost is the median."
 
 MEAN_VALUE = "What a plan for the expected series, the mean-value plan, would do otherwise."
 
@@ -47,14 +47,17 @@ def chapters(instance: Instance, result: Result, accounts: Accounts | None, gap:
     return [c for c in found if c.pictures]
 
 
-def future_chapters(instance: Instance, schedule: Schedule) -> tuple[list[Chapter], list[Sheet]]:
-    """What scenarios differ in, how they are answered and what they cost: a chapter, and tables."""
+def future_chapters(instance: Instance, schedule: Schedule, name: str) -> tuple[list[Chapter], list[Sheet]]:
+    """What scenarios differ in, how they are answered and what they cost: a chapter, and tables.
+
+    `name` : of the scenario that the rest of the page shows.
+    """
     accounts, differing = by_scenario(instance, schedule), answers(instance, schedule)
     with style():
         pictures = [fan_picture(instance, schedule), cost_picture(instance, accounts)]
         pictures += [spread_picture(instance, differing)] if differing else []
     tables = [scenario_sheet(instance, accounts), *spread_sheets(instance, differing)]
-    return [Chapter("Scenarios", SCENARIOS, pictures)], tables
+    return [Chapter("Scenarios", SCENARIOS.format(name), pictures)], tables
 
 
 def evaluated_chapters(instance: Instance, evaluation: Evaluation) -> tuple[list[Chapter], list[Sheet]]:

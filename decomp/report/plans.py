@@ -107,7 +107,7 @@ def spread_sheets(instance: Instance, found: list[Answer]) -> list[Sheet]:
     if not rows:
         return []
     rows.sort(key=lambda row: -row[0])
-    header = ("Site", "What", "Expected", "Least", "Most", "Most apart (UTC)", "Then")
+    header = ("Site", "What", "Expected", "Least", "Most", "Most apart (UTC)", "Range then")
     more = f" The {ROWS} sites and quantities that differ most, in shares of the fleet's." if len(rows) > ROWS else ""
     note = f"Over the whole horizon, and in the period in which the scenarios are most apart.{more}"
     return [Sheet("Where the scenarios differ", header, [cells for _, cells in rows[:ROWS]], note, wide=True)]

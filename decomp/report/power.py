@@ -96,7 +96,7 @@ def _panels(instance: Instance, f: Flows, prices: list[tuple[str, Lines]], width
     for ax in axes:
         clock.dress(ax, ax is axes[-1])
         ax.grid(axis="x", color=FAINT, linewidth=0.5)
-        ax.yaxis.set_label_coords(-0.52 / (ax.get_position().width * width), 0.5)
+        ax.yaxis.set_label_coords(-0.47 / (ax.get_position().width * width), 0.5)
     remark = " Where price spikes are cut off, their extremes are written." if any(clipped) else ""
     assert isinstance(fig, Figure)
     return svg(fig, alt), remark

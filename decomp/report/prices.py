@@ -91,15 +91,15 @@ def carbon_picture(instance: Instance, schedule: Schedule) -> Picture:
     left, right = fig.subplots(1, 2, width_ratios=[1.15, 1])
     _cumulative(left, instance, grid.sum(axis=0), own.sum(axis=0))
     names = _emission_bars(right, instance, grid.sum(axis=1), own.sum(axis=1))
-    budget = "There is no budget."
+    budget = ""
     if np.isfinite(instance.carbon_budget_t):
         hard = (
             "may be touched, not crossed" if np.isinf(instance.carbon_excess_usd_per_t) else "may be crossed at a price"
         )
-        budget = f"The budget of {figures(instance.carbon_budget_t)} t is the dashed line: it {hard}."
+        budget = f" The budget of {figures(instance.carbon_budget_t)} t is the dashed line: it {hard}."
     caption = (
         f"Emissions in tonnes of {CO2}. Left: added up over time, from the grid (net of export credits) and own "
-        f"generators. {budget} Right: {names}."
+        f"generators.{budget} Right: {names}."
     )
     return Picture(svg(fig, "Emissions over time and by site"), "Emissions over time and by site", caption)
 

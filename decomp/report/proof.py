@@ -16,6 +16,7 @@ from decomp.report.tables import Sheet
 from decomp.report.words import amount, share, short
 
 BARS = 15
+SEEN = 5e-7  # of the gap; less is rounding
 RANKS = 32
 PARTS = {
     "integers": "Integers of the sites",
@@ -30,7 +31,7 @@ PARTS = {
 }
 CAUSES = {
     "unconverged": "Prices not yet best (model above bound)",
-    "integers": "Integers of the sites (dispatch above its relaxation)",
+    "integers": "Integers of the sites (dispatch above what the bound counts)",
     "rest": "Duality and recovery (the rest)",
 }
 
@@ -59,7 +60,7 @@ def _causes(gap: Gap) -> Sheet:
 
 
 def _parts(gap: Gap) -> Sheet:
-    parts = {name: value for name, value in gap.parts.items() if abs(value) > 5e-7 * gap.total}
+    parts = {name: value for name, value in gap.parts.items() if abs(value) > SEEN * gap.total}
     rows = [(PARTS[name], amount(value), share(value, gap.total)) for name, value in parts.items()]
     note = (
         "What each loses against the best it could do alone at the prices of the bound: a site with another load, a "
@@ -77,7 +78,8 @@ def _losers(instance: Instance, gap: Gap) -> Sheet:
     lost = [(str(instance.sites.name[i]), "site", value) for i, value in enumerate(of_sites)]
     lost += [(str(instance.jobs.name[j]), "job", value) for j, value in enumerate(gap.jobs)]
     lost.sort(key=lambda row: -row[2])
-    rows = [(name, what, amount(value), share(value, gap.total)) for name, what, value in lost[:BARS]]
+    seen = [row for row in lost[:BARS] if row[2] > SEEN * gap.total]
+    rows = [(name, what, amount(value), share(value, gap.total)) for name, what, value in seen]
     note = "Sites and jobs that lose most at the prices."
     return Sheet("Largest losses", ("Name", "", "USD", "share"), rows, note)
 
@@ -111,7 +113,8 @@ def gap_picture(instance: Instance, gap: Gap) -> Picture:
     """What each site and each job loses, largest first."""
     load, integers = gap.over_scenarios(gap.load), gap.over_scenarios(gap.integers)
     sites = np.argsort(-(integers + load), kind="stable")[:BARS]
-    jobs = np.argsort(-gap.jobs, kind="stable")[: BARS if instance.n_jobs else 0]
+    jobs = np.argsort(-gap.jobs, kind="stable")[:BARS]
+    jobs = jobs[gap.jobs[jobs] > SEEN * gap.total]
     fig = figure(10.4, 0.2 * max(len(sites), len(jobs), 3) + 0.9)
     left, right = fig.subplots(1, 2)
     layers = [("load", load[sites], BLUE), ("integers", integers[sites], ORANGE)]
@@ -123,7 +126,7 @@ def gap_picture(instance: Instance, gap: Gap) -> Picture:
     caption = (
         f"Of the gap of {amount(gap.total)} USD: what sites and jobs lose against the best that each could do alone at "
         "the prices, largest first. Blue: another load would suit the site better; orange: its on/off decisions cost "
-        "more than their relaxation; purple: another place or time would suit the job better."
+        "more than the bound counts; purple: another place or time would suit the job better."
     )
     return Picture(svg(fig, "Where the gap is, by site and by job"), "Where the gap is", caption)
 
@@ -144,9 +147,14 @@ def time_picture(seconds: Mapping[str, Sequence[float]]) -> Picture:
     n = min(len(next(iter(seconds.values()))), RANKS)
     fig = figure(10.4, 0.22 * n + 1.1)
     ax = fig.subplots()
-    seconds = {name: of_ranks for name, of_ranks in seconds.items() if any(of_ranks)}
-    colours = dict(zip([name for name in seconds if name != "idle"], CYCLE[:-1] * 3, strict=False)) | {"idle": GREY}
-    layers = [(name, np.array(of_ranks[:n]), colours[name]) for name, of_ranks in seconds.items()]
+    colours = (*CYCLE[:-1], GREY)
+    work = [(name, np.array(of_ranks[:n])) for name, of_ranks in seconds.items() if any(of_ranks) and name != "idle"]
+    if len(work) >= len(colours):  # one colour for what took least
+        rest = np.sum([times for _, times in work[len(colours) - 2 :]], axis=0)
+        work = [*work[: len(colours) - 2], ("other", rest)]
+    idle = np.array(seconds.get("idle", [0.0] * n)[:n])
+    layers = [(name, times, colours[k]) for k, (name, times) in enumerate(work)]
+    layers += [("idle", idle, GREY)] if idle.any() else []
     _bars(ax, [f"rank {k}" for k in range(n)], layers)
     ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=8)
     ax.set_xlabel("wall time, s")

@@ -90,13 +90,13 @@ def _cells(fig: Figure, ax: Axes, mean: Array, allowed: Array) -> None:
         low, high = float(mean[used].min()), float(mean[used].max())
         norm = LogNorm(max(low, 1e-3 * high), high) if high > 50 * low else Normalize(0, high)
         image = ax.imshow(np.where(used, mean, np.nan), cmap=HEAT, norm=norm, **how)  # type: ignore[arg-type]
-        form = FuncFormatter(lambda value, _: f"{value:,g}")
+        form = FuncFormatter(lambda value, _: amount(value) if value >= 1 else f"{value:g}")
         bar = fig.colorbar(image, ax=ax, label="GPUs, mean", pad=0.07, aspect=30, fraction=0.03, format=form)
         bar.outline.set_visible(False)
         for (r, c), value in np.ndenumerate(mean):
             if used[r, c] and mean.size <= 200:
                 colour = "#ffffff" if norm(value) > 0.5 else INK
-                ax.text(c + 0.5, r + 0.5, f"{value:,.0f}", ha="center", va="center", fontsize=7.5, color=colour)
+                ax.text(c + 0.5, r + 0.5, amount(float(value)), ha="center", va="center", fontsize=7.5, color=colour)
     for axis, n in ((ax.xaxis, mean.shape[1]), (ax.yaxis, mean.shape[0])):
         axis.set_ticks(np.arange(n + 1), minor=True)
     ax.grid(which="minor", color="#ffffff", linewidth=0.8)

@@ -263,7 +263,7 @@ def _rules(instance: Instance, schedule: Schedule) -> list[Sheet]:
     header = ("Site", "Device", "What", "Comes to", "At least", "At most", "Unit")
     note = "Variables and sums of the devices that stand for the whole horizon."
     if len(rows) > LISTED:
-        note += f" The first {LISTED} of {len(rows):,} are listed."
+        note += f" The first {LISTED} of {amount(len(rows))} are listed."
     return [Sheet("Rules of devices over the horizon", header, rows[:LISTED], note, wide=True)] if rows else []
 
 

@@ -86,7 +86,8 @@ def size(instance: Instance) -> str:
     """The instance in one sentence."""
     periods = f"{plural(instance.n_periods, 'period')} of {60 * instance.period_h:g} min"
     parts = [plural(instance.n_sites, "site"), periods]
-    counts = ((instance.n_jobs, "job"), (instance.n_streams, "inference stream"), (instance.n_pools, "deferrable pool"))
+    counts = [(instance.n_jobs, "job"), (instance.n_streams, "inference stream"), (instance.n_pools, "deferrable pool")]
+    counts.append((instance.n_scenarios, "scenario"))
     parts += [plural(n, what) for n, what in counts if n]
     return f"{', '.join(parts)}; from {start(instance)}."
 

@@ -34,11 +34,12 @@ def test_a_page_with_fans_and_the_costs_of_all_scenarios() -> None:
     at = instance.scenarios.name.tolist().index(name)
     assert (cost < cost[at]).sum() == 1  # the second of four
     assert part.schedule is not None and alone.n_scenarios == 0
+    assert np.isfinite(instance.carbon_budget_t) and np.isinf(alone.carbon_budget_t), "it is for what is expected"
     assert account(alone, part.schedule).net_cost == pytest.approx(cost[at])
     rows = scenario_sheet(instance, by_scenario(instance, result.schedule)).rows
     assert [row[0] for row in rows] == instance.scenarios.name[np.argsort(-cost, kind="stable")].tolist()
     page = render(instance, result)
-    for words in ("What may come", "What it may cost", "mean price of energy", *instance.scenarios.name, "25% to 75%"):
+    for words in ("What may come", "What it may cost", "mean price of energy", *instance.scenarios.name, "25 to 75 %"):
         assert str(words) in page
     nothing = replace(result, status=Status.LIMIT, schedule=None, incumbent=np.inf)
     assert "What may come" not in render(instance, nothing)

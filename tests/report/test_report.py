@@ -13,7 +13,7 @@ from decomp.model.accounts import account
 from decomp.model.instance import OPTIONAL, TABLES, InputError, build_instance
 from decomp.model.result import Dual, Iteration, Result, Schedule, Status
 from decomp.report import render, write_report
-from decomp.report.figure import limits
+from decomp.report.figure import figure, limits, style, svg
 from decomp.report.flows import RULE, SHOWN_SITES, choose, flows, stream_price
 from decomp.report.jobs import pack
 from decomp.report.words import MINUS, amount, gap_text, usd
@@ -382,3 +382,11 @@ def test_compare_command(stored, instance, result, capsys):
 
 def test_every_table_of_the_instance_is_made_up(instance):
     assert all(len(getattr(getattr(instance, t), fields(c)[0].name)) for t, c in TABLES.items() if t not in OPTIONAL)
+
+
+def test_numbers_written_in_a_picture_keep_their_digits() -> None:
+    with style():
+        drawn = figure(2.0, 1.0)
+        drawn.subplots().text(0.5, 0.5, "0.1254")
+        text = svg(drawn, "a number")
+    assert ">0.1254<" in text and not re.search(r'="[^"]*\d\.\d{3,}', text)
