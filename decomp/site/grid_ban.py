@@ -2,12 +2,13 @@
 
 The linear relaxation of a site may import and export at once. That pays where exports are credited with more carbon
 than imports are charged with, or sell for more than imports cost. There the binaries of (5) are made integral, in those
-periods only in which the answer violates it.
+periods only in which the answer violates it; or, in a search for schedules, exports are credited with less.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,14 @@ EFFORT = Effort(rel_gap=1e-5, nodes=200, seconds=np.inf)
 NODE_ROWS = 400_000  # nodes times rows of a MILP, at most: fewer nodes where each takes long
 ROUNDS = 4  # MILPs solved at most, each with the periods added in which the last answer violates the ban
 ROOM = 1e-6  # relative; by so much less than HiGHS proved is claimed
+
+
+class Ban(Enum):
+    """How answers to prices treat the ban (5) where breaking it pays."""
+
+    RELAXED = "relaxed"
+    KEPT = "kept"  # by MILPs
+    UNTEMPTED = "untempted"  # exports are credited with no more carbon than imports are charged with; proves nothing
 
 
 class BannedAnswer(NamedTuple):
@@ -45,6 +54,12 @@ def tempting(instance: Instance) -> bool:
     s = instance.sites
     pays = (s.buy_price < s.sell_price) | (s.carbon_intensity < s.export_credit)
     return bool((pays & (s.import_limit_mw > 0) & (s.export_limit_mw > 0)).any())
+
+
+def credited(instance: Instance) -> bool:
+    """Whether some site, in some period, exports for more carbon than it is charged with for imports."""
+    s = instance.sites
+    return bool(((s.carbon_intensity < s.export_credit) & (s.import_limit_mw > 0) & (s.export_limit_mw > 0)).any())
 
 
 class BannedSite:

@@ -17,7 +17,7 @@ from decomp.lp.highs import SIMULTANEOUS_MW, Effort, run_lp, safe_bound, solve_i
 from decomp.model.instance import Array, Instance, Microgrids
 from decomp.model.rounding import fits
 from decomp.site.equations import add_allowance, add_site
-from decomp.site.grid_ban import BannedAnswer, BannedSite
+from decomp.site.grid_ban import Ban, BannedAnswer, BannedSite
 from decomp.site.relaxation import relaxed_site
 
 MOST_MISSED = 1e6  # MW, or units of a device's row
@@ -170,7 +170,8 @@ class SiteOracle(SiteRows):
         linked = np.append(self.load, self.committed)
         self._priced = np.union1d(linked, np.flatnonzero(self.model.emission)).astype(np.int32)
         self._duals = np.zeros(len(self.model.row_low))
-        self.keeps_ban = False  # whether no answer imports and exports at once
+        self.ban = Ban.RELAXED
+        self._emission = self.model.emission
         self._banned: BannedSite | None = None
 
     def weigh(self, money: float, carbon: float) -> None:
@@ -178,6 +179,14 @@ class SiteOracle(SiteRows):
         self._weights = money, carbon
         every = np.arange(len(self.model.cost), dtype=np.int32)
         self.solver.changeColsCost(len(every), every, money * self.model.cost)
+
+    def treat_ban(self, ban: Ban) -> None:
+        """From now on `evaluate` treats the ban on importing and exporting at once so."""
+        self.ban, emission = ban, self._emission
+        if ban is Ban.UNTEMPTED:
+            sold, emission = self.model.columns["export"], emission.copy()
+            emission[sold] = np.maximum(emission[sold], -emission[self.model.columns["import"]])
+        self.model = replace(self.model, emission=emission)
 
     def evaluate(self, load_price: Array, carbon_price: float) -> SiteAnswer:
         """Cheapest point of the relaxation at prices on load (USD per GPU and period) and carbon (USD/t)."""
@@ -193,7 +202,7 @@ class SiteOracle(SiteRows):
         load = np.zeros(len(self.most))
         n = self.load.shape[1]
         load[:n], load[n : n + len(self.committed)] = x[self.load].sum(axis=0), x[self.committed]
-        if self.keeps_ban and (found := self._without_both(x, load_price[:n], carbon_price)) is not None:
+        if self.ban is Ban.KEPT and (found := self._without_both(x, load_price[:n], carbon_price)) is not None:
             lower, load[:n], own, emissions = max(lower, found.lower), found.load, found.cost, found.emissions
         money, carbon = self._weights
         energy, seconds = money * own + carbon * emissions, time.perf_counter() - started

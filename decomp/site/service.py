@@ -18,6 +18,7 @@ from decomp.model.instance import Array, InputError, Instance, Microgrids
 from decomp.ranks.team import NOT_DONE, ROOT, Placement
 from decomp.ranks.workers import Service, Workers
 from decomp.site.faults import FaultBook, objection
+from decomp.site.grid_ban import Ban
 from decomp.site.oracle import Plan, SiteAnswer, SiteOracle, SiteRows
 
 SiteReader = Callable[[Array], Microgrids]
@@ -109,10 +110,10 @@ class Weigh:
 
 
 @dataclass(frozen=True)
-class KeepBan:
-    """From now on sites answer prices without importing and exporting at once, or with."""
+class TreatBan:
+    """From now on sites treat the ban on importing and exporting at once so in their answers to prices."""
 
-    keep: bool
+    ban: Ban
 
 
 class Shortages:
@@ -186,13 +187,13 @@ class SiteService(Service):
         assert grids is not None
         return grids
 
-    def serve(self, request: Evaluate | Weigh | KeepBan | Shortages) -> None:
+    def serve(self, request: Evaluate | Weigh | TreatBan | Shortages) -> None:
         if isinstance(request, Evaluate):
             self._evaluate(request)
         elif isinstance(request, Weigh):
             self._weigh(request)
-        elif isinstance(request, KeepBan):
-            self._keep_ban(request)
+        elif isinstance(request, TreatBan):
+            self._treat_ban(request)
         else:
             self._shortages()
 
@@ -251,14 +252,14 @@ class SiteService(Service):
         for oracle in self.oracles.values():
             oracle.weigh(weights.money, weights.carbon)
 
-    def keep_ban(self, keep: bool) -> None:
-        """Have all answers to prices keep the ban on importing and exporting at once (5), or relax it. Root only."""
-        order = KeepBan(keep)
-        self.workers.ask(SiteService, order, partial(self._keep_ban, order))
+    def treat_ban(self, ban: Ban) -> None:
+        """Have all answers to prices treat the ban on importing and exporting at once (5) so. Root only."""
+        order = TreatBan(ban)
+        self.workers.ask(SiteService, order, partial(self._treat_ban, order))
 
-    def _keep_ban(self, order: KeepBan) -> None:
+    def _treat_ban(self, order: TreatBan) -> None:
         for oracle in self.oracles.values():
-            oracle.keeps_ban = order.keep
+            oracle.treat_ban(order.ban)
 
     def shortages(self) -> Array:
         """Proven least energy, MWh, by which each site (S,) misses its power balance at every load. Root only."""

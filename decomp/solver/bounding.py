@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -15,12 +13,11 @@ from decomp.bound.infeasible import refuse
 from decomp.bound.lagrangian import LagrangianLoop, first_prices
 from decomp.site.faults import SiteFailure
 from decomp.site.grid_ban import tempting
-from decomp.site.service import SiteService
+from decomp.solver.temptation import keep_ban, remove_temptation
 from decomp.state.solve_state import Outcome, Run
 
 STEPS_TO_A_SCHEDULE = 40  # iterations whose time the bound leaves for the dive and the completion of a schedule
 MORE_ITERATIONS = 60  # of the bound before the sites' MILPs
-COLUMNS_ASKED_AGAIN = 6  # of each site, whose prices a new loop asks for first
 RUNAWAY = 1e4  # USD/t; at a larger carbon price the run checks whether the budget can be kept at all
 
 
@@ -54,7 +51,10 @@ def apart(loop: LagrangianLoop) -> bool:
 
 def doubt(run: Run) -> None:
     """Try to prove that the instance is infeasible; raises Infeasible if that succeeds."""
+    ban = run.ban
+    run.ask_so(run.proof_ban)
     refuse(run.instance, run.workers, run.options.bundle, run.must_stop)
+    run.ask_so(ban)
 
 
 def doubts(run: Run) -> Callable[[], None] | None:
@@ -67,32 +67,11 @@ def raise_bound(run: Run) -> Outcome:
     tolerance = float(np.clip(0.1 * run.options.rel_gap, 1e-6, 1e-4))
     iterate_bound(run, tolerance)
     if tempting(run.instance) and run.instance.copies == 1 and not run.must_stop():
-        keep_ban(run, tolerance)
-    return Outcome.DONE
-
-
-def keep_ban(run: Run, tolerance: float) -> None:
-    """Raise a bound that rests on simultaneous import and export: a new loop whose subproblems keep ban (5).
-
-    It starts at the best multipliers; its bundle, at the prices of the columns that the master used most. It is dropped
-    if the ban raises the bound there by no more than `tolerance` (relative), or if these columns alone would take more
-    than half of the time that is left.
-    """
-    assert run.proof is not None
-    sites, before = run.workers.of(SiteService), run.proof
-    prices = np.moveaxis(run.loop.master.most_used(COLUMNS_ASKED_AGAIN), 1, 0)
-    sites.keep_ban(True)
-    coupling = run.loop.coupling
-    first = coupling.multipliers(before.price, before.carbon_price)
-    began = time.perf_counter()
-    with suppress(SiteFailure):  # cut short
-        tried = LagrangianLoop(coupling, run.workers, first, run.options.bundle, prices[:0])
-        gained = tried.centre.bound - before.bound > tolerance * max(abs(before.bound), 1.0)
-        if gained and not run.late(2.0 * len(prices) * (time.perf_counter() - began)):
-            run.present = LagrangianLoop(coupling, run.workers, first, run.options.bundle, prices)
+        if keep_ban(run, tolerance):
             iterate_bound(run, tolerance)
-            return
-    sites.keep_ban(False)
+        if remove_temptation(run):
+            iterate_bound(run, tolerance)
+    return Outcome.DONE
 
 
 def iterate_bound(run: Run, tolerance: float, hopeful: bool = True) -> None:

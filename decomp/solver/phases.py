@@ -25,6 +25,7 @@ from decomp.schedule.incumbent import Incumbent, incumbent_of
 from decomp.search.by_prices import Neighbours, SearchState, clusters, improve_round, job_loss
 from decomp.search.by_resources import linked_groups, replan_round
 from decomp.solver.bounding import apart, doubts, sharpen
+from decomp.solver.temptation import restore_temptation
 from decomp.state.solve_state import Outcome, Run, dual_of
 
 SHARE = 0.1  # of the gap asked for, which the sites' MILPs may leave
@@ -252,6 +253,7 @@ def bound_integers(run: Run, routing: Routing) -> Outcome:
 
     The jobs of sites that share none with others are then fixed as these MILPs have them, and a schedule is completed.
     """
+    restore_temptation(run)
     loop = run.loop
     run.phase, run.deadline = "milp bound", run.since + run.options.time_limit_seconds
     if run.proof is None or run.must_stop():

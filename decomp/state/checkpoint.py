@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,6 +40,8 @@ from decomp.ranks.clock import process_seconds
 from decomp.ranks.workers import Workers
 from decomp.schedule.incumbent import incumbent_of
 from decomp.search.by_prices import Neighbours, SearchState
+from decomp.site.faults import SiteFailure
+from decomp.site.grid_ban import Ban
 from decomp.state.solve_state import Run
 
 FREE_TO_CHANGE = {"method", "rel_gap", "time_limit_seconds"}
@@ -174,6 +176,7 @@ def _facts(run: Run, loop: LagrangianLoop) -> str:
         dict(
             phase=run.phase,
             seconds=run.clock(),
+            ban=dict(now=run.ban.value, proof=run.proof_ban.value),
             step=loop.master.step,
             carbon_weight=loop.master.carbon_weight.tolist(),
             risk_weight=loop.master.risk_weight,
@@ -268,10 +271,15 @@ def resume(saved: Checkpoint, run: Run, coupling: Coupling, workers: Workers) ->
         Multipliers(state[key], *(np.array(facts[f][name], dtype=float) for f in ("carbon_price", "scenario_weight")))
         for key, name in (("price", "master"), ("centre_price", "centre"), ("proof_price", "proof"))
     )
+    now, before = (Ban(facts["ban"][name]) if "ban" in facts else Ban.RELAXED for name in ("now", "proof"))
+    run.ask_so(Ban.RELAXED if now is Ban.KEPT else now)  # without MILPs, which a short time may cut
     loop = LagrangianLoop(coupling, workers, centre, fresh)
     run.prove(loop.centre)
-    if not centre.same(proof):
-        run.prove(LagrangianLoop(coupling, workers, proof, fresh).centre)
+    if run.ban is not before or not centre.same(proof):
+        run.ask_so(before)
+        with suppress(SiteFailure):  # cut short
+            run.prove(LagrangianLoop(coupling, workers, proof, fresh).centre)
+    run.ask_so(now)
     loop.options, loop.nulls = run.options.bundle, facts["nulls"]
     columns = {f.name[7:]: state[f.name] for f in State.columns() if f.name.startswith("column_")}
     loop.master.set_columns(columns, state["weight"])

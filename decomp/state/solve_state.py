@@ -30,6 +30,8 @@ from decomp.ranks.workers import Workers
 from decomp.schedule.incumbent import Incumbent, admits
 from decomp.search.by_prices import SearchState
 from decomp.search.fleet_model import ConcurrentSearch
+from decomp.site.grid_ban import Ban
+from decomp.site.service import SiteService
 
 
 class Outcome(Enum):
@@ -87,6 +89,7 @@ class Run:
         self.listeners = list(hooks.listeners)
         self.log: list[Iteration] = []
         self.proof: DualPoint | None = None
+        self.ban = self.proof_ban = Ban.RELAXED  # now, and as the prices were proved
         self.stronger: tuple[float, Dual | None] | None = None
         self.incumbent: Incumbent | None = None
         self.infeasible: Infeasible | None = None
@@ -126,10 +129,16 @@ class Run:
         return gap_rel(self.bound, self.cost)
 
     def prove(self, point: DualPoint) -> None:
-        """Keep the prices if they prove more, for the problem with all jobs free."""
-        if self.proof is None or point.bound > self.proof.bound:
-            self.proof = point
+        """Keep the prices if they prove more, for the problem with all jobs free; not of sites without temptation."""
+        if self.ban is not Ban.UNTEMPTED and (self.proof is None or point.bound > self.proof.bound):
+            self.proof, self.proof_ban = point, self.ban
         self._consistent()
+
+    def ask_so(self, ban: Ban) -> None:
+        """From now on the sites treat the ban on importing and exporting at once so in their answers to prices."""
+        if ban is not self.ban:
+            self.workers.of(SiteService).treat_ban(ban)
+            self.ban = ban
 
     def strengthen(self, bound: float, dual: Dual | None) -> None:
         """Keep a bound that load prices do not prove; `dual` None: the whole fleet in one MILP does."""

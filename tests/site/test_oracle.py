@@ -20,6 +20,7 @@ from decomp.lp.highs import Effort, safe_bound
 from decomp.model.instance import Array, Instance, build_instance
 from decomp.model.result import Dual, Result, Schedule, Status
 from decomp.site.equations import add_site
+from decomp.site.grid_ban import Ban
 from decomp.site.oracle import Plan, SiteOracle
 from tiny import tiny
 
@@ -222,6 +223,20 @@ def test_dispatch_is_the_optimum_with_all_binaries(seed: int) -> None:
             best = float(answer.fun)
             assert plan.cost + 7.0 * plan.emissions == pytest.approx(best, rel=2e-4, abs=1e-5)
             assert plan.load == pytest.approx(load)
+
+
+def test_untempted_answers_are_those_of_a_site_whose_exports_earn_no_more_carbon_than_imports_cost() -> None:
+    def oracle(credit: float) -> SiteOracle:
+        return SiteOracle(tiny(sites=dict(export_credit=credit)).microgrids, 0, 1.0)  # imports are charged with 0.3
+
+    credited, less, load = oracle(0.9), oracle(0.3), np.linspace(0.0, 2.0, 8)
+    before = credited.evaluate(load, 900.0)
+    credited.treat_ban(Ban.UNTEMPTED)
+    found, right = credited.evaluate(load, 900.0), less.evaluate(load, 900.0)
+    assert found.lower == pytest.approx(right.lower) and found.emissions == pytest.approx(right.emissions)
+    assert found.lower > before.lower + 1.0
+    credited.treat_ban(Ban.RELAXED)
+    assert credited.evaluate(load, 900.0).lower == pytest.approx(before.lower)
 
 
 def test_load_that_may_not_be_dropped_beyond_capacity_has_no_dispatch() -> None:

@@ -140,3 +140,4 @@ def test_credits_are_not_made_by_importing_and_exporting_at_once() -> None:
     assert result is not None and truth.bound <= truth.incumbent and result.bound <= truth.incumbent
     assert truth.bound - result.bound < 0.5 * (truth.bound - relaxed.bound)
     assert decomp.check(instance, result).findings == ()
+    assert result.incumbent <= truth.incumbent + 5e-3 * abs(truth.incumbent)
