@@ -122,6 +122,8 @@ def _zone(table: Table, file: File, stamps: Stamps, horizon: Horizon, tags: dict
 
 def _no_row(table: Table, series: Series) -> str:
     wanted = {**table.layout.where, **series.where}
+    if not wanted:
+        return f"{table.name}: there is no row below its header"
     seen = []
     for name in wanted:
         words = sorted({str(w) for w in table.cells(name).words})

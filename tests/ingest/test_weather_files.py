@@ -56,6 +56,20 @@ def test_epw_is_a_typical_year_in_hours_of_standard_time(tmp_path: Path) -> None
     assert read(tmp_path, text, dict(format="epw"), filled, "temperature", **evening)[0].shape == (3,)
 
 
+def test_a_header_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no row below its header"):
+        read(tmp_path, EPW_HEAD, dict(format="epw"), dict(column="ghi", **MEAN), "irradiance")
+
+
+def test_the_end_of_a_leap_year_s_february_is_the_end_of_any(tmp_path: Path) -> None:
+    """Typical years take their February from any year; the last hour of its 28th ends on a 29th in some."""
+    text = tmy3([(1996, 2, 28), (1997, 3, 1)])
+    values, _ = read(
+        tmp_path, text, dict(format="tmy3"), dict(column="GHI (W/m^2)", **MEAN), "irradiance", start="2023-03-01T05:00Z"
+    )
+    assert values.tolist() == [720, 30, 60]
+
+
 def test_a_typical_year_has_no_leap_day_and_goes_on_over_new_year(tmp_path: Path) -> None:
     text = epw([(1990, 2, 28), (1991, 3, 1), (1992, 12, 31), (1993, 1, 1)])
     series = dict(column="ghi", **MEAN)
