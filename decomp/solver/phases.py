@@ -34,7 +34,6 @@ FIRST_ROUNDS = 4  # rounds of cluster moves before the first schedule of a large
 LEAST_SHARE = 0.4  # of the time limit, left by these rounds
 DEARER = 5e-4  # relative; a completed schedule than the master's model says of its jobs: 1e-4 to 1e-3 were seen
 SMALL_KINDS = 2  # of groups in the resource-directive search of a small fleet
-CALM_ROUNDS = 3  # of the resource-directive search in a small fleet that gained little, before its groups grow
 SAMPLE = 12  # groups of a round of the resource-directive search between rounds of the price-directive one
 
 Routing = Callable[[Run], "Incumbent | None"]  # with the jobs fixed: routing and carbon allowances, then the dispatch
@@ -183,7 +182,8 @@ def division(run: Run, search: SearchState, turn: int, stale: int, most: int | N
     """Groups for a round of the resource-directive search, and how hard they are tried.
 
     In a small fleet groups of few sites whose jobs have all their runs take turns with large groups. Large ones give
-    inference other sites; small ones pack jobs, whose runs cost nearly the same there, without gaps.
+    inference other sites; small ones pack jobs, whose runs cost nearly the same there, without gaps. Both grow with the
+    rounds that gained little, here or in the price-directive search, whose level counts them.
 
     Parameters
     ----------
@@ -191,12 +191,13 @@ def division(run: Run, search: SearchState, turn: int, stale: int, most: int | N
     most : groups, see `replan`.
     """
     options, growth, n_sites = run.options.replan, run.options.improvement.growth, run.instance.n_sites
+    grown = growth ** ((search.level + stale) // SMALL_KINDS)
     if not run.small:
         size = round(options.sites * growth**stale)
         return clusters(search.neighbours, job_loss(run.loop), size, search.rng)[:most], options
     if packed := turn % SMALL_KINDS == 0:
         options = replace(options, runs_kept=n_sites * run.instance.n_periods)
-    size = round((options.packed_sites if packed else options.small_sites) * growth ** (stale // CALM_ROUNDS))
+    size = round((options.packed_sites if packed else options.small_sites) * grown)
     if size < n_sites:
         return linked_groups(search.neighbours, size, search.rng), options
     runs, nodes = round(options.runs_kept * growth**stale), round(options.nodes * growth ** (2 * stale))
