@@ -35,7 +35,7 @@ Shared = TypeVar("Shared")
 Own = TypeVar("Own")
 
 USUAL = Options()
-BRIEF = Options.from_dict({"improvement": {"stale_finishes": 1}})  # for many solves in a row
+BRIEF = Options.from_dict({"rel_gap": 0.01, "improvement": {"stale_finishes": 1}})  # for many solves in a row
 
 
 def run(command: Command, argv: Sequence[str] | None = None) -> int:
@@ -86,8 +86,11 @@ def read_result_of(path: Path, instance: Instance, instance_path: Path) -> Resul
 
 
 def options_of(args: argparse.Namespace, usual: Options = USUAL, **more: Any) -> Options:
-    """The options of --options, or else the usual ones; what the command line says itself takes their place."""
-    given = Options.from_toml(args.options) if args.options else usual
+    """The options of --options or, without, the usual ones; what the command line says itself takes their place.
+
+    A file that says no gap has the usual one.
+    """
+    given = Options.from_toml(args.options, rel_gap=usual.rel_gap) if args.options else usual
     options: Options = given.updated(rel_gap=args.rel_gap, time_limit_seconds=args.time_limit, **more)
     return options
 

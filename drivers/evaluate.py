@@ -40,7 +40,7 @@ def parser() -> Arguments:
     p.add_argument("--count", type=whole(2), metavar="K", help="judge by K fresh synthetic scenarios instead")
     p.add_argument("--seed", type=SEED, default=1, metavar="K", help="seed of fresh scenarios (default 1)")
     p.add_argument("--cost-only", action="store_true", help="without the values VSS and EVPI: fewer solves")
-    p.add_argument("--rel-gap", type=float, default=1e-3, help="gap asked for in each solve (default 1e-3)")
+    p.add_argument("--rel-gap", type=float, help="gap asked for in each solve (default 1e-3)")
     p.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop each solve after so many seconds")
     p.reads("--options", metavar="TOML", help="a file of further options, as of solve")
     p.writes("--csv", metavar="FILE", help="write the costs of every scenario")

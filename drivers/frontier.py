@@ -43,7 +43,7 @@ def parser() -> Arguments:
     p.add_argument(
         "--budgets", default="10", metavar="N|T,T,...", help="least number of budgets (default 10), or which, t"
     )
-    p.add_argument("--rel-gap", type=float, default=0.01, help="gap asked for, relative to the largest net cost (0.01)")
+    p.add_argument("--rel-gap", type=float, help="gap asked for, relative to the largest net cost (default 0.01)")
     p.add_argument(
         "--time-limit", type=float, metavar="SECONDS", help="stop after so many seconds, all budgets together"
     )

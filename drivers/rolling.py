@@ -56,7 +56,7 @@ def parser() -> Arguments:
     p.add_argument("--data", type=Path, metavar="DIR", help="directory of the spec's data files (default: the spec's)")
     p.add_argument("--scenarios", type=whole(1), metavar="K", help="plan for K futures: errors of past forecasts")
     p.add_argument("--cold", action="store_true", help="do not start solves from the last one's prices")
-    p.add_argument("--rel-gap", type=float, default=0.01, help="gap asked for in each window (default 0.01)")
+    p.add_argument("--rel-gap", type=float, help="gap asked for in each window (default 0.01)")
     p.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop each window's solve after so many seconds")
     p.reads("--options", metavar="TOML", help="a file of further options, as of solve")
     p.add_argument("--resume", action="store_true", help="go on with the run in the folder, from its last window")

@@ -268,11 +268,11 @@ class Options(Group):
     beside: Beside = group(Beside)
 
     @classmethod
-    def from_toml(cls, path: str | os.PathLike[str]) -> Options:
-        """Read options from a TOML file."""
+    def from_toml(cls, path: str | os.PathLike[str], **unless_said: Any) -> Options:
+        """Read options from a TOML file; `unless_said`: instead of the defaults."""
         try:
             with open(path, "rb") as stream:
-                values = tomllib.load(stream)
+                values = unless_said | tomllib.load(stream)
             options: Options = cls.from_dict(values)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{os.fspath(path)}: not a TOML file: {error}") from error

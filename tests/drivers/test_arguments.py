@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from decomp.files.store import write_instance
+from decomp.model.options import Options
 from drivers import common
 from drivers.__main__ import verbs
 from drivers.arguments import Arguments, same_file
@@ -270,3 +271,27 @@ def test_a_name_that_is_too_long_is_refused_before_work(tmp_path: Path, capsys: 
 def test_a_refusal_is_one_line_whatever_a_file_is_called(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert common.run(MODULES["check"].main, 2 * [str(tmp_path / "a\nb.h5")]) == common.BAD_INPUT
     assert capsys.readouterr().err == f"error: {tmp_path}/a b.h5: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    "verb, usual, gap",
+    [
+        ("solve", common.USUAL, 1e-3),
+        ("evaluate", common.USUAL, 1e-3),
+        ("rolling", common.BRIEF, 0.01),
+        ("frontier", common.BRIEF, 0.01),
+    ],
+)
+def test_the_gap_of_an_options_file_is_kept_unless_the_command_line_says_another(
+    verb: str, usual: Options, gap: float, tmp_path: Path
+) -> None:
+    files = ["in", "r"] if verb == "evaluate" else ["in", "-o", "out"]
+    (tmp_path / "none.toml").write_text("seed = 3\n")
+    (tmp_path / "gap.toml").write_text("rel_gap = 0.2\n")
+
+    def asked(*more: str) -> float:
+        return common.options_of(PARSERS[verb].parse_args([*files, *more]), usual).rel_gap
+
+    assert asked() == asked("--options", str(tmp_path / "none.toml")) == gap
+    assert asked("--options", str(tmp_path / "gap.toml")) == 0.2
+    assert asked("--options", str(tmp_path / "gap.toml"), "--rel-gap", "0.3") == 0.3
