@@ -80,9 +80,10 @@ def _make_room(
     value, k, s = placing.best_fitting_start(price, room, jobs, j)
     if jobs.optional[j] and value >= 0.0:
         value, k, s = 0.0, REJECTED, -1
+    asked = float(job_kernels.run_value(price, jobs, j, wanted, when))
+    much = CHEAPER * abs(asked - jobs.cost[wanted])
     together, exchange = placing.best_exchange(price, room, jobs, j, fixing.run, fixing.start)
-    load_cost = job_kernels.run_value(price, jobs, j, wanted, when) - jobs.cost[wanted]
-    if together < value - CHEAPER * abs(load_cost):
+    if max(together, asked) < value - much:
         k, s, other, *place = exchange
         placing.put_run(room, jobs, other, fixing.run[other], fixing.start[other], -1.0)
         fixing.run[other], fixing.start[other] = place

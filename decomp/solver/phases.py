@@ -68,11 +68,13 @@ def large(run: Run) -> bool:
 
 
 def move_first(run: Run) -> None:
-    """Rounds of cluster moves before the first schedule, while it would not be good enough and time is left for it."""
+    """Rounds of cluster moves before the first schedule, while it is not good enough, they gain much, time is left."""
     search, limit, run.phase = search_of(run), run.options.time_limit_seconds, "improve"
     enough = LEAST_SHARE * limit if np.isfinite(limit) else 0.0
     while search.rounds < FIRST_ROUNDS and not promising(run) and not run.late(enough) and not run.must_stop():
-        move(run, search.effort(run.options.improvement), run.deadline)
+        gained = move(run, search.effort(run.options.improvement), run.deadline)
+        if gained <= run.options.improvement.plateau * abs(run.bound):
+            break
     search.rounds = 0
 
 
