@@ -30,4 +30,4 @@ def loop_of(instance: Instance, options: Bundle) -> LagrangianLoop:
 def optimum(seed: int) -> tuple[Instance, Result]:
     """A small instance and its optimum."""
     instance = generate("small", seed=seed)
-    return instance, solve_extensive(instance, rel_gap=1e-9, time_limit=30.0)
+    return instance, solve_extensive(instance, rel_gap=1e-9, time_limit=600.0)

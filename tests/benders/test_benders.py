@@ -140,7 +140,7 @@ def closes(instance: Instance) -> None:
 @pytest.mark.parametrize("seed", range(100, 112))
 def test_method_against_the_extensive_form(seed: int) -> None:
     instance = generate("small", seed=seed)
-    truth = solve_extensive(instance, time_limit=5.0)
+    truth = solve_extensive(instance, time_limit=600.0)
     result = solve(instance, Serial(), Options(method="benders"))
     slack = 1e-6 * max(1.0, abs(truth.bound))
     assert result is not None and result.schedule is not None

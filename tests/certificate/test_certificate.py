@@ -78,7 +78,7 @@ SEEDS = st.integers(0, 30)
 @cache
 def optimum(seed: int) -> tuple[Instance, Result]:
     instance = generate("small", seed=seed)
-    return instance, solve_extensive(instance, time_limit=3.0)
+    return instance, solve_extensive(instance, time_limit=600.0)
 
 
 def solved(seed: int) -> tuple[Instance, Result]:

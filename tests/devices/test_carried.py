@@ -175,7 +175,7 @@ def test_the_frontier_with_devices_encloses_the_optimum(tmp_path: Path) -> None:
     frontier = trace(instance, Serial(), options(rel_gap=0.01, recovery=dict(repair_seconds=2.0)), 3)
     assert frontier is not None
     for budget in (*frontier.budgets, *(0.5 * (frontier.budgets[1:] + frontier.budgets[:-1]))):
-        truth = solve_extensive(at_budget(instance, budget), time_limit=20.0)
+        truth = solve_extensive(at_budget(instance, budget), time_limit=600.0)
         lower, upper = (float(curve(np.array([budget]))[0]) for curve in (frontier.lower, frontier.upper))
         slack = 1e-6 * max(1.0, abs(truth.bound)) if np.isfinite(truth.bound) else 0.0
         assert lower <= truth.incumbent + slack and truth.bound <= upper + slack
@@ -187,7 +187,7 @@ def test_the_frontier_with_devices_encloses_the_optimum(tmp_path: Path) -> None:
 
 def test_devices_act_in_every_scenario() -> None:
     instance = equipped(decomp.generate("small", seed=4, scenarios=3))
-    truth, found = solve_extensive(instance, rel_gap=1e-3, time_limit=30.0), solved(instance, method="lagrangian")
+    truth, found = solve_extensive(instance, rel_gap=1e-3, time_limit=600.0), solved(instance, method="lagrangian")
     assert truth.schedule is not None and found.schedule is not None
     slack = 1e-6 * max(1.0, abs(truth.incumbent))
     assert found.bound <= truth.incumbent + slack and truth.bound <= found.incumbent + slack

@@ -87,7 +87,7 @@ def solved() -> tuple[Instance, Result]:
     name = str(instance.sites.name[0])
     for device in ("thermal_storage", "battery", "fuel_cell", "interconnection_ramp", "flexible_connection"):
         instance = decomp.attach(instance, name, decomp.devices.KINDS[device]())
-    return instance, solve_extensive(instance, rel_gap=1e-6, time_limit=30.0)
+    return instance, solve_extensive(instance, rel_gap=1e-6, time_limit=600.0)
 
 
 MUTATIONS = [

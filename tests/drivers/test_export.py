@@ -165,7 +165,7 @@ def test_csv_holds_the_schedule(files, instance, result, capsys):
 
 def test_csv_tells_scenarios_apart(tmp_path):
     fleet = generate("small", seed=4, scenarios=2)
-    plan = solve_extensive(fleet, time_limit=20.0)
+    plan = solve_extensive(fleet, time_limit=600.0)
     write_instance(tmp_path / "fleet.h5", fleet)
     write_result(tmp_path / "result.h5", plan, fleet)
     folder = tmp_path / "plan"

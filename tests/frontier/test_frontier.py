@@ -53,7 +53,7 @@ def test_curves_enclose_the_optimum_at_and_between_the_budgets(seed: int) -> Non
     instance, frontier = traced(seed)
     middle = 0.5 * (frontier.budgets[1:] + frontier.budgets[:-1])
     for budget in (*frontier.budgets, *middle):
-        truth = solve_extensive(at_budget(instance, budget), time_limit=5.0)
+        truth = solve_extensive(at_budget(instance, budget), time_limit=600.0)
         lower, upper = (float(curve(np.array([budget]))[0]) for curve in (frontier.lower, frontier.upper))
         slack = 1e-6 * max(1.0, abs(truth.bound)) if np.isfinite(truth.bound) else 0.0
         assert lower <= truth.incumbent + slack and truth.bound <= upper + slack

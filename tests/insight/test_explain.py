@@ -77,7 +77,7 @@ def test_worth_lies_between_the_differences_on_both_sides(instance):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_choices_of_jobs_are_those_of_brute_force(seed):
     instance = random_small(seed)
-    schedule = solve_extensive(instance, time_limit=10.0).schedule
+    schedule = solve_extensive(instance, time_limit=600.0).schedule
     if schedule is None:
         pytest.skip("no schedule")
     price = dual_of(instance).load_price
@@ -108,7 +108,7 @@ def test_choices_of_jobs_are_those_of_brute_force(seed):
 
 def test_room_is_what_the_other_jobs_leave():
     instance = tiny(jobs=dict(gpus=[100.0, 800.0, 950.0]), candidates=dict(site=[0, 1, 2, 0]))
-    blank = solve_extensive(instance, time_limit=10.0).schedule
+    blank = solve_extensive(instance, time_limit=600.0).schedule
     schedule = replace(blank, job_site=[1, -1, 0], job_start=[0, -1, 2])
     own, *others = job_choices(instance, schedule, np.zeros((3, 8)))[0]
     assert own.site == 1 and own.room

@@ -27,7 +27,7 @@ def test_quantiles_go_by_probability() -> None:
 def test_a_page_with_fans_and_the_costs_of_all_scenarios() -> None:
     instance = generate("small", seed=11, scenarios=4)
     instance = replace(instance, scenarios=replace(instance.scenarios, name=np.array(["calm", "dear", "windy", "hot"])))
-    result = solve_extensive(instance, time_limit=20.0)
+    result = solve_extensive(instance, time_limit=600.0)
     assert result.schedule is not None
     cost = np.array([a.net_cost for a in by_scenario(instance, result.schedule)])
     alone, part, name = typical(instance, result)
@@ -48,7 +48,7 @@ def test_a_page_with_fans_and_the_costs_of_all_scenarios() -> None:
 def test_where_plans_differ() -> None:
     """Sums of what answers the scenarios; load of jobs here less there; both on the page."""
     instance = generate("small", seed=1, scenarios=3)
-    result = solve_extensive(instance, time_limit=20.0)
+    result = solve_extensive(instance, time_limit=600.0)
     assert result.schedule is not None
     found = {a.name: a for a in answers(instance, result.schedule)}
     bought = [a.bought_mwh - a.sold_mwh for a in by_scenario(instance, result.schedule)]
