@@ -1,4 +1,4 @@
-"""A tiny fleet in which all that joins scenarios comes together; as a program, what solves of it on some ranks find."""
+"""A tiny fleet in which all that joins scenarios comes together; as a program, what solves of it find, into a file."""
 
 from __future__ import annotations
 
@@ -61,4 +61,4 @@ if __name__ == "__main__":
     with make_team() as team:
         found = [solved(team, *words) for words in ASKED]
         if team.is_root:
-            print(json.dumps(found))
+            Path(sys.argv[1]).write_text(json.dumps(found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ def test_bounds_and_schedules_are_proved() -> None:
         assert found["bound"] <= truth.incumbent + slack and truth.bound <= found["incumbent"] + slack
 
 
-def test_the_same_on_three_ranks(mpirun: Callable[..., Any]) -> None:
-    done = mpirun(3, together.__file__)
+def test_the_same_on_three_ranks(mpirun: Callable[..., Any], tmp_path: Path) -> None:
+    done = mpirun(3, together.__file__, tmp_path / "found.json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == alone()
+    assert json.loads((tmp_path / "found.json").read_text()) == alone()
