@@ -140,3 +140,11 @@ def add_gram(loads, weight, gram, i, k, m):
             s += weight[i, t] * loads[i, k, t] * loads[i, q, t]
         gram[i, k, q] = s
         gram[i, q, k] = s
+
+
+@compiled
+def all_grams(loads, weight, gram, count):
+    """Recompute the Gram matrices of all sites."""
+    for i in range(len(loads)):
+        for k in range(count[i]):
+            add_gram(loads, weight, gram, i, k, k + 1)

@@ -22,7 +22,7 @@ from decomp.site.faults import SiteFailure
 from decomp.site.service import SiteAnswers, SiteService
 
 STILL = 0.01  # emissions below that share of the largest at any of the first prices set no scale
-HELD = 3  # with scenarios, so many serious steps in a row lengthen the step: one scenario's gain is another's loss
+LONGER, SHORTER, MOST = 1.3, 0.7, 20.0  # factors on the step of prices in a period of a scenario, and their range
 WORTH = 0.1  # scale of prices of load where energy is free, relative to what work is worth
 FREE = 1e-3  # of that; prices of energy below it count as free
 CALMER, BOLD, BOLDER = 0.25, 1.5, 4.0  # factors on the step of scenarios' weights
@@ -187,7 +187,9 @@ class LagrangianLoop:
         if len(silent):
             raise SiteFailure(f"site {silent[0]} has answered at none of the first prices, so there is no start")
         self.master.step = options.step
-        self.nulls = self.gains = 0
+        self.nulls = 0
+        self.missing = np.zeros((coupling.copies, first.links.shape[1]))  # signs of the last residuals
+        self.factor = np.ones(self.missing.shape)  # on the proximal weights there
 
     def ask(self, prices: Multipliers) -> SiteAnswers:
         """All sites at these prices, each told what they are for a USD of its scenario as it counts."""
@@ -242,6 +244,8 @@ class LagrangianLoop:
         if trial.bound > centre.bound:
             self.centre = trial
         master.add(answers)
+        if self.coupling.copies > 1:
+            self._adapt_weights(residual)
         return BundleStep(
             bound=self.centre.bound,
             model=proposal.model,
@@ -265,11 +269,23 @@ class LagrangianLoop:
         ratio = min(gained / promised, 1.0) if promised > 0 else 1.0
         if serious:
             self.nulls = 0
-            self.gains += 1
-            held = self.coupling.copies > 1 and self.gains % HELD == 0
-            if ratio > 0.5 or held:
+            if ratio > 0.5:
                 self.master.step = min(self.master.step * (2.0 if ratio > 0.8 else 1.3), LONGEST_STEP)
         else:
-            self.nulls, self.gains = self.nulls + 1, 0
+            self.nulls += 1
             if ratio < -1.0 or self.nulls > 2:
                 self.master.step *= max(0.3, 0.5 / max(1.0 - ratio, 0.5))
+
+    def _adapt_weights(self, residual: Array) -> None:
+        """Longer steps in periods of scenarios where load stays too much or too little, shorter where that alternates.
+
+        Jobs cannot leave a scenario that is short of power, so that its prices have further to go than others.
+        """
+        c, weight = self.coupling, self.master.weight
+        missing = np.sign(residual.reshape(c.copies, c.n_places, -1).sum(axis=1))
+        same = missing * self.missing
+        factor = self.factor * np.where(same > 0, LONGER, np.where(same < 0, SHORTER, 1.0))
+        factor = np.clip(factor / np.median(factor), 1.0 / MOST, MOST)
+        change = np.repeat(factor / self.factor, c.n_places, axis=0)
+        self.missing, self.factor = missing, factor
+        self.master.reweigh(weight * change)

@@ -218,6 +218,11 @@ class Master:
         ranks = range(self.layout.ranks)
         self._tell("set_columns", [({name: rows[turn == r] for name, rows in columns.items()}, weight) for r in ranks])
 
+    def reweigh(self, weight: Array) -> None:
+        """Set the proximal weights of links (S, .) for the next proposals."""
+        self.weight = weight
+        self._tell("reweigh", [(weight,)] * self.layout.ranks)
+
     def fix_jobs(self, fixing: Fixing) -> None:
         """Fix jobs to runs (FREE leaves a job as it is); their relaxed starts move there at once."""
         self.fixing = Fixing(fixing.run.copy(), fixing.start.copy())

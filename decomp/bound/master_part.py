@@ -122,15 +122,18 @@ class MasterPart:
 
     def set_columns(self, columns: Mapping[str, Array], weight: Array) -> None:
         """Go back to where `columns` was called, with the proximal weights (S, T) of then."""
-        self.weight, self.own_weight = weight, np.ascontiguousarray(weight[self.sites])
         self.pool.count = np.bincount(columns["site"], minlength=len(weight))[self.sites].copy()
         used = np.arange(COLUMNS) < self.pool.count[:, None]
         self.pool.loads[used], self.pool.cost[used] = columns["load"], columns["cost"]
         self.pool.emission[used], self.theta[used] = columns["emissions"], columns["share"]
         self.pool.lower[used] = -np.inf  # what was saved is not believed
         self.pool.idle[used] = columns["idle"]
-        for i, k in np.argwhere(used):
-            column_kernels.add_gram(self.pool.loads, self.own_weight, self.gram, i, k, int(self.pool.count[i]))
+        self.reweigh(weight)
+
+    def reweigh(self, weight: Array) -> None:
+        """Set the proximal weights (S, .) of all sites."""
+        self.weight, self.own_weight = weight, np.ascontiguousarray(weight[self.sites])
+        column_kernels.all_grams(self.pool.loads, self.own_weight, self.gram, self.pool.count)
 
     # ------------------------------------------------------------ work
 
