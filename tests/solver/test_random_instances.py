@@ -20,7 +20,7 @@ from decomp.solver.solve import solve
 pytestmark = pytest.mark.slow
 
 CHUNKS, WIDTH = 20, 1000
-DRAWS = int(os.environ.get("DECOMP_RANDOM_DRAWS", "10"))  # of every chunk
+DRAWS = int(os.environ.get("DECOMP_RANDOM_DRAWS", "5"))  # of every chunk
 GOAL = 1e-4
 OPTIONS = Options.from_dict(dict(rel_gap=GOAL, improvement=dict(stale_finishes=1), branching=dict(seconds=10.0)))
 METHODS = ("lagrangian", "benders", "hybrid")
