@@ -82,13 +82,15 @@ def _make_room(
         value, k, s = 0.0, REJECTED, -1
     asked = float(job_kernels.run_value(price, jobs, j, wanted, when))
     much = CHEAPER * abs(asked - jobs.cost[wanted])
-    together, exchange = placing.best_exchange(price, room, jobs, j, fixing.run, fixing.start)
-    if max(together, asked) < value - much:
-        k, s, other, *place = exchange
-        placing.put_run(room, jobs, other, fixing.run[other], fixing.start[other], -1.0)
-        fixing.run[other], fixing.start[other] = place
-        placing.put_run(room, jobs, other, *place, 1.0)
-    elif np.isinf(value):
+    if asked < value - much:
+        together, exchange = placing.best_exchange(price, room, jobs, j, fixing.run, fixing.start)
+        if together < value - much:
+            k, s, other, *place = exchange
+            placing.put_run(room, jobs, other, fixing.run[other], fixing.start[other], -1.0)
+            fixing.run[other], fixing.start[other] = place
+            placing.put_run(room, jobs, other, *place, 1.0)
+            return k, s
+    if np.isinf(value):
         _, k, s = job_kernels.best_start(price, jobs, j)
     return k, s
 

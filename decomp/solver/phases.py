@@ -193,12 +193,12 @@ def division(run: Run, search: SearchState, turn: int, stale: int, most: int | N
     most : groups, see `replan`.
     """
     options, growth, n_sites = run.options.replan, run.options.improvement.growth, run.instance.n_sites
-    grown = growth ** ((search.level + stale) // SMALL_KINDS)
     if not run.small:
         size = round(options.sites * growth**stale)
         return clusters(search.neighbours, job_loss(run.loop), size, search.rng)[:most], options
     if packed := turn % SMALL_KINDS == 0:
         options = replace(options, runs_kept=n_sites * run.instance.n_periods)
+    grown = growth ** ((search.level + stale) // SMALL_KINDS)
     size = round((options.packed_sites if packed else options.small_sites) * grown)
     if size < n_sites:
         return linked_groups(search.neighbours, size, search.rng), options
