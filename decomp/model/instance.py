@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from decomp.model.labels import names_of, starts_of
 from decomp.model.microgrids import Microgrids
 from decomp.model.records import (
     QUANTITIES,
@@ -326,7 +327,8 @@ def build_instance(n_sites: int, n_periods: int, period_h: float, *, sites: dict
 
     Values are arrays, lists, or columns of pandas and xarray; what is not of a field's kind is refused (InputError),
     never rounded or parsed. One-dimensional values of a field (site, period) count along the periods.
-    The length of a table is that of its first array; names default to the table's row numbers.
+    The length of a table is that of its first array; names default to the labels of its rows, or their numbers.
+    Labels of pandas and xarray must be the names in the order of the rows, or the times at which periods start.
 
     Parameters
     ----------
@@ -341,9 +343,10 @@ def build_instance(n_sites: int, n_periods: int, period_h: float, *, sites: dict
 
     Raises
     ------
-    InputError : an unknown name, a missing array, or one whose shape or kind does not fit.
+    InputError : an unknown name, a missing array, or one whose shape, kind or labels do not fit.
     """
     rest = dict(given, sites=sites)
+    starts = starts_of(rest.get("start_utc", Instance.start_utc), period_h, n_periods)
     sizes = dict(site=count(n_sites, "n_sites"), period=count(n_periods, "n_periods"))
     slopes = Sites.given(sites).get("power_slope_mw_per_gpu", 0.0)
     sizes["segment"] = (1, *plain(slopes, "sites.power_slope_mw_per_gpu").shape)[-1]
@@ -354,9 +357,12 @@ def build_instance(n_sites: int, n_periods: int, period_h: float, *, sites: dict
         if row != "site":
             sizes[row] = cls.rows(values)
         if "name" in {f.name for f in cls.columns()} and "name" not in values:
-            values["name"] = np.array([f"{row}{k}" for k in range(sizes[row])], dtype=str)
+            said = names_of(values.values())
+            numbers = np.array([f"{row}{k}" for k in range(sizes[row])], dtype=str)
+            values["name"] = said if said is not None and len(said) == sizes[row] else numbers
         if sizes[row] == 0:
             values |= {f.name: np.zeros([sizes[d] for d in f.metadata["dims"]]) for f in cls.columns()}
+        cls.check_labels(values, starts)
         tables[name] = cls.make(sizes, **values)
     known = {f.name for f in fields(Instance)}
     for key in rest:

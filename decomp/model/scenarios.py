@@ -25,6 +25,7 @@ from decomp.model.instance import (
     Scenarios,
     Table,
 )
+from decomp.model.labels import check_labels, starts_of
 from decomp.model.result import Result, Schedule
 
 T = TypeVar("T", bound=Table)
@@ -74,10 +75,13 @@ def with_scenarios(
     n = len(probability)
     names = [f"s{s}" for s in range(n)] if names is None else list(names)
     found: list[tuple[Array, Array, Array, Array]] = []
+    starts = starts_of(instance.start_utc, instance.period_h, instance.n_periods)
     for name, values in series.items():
         if name not in SERIES:
             raise InputError(f"scenarios: {name}: no such time series; known are {', '.join(SERIES)}")
         own = getattr(getattr(instance, SERIES[name]), name)
+        kind, rows = SERIES[name].rstrip("s"), getattr(instance, SERIES[name]).name
+        check_labels(f"scenarios: {name}", values, ("scenario", kind, "period"), {kind: rows}, starts)
         values = strict.plain(values, f"scenarios: {name}")
         if strict.misfits(values, "f8").any():
             raise InputError(f"scenarios: {name}: holds {values.dtype} values, must be numbers")

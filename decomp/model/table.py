@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from decomp.model.labels import Starts, check_labels
 from decomp.model.strict import WORDS, Array, InputError, converted, misfits, plain, shown
 
 __all__ = ["Array", "InputError", "Table", "var"]
@@ -48,6 +49,7 @@ class Table:
     """A set of arrays that share dimensions: of their declared kinds, or refused, and read-only."""
 
     def __post_init__(self) -> None:
+        self.check_labels({f.name: getattr(self, f.name) for f in self.columns()})
         for f in self.columns():
             where, kind = f"{self.label()}.{f.name}", f.metadata["kind"]
             array = plain(getattr(self, f.name), where)
@@ -80,6 +82,14 @@ class Table:
         if table is not None and not hasattr(table, "keys"):
             raise InputError(f"{cls.label()}: {shown(table)}, must be a dict of arrays")
         return {} if table is None else {key: table[key] for key in table.keys()}  # noqa: SIM118
+
+    @classmethod
+    def check_labels(cls, values: dict[str, Any], starts: Starts | None = None) -> None:
+        """Refuse values of pandas and xarray that are labelled in another order than the rows or periods."""
+        names = {cls.columns()[0].metadata["dims"][0]: values["name"]} if cls.columns()[0].name == "name" else {}
+        for f in cls.columns():
+            if f.name in values:
+                check_labels(f"{cls.label()}.{f.name}", values[f.name], f.metadata["dims"], names, starts)
 
     @classmethod
     def rows(cls, values: dict[str, Any]) -> int:

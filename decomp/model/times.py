@@ -6,8 +6,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
-from decomp.model.instance import InputError, Instance
+from decomp.model.strict import InputError
+
+if TYPE_CHECKING:
+    from decomp.model.instance import Instance
 
 YEARS = range(1700, 2201)  # so that all of a horizon is within 1678 to 2261, as nanoseconds of 64 bits can be
 
