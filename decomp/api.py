@@ -16,7 +16,8 @@ from decomp.devices import attach as devices_attach
 from decomp.evaluation.evaluate import Evaluation, fresh_scenarios
 from decomp.evaluation.evaluate import evaluate as evaluate_on
 from decomp.families import generate
-from decomp.files.hdf5 import PathLike, holds, open_hdf5, read_attribute
+from decomp.files.atomic import PathLike
+from decomp.files.hdf5 import holds, open_hdf5, read_attribute
 from decomp.files.store import INSTANCE, RESULT, read_instance, read_result, write_instance, write_result
 from decomp.insight import explain as insight
 from decomp.model.instance import InputError, Instance

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from decomp.evaluation.evaluate import Evaluation, Interval, evaluate, fresh_scenarios
-from decomp.files.hdf5 import atomic_path
+from decomp.files.atomic import write_rows
 from decomp.files.store import read_instance
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
@@ -157,11 +157,11 @@ def write_costs(path: Path, e: Evaluation) -> None:
     """A line a scenario: probability, and the net costs in it."""
     named = dict(net_cost_usd=e.cost, mean_value_plan_usd=e.mean_cost, knowing_usd=e.perfect_cost)
     columns = {name: values for name, values in named.items() if values is not None}
-    lines = [",".join(("scenario", "probability", *columns))]
-    for s, name in enumerate(e.name):
-        lines.append(",".join((f'"{name}"', f"{e.probability[s]:.9g}", *(f"{v[s]:.6f}" for v in columns.values()))))
-    with atomic_path(path) as beside:
-        beside.write_text("\n".join(lines) + "\n", "utf-8")
+    rows = (
+        (name, f"{e.probability[s]:.9g}", *(f"{values[s]:.6f}" for values in columns.values()))
+        for s, name in enumerate(e.name)
+    )
+    write_rows(path, ("scenario", "probability", *columns), rows)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from decomp.families import FAMILIES, generate
+from decomp.files.atomic import write_text
 from decomp.files.store import write_instance
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.solver.series import Ask, led_by_root
 from decomp.studies.joint import OPTIMAL, Solver, Study, claims, sites
 from decomp.studies.joint_pages import summary, write_figures
-from decomp.studies.pages import write_csv, write_text
+from decomp.studies.pages import write_csv
 from decomp.studies.variants import SWEEPS, VARIANTS
 
 from .arguments import PATIENCE, SEED, Arguments, whole

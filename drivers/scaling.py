@@ -29,7 +29,7 @@ from decomp.bench.measure import cores
 from decomp.bench.replay import Cluster, ReplayStep, grow, record, replay
 from decomp.bench.scaling import Row, plot_study, read_study, study_table
 from decomp.bench.tables import Columns, table
-from decomp.files.hdf5 import atomic_path
+from decomp.files.atomic import write_text
 from decomp.files.store import read_instance, read_sites
 from decomp.model.instance import Array, InputError
 from decomp.model.text import number, percent
@@ -209,8 +209,7 @@ def show_replay(args: argparse.Namespace, rows: Sequence[Row]) -> None:
 
 
 def save(path: Path, rows: Sequence[Any]) -> None:
-    with atomic_path(path) as beside:
-        beside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

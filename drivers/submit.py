@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decomp.bench.estimate import EFFICIENCY, RATES, SLACK, Calibration, Estimate, calibrate, estimate
-from decomp.files.hdf5 import atomic_path
+from decomp.files.atomic import write_text
 from decomp.files.store import read_instance
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import METHODS, Options
@@ -156,8 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     instance = read_instance(args.instance)
     calibration = calibrate(args.instance, instance)
     request = plan(args, instance, calibration, estimate(instance, calibration, args.ranks))
-    with atomic_path(args.output) as beside:
-        beside.write_text(script(args, request), encoding="utf-8", errors="surrogateescape")
+    write_text(args.output, script(args, request))
     print("\n".join(request.reasons))
     if args.dry_run:
         print(f"script: {args.output}, not submitted")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from decomp.bench.tables import GROWTH_GAP, OURS, Row, by_instance, growth, points
-from decomp.files.hdf5 import atomic_path
+from decomp.files.atomic import atomic_path
 from decomp.model.text import gap_rel
 from decomp.report.figure import CYCLE, FAINT, INK, figure, style
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from decomp.bench.tables import Columns, table
-from decomp.files.hdf5 import atomic_path
+from decomp.files.atomic import atomic_path
 from decomp.files.store import read_result
 from decomp.model.instance import InputError
 from decomp.model.text import number, percent

@@ -16,7 +16,7 @@ from decomp.extensive.mps import write_model
 from decomp.extensive.names import FIELDS, named
 from decomp.extensive.reductions import untangle
 from decomp.extensive.starts import start_values
-from decomp.files.hdf5 import PathLike, atomic_path
+from decomp.files.atomic import PathLike, write_text
 from decomp.lp.highs import REDUCED_COST, money_unit
 from decomp.model.accounts import by_scenario, emissions_t, load_gpu, over_budget_t, starts
 from decomp.model.instance import Array, InputError, Instance
@@ -143,8 +143,7 @@ class ExtensiveForm:
             head = ["Model status", "Unknown", "", "# Primal solution values", "Feasible"]
             head += [f"Objective {self.objective(x)!r}", f"# Columns {len(lines)}"]
             lines = head + lines + [f"# Rows {len(activity)}", *activity, "", "# Dual solution values", "None"]
-        with atomic_path(path) as partial:
-            partial.write_text("\n".join(lines) + "\n", encoding="ascii")
+        write_text(path, "\n".join(lines) + "\n")
 
 
 def to_schedule(form: ExtensiveForm, x: Array) -> Schedule:

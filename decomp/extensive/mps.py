@@ -8,7 +8,7 @@ from pathlib import Path
 
 import highspy
 
-from decomp.files.hdf5 import PathLike, atomic_path
+from decomp.files.atomic import PathLike, atomic_path
 from decomp.model.instance import InputError
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import h5py
 import numpy as np
 
+from decomp.files.atomic import PathLike
 from decomp.files.hdf5 import (
-    PathLike,
     create_dataset,
     create_dimension,
     find_dataset,

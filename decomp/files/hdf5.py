@@ -8,18 +8,15 @@ every departure from the declaration is an InputError, and no object is ever mad
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from decomp.files.atomic import PathLike, atomic_path
 from decomp.model.instance import OPTIONAL, SECOND_STAGE, Array, InputError, Table, dims_by_scenario
 
 SCHEMA_VERSION = 1
@@ -27,44 +24,8 @@ CHUNK_BYTES = 1 << 16  # of a (row, period) dataset: some 85 sites at 96 periods
 FILTERS = {"deflate", "shuffle", "fletcher32"}  # part of every HDF5; others would load plugins
 NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable."
 
-PathLike = str | os.PathLike[str]
-
 
 # ---------------------------------------------------------------- writing
-
-
-@contextmanager
-def atomic_path(path: PathLike) -> Iterator[Path]:
-    """A temporary file beside the one that `path` leads to; takes its place at the end, vanishes on any failure.
-
-    A link stays, and what it leads to is replaced, with its permissions. A device or a pipe is written into.
-    """
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise IsADirectoryError(21, "is a directory", str(path))
-    special = target.exists() and not target.is_file()
-    folder = Path(tempfile.gettempdir()) if special else target.parent
-    # a name of its own for runs on several hosts that write the same file, and no longer than names may be
-    temporary = folder / f"{target.name[:40]}.tmp-{secrets.token_hex(6)}"
-    try:
-        temporary.touch(exist_ok=False)
-    except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(path)) from None
-    try:
-        yield temporary
-        if special:
-            with open(temporary, "rb") as made, open(target, "wb") as stream:
-                shutil.copyfileobj(made, stream)
-        else:
-            with open(temporary, "rb+") as stream:
-                os.fsync(stream.fileno())
-            if target.exists():
-                shutil.copymode(target, temporary)
-            os.replace(temporary, target)
-    except OSError as error:
-        raise type(error)(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from decomp.files.atomic import PathLike
 from decomp.files.hdf5 import (
     SCHEMA_VERSION,
-    PathLike,
     create_dataset,
     create_dimension,
     find_dataset,

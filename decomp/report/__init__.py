@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from importlib.resources import files
 
@@ -15,7 +14,7 @@ from markupsafe import Markup
 
 from decomp.certificate import Certificate
 from decomp.evaluation.evaluate import Evaluation
-from decomp.files.hdf5 import atomic_path
+from decomp.files.atomic import PathLike, write_text
 from decomp.insight.explain import explain
 from decomp.insight.gap import split
 from decomp.model.accounts import account
@@ -95,13 +94,11 @@ def _one_future(instance: Instance, result: Result) -> tuple[Instance, Result, s
 
 
 def write_report(
-    path: str | os.PathLike[str],
+    path: PathLike,
     instance: Instance,
     result: Result,
     certificate: Certificate | None = None,
     evaluation: Evaluation | None = None,
 ) -> None:
     """Write the page to `path`, whole or not at all."""
-    text = render(instance, result, certificate, evaluation)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, render(instance, result, certificate, evaluation))

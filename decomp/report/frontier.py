@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from decomp.files.hdf5 import PathLike, atomic_path
+from decomp.files.atomic import PathLike, atomic_path
 from decomp.model.frontier import Frontier
 from decomp.report.figure import BLUE, ORANGE, RED, figure, style
 from decomp.report.words import CO2, money_unit

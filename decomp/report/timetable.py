@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from decomp.files.hdf5 import PathLike, atomic_path
+from decomp.files.atomic import PathLike, write_rows
 from decomp.model.accounts import candidate_cost, emissions_t
 from decomp.model.instance import Instance
 from decomp.model.result import Result, Schedule
@@ -146,7 +145,4 @@ def _device_rows(instance: Instance, schedule: Schedule) -> Iterable[Sequence[An
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows([f"{cell:.10g}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+    write_rows(path, header, ([f"{cell:.10g}" if isinstance(cell, float) else cell for cell in row] for row in rows))

@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from decomp.bound.lagrangian import Start
-from decomp.files.hdf5 import atomic_path
+from decomp.files.atomic import atomic_path
 from decomp.files.store import instance_hash, read_instance, read_result
 from decomp.model.instance import InputError
 from decomp.rolling.planner import Done, Planned

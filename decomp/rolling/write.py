@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from decomp.files.hdf5 import atomic_path
+from decomp.files.atomic import write_rows
 from decomp.files.store import write_instance, write_result
 from decomp.model.accounts import load_gpu
 from decomp.model.result import Result, Status
@@ -52,7 +50,7 @@ def write_now(path: Path, window: Window, result: Result, step: int) -> None:
         for t in range(min(step, instance.n_periods))
         for i, site in enumerate(instance.sites.name)
     )
-    _write_rows(path, ("start_utc", "site", *values), rows)
+    write_rows(path, ("start_utc", "site", *values), rows)
 
 
 def write_jobs(path: Path, window: Window, result: Result, step: int) -> None:
@@ -66,13 +64,13 @@ def write_jobs(path: Path, window: Window, result: Result, step: int) -> None:
         what = "continue" if window.running[j] else "start" if start < step else "planned"
         when = stamp(start_of(instance, start))
         rows.append([instance.jobs.name[j], what, when, instance.sites.name[schedule.job_site[j]]])
-    _write_rows(path, ("job", "what", "start_utc", "site"), rows)
+    write_rows(path, ("job", "what", "start_utc", "site"), rows)
 
 
 def write_windows(path: Path, operation: Operation) -> None:
     """One line per plan, with what was then realised in its periods."""
     rows = [[*asdict(p).values(), operation.realised(p)] for p in operation.plans]
-    _write_rows(path, [*(f.name for f in fields(Planned)), "realised_usd"], rows)
+    write_rows(path, [*(f.name for f in fields(Planned)), "realised_usd"], rows)
 
 
 def clear(folder: Path) -> int:
@@ -91,10 +89,3 @@ def result_of(operation: Operation) -> Result:
     facts: dict[str, Any] = dict(instance_hash=instance.content_hash(), method="rolling")
     cost = operation.past.cost()
     return Result(Status.LIMIT, -np.inf, cost, operation.schedule, None, provenance=facts)
-
-
-def _write_rows(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with atomic_path(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(head)
-        writer.writerows(rows)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from decomp.files.hdf5 import PathLike, new_file, write_attributes
+from decomp.files.atomic import PathLike
+from decomp.files.hdf5 import new_file, write_attributes
 from decomp.model.instance import Array
 
 if TYPE_CHECKING:  # loads HiGHS, which a process that runs OR-Tools must not

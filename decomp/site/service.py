@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from decomp.files.hdf5 import PathLike
+from decomp.files.atomic import PathLike
 from decomp.lp.highs import Effort
 from decomp.lp.watch import Interrupted
 from decomp.model.instance import Array, InputError, Instance, Microgrids

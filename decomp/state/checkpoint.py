@@ -21,8 +21,8 @@ from decomp.bound.coupling import Coupling, Fixing
 from decomp.bound.lagrangian import LagrangianLoop
 from decomp.bound.master import RelaxedWork
 from decomp.bound.multipliers import Multipliers
+from decomp.files.atomic import PathLike
 from decomp.files.hdf5 import (
-    PathLike,
     create_dimension,
     open_hdf5,
     read_attribute,

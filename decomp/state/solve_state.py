@@ -16,7 +16,7 @@ from decomp.bound.coupling import hourly
 from decomp.bound.infeasible import Infeasible
 from decomp.bound.lagrangian import BundleStep, DualPoint, LagrangianLoop, Start
 from decomp.bound.multipliers import Multipliers, line_of_generators
-from decomp.files.hdf5 import PathLike
+from decomp.files.atomic import PathLike
 from decomp.lp.watch import Interrupted
 from decomp.model.accounts import allot
 from decomp.model.instance import Instance

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 
-from decomp.files.hdf5 import atomic_path
+from decomp.files.atomic import atomic_path, write_rows, write_text
 from decomp.files.store import write_instance, write_result
 from decomp.model.text import markdown_table
 from decomp.report.figure import BLUE, GREY, INK, ORANGE, figure, style
@@ -55,20 +53,10 @@ def write_study(folder: Path, study: Study, found: Findings, command: str) -> No
     write_text(folder / "summary.md", summary(study, found, command))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 def write_csv(path: Path, rows: Sequence[Any], *derived: str) -> None:
     """Records as a CSV file; `derived` are properties to write as well."""
-    out = io.StringIO()
-    lines = [{**asdict(row), **{name: getattr(row, name) for name in derived}} for row in rows]
-    writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    write_text(path, out.getvalue())
+    names = [*(f.name for f in fields(rows[0])), *derived]
+    write_rows(path, names, ([getattr(row, name) for name in names] for row in rows))
 
 
 def _write_files(folder: Path, study: Study) -> None:

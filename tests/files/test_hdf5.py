@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from decomp.files.hdf5 import atomic_path
+from decomp.files.atomic import atomic_path
 from decomp.files.store import read_instance, write_instance
 from decomp.model.instance import InputError
 from tiny import tiny

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from decomp.files.hdf5 import atomic_path
+from decomp.files.atomic import atomic_path
 from decomp.lp.watch import STOP_SIGNALS
 from decomp.model.instance import InputError
 from decomp.ranks.mpi import AtRoot, Serial, TaskAnswer
