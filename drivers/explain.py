@@ -20,8 +20,9 @@ from decomp.insight.explain import Explanation, explain
 from decomp.model.accounts import load_gpu
 from decomp.model.devices import device_place
 from decomp.model.instance import Instance
+from decomp.model.refusal import row_named
 from decomp.model.result import Result
-from decomp.model.scenarios import in_scenario, numbered
+from decomp.model.scenarios import in_scenario
 from decomp.model.text import markdown_table
 from decomp.report.tables import Sheet
 from decomp.report.why import job_sheet, price_sheet, site_sheet, why_sheets
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     instance = read_instance(args.instance)
     result = read_result_of(args.result, instance, args.instance)
     if args.scenario is not None:
-        instance, result = in_scenario(instance, result, numbered(instance, args.scenario))
+        instance, result = in_scenario(instance, result, row_named(instance.scenarios.name, args.scenario, "scenario"))
     found = explain(instance, result)
     sheets = [job_sheet(instance, found, args.job)] if args.job else []
     if args.site and instance.n_scenarios:

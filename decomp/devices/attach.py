@@ -10,6 +10,7 @@ import numpy as np
 from decomp.devices.draft import Addition, Draft, attach_drafts
 from decomp.devices.kind import Kind, Place
 from decomp.model.instance import InputError, Instance
+from decomp.model.refusal import row_named
 from decomp.model.strict import misfits, plain, scalar, shown
 from decomp.model.validate_sites import validate_sites
 
@@ -21,11 +22,7 @@ def place_of(instance: Instance, site: str) -> tuple[int, Place]:
     ------
     InputError : no site has this name.
     """
-    found = np.flatnonzero(instance.sites.name == site)
-    if not len(found):
-        known = ", ".join(instance.sites.name[:5]) + (", ..." if instance.n_sites > 5 else "")
-        raise InputError(f"site {site!r}: there is none of this name; known are {known}")
-    i = int(found[0])
+    i = row_named(instance.sites.name, site, "site")
     return i, Place(instance.microgrids.take(np.array([i])), instance.period_h)
 
 
@@ -83,15 +80,14 @@ def attach(
     sites, held = _names(site, "site"), _names(cumulative, "cumulative")
     if not sites or len(set(sites)) < len(sites):
         raise InputError(f"site: {shown(list(sites))}, must be a name or several, each once")
-    name = scalar(name, str, "name") or (kind_of(device) if isinstance(device, Kind) else "device")
+    kind, usual = (device.called(), device.called()) if isinstance(device, Kind) else ("pyomo", "device")
+    name = scalar(name, str, "name") or usual
     additions = []
     for one in sites:
         i, place = place_of(instance, one)
         if (instance.devices.name[instance.devices.site == i] == name).any():
             raise InputError(f"device {name!r} at site {one!r}: this name is taken; give it another")
-        additions.append(
-            Addition(i, _draft(device, place, one, name, held, dict(end_low or {})), name, kind_of(device))
-        )
+        additions.append(Addition(i, _draft(device, place, one, name, held, dict(end_low or {})), name, kind))
     found = attach_drafts(instance, additions)
     validate_sites(found.microgrids.take(np.array([a.site for a in additions])), found.period_h)
     return found
@@ -103,13 +99,6 @@ def _names(value: Any, where: str) -> tuple[str, ...]:
     if array.ndim > 1 or misfits(array, "U").any():
         raise InputError(f"{where}: {shown(value)}, must be a name or several")
     return tuple(map(str, array))
-
-
-def kind_of(device: Any) -> str:
-    """What a device is called in the table of devices: a kind's name in the library, or `pyomo`."""
-    from decomp.devices import KINDS
-
-    return next((name for name, kind in KINDS.items() if type(device) is kind), "pyomo")
 
 
 def _draft(

@@ -15,7 +15,7 @@ import pyomo.environ as pyo
 from pyomo.core.base.set import SetOperator
 from pyomo.repn import generate_standard_repn
 
-from decomp.devices.draft import Draft, Use
+from decomp.devices.draft import Draft, Terms, Use
 from decomp.devices.kind import Place
 from decomp.model.device_ranges import site_ranges
 from decomp.model.instance import QUANTITIES, InputError
@@ -219,9 +219,8 @@ class _Reader:
         index = key if what == "power" else place
         more = {per_unit: 1.0}
         number = self.draft.variables(f"{what}_of_device", low, high, index=index, period=key, unit=unit, **more)
-        self._terms(
-            f"{what}_of_device", index, constant, constant, [(1.0, number)], [(-c, one) for c, one in terms], unit
-        )
+        uses = self._uses([(-coefficient, one) for coefficient, one in terms])
+        self.draft.total(f"{what}_of_device", constant, constant, (1.0, number), *uses, unit=unit, index=index)
 
     def _row(self, one: Any) -> None:
         name, index = _name(self.block, one)
@@ -241,20 +240,11 @@ class _Reader:
             if not low <= 1e-9 or not high >= -1e-9:
                 raise self.refuse(one, f"has no variable, and 0 is not between {low:g} and {high:g}: it never holds")
             return
-        self._terms(name, index, low, high, [], terms, "1")
+        self.draft.total(name, low, high, *self._uses(terms), index=index, cumulative=name in self.cumulative)
 
-    def _terms(
-        self,
-        name: str,
-        index: int,
-        low: float,
-        high: float,
-        known: list[Any],
-        terms: list[tuple[float, Any]],
-        unit: str,
-    ) -> None:
-        uses = [(c, self.uses[id(v)] if id(v) in self.uses else np.array([self.numbers[id(v)]])) for c, v in terms]
-        self.draft.total(name, low, high, *known, *uses, unit=unit, index=index, cumulative=name in self.cumulative)
+    def _uses(self, terms: list[tuple[float, Any]]) -> Terms:
+        """Terms as a draft takes them: of the site, or of the device's variables by number."""
+        return [(c, self.uses[id(v)] if id(v) in self.uses else np.array([self.numbers[id(v)]])) for c, v in terms]
 
 
 def read_block(block: Block, site: str, name: str, cumulative: tuple[str, ...], end_low: dict[str, float]) -> Draft:

@@ -35,16 +35,15 @@ class Places:
 
 
 def distance_km(latitude: Array, longitude: Array, to_latitude: Array, to_longitude: Array) -> Array:
-    """Great-circle distances, km, (from, to); degrees in."""
+    """Great-circle distances of all pairs, km, (from, to); degrees in. A matrix product, fast for many."""
     cosine = _unit_vectors(latitude, longitude) @ _unit_vectors(to_latitude, to_longitude).T
     return np.asarray(EARTH_KM * np.arccos(np.clip(cosine, -1.0, 1.0)))
 
 
-def paired_km(latitude: Array, longitude: Array, one: Array, other: Array) -> Array:
-    """Great-circle distance between pairs of places given by index, km, (pair,)."""
-    lat, lon = np.radians(latitude), np.radians(longitude)
-    half = np.sin((lat[one] - lat[other]) / 2) ** 2
-    half += np.cos(lat[one]) * np.cos(lat[other]) * np.sin((lon[one] - lon[other]) / 2) ** 2
+def haversine_km(latitude: Array, longitude: Array, to_latitude: Array, to_longitude: Array) -> Array:
+    """Great-circle distances between pairs of places, km; degrees in, all of one shape or broadcast to one."""
+    lat, lon, to_lat, to_lon = (np.radians(x) for x in (latitude, longitude, to_latitude, to_longitude))
+    half = np.sin((lat - to_lat) / 2) ** 2 + np.cos(lat) * np.cos(to_lat) * np.sin((lon - to_lon) / 2) ** 2
     return np.asarray(2 * EARTH_KM * np.arcsin(np.sqrt(np.minimum(half, 1.0))))
 
 

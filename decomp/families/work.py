@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from decomp.families.geography import Places, nearest, paired_km, round_trip_ms
+from decomp.families.geography import Places, haversine_km, nearest, round_trip_ms
 from decomp.families.weather import Clock, smooth_noise
 from decomp.model.instance import Array
 
@@ -73,7 +73,8 @@ def training_jobs(
         value_usd=_log_uniform(rng, *shape.value, n) * gpu_h,
     )
     job, site = np.repeat(np.arange(n), where.shape[1]), where.ravel()
-    away = paired_km(places.latitude, places.longitude, home[job], site)
+    latitude, longitude = places.latitude, places.longitude
+    away = haversine_km(latitude[home[job]], longitude[home[job]], latitude[site], longitude[site])
     move = np.where(site == home[job], 0.0, 0.01 + 6e-6 * away) * gpu_h[job]  # data transfer, USD
     return jobs, dict(job=job, site=site, cost_usd=move)
 

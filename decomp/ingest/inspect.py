@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,8 @@ def inspect_file(path: str | Path, preset: str = "") -> Inspection:
     lines.append(f"preset: {guessed or 'none fits'}" + (f", read as {preset}" if preset and preset != guessed else ""))
     if named and named not in names_for("files"):
         kind = presets()[named]["for"]
-        head = {"trace": "[trace]", "requests": f"[requests.{_name(path)}]"}.get(kind, "[latency]")
-        return Inspection(lines, "\n".join([head, *_toml(dict(path=path.name, format=named))]))
+        head = {"trace": "trace", "requests": f"requests.{_name(path)}"}.get(kind, "latency")
+        return Inspection(lines, _table_of(head, path, dict(format=named)))
     keys: dict[str, Any] = dict(format=named) if named else guess_layout(text)
     if encoding == "latin-1":
         keys["encoding"] = _one_byte(data)
@@ -94,13 +95,13 @@ def inspect_file(path: str | Path, preset: str = "") -> Inspection:
         if not any(k in keys for k in ("time_column", "month_column")):
             lines += [*_about_table(table), "times: no column looks like times"]
             if set(table.header[1:]) <= set(table.column(0).words):  # regions along both sides
-                return Inspection(lines, "\n".join(["[latency]", *_toml(dict(path=path.name, layout="matrix") | keys)]))
-            return Inspection(lines, "\n".join([f"[files.{_name(path)}]", *_toml(dict(path=path.name) | keys)]))
+                return Inspection(lines, _table_of("latency", path, dict(layout="matrix") | keys))
+            return Inspection(lines, _table_of(f"files.{_name(path)}", path, keys))
         if jobs := _of_jobs(table):
             lines += [*_about_table(table), *_columns(table)]
             layout = {key: value for key, value in keys.items() if not key.endswith(("_column", "_separator"))}
             jobs |= dict(submit_column=keys["time_column"], time_zone="UTC")
-            return Inspection(lines, "\n".join(["[trace]", *_toml(dict(path=path.name) | layout | jobs)]) + UNCHECKED)
+            return Inspection(lines, _table_of("trace", path, layout | jobs) + UNCHECKED)
     keys, where, told = _clock(library, path, keys)
     lines += [*_about_table(table), *told]
     lines += list(_columns(table))
@@ -123,6 +124,11 @@ def _one_byte(data: bytes) -> str:
         except UnicodeDecodeError:
             continue
     return "latin-1"
+
+
+def _table_of(name: str, path: Path, keys: dict[str, Any]) -> str:
+    """A table of a spec for the file."""
+    return "\n".join([f"[{name}]", *_toml(dict(path=path.name) | keys)])
 
 
 def _file(path: Path, keys: dict[str, Any]) -> File:
@@ -302,28 +308,30 @@ def _columns(table: Table) -> Iterator[str]:
             yield f"  {shown}: {len(cells.words)} text(s): {words[:90]}{' …' if len(cells.words) > 3 else ''}"
 
 
+def _of_numbers(table: Table) -> Iterator[tuple[str, Array, Array]]:
+    """Columns with a name of their own that mostly hold numbers: the name, the numbers, which are unreadable."""
+    for name in table.header:
+        if name and table.header.count(name) == 1:
+            with suppress(InputError):
+                values, wrong = table.numbers(name)
+                if (~np.isnan(values)).sum() > 0.5 * len(values):
+                    yield name, values, wrong
+
+
 def _meaning_missing(table: Table) -> list[Any]:
     """Words and numbers in columns of numbers that seem to mean missing."""
     found: list[Any] = []
-    for k, name in enumerate(table.header):
-        if not name or table.header.count(name) > 1:
-            continue
-        try:
-            values, wrong = table.numbers(name)
-        except InputError:
-            continue
-        if (~np.isnan(values)).sum() > 0.5 * len(values):
-            cells = table.column(k)
-            found += [
-                str(w) for w in cells.words[np.unique(cells.codes[wrong])] if re.fullmatch(r"[A-Za-z/. -]{1,12}", w)
-            ]
-            found += [int(v) if v == int(v) else float(v) for v in np.unique(values[np.isin(values, SENTINELS)])]
+    for name, values, wrong in _of_numbers(table):
+        cells = table.cells(name)
+        words = cells.words[np.unique(cells.codes[wrong])]
+        found += [str(w) for w in words if re.fullmatch(r"[A-Za-z/. -]{1,12}", w)]
+        found += [int(v) if v == int(v) else float(v) for v in np.unique(values[np.isin(values, SENTINELS)])]
     return list(dict.fromkeys(found))
 
 
 def _block(path: Path, keys: dict[str, Any], where: dict[str, str], table: Table) -> str:
     name, file = _name(path), _file(path, keys)
-    lines = [f"[files.{name}]", *_toml(dict(path=path.name) | keys)]
+    lines = _table_of(f"files.{name}", path, keys).split("\n")
     if keys.get("time_zone") == "UTC" and not file.format and not re.search("utc|gmt", str(file.time_column), re.I):
         at = next(k for k, line in enumerate(lines) if line.startswith("time_zone"))
         lines[at] += UNCHECKED
@@ -336,28 +344,16 @@ def _block(path: Path, keys: dict[str, Any], where: dict[str, str], table: Table
 
 def _of_jobs(table: Table) -> dict[str, Any]:
     """The columns of a table of jobs: there are GPUs and durations in it."""
-    found = {
-        key: next((name for name in table.header if re.search(pattern, name, re.I)), "")
-        for key, pattern in JOBS.items()
-    }
-    return (
-        {key: name for key, name in found.items() if name} if found["gpus_column"] and found["duration_column"] else {}
-    )
+    columns = {key: [name for name in table.header if re.search(text, name, re.I)] for key, text in JOBS.items()}
+    found = {key: names[0] for key, names in columns.items() if names}
+    return found if {"gpus_column", "duration_column"} <= found.keys() else {}
 
 
 def _value_column(table: Table, file: File, where: dict[str, str]) -> tuple[str, str, str]:
     """The quantity, the column that seems to hold it, and its unit."""
     said = [v for k, v in file.__dict__.items() if k.endswith("_column")]
     times = {name for v in said for name in (v if isinstance(v, list) else [v])} | set(where)
-    numeric = []
-    for name in table.header:
-        if name and name not in times and table.header.count(name) == 1:
-            try:
-                values, _ = table.numbers(name)
-            except InputError:
-                continue
-            if (~np.isnan(values)).mean() > 0.5:
-                numeric.append(name)
+    numeric = [name for name, *_ in _of_numbers(table) if name not in times]
     for pattern, quantity, unit in UNITS:
         for name in numeric:
             if re.search(pattern, name, re.I):

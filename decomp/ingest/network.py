@@ -11,13 +11,13 @@ from typing import Protocol
 
 import numpy as np
 
+from decomp.families.geography import haversine_km
 from decomp.ingest.keys import within
 from decomp.ingest.library import Library
 from decomp.ingest.spec import Egress, Latency, PairTable
 from decomp.ingest.table import Table
 from decomp.model.instance import Array, InputError
 
-EARTH_KM = 6371.0
 USUAL_EGRESS_USD_PER_GB = 0.08
 
 
@@ -35,11 +35,10 @@ class Located(Protocol):
 
 
 def great_circle_km(a: Sequence[Located], b: Sequence[Located]) -> Array:
-    """Distances, km, (a, b), by the haversine formula."""
-    lat_a, lon_a = (np.radians([getattr(p, k) for p in a])[:, None] for k in ("latitude", "longitude"))
-    lat_b, lon_b = (np.radians([getattr(p, k) for p in b])[None, :] for k in ("latitude", "longitude"))
-    h = np.sin((lat_b - lat_a) / 2) ** 2 + np.cos(lat_a) * np.cos(lat_b) * np.sin((lon_b - lon_a) / 2) ** 2
-    return 2 * EARTH_KM * np.arcsin(np.sqrt(np.clip(h, 0.0, 1.0)))
+    """Distances, km, (a, b)."""
+    degrees = ("latitude", "longitude")
+    latitude, longitude = (np.array([[getattr(p, k)] for p in a]) for k in degrees)
+    return haversine_km(latitude, longitude, *(np.array([getattr(p, k) for p in b]) for k in degrees))
 
 
 @dataclass(frozen=True)

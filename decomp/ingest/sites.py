@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from decomp.families.weather import pue
 from decomp.ingest import weather
 from decomp.ingest.keys import within
 from decomp.ingest.layout import Series
 from decomp.ingest.library import Library
 from decomp.ingest.series import read_series
-from decomp.ingest.spec import Battery, GeneratorType, Horizon, Site
+from decomp.ingest.spec import Battery, Generator, GeneratorType, Horizon, Site
 from decomp.ingest.units import OF_STREAMS, QUANTITIES
 from decomp.model.instance import Array, InputError
 
@@ -75,7 +76,7 @@ def _one(series: dict[str, Array], names: tuple[str, ...], what: str) -> str:
 
 def _pue(series: dict[str, Array]) -> Array:
     name = _one(series, RIVALS[0], "facility power")
-    return weather.pue(series[name]) if name == "temperature" else series[name]
+    return pue(series[name]) if name == "temperature" else series[name]
 
 
 def _wind(site: Site, series: dict[str, Array]) -> Array:
@@ -145,20 +146,15 @@ def power_lines(site: Site) -> tuple[Array, Array]:
 
 def generator_columns(sites: list[Site], types: dict[str, GeneratorType], horizon: Horizon) -> Columns:
     """The generators table, rows in the order of sites."""
-    rows = [
-        _generator(k, site, unit.type, unit.mw, unit.on, types, horizon)
-        for k, site in enumerate(sites)
-        for unit in site.generators
-    ]
+    rows = [_generator(k, site, unit, types, horizon) for k, site in enumerate(sites) for unit in site.generators]
     return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 
 
-def _generator(
-    k: int, site: Site, name: str, mw: float, on: bool, types: dict[str, GeneratorType], horizon: Horizon
-) -> Columns:
-    if name not in types:
-        raise InputError(f"site {site.name}: generator type {name!r} is not in [generators]: {', '.join(types)}")
-    kind, period_h = types[name], horizon.period_min / 60
+def _generator(k: int, site: Site, unit: Generator, types: dict[str, GeneratorType], horizon: Horizon) -> Columns:
+    """A unit of site number k as a row of the table."""
+    if unit.type not in types:
+        raise InputError(f"site {site.name}: generator type {unit.type!r} is not in [generators]: {', '.join(types)}")
+    kind, mw, period_h = types[unit.type], unit.mw, horizon.period_min / 60
     least = kind.min_share * mw
     return dict(
         site=k,
@@ -172,5 +168,5 @@ def _generator(
         min_up_periods=max(1, math.ceil(kind.min_up_h / period_h - 1e-9)),
         min_down_periods=max(1, math.ceil(kind.min_down_h / period_h - 1e-9)),
         emission_t_per_mwh=kind.emission_t_per_mwh,
-        initial_mw=(least or mw) if on else 0.0,
+        initial_mw=(least or mw) if unit.on else 0.0,
     )

@@ -36,11 +36,8 @@ class Stamps:
     columns: str = ""  # the columns, for messages
 
     def take(self, rows: Array) -> Stamps:
-        start = None if self.start_s is None else self.start_s[rows]
-        return Stamps(
-            self.label[rows], self.offset[rows], self.fold[rows], self.names[rows], start,
-            self.counted, self.reaches_end, self.columns,
-        )  # fmt: skip
+        columns = {name: getattr(self, name)[rows] for name in ("label", "offset", "fold", "names")}
+        return replace(self, start_s=None if self.start_s is None else self.start_s[rows], **columns)
 
     @property
     def readable(self) -> Array:
@@ -130,7 +127,7 @@ def read_stamps(table: Table, file: File, hour: Array | None = None) -> Stamps:
         label, offset, names, late, columns = _from_column(table, file)
     fold = np.full(len(label), -1)
     start, counted = None, False
-    step = _step_s(file)
+    step = min(file.steps)
     if hour is not None:
         start, late = 3600 * hour, False
     elif file.period_column:
@@ -158,10 +155,6 @@ def read_stamps(table: Table, file: File, hour: Array | None = None) -> Stamps:
         late = bool((seconds[good] >= DAY).any())
         label, fold = np.where(good & (minutes >= 0), label + seconds + 60 * minutes, UNREADABLE), mark
     return Stamps(label, offset, fold, names, start, counted, late, columns)
-
-
-def _step_s(file: File) -> int:
-    return min(file.steps)
 
 
 def _from_column(table: Table, file: File) -> tuple[Array, Array, Array, bool, str]:

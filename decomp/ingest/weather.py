@@ -1,4 +1,4 @@
-"""From weather to power: cooling overhead, wind and sun. Arrays are (period,)."""
+"""From weather to power: wind and sun. Arrays are (period,)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,6 @@ from decomp.model.instance import Array
 SHEAR = 1 / 7
 CUT_IN, RATED, CUT_OUT = 3.0, 12.0, 25.0
 PERFORMANCE = 0.86  # soiling, temperature, inverter
-
-
-def pue(temperature: Array) -> Array:
-    """Facility power per IT power at an outside temperature in degC, 1.06 to 1.30."""
-    return np.clip(7.17e-5 * temperature**2 + 0.0041 * temperature + 1.0743, 1.06, 1.30)
 
 
 def wind_factor(speed: Array, height_m: float = 10.0, hub_m: float = 100.0) -> Array:

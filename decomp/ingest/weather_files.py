@@ -54,9 +54,7 @@ def parse_weather(text: str, name: str, layout: Layout) -> Table:
     cells.insert(0, TIME, stamps)
     line = _first_row(text, len(frame), kind)
     said |= _clock(index)
-    table = Table(name, layout, [str(c).strip() for c in cells.columns], cells, [], "", line)
-    table.said = said
-    return table
+    return Table(name, layout, [str(c).strip() for c in cells.columns], cells, first_line=line, said=said)
 
 
 def _read(reader: Any, kind: str, text: str) -> Any:

@@ -104,6 +104,20 @@ def repeated(keys: Array) -> Array:
     return ~first
 
 
+def row_named(names: Array, name: str, kind: str) -> int:
+    """The row of a table whose rows are each a `kind`, by its name.
+
+    Raises
+    ------
+    InputError : there is none of this name; says which there are.
+    """
+    found = np.flatnonzero(names == name)
+    if not len(found):
+        known = [*map(str, names[:8]), *(["..."] if len(names) > 8 else [])]
+        raise InputError(f"{kind} {name!r}: no such {kind}; there are {', '.join(known) or 'none'}")
+    return int(found[0])
+
+
 def check_index(name: str, table: Any, row: str, column: str, size: int) -> None:
     index = getattr(table, column)
     legal = f"must be an index of a {column}, 0 to {size - 1}" if size else f"but there is no {column}"

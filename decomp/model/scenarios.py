@@ -263,20 +263,6 @@ def in_scenario(instance: Instance, result: Result, s: int) -> tuple[Instance, R
     )
 
 
-def numbered(instance: Instance, name: str) -> int:
-    """The number of a scenario.
-
-    Raises
-    ------
-    InputError : there is none of this name.
-    """
-    found = np.flatnonzero(instance.scenarios.name == name)
-    if not len(found):
-        names = [*map(str, instance.scenarios.name[:8]), *(["..."] if instance.n_scenarios > 8 else [])]
-        raise InputError(f"scenario {name!r}: no such scenario; there are {', '.join(names) or 'none'}")
-    return int(found[0])
-
-
 def side_by_side(schedules: Sequence[Schedule]) -> Schedule:
     """One schedule for all scenarios from that of each; their jobs have to be the same.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -171,7 +171,7 @@ def stack(ax: Axes, clock: TimeAxis, layers: list[Layer], sign: float = 1.0) -> 
 
 def limits(*values: Array, low: float = 1.0, high: float = 99.0) -> tuple[float, float]:
     """A range that a few spikes cannot stretch: from the low to the high percentile, never empty."""
-    flat = np.concatenate([np.ravel(v) for v in values]) if values else np.zeros(1)
+    flat = np.concatenate([np.ravel(v) for v in values])
     flat = flat[np.isfinite(flat)]
     if not len(flat):
         return 0.0, 1.0
@@ -224,11 +224,11 @@ def gpu_scale(most: float) -> tuple[float, str]:
     return next(((scale, unit) for limit, scale, unit in units if most >= limit), (1.0, "GPUs"))
 
 
-def name_rows(ax: Axes, names: list[str], what: str, most: int = 40) -> None:
+def name_rows(ax: Axes, names: Sequence[str] | Array, what: str, most: int = 40) -> None:
     """Write the rows' names beside a heat map, or how many there are where there is no room."""
     ax.set_yticks([])
     if len(names) <= most:
-        ax.set_yticks(np.arange(len(names)) + 0.5, [short(n) for n in names])
+        ax.set_yticks(np.arange(len(names)) + 0.5, [short(str(n)) for n in names])
         ax.tick_params(axis="y", length=0, labelsize=8 if len(names) <= 25 else 6.5)
     else:
         ax.set_ylabel(plural(len(names), what))

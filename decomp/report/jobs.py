@@ -117,7 +117,7 @@ def _heat(instance: Instance, f: Flows) -> Picture:
     fig = figure(10.4, 4.2)
     ax = fig.subplots()
     heat(fig, ax, clock, share[order], "GPUs running jobs, % of the site", HEAT)
-    name_rows(ax, [str(n) for n in instance.sites.name[order]], "site")
+    name_rows(ax, instance.sites.name[order], "site")
     caption = (
         f"Every job of the fleet at once: one row per site, {how}; colour is the share of the site's GPUs that run "
         "jobs, %. Dark stretches are sites full of training; pale ones leave room for inference or wait for cheaper "

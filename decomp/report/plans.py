@@ -75,7 +75,7 @@ def spread_picture(instance: Instance, found: list[Answer]) -> Picture:
         if ax is not axes[-1]:
             ax.set_xlabel("")
             clock.dress(ax, label=False)
-        name_rows(ax, [str(n) for n in instance.sites.name[order]], "site")
+        name_rows(ax, instance.sites.name[order], "site")
         ax.set_title(answer.name)
     caption = (
         f"Standard deviation over the scenarios, hour by hour; one row per site, {how}. Jobs are the same in all: "
@@ -165,7 +165,7 @@ def moved_picture(instance: Instance, e: Evaluation) -> Picture | None:
     fig = figure(10.4, float(np.clip(0.2 * len(order) + 0.9, 1.6, 4.6)))
     ax = fig.subplots()
     heat(fig, ax, TimeAxis.of(instance), moved[order], "GPU", "RdBu", span=(-most, most))
-    name_rows(ax, [str(n) for n in instance.sites.name[order]], "site")
+    name_rows(ax, instance.sites.name[order], "site")
     caption = (
         f"GPUs in use by jobs, less those under the plan for the expected series; one row per site, {how}. "
         f"Blue: this plan has more of them there and then, red: fewer. {plural(len(e.moves or ()), 'job')} of "

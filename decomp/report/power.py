@@ -85,8 +85,7 @@ def _panels(instance: Instance, f: Flows, prices: list[tuple[str, Lines]], width
     scale = 1.0 if wide else 0.8
     heights = [1.4, 2.9, *([0.85] if battery else []), *([0.85] * len(prices))]
     gaps = [0.06 if wide else 0.22, 0.1 if wide else 0.38, *([0.24] * (len(heights) - 2))]
-    axes = _column(width, [h * scale for h in heights], gaps, right=1.5 if wide else 0.08)
-    fig = axes[0].figure
+    fig, axes = _column(width, [h * scale for h in heights], gaps, right=1.5 if wide else 0.08)
     _gpus(axes[0], clock, f, wide)
     _power(axes[1], clock, f, wide)
     rest = axes[2:]
@@ -98,11 +97,10 @@ def _panels(instance: Instance, f: Flows, prices: list[tuple[str, Lines]], width
         ax.grid(axis="x", color=FAINT, linewidth=0.5)
         ax.yaxis.set_label_coords(-0.47 / (ax.get_position().width * width), 0.5)
     remark = " Where price spikes are cut off, their extremes are written." if any(clipped) else ""
-    assert isinstance(fig, Figure)
     return svg(fig, alt), remark
 
 
-def _column(width: float, heights: list[float], gaps: list[float], right: float) -> list[Axes]:
+def _column(width: float, heights: list[float], gaps: list[float], right: float) -> tuple[Figure, list[Axes]]:
     """Axes below each other at fixed places, inches: the same in every picture, and faster than a layout engine."""
     left, bottom = 0.62, 0.42
     total = sum(heights) + sum(gaps) + bottom
@@ -112,7 +110,7 @@ def _column(width: float, heights: list[float], gaps: list[float], right: float)
         top -= gap + height
         rectangle = (left / width, top / total, (width - left - right) / width, height / total)
         axes.append(fig.add_axes(rectangle))
-    return axes
+    return fig, axes
 
 
 def _gpus(ax: Axes, clock: TimeAxis, f: Flows, wide: bool) -> None:

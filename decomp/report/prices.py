@@ -41,7 +41,7 @@ def load_price_picture(instance: Instance, price: Array) -> Picture:
     fig = figure(10.4, float(np.clip(0.22 * len(order) + 1.0, 1.7, 4.6)))
     ax = fig.subplots()
     clipped = heat(fig, ax, clock, price[order], "USD/GPU-h")
-    name_rows(ax, [str(n) for n in instance.sites.name[order]], "site")
+    name_rows(ax, instance.sites.name[order], "site")
     note = " The colour scale covers the middle 98 % of the values." if clipped else ""
     caption = (
         f"Shadow price of load, USD/GPU-h; one row per site, {how}. It is what one more GPU in use for an hour costs "

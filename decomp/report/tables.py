@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table: header, rows of text (first column flush left), a note below; `total` sets the last row apart."""
+    """A table: header, rows of text (first column flush left), a note below.
+
+    `total` sets the last row apart, `wide` gives the table the page's width.
+    """
 
     title: str
     header: tuple[str, ...]
@@ -49,11 +52,11 @@ class Sheet:
     note: str = ""
     total: bool = False
     wide: bool = False
-    classes: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        marks = [name for name, on in (("total", self.total), ("wide", self.wide)) if on]
-        object.__setattr__(self, "classes", " ".join(marks))
+    @property
+    def classes(self) -> str:
+        """Classes of the element that holds the table."""
+        return " ".join(name for name, on in (("total", self.total), ("wide", self.wide)) if on)
 
 
 def key_figures(instance: Instance, result: Result, accounts: Accounts | None) -> list[Figure]:

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from decomp.insight.explain import Choice, Explanation
-from decomp.model.instance import Array, InputError, Instance
+from decomp.model.instance import Array, Instance
+from decomp.model.refusal import row_named
 from decomp.model.result import Result, Schedule
 from decomp.model.times import start_of
 from decomp.report.tables import LISTED, Sheet
@@ -114,7 +115,7 @@ def _worth(instance: Instance, e: Explanation) -> Sheet:
 
 def job_sheet(instance: Instance, e: Explanation, job: str) -> Sheet:
     """Everything that one job could do."""
-    j = find(instance.jobs.name, job, "job")
+    j = row_named(instance.jobs.name, job, "job")
     own = e.choices[j][0]
     rows = []
     for choice in e.choices[j]:
@@ -134,7 +135,7 @@ def job_sheet(instance: Instance, e: Explanation, job: str) -> Sheet:
 
 def site_sheet(instance: Instance, result: Result, e: Explanation, load: Array, site: str) -> Sheet:
     """One site hour by hour: what load costs there, and whose inference it prices; `load` (site, period), GPU."""
-    i = find(instance.sites.name, site, "site")
+    i = row_named(instance.sites.name, site, "site")
     assert result.dual is not None and result.schedule is not None
     schedule: Schedule = result.schedule
     sites = instance.sites
@@ -163,7 +164,7 @@ def site_sheet(instance: Instance, result: Result, e: Explanation, load: Array, 
 
 def price_sheet(instance: Instance, result: Result, site: str) -> Sheet:
     """One site hour by hour: what load costs there in every scenario, and what a job pays, which runs in all."""
-    i, p = find(instance.sites.name, site, "site"), instance.scenarios.probability
+    i, p = row_named(instance.sites.name, site, "site"), instance.scenarios.probability
     assert result.dual is not None
     price = result.dual.load_price.reshape(len(p), instance.n_sites, -1)[:, i]
     shown = np.sort(np.argsort(-p, kind="stable")[:SCENARIOS])
@@ -176,12 +177,3 @@ def price_sheet(instance: Instance, result: Result, site: str) -> Sheet:
     some = f" The {len(shown)} most likely scenarios of {len(p)}." if len(shown) < len(p) else ""
     note = f"Load, USD/GPU-h: expected over the scenarios, and in each of them by itself.{some}"
     return Sheet(f"Site {site}", header, rows, note, wide=True)
-
-
-def find(names: Array, name: str, what: str) -> int:
-    """Row of a name."""
-    found = np.flatnonzero(names == name)
-    if not len(found):
-        some = ", ".join([*map(str, names[:8]), *(["..."] if len(names) > 8 else [])])
-        raise InputError(f"{what} {name!r}: no such {what}; there are {some}")
-    return int(found[0])

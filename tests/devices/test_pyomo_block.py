@@ -259,7 +259,7 @@ def test_there_are_twenty_kinds_of_refusal() -> None:
 
 def test_names_and_places() -> None:
     instance = tiny()
-    with pytest.raises(InputError, match="site 'Nowhere': there is none of this name; known are Albany"):
+    with pytest.raises(InputError, match="site 'Nowhere': no such site; there are Albany"):
         decomp.site_block(instance, "Nowhere")
     block = block_of(instance)
     with pytest.raises(InputError, match="its block was made for site 'Albany'; make one for 'Buffalo'"):

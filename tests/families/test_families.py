@@ -10,7 +10,7 @@ import pytest
 
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import FAMILIES, generate, random_small
-from decomp.families.geography import distance_km, nearest, paired_km
+from decomp.families.geography import distance_km, haversine_km, nearest
 from decomp.families.weather import Clock, clear_sky_w_per_m2, pue, sine_of_elevation, smooth_noise
 from decomp.files.store import read_instance
 from decomp.model.instance import Array, InputError, Instance
@@ -223,7 +223,7 @@ def test_weather_and_geography() -> None:
     lat, lon = np.array([51.5, 40.7, 35.7]), np.array([-0.1, -74.0, 139.8])
     km = distance_km(lat, lon, lat, lon)
     assert km[0, 1] == pytest.approx(5570, rel=0.01) and km[0, 2] == pytest.approx(9560, rel=0.01)
-    assert paired_km(lat, lon, np.array([0, 1]), np.array([1, 1])) == pytest.approx([km[0, 1], 0.0], abs=0.1)
+    assert haversine_km(lat[:2], lon[:2], lat[1], lon[1]) == pytest.approx([km[0, 1], 0.0], abs=0.1)
     index, away = nearest(lat, lon, lat, lon, 9)
     assert index[:, 0].tolist() == [0, 1, 2] and (np.diff(away, axis=1) >= 0).all()
 

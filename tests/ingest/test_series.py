@@ -211,8 +211,7 @@ def test_a_truncated_gzip_file_is_refused(tmp_path: Path) -> None:
         read(tmp_path, dict(path="f.csv.gz"), {})
 
 
-def test_cooling_and_wind() -> None:
-    assert weather.pue(np.array([-20.0, 20.0, 45.0])) == pytest.approx([1.06, 1.18498, 1.30])
+def test_wind() -> None:
     factor = weather.wind_factor(np.array([0.0, 2.0, 5.0, 9.0, 30.0]))
     assert factor[[0, 1, 3, 4]].tolist() == [0, 0, 1, 0] and 0.1 < factor[2] < 0.3
 
