@@ -56,17 +56,18 @@ class Arguments(argparse.ArgumentParser):
         self.inputs: list[argparse.Action] = []
         self.outputs: list[Output] = []
 
-    def reads(self, *names: str, **how: Any) -> None:
-        """Add an argument for one or more files that are read."""
-        self.inputs.append(self.add_argument(*names, type=Path, **how))
+    def reads(self, *names: str, metavar: str = "FILE", **how: Any) -> None:
+        """Add an argument for one or more files that are read; one without a dash shows its name."""
+        shown = metavar if names[0].startswith("-") else names[0].upper()
+        self.inputs.append(self.add_argument(*names, type=Path, metavar=shown, **how))
 
-    def writes(self, *names: str, renews: str = "", **how: Any) -> None:
+    def writes(self, *names: str, metavar: str = "FILE", renews: str = "", **how: Any) -> None:
         """Add an argument for a file that is written; it may take the place of the input `renews`."""
-        self.outputs.append(Output(self.add_argument(*names, type=Path, **how), renews=renews))
+        self.outputs.append(Output(self.add_argument(*names, type=Path, metavar=metavar, **how), renews=renews))
 
     def fills(self, *names: str, files: Sequence[str], **how: Any) -> None:
         """Add an argument for a folder, made if it is not there, in which `files` (patterns) are written."""
-        self.outputs.append(Output(self.add_argument(*names, type=Path, **how), tuple(files)))
+        self.outputs.append(Output(self.add_argument(*names, type=Path, metavar="FOLDER", **how), tuple(files)))
 
     def error(self, message: str) -> NoReturn:
         """Say in one line what is wrong, and end with 2."""

@@ -16,12 +16,12 @@ from .generate import settings
 
 def parser() -> Arguments:
     p = Arguments("attach", __doc__, epilog=settings_told())
-    p.reads("instance", metavar="FLEET", help="instance file (HDF5)")
+    p.reads("instance", help="instance file (HDF5)")
     p.add_argument("--site", required=True, metavar="NAME", help="site that gets the device, or all")
     p.add_argument("--kind", required=True, choices=list(KINDS), metavar="KIND", help=", ".join(KINDS))
     p.add_argument("--name", default="", metavar="NAME", help="name of the device (default: its kind)")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the kind, see below")
-    p.writes("-o", "--output", required=True, metavar="FILE", help="instance file to write (HDF5)")
+    p.writes("-o", "--output", required=True, help="instance file to write (HDF5)")
     return p
 
 

@@ -7,7 +7,7 @@ Every line of the table is whole processes, timed from their start. `decomp` is 
 bound, incumbent and gap are the ones shown (the time of check is not in the seconds). Rivals get the exported
 MPS file (the time to write it is not in their seconds), the same time limit, all cores and the same gap to stop at;
 their bounds and incumbents are their own word. LP solvers prove a bound only and get at least 300 s; the baselines
-prove bounds from the instance, on one core. One JSON line a row in DIR/bench.jsonl, plots beside it.
+prove bounds from the instance, on one core. One JSON line a row in FOLDER/bench.jsonl, plots beside it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ OWN_VERSIONS = {"decomp": __version__, "python": platform.python_version()}
 
 def parser() -> Arguments:
     p = Arguments("bench", __doc__)
-    p.fills("-o", "--output", files=PLOTS, default=Path("bench"), metavar="DIR", help="folder (default bench)")
+    p.fills("-o", "--output", files=PLOTS, default=Path("bench"), help="folder (default bench)")
     p.add_argument("--ranks", type=whole(1), default=2, metavar="N", help="MPI ranks of solve (default 2)")
     p.reads("--show", nargs="+", metavar="JSONL", help="tables and plots from rows measured before; no new ones")
     add_arguments(p)

@@ -23,16 +23,20 @@ WRITTEN = ("*.csv", "*.png", "*.h5", "*.json", "summary.md")
 
 def parser() -> Arguments:
     p = Arguments("colocation_study", __doc__)
-    p.fills("-o", "--output", files=WRITTEN, required=True, metavar="DIR", help="folder to write")
-    p.add_argument("--data", type=Path, metavar="DIR", help="folder of the real series (default: synthetic ones)")
-    p.add_argument("--month", default=Month.month, help=f"month (default {Month.month})")
+    p.fills("-o", "--output", files=WRITTEN, required=True, help="folder to write")
+    p.add_argument("--data", type=Path, metavar="FOLDER", help="folder of the real series (default: synthetic ones)")
+    p.add_argument("--month", metavar="YYYY-MM", default=Month.month, help=f"month (default {Month.month})")
     p.add_argument("--days", type=whole(1), metavar="N", help="only the first N days of it")
     p.add_argument("--zone", choices=ZONES, default=Month.zone, help=f"price zone (default {Month.zone})")
     p.add_argument("--farm", choices=FARMS, default=Month.farm, help=f"wind farm (default {Month.farm})")
-    p.add_argument("--seed", type=SEED, default=0, help="seed of all that is synthetic (default 0)")
+    p.add_argument("--seed", type=SEED, default=0, metavar="K", help="seed of all that is synthetic (default 0)")
     p.add_argument("--wind", type=WIND, default=Setting.wind_mw, metavar="MW", help="wind power (default 150)")
-    p.add_argument("--deferrable", type=SHARE, default=Setting.deferrable, help="share of the work (default 0.4)")
-    p.add_argument("--demand-charge", type=AMOUNT, default=Setting.demand_charge, help="retail, USD/kW (default 10)")
+    p.add_argument(
+        "--deferrable", type=SHARE, default=Setting.deferrable, metavar="SHARE", help="of the work (default 0.4)"
+    )
+    p.add_argument(
+        "--demand-charge", type=AMOUNT, default=Setting.demand_charge, metavar="USD", help="retail, per kW (default 10)"
+    )
     p.add_argument("--replan", type=real(0.25, 24.0), default=6.0, metavar="H", help="hours between plans (default 6)")
     return p
 

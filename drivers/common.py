@@ -21,6 +21,7 @@ from decomp.model.result import Result
 from decomp.ranks.mpi import MPI, AtRoot, Serial, Team, exit_code, load_mpi
 from decomp.site.faults import SiteFailure
 
+from .arguments import Arguments
 from .streams import lossy_streams
 
 BAD_INPUT = 2
@@ -83,6 +84,13 @@ def read_result_of(path: Path, instance: Instance, instance_path: Path) -> Resul
     if instance_hash(path) != instance.content_hash():
         raise InputError(f"{path}: belongs to another instance than {instance_path}")
     return result
+
+
+def add_options(p: Arguments, rel_gap: str, time_limit: str) -> None:
+    """Add the arguments that `options_of` reads, with what two of them mean to the command."""
+    p.add_argument("--rel-gap", type=float, metavar="G", help=rel_gap)
+    p.add_argument("--time-limit", type=float, metavar="SECONDS", help=time_limit)
+    p.reads("--options", metavar="TOML", help="file of further options")
 
 
 def options_of(args: argparse.Namespace, usual: Options = USUAL, **more: Any) -> Options:

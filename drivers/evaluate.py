@@ -26,7 +26,7 @@ from decomp.report.plans import run_of, worth_rows
 from decomp.state.progress import Progress
 
 from .arguments import SEED, Arguments, whole
-from .common import make_team, options_of, read_at_root, read_result_of, run
+from .common import add_options, make_team, options_of, read_at_root, read_result_of, run
 
 INFEASIBLE = 4
 LISTED = 40  # jobs; all are in --json
@@ -34,17 +34,15 @@ LISTED = 40  # jobs; all are in --json
 
 def parser() -> Arguments:
     p = Arguments("evaluate", __doc__)
-    p.reads("instance", help="instance file")
-    p.reads("result", help="result file")
-    p.reads("--scenarios", metavar="FILE", help="the fleet with the scenarios to come (default: its own)")
+    p.reads("instance", help="instance file (HDF5)")
+    p.reads("result", help="result file (HDF5)")
+    p.reads("--scenarios", help="the fleet with the scenarios to come (default: its own)")
     p.add_argument("--count", type=whole(2), metavar="K", help="judge by K fresh synthetic scenarios instead")
     p.add_argument("--seed", type=SEED, default=1, metavar="K", help="seed of fresh scenarios (default 1)")
     p.add_argument("--cost-only", action="store_true", help="without the values VSS and EVPI: fewer solves")
-    p.add_argument("--rel-gap", type=float, help="gap asked for in each solve (default 1e-3)")
-    p.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop each solve after so many seconds")
-    p.reads("--options", metavar="TOML", help="a file of further options, as of solve")
-    p.writes("--csv", metavar="FILE", help="write the costs of every scenario")
-    p.writes("--report", metavar="FILE", help="write the page of `report` with what was found (HTML)")
+    add_options(p, "gap asked for in each solve (default 1e-3)", "stop each solve after so many seconds")
+    p.writes("--csv", help="write the costs of every scenario")
+    p.writes("--report", help="write the page of `report` with what was found (HTML)")
     p.add_argument("--json", action="store_true", help="print everything as one JSON object")
     return p
 

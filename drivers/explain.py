@@ -33,8 +33,8 @@ from .common import read_result_of, run
 
 def parser() -> Arguments:
     p = Arguments("explain", __doc__)
-    p.reads("instance", help="instance file")
-    p.reads("result", help="result file")
+    p.reads("instance", help="instance file (HDF5)")
+    p.reads("result", help="result file (HDF5)")
     p.add_argument("--job", metavar="NAME", help="everything that this job could do")
     p.add_argument("--site", metavar="NAME", help="this site, period by period")
     p.add_argument("--scenario", metavar="NAME", help="by the prices of this scenario alone (default: of all together)")

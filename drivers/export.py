@@ -31,11 +31,11 @@ REPAIRED = 1e-3  # absolute; rows missed by less are mended by a linear program 
 def parser() -> Arguments:
     p = Arguments("export", __doc__)
     p.reads("instance", help="instance file (HDF5)")
-    p.writes("--mps", metavar="FILE", help="where to write the model")
-    p.reads("--result", metavar="FILE", help="result file to export as a start solution or as CSV")
-    p.writes("--sol", metavar="FILE", help="where to write the start in HiGHS's format")
-    p.writes("--plain", metavar="FILE", help="where to write the start as lines of name and value (SCIP, Gurobi)")
-    p.fills("--csv", files=TIMETABLES, metavar="FOLDER", help="where to write the schedule: sites, jobs, routing")
+    p.writes("--mps", help="where to write the model")
+    p.reads("--result", help="result file to export as a start solution or as CSV")
+    p.writes("--sol", help="where to write the start in HiGHS's format")
+    p.writes("--plain", help="where to write the start as lines of name and value (SCIP, Gurobi)")
+    p.fills("--csv", files=TIMETABLES, help="where to write the schedule: sites, jobs, routing")
     return p
 
 

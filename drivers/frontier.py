@@ -28,7 +28,7 @@ from decomp.state.checkpoint import Spacing
 from decomp.state.progress import Progress
 
 from .arguments import POSITIVE, Arguments
-from .common import BRIEF, make_team, options_of, read_at_root, run
+from .common import BRIEF, add_options, make_team, options_of, read_at_root, run
 
 LIMIT, INFEASIBLE = 3, 4
 MOST_BUDGETS = 1000
@@ -36,18 +36,15 @@ MOST_BUDGETS = 1000
 
 def parser() -> Arguments:
     p = Arguments("frontier", __doc__)
-    p.reads("instance", help="instance file; its own budget does not matter")
+    p.reads("instance", help="instance file (HDF5); its own budget does not matter")
     p.writes("-o", "--output", required=True, renews="resume", help="frontier file, also written every --save-seconds")
     p.reads("--resume", metavar="FRONTIER", help="go on from the bounds and schedules of an earlier frontier file")
     p.add_argument("--save-seconds", type=POSITIVE, default=60.0, metavar="S", help="saved this often (default 60)")
     p.add_argument(
         "--budgets", default="10", metavar="N|T,T,...", help="least number of budgets (default 10), or which, t"
     )
-    p.add_argument("--rel-gap", type=float, help="gap asked for, relative to the largest net cost (default 0.01)")
-    p.add_argument(
-        "--time-limit", type=float, metavar="SECONDS", help="stop after so many seconds, all budgets together"
-    )
-    p.reads("--options", metavar="TOML", help="a file of further options, as of solve")
+    gap = "gap asked for, relative to the largest net cost (default 0.01)"
+    add_options(p, gap, "stop after so many seconds, all budgets together")
     p.writes("--plot", metavar="SVG", help="draw both curves")
     p.add_argument("--quiet", action="store_true", help="print no iterations, only the table of the frontier")
     return p

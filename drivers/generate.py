@@ -19,7 +19,7 @@ from .common import run, what_there_is
 def parser() -> Arguments:
     p = Arguments("generate", __doc__, epilog=settings_told())
     p.add_argument("family", metavar="FAMILY", help=", ".join(FAMILIES))
-    p.writes("-o", "--output", required=True, metavar="FILE", help="instance file to write (HDF5)")
+    p.writes("-o", "--output", required=True, help="instance file to write (HDF5)")
     for size in ("sites", "periods", "jobs", "streams"):
         p.add_argument(f"--{size}", type=whole(0), metavar="N", help=f"number of {size} (default: the family's)")
     p.add_argument("--seed", type=SEED, default=0, metavar="K", help="seed of all random numbers (default 0)")

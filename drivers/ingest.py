@@ -1,6 +1,6 @@
 """`ingest`: make an instance from real data.
 
-    python -m drivers.ingest SPEC.toml -o fleet.h5 [--data DIR] [--set key=value ...]
+    python -m drivers.ingest SPEC.toml -o fleet.h5 [--data FOLDER] [--set key=value ...]
 
 The spec names CSV series, job and request traces and latency tables; instances/README.md explains it and says
 where public series come from.
@@ -35,7 +35,7 @@ def parser() -> Arguments:
     p = Arguments("ingest", __doc__)
     p.reads("spec", nargs="?", help="TOML spec, such as instances/world16.toml")
     p.writes("-o", "--output", help="instance file to write (HDF5)")
-    p.add_argument("--data", type=Path, help="directory of the data files (default: the spec's)")
+    p.add_argument("--data", type=Path, metavar="FOLDER", help="folder of the data files (default: the spec's)")
     p.add_argument(
         "--set",
         action="append",

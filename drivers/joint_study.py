@@ -32,7 +32,7 @@ COARSE = 1e-2  # relative gap of a fleet that is too large to be solved to optim
 
 def parser() -> Arguments:
     p = Arguments("joint_study", __doc__)
-    p.fills("-o", "--output", files=("*",), required=True, metavar="DIR", help="folder to write")
+    p.fills("-o", "--output", files=("*",), required=True, help="folder to write")
     p.add_argument("--family", choices=tuple(FAMILIES), default="paper", help="family of the fleet (default paper)")
     for size in SIZES:
         p.add_argument(f"--{size}", type=whole(1), metavar="N", help=f"number of {size} (default: the family's)")
@@ -41,9 +41,14 @@ def parser() -> Arguments:
     names = tuple(VARIANTS)
     p.add_argument("--variants", nargs="+", choices=names, default=names, metavar="NAME", help="which (default all)")
     p.add_argument(
-        "--sweeps", nargs="*", choices=tuple(SWEEPS), metavar="NAME", help="(default: of paper all, else none)"
+        "--sweeps", nargs="*", choices=tuple(SWEEPS), metavar="NAME", help="which (default: of paper all, else none)"
     )
-    p.add_argument("--rel-gap", type=float, help="relative gap of a solve (default 1e-6 on small fleets, else 1e-2)")
+    p.add_argument(
+        "--rel-gap",
+        type=float,
+        metavar="G",
+        help="gap asked for in each solve (default 1e-6 on small fleets, else 1e-2)",
+    )
     p.add_argument("--seconds", type=PATIENCE, default=np.inf, metavar="S", help="time limit of a solve (default none)")
     return p
 

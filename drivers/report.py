@@ -16,8 +16,8 @@ from .common import read_result_of, run
 
 def parser() -> Arguments:
     p = Arguments("report", __doc__)
-    p.reads("instance", help="instance file")
-    p.reads("result", help="result file")
+    p.reads("instance", help="instance file (HDF5)")
+    p.reads("result", help="result file (HDF5)")
     p.writes("-o", "--output", default=Path("report.html"), help="page to write (default report.html)")
     p.add_argument("--check", action="store_true", help="re-prove schedule and bound first and show the outcome")
     return p

@@ -34,7 +34,7 @@ from decomp.state.checkpoint import or_warn
 from decomp.state.progress import Progress
 
 from .arguments import AMOUNT, POSITIVE, Arguments, whole
-from .common import BRIEF, make_team, options_of, read_at_root, run
+from .common import BRIEF, add_options, make_team, options_of, read_at_root, run
 from .ingest import data_of
 
 NO_PLAN = 3
@@ -45,20 +45,18 @@ WRITTEN = ("fleet.h5", "windows.csv", "schedule.h5", STATE, "plans/*")
 
 def parser() -> Arguments:
     p = Arguments("rolling", __doc__)
-    p.reads("instance", help="instance file that spans the whole run")
-    p.fills("-o", "--output", files=WRITTEN, required=True, metavar="FOLDER", help=FOLDER)
+    p.reads("instance", help="instance file (HDF5) that spans the whole run")
+    p.fills("-o", "--output", files=WRITTEN, required=True, help=FOLDER)
     p.add_argument("--window", type=POSITIVE, default=36.0, metavar="H", help="hours planned at once (default 36)")
     p.add_argument("--step", type=POSITIVE, default=24.0, metavar="H", help="hours done of each plan (default 24)")
     p.add_argument("--days", type=POSITIVE, metavar="N", help="only the first N days, as an instance of their own")
     p.add_argument("--foresight", action="store_true", help="plans know the jobs and pools that have yet to arrive")
     p.add_argument("--switch-usd", type=AMOUNT, default=100.0, metavar="USD", help=SWITCH)
     p.reads("--history", metavar="SPEC", help="spec of ingest: windows know forecasts of prices and weather only")
-    p.add_argument("--data", type=Path, metavar="DIR", help="directory of the spec's data files (default: the spec's)")
+    p.add_argument("--data", type=Path, metavar="FOLDER", help="folder of the data files (default: the spec's)")
     p.add_argument("--scenarios", type=whole(1), metavar="K", help="plan for K futures: errors of past forecasts")
     p.add_argument("--cold", action="store_true", help="do not start solves from the last one's prices")
-    p.add_argument("--rel-gap", type=float, help="gap asked for in each window (default 0.01)")
-    p.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop each window's solve after so many seconds")
-    p.reads("--options", metavar="TOML", help="a file of further options, as of solve")
+    add_options(p, "gap asked for in each window (default 0.01)", "stop each window's solve after so many seconds")
     p.add_argument("--resume", action="store_true", help="go on with the run in the folder, from its last window")
     p.add_argument("--quiet", action="store_true", help="print no iterations, only the table of windows")
     return p

@@ -70,13 +70,13 @@ PREDICTION_COLUMNS: Columns = (
 
 def parser() -> Arguments:
     p = Arguments("scaling", __doc__)
-    p.reads("instance", nargs="?", help="instance file; @ stands for the number of ranks")
-    p.fills("-o", "--output", files=WRITTEN, metavar="FOLDER", help="folder for results, logs, table and plot")
+    p.reads("instance", nargs="?", help="instance file (HDF5); @ stands for the number of ranks")
+    p.fills("-o", "--output", files=WRITTEN, help="folder for results, logs, table and plot")
     p.add_argument("--ranks", type=several(1), default=(1, 2), metavar="N,...", help="numbers of ranks (default 1,2)")
-    p.add_argument("--rel-gap", type=SHARE, help="gap at which solve stops (default: that of solve)")
+    p.add_argument("--rel-gap", type=SHARE, metavar="G", help="gap at which solve stops (default: that of solve)")
     p.add_argument("--time-limit", type=SECONDS, metavar="SECONDS", help="of each run; then iterations are compared")
-    p.reads("--options", metavar="TOML", help="a file of further options of solve")
-    p.fills("--collect", files=SHOWN, metavar="FOLDER", help="show what runs have left there, run nothing")
+    p.reads("--options", metavar="TOML", help="file of further options")
+    p.fills("--collect", files=SHOWN, help="show what runs have left there, run nothing")
     p.add_argument("--replay", action="store_true", help="record a solve and replay it; runs already in FOLDER stay")
     p.add_argument("--sites", type=several(1), default=(1000, 10_000), metavar="N,...", help="sites of the predictions")
     p.add_argument("--on", type=several(1), default=(256, 1024, 4096), metavar="N,...", help="ranks of the predictions")

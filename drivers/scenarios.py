@@ -29,15 +29,15 @@ from .ingest import data_of
 
 def parser() -> Arguments:
     p = Arguments("scenarios", __doc__)
-    p.reads("instance", help="instance file; its own series are the forecast")
-    p.writes("-o", "--output", required=True, metavar="FILE", help="instance file to write (HDF5)")
+    p.reads("instance", help="instance file (HDF5); its own series are the forecast")
+    p.writes("-o", "--output", required=True, help="instance file to write (HDF5)")
     p.add_argument("--count", type=whole(1), metavar="K", help="scenarios: days of the history, or synthetic ones")
     source = p.add_mutually_exclusive_group()
     p.inputs += [
         source.add_argument("--history", type=Path, metavar="SPEC", help="spec of ingest: errors of earlier days"),
         source.add_argument("--ensemble", type=Path, metavar="SPEC", help="spec of ingest with an [ensemble]"),
     ]
-    p.add_argument("--data", type=Path, metavar="DIR", help="directory of the spec's data files (default: the spec's)")
+    p.add_argument("--data", type=Path, metavar="FOLDER", help="folder of the data files (default: the spec's)")
     p.add_argument("--reduce", type=whole(1), metavar="K", help="keep so many, by fast forward selection")
     p.add_argument("--seed", type=SEED, default=0, metavar="K", help="seed of synthetic scenarios (default 0)")
     return p

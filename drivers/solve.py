@@ -25,24 +25,22 @@ from decomp.state.progress import JsonLog, Progress
 from decomp.state.solve_state import Hooks
 
 from .arguments import PATIENCE, SECONDS, Arguments
-from .common import make_team, options_of, read_at_root, run
+from .common import add_options, make_team, options_of, read_at_root, run
 
 LATE = "give up when a rank keeps the others waiting for so long (default 600)"
 
 
 def parser() -> Arguments:
     p = Arguments("solve", __doc__)
-    p.reads("instance", help="instance file")
+    p.reads("instance", help="instance file (HDF5)")
     p.writes("-o", "--output", metavar="RESULT", help="result file (default: NAME.result.h5 beside the instance)")
-    p.add_argument("--method", choices=METHODS, help="(default hybrid)")
-    p.add_argument("--rel-gap", type=float, help="stop at (incumbent - bound) / |incumbent| (default 1e-3)")
-    p.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop after so many seconds")
-    p.reads("--options", metavar="TOML", help="a file of further options")
+    p.add_argument("--method", choices=METHODS, help="which phases make the solve (default hybrid)")
+    add_options(p, "stop at (incumbent - bound) / |incumbent| (default 1e-3)", "stop after so many seconds")
     p.writes("--log", metavar="JSONL", help="write one JSON line per iteration")
-    p.add_argument("--seed", type=int, help="seed of every random choice")
-    p.writes("--checkpoint", metavar="FILE", renews="resume", help="save here what --resume needs")
+    p.add_argument("--seed", type=int, metavar="K", help="seed of every random choice")
+    p.writes("--checkpoint", renews="resume", help="save here what --resume needs")
     p.add_argument("--checkpoint-seconds", type=SECONDS, default=30.0, metavar="S", help="how often (default 30)")
-    p.reads("--resume", metavar="FILE", help="go on from a checkpoint")
+    p.reads("--resume", help="go on from a checkpoint")
     p.reads("--replay", metavar="JSONL", help="repeat the run of this log, stops by the clock included")
     p.add_argument("--patience", type=PATIENCE, default=600.0, metavar="SECONDS", help=LATE)
     return p

@@ -70,14 +70,16 @@ class SlurmRequest:
 
 def parser() -> Arguments:
     p = Arguments("submit", __doc__)
-    p.reads("instance", help="instance file")
+    p.reads("instance", help="instance file (HDF5)")
     p.writes("-o", "--output", metavar="SCRIPT", help="batch script (default: beside the instance)")
     p.writes("--result", help="result file of the job (default: beside the instance)")
     p.add_argument("--dry-run", action="store_true", help="write the script, submit nothing")
     p.add_argument("--ranks", type=whole(1, MOST_RANKS), metavar="N", help="ranks, instead of the estimate")
     p.add_argument("--minutes", type=whole(1), metavar="N", help="time limit, instead of the estimate")
-    p.add_argument("--cores-per-node", type=whole(1), metavar="N", help="(default: as sinfo says, else 32)")
-    p.add_argument("--rel-gap", type=SHARE, help="handed to solve")
+    p.add_argument(
+        "--cores-per-node", type=whole(1), metavar="N", help="cores of a node (default: as sinfo says, else 32)"
+    )
+    p.add_argument("--rel-gap", type=SHARE, metavar="G", help="handed to solve")
     p.add_argument("--method", choices=METHODS, help="handed to solve")
     p.reads("--options", metavar="TOML", help="handed to solve")
     return p
