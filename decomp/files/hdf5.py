@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import Field
 from difflib import get_close_matches
 from typing import Any
 
@@ -191,8 +192,8 @@ def read_table(
     """
     if name in OPTIONAL and name not in file and not sizes[OPTIONAL[name]]:
         return cls(*(np.zeros([sizes[dim] for dim in f.metadata["dims"]]) for f in cls.columns()))
-    known = _known_columns(file, name, cls)
-    columns = {key: read_column(file, name, cls, key, sizes, rows, scenarios=scenarios) for key in known}
+    _check_group(file, name, cls)
+    columns = {f.name: read_column(file, name, f, sizes, rows, scenarios=scenarios) for f in cls.columns()}
     return cls(**columns, **scalars)
 
 
@@ -200,13 +201,13 @@ def read_tables(
     file: h5py.Group, name: str, cls: type[Table], sizes: Mapping[str, int], along: str, scenarios: int = 0
 ) -> list[Any]:
     """Several tables, along one more dimension."""
-    known = _known_columns(file, name, cls)
-    stacks = {key: read_column(file, name, cls, key, sizes, along=along, scenarios=scenarios) for key in known}
+    _check_group(file, name, cls)
+    stacks = {f.name: read_column(file, name, f, sizes, along=along, scenarios=scenarios) for f in cls.columns()}
     return [cls(**{key: stack[k] for key, stack in stacks.items()}) for k in range(sizes[along])]
 
 
-def _known_columns(file: h5py.Group, name: str, cls: type[Table]) -> list[str]:
-    """Names of a table's arrays, the only ones that its group may have."""
+def _check_group(file: h5py.Group, name: str, cls: type[Table]) -> None:
+    """Refuse a group that holds anything but the arrays of its table."""
     group = file.get(name)
     if not isinstance(group, h5py.Group):
         raise InputError(f"group {name} is missing")
@@ -214,21 +215,19 @@ def _known_columns(file: h5py.Group, name: str, cls: type[Table]) -> list[str]:
     for extra in set(group) - set(known):
         near = get_close_matches(extra, known, 1)
         raise InputError(f"{name}.{extra}: no such dataset" + (f"; did you mean {near[0]}?" if near else ""))
-    return known
 
 
 def read_column(
     file: h5py.Group,
     table: str,
-    cls: type[Table],
-    key: str,
+    column: Field[Any],
     sizes: Mapping[str, int],
     rows: Array | None = None,
     along: str = "",
     scenarios: int = 0,
 ) -> Array:
     """One array of a table, some rows of it, or that of several, after checking that it is what is declared."""
-    meta = next(f.metadata for f in cls.columns() if f.name == key)
+    key, meta = column.name, column.metadata
     dims = (along, *meta["dims"]) if along else meta["dims"]
     flat = [sizes[dim] * (scenarios if dim in SECOND_STAGE else 1) for dim in dims]
     if scenarios:

@@ -219,7 +219,7 @@ def _read_places(file: h5py.File, wanted: Array, sizes: dict[str, int]) -> Micro
             tables[name], taken[dimension] = read_table(file, name, TABLES[name], sizes), np.zeros(0, dtype=int)
             continue
         of = OWNERS[column]
-        owner = read_column(file, name, TABLES[name], column, sizes)
+        owner = read_column(file, name, TABLES[name].column(column), sizes)
         if np.any((owner < 0) | (owner >= sizes[of])):
             raise InputError(f"{name}.{column}: must be indexes below {sizes[of]}, the number of {of.split('_')[-1]}s")
         if np.any(np.diff(owner) < 0):
@@ -234,7 +234,8 @@ def _read_scenarios(
 ) -> Microgrids:
     """Rows of the expanded instance at some sites, `places`, reading no other overrides."""
     scenarios: Scenarios = read_table(file, "scenarios", Scenarios, sizes)
-    heads = {key: read_column(file, "overrides", Overrides, key, sizes) for key in ("series", "scenario", "row")}
+    named = ("series", "scenario", "row")
+    heads = {key: read_column(file, "overrides", Overrides.column(key), sizes) for key in named}
     key = np.where(heads["series"] == "demand_rps", -1, heads["scenario"] * sizes["site"] + heads["row"])
     mine = np.flatnonzero(np.isin(key, wanted))
     overrides: Overrides = read_table(file, "overrides", Overrides, sizes, mine)

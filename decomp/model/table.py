@@ -77,6 +77,11 @@ class Table:
         return tuple(f for f in fields(cls) if f.metadata)
 
     @classmethod
+    def column(cls, name: str) -> Field[Any]:
+        """The array field of a name."""
+        return next(f for f in cls.columns() if f.name == name)
+
+    @classmethod
     def given(cls, table: Any) -> dict[str, Any]:
         """What is given for a table, by field: in a dict, a data frame, or whatever else has keys; None: nothing."""
         if table is not None and not hasattr(table, "keys"):

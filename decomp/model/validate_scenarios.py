@@ -77,6 +77,6 @@ def _check_series(series: str, table: str, overrides: Overrides, scenario: Label
     label: Label = lambda k: f"{series} in {scenario(overrides.scenario[k])}"  # noqa: E731
     text = f"{{row}}, must be an index of a {kind}, 0 to {len(names) - 1}"
     refuse(bad, "overrides.row", label, text, row=overrides.row)
-    declared = next(f.metadata for f in TABLES[table].columns() if f.name == series)
+    declared = TABLES[table].column(series).metadata
     place: Label = lambda k: f"{kind} {str(names[overrides.row[k]])!r} in {scenario(overrides.scenario[k])}"  # noqa: E731
     check_column(f"overrides.value, {series}", declared, overrides.value, place)

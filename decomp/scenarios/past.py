@@ -157,7 +157,7 @@ def possible(name: str, own: Array, error: Array, seen: Array) -> Array:
 
     Series of INSTALLED are at most the largest value forecast or `seen` (day, k, period) in the row.
     """
-    declared = next(f.metadata for f in TABLES[SERIES[name]].columns() if f.name == name)
+    declared = TABLES[SERIES[name]].column(name).metadata
     high = np.maximum(seen.max(axis=(0, 2)), own.max(axis=1))[:, None] if name in INSTALLED else declared["high"]
     values = np.round(np.clip(own + error, declared["low"], high), DIGITS)
     return np.where(error == 0.0, own, values)

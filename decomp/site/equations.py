@@ -159,7 +159,7 @@ def _generator(block: Block, generators: Generators, g: int, usable: Array, dt: 
         step = min(dt * limit, high)
         if step < high:
             first = sign * generators.initial_mw[g] + (step * was_on if sign > 0 else 0.0)
-            add_ramp(block, out, on, event, sign, step, max(low, step), first)
+            _ramp(block, (out, on, event), sign, step, max(low, step), first)
     return out
 
 
@@ -181,20 +181,15 @@ def add_window(block: Block, event: Array, on: Array, length: int, sign: float, 
         block.add_entries(rows[back:], event[: n - back], 1.0)
 
 
-def add_ramp(
-    block: Block,
-    out: Array,
-    on: Array,
-    event: Array,
-    sign: float,
-    step: float,
-    jump: float,
-    first: float,
+def _ramp(
+    block: Block, columns: tuple[Array, Array, Array], sign: float, step: float, jump: float, first: float
 ) -> None:
     """sign*(out_t - out_{t-1}) <= step * on (before, if upward; after, if not) + jump * event_t; upward: sign +1.
 
-    `first` : side of the first row, which holds output and state before the horizon, MW.
+    `columns` : out, on, and the event: a start if upward, a stop if not. `first` : side of the first row, which holds
+    output and state before the horizon, MW.
     """
+    out, on, event = columns
     high = np.zeros(len(out))
     high[0] = first
     rows = block.add_rows(-np.inf, high, (sign, out), (-jump, event))
