@@ -241,10 +241,12 @@ class Planner:
 
     def _as_it_comes(self, window: Instance, known: Instance) -> Instance:
         """The window with what comes during the step, and what is expected later."""
-        sites, during = window.sites, np.arange(window.n_periods) < self.rolling.step
-        series = [name for name, table in SERIES.items() if table == "sites"]
-        mixed = {name: np.where(during, getattr(sites, name), getattr(known.sites, name)) for name in series}
-        return replace(window, sites=replace(sites, **mixed))
+        during, mixed = np.arange(window.n_periods) < self.rolling.step, window
+        for name, table in SERIES.items():
+            comes, expected = (getattr(getattr(of, table), name) for of in (window, known))
+            values = {name: np.where(during, comes, expected)}
+            mixed = replace(mixed, **{table: replace(getattr(mixed, table), **values)})
+        return mixed
 
     def _do(self, planned: Planned, window: Window, result: Result) -> None:
         assert result.schedule is not None

@@ -20,6 +20,8 @@ from decomp.ranks.clock import root_seconds
 from decomp.search.job_milp import JobSearch, add_job, choose_runs
 from decomp.site.equations import add_site
 
+DEAR = 1e3  # worth of a GPU and period, in the largest cost of the dispatch: some is left only for want of power
+
 
 @dataclass(frozen=True, eq=False)
 class ClusterTask(JobSearch):
@@ -98,7 +100,7 @@ def cost_pieces(task: ClusterTask, k: int) -> CostPieces:
 
     Raises
     ------
-    ArithmeticError : the site has no relaxed dispatch at its present load.
+    ArithmeticError : the site has no relaxed dispatch at any part of its present load.
     """
     sites, dt = task.grids.sites, task.period_h
     other, peak = _present_supply(task, k)
@@ -133,16 +135,24 @@ def cost_pieces(task: ClusterTask, k: int) -> CostPieces:
 
 
 def _present_supply(task: ClusterTask, k: int) -> tuple[Array, float]:
-    """Net output of battery, generators and devices, (T,) MW, and the import peak, MW, of the relaxed dispatch."""
+    """Net output of battery, generators and devices, (T,) MW, and the import peak, MW, of the relaxed dispatch.
+
+    Work is placed up to what a site can supply in each period for itself. A battery or a generator that ramps may not
+    keep that up; then the dispatch carries as much of the load as it can, as a finish does.
+    """
     block = Block()
     add_site(block, task.grids, k, task.period_h, relaxed=True)
     model = block.finish()
     columns, low, high = model.columns, model.low.copy(), model.high.copy()
-    low[columns["load"]] = high[columns["load"]] = np.minimum(task.load[k], high[columns["load"]])
+    load = columns["load"]
+    low[load] = high[load] = np.minimum(task.load[k], high[load])
     cost = model.cost + task.carbon_price * model.emission
     solver = to_highs(replace(model, low=low, high=high, cost=cost))
     if not run_lp(solver):
-        raise ArithmeticError(f"site {k} of the cluster has no relaxed dispatch at its load")
+        low[load], cost[load] = 0.0, -DEAR * (1.0 + float(np.abs(cost).max()))
+        solver = to_highs(replace(model, low=low, high=high, cost=cost))
+        if not run_lp(solver):
+            raise ArithmeticError(f"site {k} of the cluster has no relaxed dispatch")
     x = np.array(solver.getSolution().col_value)
     supply = np.zeros(task.load.shape[1])
     for name, where in columns.items():

@@ -142,12 +142,14 @@ def test_jobs_planned_before_stay_as_they_are_where_prices_do_not_object() -> No
 
 def calm(window: Instance) -> Instance:
     """A window whose prices and winds are taken to be what they are on average."""
-    series = {name: getattr(window.sites, name) for name in SEEN}
-    flat = {name: np.repeat(v.mean(axis=1, keepdims=True), v.shape[1], axis=1) for name, v in series.items()}
-    return replace(window, sites=replace(window.sites, **flat))
+    for name, table in SEEN.items():
+        values = getattr(getattr(window, table), name)
+        flat = np.repeat(values.mean(axis=1, keepdims=True), values.shape[1], axis=1)
+        window = replace(window, **{table: replace(getattr(window, table), **{name: flat})})
+    return window
 
 
-SEEN = ("buy_price", "sell_price", "wind_mw")
+SEEN = dict(buy_price="sites", sell_price="sites", wind_mw="sites", demand_rps="streams")
 
 
 def test_plans_for_what_is_expected_answer_what_comes() -> None:
@@ -166,10 +168,10 @@ def test_plans_for_what_is_expected_answer_what_comes() -> None:
     assert [str(f) for f in check(instance, result_of(operation), bound=False).findings] == []
     for (window, result), known in zip(heard, asked, strict=True):
         assert result.schedule is not None
-        for name in SEEN:
-            now, mine = getattr(window.instance.sites, name), getattr(known.sites, name)
+        for name, table in SEEN.items():
+            now, mine, true = (getattr(getattr(of, table), name) for of in (window.instance, known, instance))
             assert (now[:, 4:] == mine[:, 4:]).all()
-            assert (now[:, :4] == getattr(instance.sites, name)[:, window.now : window.now + 4]).all()
+            assert (now[:, :4] == true[:, window.now : window.now + 4]).all()
         held = with_decisions_of(window.instance, result.schedule)
         truth = solve_extensive(held, time_limit=600.0)
         assert result.incumbent == pytest.approx(truth.incumbent, rel=0.03)
