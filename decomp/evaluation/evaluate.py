@@ -24,6 +24,15 @@ from decomp.schedule.held import with_decisions_of
 from decomp.solver.series import Ask, led_by_root
 from decomp.state.solve_state import Listener
 
+DECIDED = dict(  # what a plan's decisions are about; a fleet in which they would mean something else is another one
+    sites=("name",),
+    jobs=("name", "gpus", "periods"),
+    candidates=("job", "site"),
+    generators=("site", "day_ahead"),
+    streams=("name",),
+    pools=("name",),
+)
+
 
 def fresh_scenarios(instance: Instance, count: int, seed: int) -> Instance:
     """The instance with so many synthetic scenarios that no seed of `drawn` alone gives."""
@@ -202,8 +211,15 @@ def _check(instance: Instance, fleet: Instance) -> None:
     for name, size in instance.sizes.items():
         if name not in skipped and fleet.sizes[name] != size:
             raise InputError(f"scenarios: are of a fleet with {fleet.sizes[name]} {name}s, not {size}")
-    if not np.array_equal(instance.sites.name, fleet.sites.name):
-        raise InputError("scenarios: are of a fleet whose sites have other names")
+    if fleet.period_h != instance.period_h:
+        raise InputError(f"scenarios: are of a fleet with periods of {fleet.period_h:g} h, not {instance.period_h:g} h")
+    for table, columns in DECIDED.items():
+        for column in columns:
+            mine, other = (getattr(getattr(of, table), column) for of in (instance, fleet))
+            if (differ := mine != other).any():
+                k = int(np.argmax(differ))
+                what = f"{table}.{column} is {other[k]} in row {k}, not {mine[k]}"
+                raise InputError(f"scenarios: are of another fleet: {what}")
 
 
 def _held(fleet: Instance, plan: Schedule, solve: Solve) -> tuple[Interval, Array]:

@@ -187,6 +187,20 @@ def test_refusals() -> None:
         evaluated(instance, result, fresh=other)
 
 
+def test_a_plan_is_not_held_against_a_fleet_in_which_it_means_something_else() -> None:
+    """As many sites, jobs and periods, but jobs of another size, of other sites, or hours of another length."""
+    instance, result = stochastic(1)
+    jobs, where = instance.jobs, instance.candidates
+    larger = replace(instance, jobs=replace(jobs, gpus=jobs.gpus + (np.arange(instance.n_jobs) == 1)))
+    with pytest.raises(InputError, match=r"another fleet: jobs\.gpus is .* in row 1, not"):
+        evaluated(instance, result, fresh=larger)
+    elsewhere = replace(instance, candidates=replace(where, site=where.site[::-1]))
+    with pytest.raises(InputError, match=r"another fleet: candidates\.site is"):
+        evaluated(instance, result, fresh=elsewhere)
+    with pytest.raises(InputError, match="a fleet with periods of 0.5 h, not"):
+        evaluated(instance, result, fresh=replace(instance, period_h=0.5))
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     instance, result = stochastic(1)
