@@ -116,7 +116,7 @@ def _jobs(rng: Rng, n_jobs: int, capacity: Array, plan: _Plan, period_h: float) 
     jobs: dict[str, list[Any]] = {k: [] for k in ("gpus", "periods", "release", "deadline", "value_usd", "mandatory")}
     candidates: dict[str, list[Any]] = {k: [] for k in ("job", "site", "cost_usd")}
     for job in range(n_jobs):
-        length = int(rng.integers(1, max(2, n_periods // 2) + 1))
+        length = int(rng.integers(1, min(max(2, n_periods // 2), n_periods) + 1))
         start = int(rng.integers(0, n_periods - length + 1))
         where = rng.permutation(n_sites)[: rng.integers(1, n_sites + 1)]
         home, run = where[0], slice(start, start + length)
@@ -147,7 +147,7 @@ def _pools(rng: Rng, n_pools: int, capacity: Array, plan: _Plan, period_h: float
     pools: dict[str, list[Any]] = {k: [] for k in ("work_gpu_h", "start", "end", "shortfall_penalty")}
     arcs: dict[str, list[Any]] = {k: [] for k in ("pool", "site", "rate_gpu")}
     for pool in range(n_pools):
-        length = int(rng.integers(2, n_periods + 1))
+        length = int(rng.integers(min(2, n_periods), n_periods + 1))
         start = int(rng.integers(0, n_periods - length + 1))
         where = rng.permutation(n_sites)[: 1 if _maybe(rng) else rng.integers(1, n_sites + 1)]
         rate = rng.uniform(0.1, 0.6, len(where)) * capacity[where].max(axis=1)

@@ -130,6 +130,15 @@ def test_fleets_may_be_tiny(sites: int) -> None:
     validate(generate("fleet", sites=sites, streams=0, pools=3))
 
 
+@pytest.mark.parametrize("periods", [1, 2, 3])
+@pytest.mark.parametrize("family", ["fleet", "cloud", "small"])
+def test_horizons_may_be_short(family: str, periods: int) -> None:
+    for seed in range(12):
+        instance = generate(family, sites=1, periods=periods, jobs=2, seed=seed)
+        validate(instance)
+        assert (instance.n_periods, instance.n_jobs) == (periods, 2)
+
+
 def test_cloud_regions_lie_where_they_are() -> None:
     cloud = generate("cloud", sites=30)
     names = list(cloud.sites.name)
