@@ -35,6 +35,7 @@ KNOWN = (
 )
 ASIDE = {pyo.Objective: "set cost instead", pyo.SOSConstraint: "write it with integer variables"}
 SITE = "decomp_site"
+SET = ("power", "cost", "emissions")  # what a user may set
 VARIABLES = (*QUANTITIES[1:-1], "output")  # of the site; the generation is a sum of these
 
 
@@ -78,6 +79,14 @@ class _Reader:
         name = component if isinstance(component, str) else component.name
         return InputError(f"{self.label}: {name}: {text}")
 
+    def _refuse_misspelt(self) -> None:
+        """What is nearly called as one of SET would be without effect, and nothing would tell."""
+        for name in (*self.block.component_map(), *vars(self.block)):
+            for meant in SET:
+                near = name != meant and name.lower().rstrip("s") == meant.rstrip("s")
+                if near and getattr(self.block, meant, None) is None:
+                    raise self.refuse(name, f"has no effect; call it {meant}, or otherwise if it is another thing")
+
     def _quantity(self, component: Any, name: str) -> None:
         self.sites.add(id(component))
         limits = getattr(self.block, SITE)[2][name]
@@ -90,6 +99,7 @@ class _Reader:
 
     def read(self) -> Draft:
         block = self.block
+        self._refuse_misspelt()
         for one in block.component_objects(active=True, descend_into=pyo.Block):
             if one.ctype in ASIDE:
                 raise self.refuse(one, f"a device may have no {one.ctype.__name__}; {ASIDE[one.ctype]}")

@@ -242,6 +242,16 @@ def cost_is_infinite(b: Any) -> None:
     b.cost = np.inf * b.x[0]
 
 
+@refused("emission: has no effect; call it emissions")
+def emissions_of_another_name(b: Any) -> None:
+    b.emission = pyo.Expression(expr=0.5 * b.x[0])
+
+
+@refused("Costs: has no effect; call it cost")
+def cost_of_another_name(b: Any) -> None:
+    b.Costs = 3.0 * b.x[0]
+
+
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_cannot_be_rows_is_refused_by_its_name(kind: str) -> None:
     spoil, text = REFUSED[kind]
