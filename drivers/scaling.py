@@ -28,7 +28,7 @@ import numpy as np
 from decomp.bench.measure import cores
 from decomp.bench.replay import Cluster, ReplayStep, grow, record, replay
 from decomp.bench.scaling import Row, plot_study, read_study, study_table
-from decomp.bench.tables import Columns, table
+from decomp.bench.tables import Columns, one_digit, table
 from decomp.files.atomic import write_text
 from decomp.files.store import read_instance, read_sites
 from decomp.model.instance import Array, InputError
@@ -46,25 +46,25 @@ WRITTEN = ("[0-9]*.h5", "[0-9]*.jsonl", "replay.jsonl", *SHOWN)
 
 CHECK_COLUMNS: Columns = (
     ("ranks", "ranks", str),
-    ("measured processors' s", "path", lambda value: number(value, 1)),
-    ("replayed s", "replayed", lambda value: number(value, 1)),
-    ("off by", "off", lambda value: percent(value)),
-    ("measured wall s", "seconds", lambda value: number(value, 1)),
-    ("replayed on the cores here s", "here", lambda value: number(value, 1)),
-    ("off by ", "off_wall", lambda value: percent(value)),
+    ("measured processors' s", "path", one_digit),
+    ("replayed s", "replayed", one_digit),
+    ("off by", "off", percent),
+    ("measured wall s", "seconds", one_digit),
+    ("replayed on the cores here s", "here", one_digit),
+    ("off by ", "off_wall", percent),
 )
 PREDICTION_COLUMNS: Columns = (
     ("sites", "sites", number),
     ("ranks", "ranks", number),
-    ("loop s", "total", lambda value: number(value, 1)),
-    ("speed-up", "speed_up", lambda value: number(value, 1)),
-    ("efficiency", "efficiency", lambda value: percent(value)),
-    ("idle", "idle", lambda value: percent(value)),
-    ("root's own s", "root", lambda value: number(value, 1)),
-    ("messages s", "messages", lambda value: number(value, 1)),
-    ("sites and moves s", "work", lambda value: number(value, 1)),
+    ("loop s", "total", one_digit),
+    ("speed-up", "speed_up", one_digit),
+    ("efficiency", "efficiency", percent),
+    ("idle", "idle", percent),
+    ("root's own s", "root", one_digit),
+    ("messages s", "messages", one_digit),
+    ("sites and moves s", "work", one_digit),
     ("limited by", "limit", str),
-    ("with messages in a tree", "tree", lambda value: number(value, 1)),
+    ("with messages in a tree", "tree", one_digit),
 )
 
 

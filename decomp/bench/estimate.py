@@ -137,9 +137,9 @@ class Bytes:
         return cls(float(series.nbytes), *np.mean(sizes, axis=0).tolist())
 
 
-def chain(instance: Instance, calibration: Calibration, m: Rates = RATES) -> list[ReplayStep]:
+def chain(instance: Instance, calibration: Calibration) -> list[ReplayStep]:
     """The steps that a solve of this instance is expected to take."""
-    instance = expand(instance)
+    instance, m = expand(instance), RATES
     n, size = instance.n_sites, Bytes.of(instance)
     site = np.arange(n)
     seconds = np.random.default_rng(0).choice(calibration.seconds, n)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from decomp.bench.tables import Columns, table
+from decomp.bench.tables import Columns, one_digit, table
 from decomp.files.atomic import atomic_path
 from decomp.files.store import read_result
 from decomp.model.instance import InputError
@@ -22,12 +22,12 @@ RUN_COLUMNS: Columns = (
     ("ranks", "ranks", str),
     ("sites", "sites", number),
     ("iterations", "iterations", str),
-    ("wall s", "wall_seconds", lambda value: number(value, 1)),
-    ("of it loop s", "seconds", lambda value: number(value, 1)),
-    ("processors' s", "path", lambda value: number(value, 1)),
+    ("wall s", "wall_seconds", one_digit),
+    ("of it loop s", "seconds", one_digit),
+    ("processors' s", "path", one_digit),
     ("speed-up", "speed_up", lambda value: number(value, 2)),
-    ("efficiency", "efficiency", lambda value: percent(value)),
-    ("idle", "idle", lambda value: percent(value)),
+    ("efficiency", "efficiency", percent),
+    ("idle", "idle", percent),
     ("time of all ranks after the start", "shares", str),
 )
 

@@ -148,8 +148,8 @@ def site_tasks(instance: Instance, dual: Dual, seconds: float) -> list[SiteTask]
     tolerance = TOLERANCE * np.maximum.reduce([np.ones(instance.n_sites), np.abs(claimed), 1e-3 * paid])
     of_site = {name: rows_by_site(instance, name) for name in ("generators", "arcs", "candidates", "pool_arcs")}
     devices, tasks = site_devices(instance), []
-    committed = np.zeros((len(instance.generators.site), instance.n_periods))
-    committed = committed if dual.futures is None else dual.futures.commitment_price
+    free = np.zeros((len(instance.generators.site), instance.n_periods))
+    committed = free if dual.futures is None else dual.futures.commitment_price
     for i in range(instance.n_sites):
         rows = {name: listed[i] for name, listed in of_site.items()}
         site = _columns(instance.sites, i)

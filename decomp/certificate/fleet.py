@@ -49,7 +49,7 @@ def prove_whole(instance: Instance, claimed: float, findings: Findings, *, secon
             findings.add("bound", "claimed", float(claimed), cost)
             return UNPROVED
         if not none and (left := seconds - (time.perf_counter() - begun)) > 0.0:
-            lower = max(lower, program.integer_bound(0.0, left)[0])
+            lower = max(lower, program.integer_bound(left))
         if not none and lower < enough:
             _leave_open(findings, "bound", reason, seconds, f"re-proved; what is proved is {lower:.9g} USD")
             return UNPROVED

@@ -119,20 +119,23 @@ class Program:
         free = replace(self, cost=np.zeros(n_columns))
         return free.safe_bound(elastic.linear_duals(seconds)[0]) > EMPTY
 
-    def integer_bound(self, gap: float, seconds: float, bans: bool = True) -> tuple[float, float, Array | None]:
-        """HiGHS's proven lower bound, the cost of its best point (inf: none) and that point; `bans`: with them."""
-        rows = LinearConstraint(self.matrix, np.where(self.equal, self.right, -np.inf), self.right)
-        answer = milp(
-            self.cost / self._unit(),
-            integrality=(self.integer & (bans | ~self.ban)).astype(int),
-            bounds=Bounds(self.low, self.high),
-            constraints=rows,
-            options=dict(time_limit=max(seconds, 0.01), mip_rel_gap=gap),
-        )
+    def integer_bound(self, seconds: float) -> float:
+        """HiGHS's proven lower bound with all integers; -inf if it has none in time."""
+        answer = self._by_highs(self.integer, seconds, 0.0)
         upper = np.inf if answer.x is None else float(self.cost @ answer.x)
         lower = answer.get("mip_dual_bound")
-        lower = -np.inf if lower is None or not np.isfinite(lower) else self._unit() * float(lower)
-        return min(lower, upper), upper, answer.x
+        return min(-np.inf if lower is None or not np.isfinite(lower) else self._unit() * float(lower), upper)
+
+    def _by_highs(self, integer: Array, seconds: float, gap: float, *more: LinearConstraint) -> Any:
+        """HiGHS's answer with the integrality of `integer` alone, and further rows."""
+        rows = LinearConstraint(self.matrix, np.where(self.equal, self.right, -np.inf), self.right)
+        return milp(
+            self.cost / self._unit(),
+            integrality=integer.astype(int),
+            bounds=Bounds(self.low, self.high),
+            constraints=[rows, *more],
+            options=dict(time_limit=max(seconds, 0.01), mip_rel_gap=gap),
+        )
 
     def none_below(self, limit: float, tolerance: float, seconds: float, bans: bool = True) -> Verdict:
         """Whether no integral point costs less than `limit` (inf: whether there is none at all), by HiGHS's word.
@@ -157,17 +160,11 @@ class Program:
         As a row the limit ends the search as soon as nothing cheaper is left; a gap would have it look for the optimum.
         The row is scaled so that HiGHS's tolerance (1e-6) is small beside this one.
         """
-        rows = [LinearConstraint(self.matrix, np.where(self.equal, self.right, -np.inf), self.right)]
+        below = []
         if np.isfinite(limit):
             scale = max(1.0, 1e-2 / tolerance)
-            rows.append(LinearConstraint(scale * csr_array(self.cost[None, :]), -np.inf, scale * limit))
-        answer = milp(
-            self.cost / self._unit(),
-            integrality=integer.astype(int),
-            bounds=Bounds(self.low, self.high),
-            constraints=rows,
-            options=dict(time_limit=max(seconds, 0.01), mip_rel_gap=np.inf),
-        )
+            below = [LinearConstraint(scale * csr_array(self.cost[None, :]), -np.inf, scale * limit)]
+        answer = self._by_highs(integer, seconds, np.inf, *below)
         if answer.status in (0, 1, 2):
             return Verdict(answer.status == 2, answer.x, "its time is over" if answer.status == 1 else "")
         return Verdict(False, None, f"HiGHS gave up: {answer.message}")

@@ -89,7 +89,7 @@ def prove_block(tasks: Sequence[SiteTask]) -> SiteProof:
             return proof("MILP", f"a dispatch of {cost:.9g} USD exists")
     if (left := seconds - (time.perf_counter() - begun)) <= 0.0:
         return proof("MILP", f"not proved within {seconds:g} s", undecided=True)
-    lower = max(lower, program.integer_bound(0.0, left)[0])
+    lower = max(lower, program.integer_bound(left))
     if lower >= enough:
         return proof("MILP")
     return proof("MILP", reason or "not proved, cheaper dispatches are within HiGHS's tolerances", undecided=True)

@@ -62,15 +62,14 @@ FRONTIER = "decomp frontier"
 # ---------------------------------------------------------------- writing
 
 
-def write_instance(path: PathLike, instance: Instance, *, check: bool = True) -> None:
+def write_instance(path: PathLike, instance: Instance) -> None:
     """Write an instance; it is validated first, so that what is on disk can be read back.
 
     Raises
     ------
-    InputError : the instance is not valid (`check=False` writes it all the same).
+    InputError : the instance is not valid.
     """
-    if check:
-        validate(instance)
+    validate(instance)
     with new_file(path) as file:
         write_header(file, INSTANCE, instance)
         write_attributes(file, **instance.scalars)

@@ -49,8 +49,11 @@ class Block:
         return self.columns[name]
 
     def add_rows(self, low: Array | float, high: Array | float, *terms: tuple[Array | float, Array]) -> Array:
-        """Add rows low <= sum of coefficient * column <= high; each term has one column per row."""
-        n = len(terms[0][1])
+        """Add rows low <= sum of coefficient * column <= high; each term has one column per row.
+
+        Without terms, as many empty rows as `high` has values.
+        """
+        n = len(terms[0][1]) if terms else np.size(high)
         rows = np.arange(self.n_rows, self.n_rows + n)
         for coefficient, column in terms:
             self.add_entries(rows, column, coefficient)

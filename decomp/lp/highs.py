@@ -150,7 +150,7 @@ def _answer_or_note(note: Callable[[float, float], None], kind: Any, message: st
         _answer(kind, message, said, *rest)
 
 
-def run_lp(solver: highspy.Highs, seconds: float = np.inf, *, small: bool = False, warm: bool = False) -> bool:
+def run_lp(solver: highspy.Highs, *, small: bool = False, warm: bool = False) -> bool:
     """Solve a linear program; whether HiGHS says that it is optimal. For the rest see `run`.
 
     A run that goes round in circles, as the simplex method may where many columns cost the same, is ended after a
@@ -159,26 +159,26 @@ def run_lp(solver: highspy.Highs, seconds: float = np.inf, *, small: bool = Fals
     """
     size = solver.getNumRow() + solver.getNumCol()
     solver.setOptionValue("simplex_iteration_limit", max(ITERATIONS * size, LEAST_ITERATIONS))
-    run(solver, seconds, small=small)
+    run(solver, small=small)
     status = solver.getModelStatus()
     if warm and status not in (highspy.HighsModelStatus.kOptimal, *CUT):
         solver.clearSolver()
-        run(solver, seconds, small=small)
+        run(solver, small=small)
         status = solver.getModelStatus()
     if status not in SETTLED + CUT:
-        _run_otherwise(solver, seconds, small)
+        _run_otherwise(solver, small)
         status = solver.getModelStatus()
     return bool(status == highspy.HighsModelStatus.kOptimal)
 
 
-def _run_otherwise(solver: highspy.Highs, seconds: float, small: bool) -> None:
+def _run_otherwise(solver: highspy.Highs, small: bool) -> None:
     """By an interior point method, with a basis in the end."""
     before = {name: solver.getOptionValue(name)[1] for name in INTERIOR_POINT}
     solver.clearSolver()
     try:
         for name, value in INTERIOR_POINT.items():
             solver.setOptionValue(name, value)
-        run(solver, seconds, small=small)
+        run(solver, small=small)
     finally:
         for name, value in before.items():
             solver.setOptionValue(name, value)

@@ -28,6 +28,7 @@ CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, GREY)
 MIDDLE, LIGHT = "#4a97c9", "#bfdcee"  # lighter shades of blue: blue means compute
 HEAT = LinearSegmentedColormap.from_list("load", ["#eaf3fa", "#8fc1e0", BLUE, "#00304d"])
 PRICE_MAP = "viridis"
+MOST_NAMES = 40  # rows of a heat map that are named
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -224,19 +225,19 @@ def gpu_scale(most: float) -> tuple[float, str]:
     return next(((scale, unit) for limit, scale, unit in units if most >= limit), (1.0, "GPUs"))
 
 
-def name_rows(ax: Axes, names: Sequence[str] | Array, what: str, most: int = 40) -> None:
+def name_rows(ax: Axes, names: Sequence[str] | Array, what: str) -> None:
     """Write the rows' names beside a heat map, or how many there are where there is no room."""
     ax.set_yticks([])
-    if len(names) <= most:
+    if len(names) <= MOST_NAMES:
         ax.set_yticks(np.arange(len(names)) + 0.5, [short(str(n)) for n in names])
         ax.tick_params(axis="y", length=0, labelsize=8 if len(names) <= 25 else 6.5)
     else:
         ax.set_ylabel(plural(len(names), what))
 
 
-def row_order(instance: Instance, by: Array, most: int = 40) -> tuple[Array, str]:
+def row_order(instance: Instance, by: Array) -> tuple[Array, str]:
     """Rows of a site picture: as given when few, else west to east, else by the values' mean."""
-    if instance.n_sites <= most:
+    if instance.n_sites <= MOST_NAMES:
         return np.arange(instance.n_sites), "in the order of the instance"
     longitude = instance.sites.longitude
     if np.all(np.isfinite(longitude)):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_matrix, vstack
 
 from decomp.bound import stream_kernels
 from decomp.bound.coupling import Coupling, Fixing
 from decomp.bound.lagrangian import LagrangianLoop
-from decomp.lp.block import Model
+from decomp.lp.block import Block
 from decomp.lp.highs import run_lp, to_highs
 from decomp.model.instance import Array
 from decomp.schedule import placing
@@ -63,32 +62,20 @@ def place_work(loop: LagrangianLoop, wanted: tuple[Array, Array] | None = None) 
 
 def fit_pools_jointly(c: Coupling, price: Array, room: Array) -> Array:
     """Pool loads (pool arc, T) that do the most hard work the room admits: a linear program over all pools."""
-    n, n_arcs = price.shape[1], len(c.pools.site)
+    n = price.shape[1]
     pool = np.repeat(np.arange(len(c.pools.work)), np.diff(c.pools.ptr))
     inside = (np.arange(n) >= c.pools.start[pool, None]) & (np.arange(n) < c.pools.end[pool, None])
-    high = np.where(inside, c.pools.rate[:, None], 0.0).ravel()
-    column = np.arange(n_arcs * n)
-    place = (c.pools.site[:, None] * n + np.arange(n)).ravel()
-    most = csr_matrix((np.ones(n_arcs * n), (place, column)), shape=(room.size, n_arcs * n))
-    work = csr_matrix((np.ones(n_arcs * n), (np.repeat(pool, n), column)), shape=(len(c.pools.work), n_arcs * n))
+    high = np.where(inside, c.pools.rate[:, None], 0.0)
     dear = 1e3 * (1.0 + float(np.abs(price).max()))
     worth = np.where(np.isinf(c.pools.penalty), dear, c.pools.penalty)[pool, None]
-    none, row_high = np.zeros_like(high), np.concatenate([room.ravel(), c.pools.work])
-    model = Model(
-        matrix=vstack([most, work], format="csc"),
-        low=none,
-        high=high,
-        cost=(price[c.pools.site] - worth).ravel(),
-        emission=none,
-        integer=none > 0,
-        row_low=np.full_like(row_high, -np.inf),
-        row_high=row_high,
-        columns={},
-        bans=np.zeros((0, 3), dtype=int),
-    )
-    solver = to_highs(model)
-    x = np.array(solver.getSolution().col_value) if run_lp(solver) else none
-    return np.clip(x, 0.0, high).reshape(n_arcs, n)
+    block = Block()
+    load = block.add_columns("pool", high.size, 0.0, high.ravel(), (price[c.pools.site] - worth).ravel())
+    most, work = (block.add_rows(-np.inf, limit.ravel()) for limit in (room, c.pools.work))
+    block.add_entries(most[(c.pools.site[:, None] * n + np.arange(n)).ravel()], load, 1.0)
+    block.add_entries(work[np.repeat(pool, n)], load, 1.0)
+    solver = to_highs(block.finish())
+    x = np.array(solver.getSolution().col_value) if run_lp(solver) else np.zeros(high.size)
+    return np.clip(x.reshape(high.shape), 0.0, high)
 
 
 def undone(c: Coupling, pooled: Array) -> Array:

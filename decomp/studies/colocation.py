@@ -244,12 +244,12 @@ class Study:
         factor = self.market.wind_factor
         return float(factor.mean()), float(factor @ self.market.real_time / max(factor.sum(), 1e-12))
 
-    def gain_when_dear(self, share: float = 0.05) -> float:
-        """The part of the wholesale gain of scheduling, perfect foresight, in the periods with the highest prices."""
+    def gain_when_dear(self) -> float:
+        """The part of the wholesale gain of scheduling, perfect foresight, in the dearest 5 % of periods."""
         case = self.base("wholesale")
         before, after = (self.run(case, foresight) for foresight in ("none", "perfect"))
         gain = self.market.real_time * (before.import_mw - before.export_mw - after.import_mw + after.export_mw)[0]
-        dear = np.argsort(-self.market.real_time, kind="stable")[: round(share * len(gain))]
+        dear = np.argsort(-self.market.real_time, kind="stable")[: round(0.05 * len(gain))]
         return float(gain[dear].sum() / gain.sum()) if abs(gain.sum()) > 1e-9 else 0.0
 
     def by_pace(self, paces: Sequence[int] = PACES) -> list[tuple[int, str, float]]:

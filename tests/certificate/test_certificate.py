@@ -121,7 +121,7 @@ def test_bounds_hold_at_any_prices(seed: int) -> None:
         integers = 0.0
         for site, task in zip(proof.sites, site_tasks(instance, dual, 10.0), strict=True):
             program = block_program([task])
-            lower = program.integer_bound(0.0, 10.0)[0] if program.integer.any() else site.lower
+            lower = program.integer_bound(10.0) if program.integer.any() else site.lower
             assert lower >= site.lower - 1e-6 * max(1.0, abs(site.lower))
             integers += lower - site.lower
         assert proof.bound + integers <= result.incumbent + 1e-6 * max(1.0, abs(result.incumbent))
@@ -213,7 +213,7 @@ def test_claims_above_the_relaxation_need_the_integers() -> None:
     dual = random_dual(instance, np.random.default_rng(3), "work")
     programs = [block_program([task]) for task in site_tasks(instance, dual, 10.0)]
     linear = np.array([program.linear_bound(10.0)[0] for program in programs])
-    whole = np.maximum([program.integer_bound(0.0, 10.0)[0] for program in programs], linear)
+    whole = np.maximum([program.integer_bound(10.0) for program in programs], linear)
     assert (whole > linear + 1.0).any()
     findings = Findings(instance)
     proof = prove_bound(instance, replace(dual, site_lower=whole), findings)

@@ -41,7 +41,7 @@ def optimum() -> tuple[Instance, Result]:
 def give_up(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     """HiGHS proves nothing of a program with integers, and finds nothing."""
     monkeypatch.setattr(Program, "none_below", lambda *given, **named: Verdict(False, None, why))
-    monkeypatch.setattr(Program, "integer_bound", lambda *given, **named: (-np.inf, np.inf, None))
+    monkeypatch.setattr(Program, "integer_bound", lambda *given, **named: -np.inf)
 
 
 def test_a_bound_alone_is_no_rejection(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +109,7 @@ def test_a_site_says_why_it_is_not_proved(monkeypatch: pytest.MonkeyPatch) -> No
     dual = prices(INSTANCE, form="work")
     programs = [block_program([task]) for task in site_tasks(INSTANCE, dual, 10.0)]
     linear = np.array([program.linear_bound(10.0)[0] for program in programs])
-    whole = np.array([program.integer_bound(0.0, 10.0)[0] for program in programs])
+    whole = np.array([program.integer_bound(10.0) for program in programs])
     above = replace(dual, site_lower=np.maximum(linear, whole))
     assert (whole > linear + 1.0).any()
     monkeypatch.setattr(Program, "none_below", lambda *given, **named: Verdict(False, None, "HiGHS gave up: no memory"))
