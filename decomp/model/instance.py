@@ -273,7 +273,7 @@ class Instance:
 
     def __repr__(self) -> str:
         """A summary in ten lines."""
-        from decomp.model.summary import summary_of_instance
+        from decomp.model.summary import summary_of_instance  # imports this module
 
         return summary_of_instance(self)
 
@@ -289,7 +289,7 @@ class Instance:
         ------
         ImportError : xarray is not installed.
         """
-        from decomp.model.datasets import datasets_of_instance
+        from decomp.model.datasets import datasets_of_instance  # imports this module
 
         return datasets_of_instance(self)
 

@@ -208,7 +208,7 @@ class Result:
 
     def __repr__(self) -> str:
         """A summary in ten lines."""
-        from decomp.model.summary import summary_of_result
+        from decomp.model.summary import summary_of_result  # imports this module
 
         return summary_of_result(self)
 
@@ -229,7 +229,7 @@ class Result:
         ------
         ImportError : xarray is not installed.
         """
-        from decomp.model.datasets import datasets_of_result
+        from decomp.model.datasets import datasets_of_result  # imports this module
 
         return datasets_of_result(self, instance)
 
