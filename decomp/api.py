@@ -63,7 +63,7 @@ def ingest(spec: PathLike, data: PathLike | None = None, overrides: Iterable[str
     Parameters
     ----------
     spec : a TOML file, as the command `ingest` reads it.
-    data : directory of the data files; None: the spec's own.
+    data : folder of the data files; None: the spec's own.
     overrides : key=value settings with dotted keys, such as "horizon.start=2022-07-15".
 
     Returns

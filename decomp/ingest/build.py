@@ -31,7 +31,7 @@ def ingest(
     Parameters
     ----------
     path : the spec, a TOML file.
-    data : directory to which the spec's file names are relative; default: the spec's own.
+    data : folder to which the spec's file names are relative; default: the spec's own.
     overrides : key=value settings with dotted keys, such as horizon.start=2022-07-15.
 
     Returns
@@ -52,7 +52,7 @@ def open_spec(path: str | Path, data: str | Path | None, overrides: Iterable[str
     spec = load_spec(path, overrides)
     root = Path(data) if data is not None else path.parent
     if not root.is_dir():
-        raise InputError(f"{root}: no such data directory")
+        raise InputError(f"{root}: no such data folder")
     return spec, Library(root, spec.files, spec.currencies, path.name)
 
 

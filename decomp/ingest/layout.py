@@ -17,7 +17,7 @@ LONGEST = 366 * 24 * 60.0  # minutes of a step
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    path: str = key("path relative to the data directory; .gz .bz2 .xz .zip (one member) are unpacked")
+    path: str = key("path relative to the data folder; .gz .bz2 .xz .zip (one member) are unpacked")
     format: str = key("preset: the keys of a known layout; keys beside it win", "")
     sep: str = key('separator of columns, or "auto"', ",")
     encoding: str = key('"auto": UTF-8, UTF-16 by its mark, else Latin-1; or the name of an encoding', "auto")

@@ -1,4 +1,4 @@
-"""The data directory: every file is read once, and remembered with its digest; so is what there is to say of it."""
+"""The data folder: every file is read once, and remembered with its digest; so is what there is to say of it."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def read_market(month: Month, data: Path | None) -> Market:
     if data is None:
         return market
     if not data.is_dir():
-        raise InputError(f"{data}: no such data directory")
+        raise InputError(f"{data}: no such data folder")
     library = Library(data, FILES)
     start = month.start + timedelta(hours=UTC_OFFSET_H)
     horizon = Horizon(start=start, periods=month.n_days * DAY, period_min=60 * PERIOD_H)

@@ -196,7 +196,7 @@ def test_the_command_writes_tables_figures_and_files(tmp_path: Path, capsys: pyt
         (["--replan", "5"], "replan 5 h: must be quarter hours that divide a day"),
         (["--wind", "-1"], "--wind: -1: must be a number of at least 0 and at most 10000"),
         (["--deferrable", "nan"], "--deferrable: nan: must be a number of at least 0 and at most 1"),
-        (["--data", "nowhere"], "nowhere: no such data directory"),
+        (["--data", "nowhere"], "nowhere: no such data folder"),
     ],
 )
 def test_bad_input_is_refused(
