@@ -188,7 +188,7 @@ class Improvement(Group):
     whole_sites: int = option(8, "most sites of a fleet that is searched as one cluster", low=0)
     share: float = option(0.25, "share of the clusters of a large fleet that move in a round", low=0.01, high=1)
     least_clusters: int = option(16, "clusters that move in a round whatever their share", low=1)
-    scenario_rows: int = option(12, "most sites x scenarios of a cluster's MILP", low=1)
+    scenario_rows: int = option(12, "most sites x scenarios of a cluster's or group's MILP", low=1)
     windows: int = option(2, "parts of the jobs that move in turn where a fleet is one cluster", low=1)
     attempts: int = option(2, "tries with ever more of these parts, of which the best counts", low=1)
     growth: float = option(1.4, "factor on sites, runs and (squared) nodes after finishes that brought little", low=1)

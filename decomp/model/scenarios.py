@@ -216,6 +216,23 @@ def weighted_grids(grids: Microgrids, weight: Array) -> Microgrids:
     )
 
 
+def reweighted(instance: Instance, factor: Array) -> Instance:
+    """Scenarios side by side whose money, emissions and probabilities are multiplied by a factor each, (scenario,)."""
+
+    def each(n: int) -> Array:
+        return np.repeat(factor, n // instance.copies)
+
+    scenarios = instance.scenarios
+    return replace(
+        instance,
+        **weighted_grids(instance.microgrids, each(instance.n_sites)).tables(),
+        streams=weighted(instance.streams, each(instance.n_streams)),
+        arcs=weighted(instance.arcs, each(len(instance.arcs.site))),
+        pools=weighted(instance.pools, each(instance.n_pools)),
+        scenarios=replace(scenarios, probability=factor * scenarios.probability),
+    )
+
+
 def _repeated(table: Any, n: int) -> Any:
     """A table n times, one after the other."""
     return table.take(np.tile(np.arange(len(getattr(table, table.columns()[0].name))), n))

@@ -4,7 +4,7 @@ A part has the sites' own work only: what a stream or pool is given elsewhere st
 elsewhere too, and the emissions of the other sites are taken off the budget. So any schedule of the part
 completes the rest to one of the fleet, and its cost differs from the fleet's by a constant. Where excess
 is priced, what the others emit may leave a budget below zero. Of a fleet with its scenarios side by side a part has
-its sites in all of them, or sites in one: then it has no scenarios, and its jobs have to stay where they are.
+its sites in several of them, or sites in one: then it has no scenarios. In all but all its jobs have to stay.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def restrict(instance: Instance, schedule: Schedule, sites: Array, claimed: Arra
     np.add.at(done, instance.pool_arcs.pool[others], instance.period_h * schedule.pool_gpu[others].sum(axis=1))
     work = np.maximum(instance.pools.work_gpu_h - done, 0.0)
     budget = _budget_left(instance, emissions_t(instance, schedule), inside)
-    whole = instance if len(sites) == instance.copies * places.sum() else plain(instance)
+    seen = np.unique(sites // instance.n_places)
+    several = replace(instance, scenarios=instance.scenarios.take(seen)) if instance.copies > 1 else instance
+    whole = several if len(seen) > 1 or instance.copies == 1 else plain(instance)
     part = replace(
         whole,
         **grids.take(own).tables(),
@@ -91,15 +93,15 @@ def restrict(instance: Instance, schedule: Schedule, sites: Array, claimed: Arra
 
 
 def _budget_left(instance: Instance, emissions: Array, inside: Array) -> float:
-    """What the others leave of the budget, t; if every scenario keeps it, the least that is left in one."""
+    """What the others leave of the budget, t; if every scenario keeps it, the least that is left in one of the part."""
     if not instance.budget_in_every:
         return instance.carbon_budget_t - float(emissions[~inside].sum())
     p, n = instance.scenarios.probability, instance.copies
     others = np.where(inside, 0.0, emissions).reshape(n, -1).sum(axis=1)
-    seen = inside.reshape(n, -1).any(axis=1)
-    if seen.all():
-        return float((instance.carbon_budget_t - others / p).min())
-    [s] = np.flatnonzero(seen)
+    seen = np.flatnonzero(inside.reshape(n, -1).any(axis=1))
+    if len(seen) > 1:
+        return float((instance.carbon_budget_t - others / p)[seen].min())
+    [s] = seen
     return float(p[s] * instance.carbon_budget_t - others[s])
 
 

@@ -77,6 +77,34 @@ class Contested(NamedTuple):
     room: Array
 
 
+@dataclass(frozen=True, eq=False)
+class StandIns:
+    """Scenarios that stand for all in a MILP of some sites.
+
+    Attributes
+    ----------
+    chosen : (k,) these scenarios; all, where there are not too many.
+    factor : (K,) on the costs of each scenario: its probability with that of those it stands for, by its own.
+    missed : (site, T) price of load in all scenarios beyond that in the chosen ones, USD per GPU and period. Where runs
+        of jobs pay it too, they are compared by the prices of all scenarios, and only curvature is that of the chosen.
+    """
+
+    chosen: Array
+    factor: Array
+    missed: Array
+
+    @classmethod
+    def of(cls, c: Coupling, price: Array, members: Array, most: int) -> StandIns:
+        """By fast forward selection on the prices of load (S, T): `most` of them but at least LEAST_SCENARIOS."""
+        p, own = c.probability, price.reshape(c.copies, c.n_places, -1)[:, members]
+        seen = own.reshape(c.copies, -1) / p[:, None]
+        distance = np.abs(seen[:, None] - seen[None]).sum(axis=2)
+        chosen, weight = forward_selection(distance, p, max(most, LEAST_SCENARIOS))
+        factor = np.ones(c.copies)
+        factor[chosen] = weight / p[chosen]
+        return cls(chosen, factor, own.sum(axis=0) - (factor[chosen, None, None] * own[chosen]).sum(axis=0))
+
+
 @dataclass
 class SearchState:
     """The state of the search between two rounds; a checkpoint keeps it.
@@ -168,8 +196,8 @@ def neighbourhood(
     claim : what it may use of what other clusters of the round can reach, too.
     """
     c, fixing = loop.coupling, present.work.fixing
-    chosen, factor = representatives(c, loop.centre.price, members, options.scenario_rows // len(members))
-    rows = (members + c.n_places * chosen[:, None]).ravel()
+    few = StandIns.of(c, loop.centre.price, members, options.scenario_rows // len(members))
+    rows = (members + c.n_places * few.chosen[:, None]).ravel()
     place, position = np.full(c.n_places, -1), np.full(len(c.capacity), -1)
     place[members], position[rows] = np.arange(len(members)), np.arange(len(rows))
     owner = np.repeat(np.arange(c.n_jobs), np.diff(c.jobs.ptr))
@@ -177,10 +205,10 @@ def neighbourhood(
     touches[owner[inside[c.jobs.site]]] = True
     jobs = np.flatnonzero(touches & np.append(inside[c.jobs.site], True)[fixing.run])
     return ClusterTask(
-        grids=weighted_grids(instance.microgrids.take(rows), np.repeat(factor[chosen], len(members))),
+        grids=weighted_grids(instance.microgrids.take(rows), np.repeat(few.factor[few.chosen], len(members))),
         period_h=instance.period_h,
         carbon_price=instance.carbon_price_usd_per_t + loop.centre.carbon_price,
-        choices=tuple(job_choice(c, fixing, int(j), place) for j in jobs),
+        choices=tuple(job_choice(c, fixing, int(j), place).at_prices(few.missed) for j in jobs),
         load=present.load[rows],
         fixed_load=present.pooled[rows],
         runs_kept=options.runs_kept,
@@ -188,26 +216,9 @@ def neighbourhood(
         until=np.inf,
         windows=1,
         seed=0,
-        copies=len(chosen),
-        **_inference_around(c, loop.centre.price, present.work, position, claim, factor),
+        copies=len(few.chosen),
+        **_inference_around(c, loop.centre.price, present.work, position, claim, few.factor),
     )
-
-
-def representatives(c: Coupling, price: Array, members: Array, most: int) -> tuple[Array, Array]:
-    """Scenarios that represent all at some sites, by fast forward selection on the prices of load there.
-
-    Returns
-    -------
-    The chosen scenarios, `most` of them but at least LEAST_SCENARIOS; and for each of all scenarios, (K,), the factor
-    on its costs: its probability with that of the scenarios it represents, by its own.
-    """
-    p, seen = c.probability, price.reshape(c.copies, c.n_places, -1)[:, members].reshape(c.copies, -1)
-    seen = seen / p[:, None]
-    distance = np.abs(seen[:, None] - seen[None]).sum(axis=2)
-    chosen, weight = forward_selection(distance, p, max(most, LEAST_SCENARIOS))
-    factor = np.ones(c.copies)
-    factor[chosen] = weight / p[chosen]
-    return chosen, factor
 
 
 def claims(c: Coupling, chosen: list[Array], rng: np.random.Generator) -> list[Contested]:

@@ -4,7 +4,8 @@ In the price-directive search every move changes the prices, and near the optimu
 lost when the schedule is completed. Here a group of sites is allotted the emissions and the work that it has in the
 schedule (resource-directive decomposition: Geoffrion, Management Science 16, 1970). One MILP decides its jobs, routing
 and dispatch with batteries and devices, commitments held. Its answer is part of a feasible schedule, so that its gain
-is real, and disjoint groups gain independently.
+is real, and disjoint groups gain independently. With many scenarios the MILP has a few that stand for all; then the
+group is dispatched in all of them with its jobs held, and the answer is what gets cheaper there.
 """
 
 from __future__ import annotations
@@ -16,18 +17,19 @@ import numpy as np
 
 from decomp.bound.coupling import Coupling
 from decomp.lp.block import Model
-from decomp.lp.highs import Effort, keeping_bans, to_highs
-from decomp.model.accounts import complete
+from decomp.lp.highs import Effort, keeping_bans, solve_integral, to_highs
+from decomp.model.accounts import account, complete, emissions_t
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Replan
 from decomp.model.result import Schedule
+from decomp.model.scenarios import reweighted
 from decomp.ranks.clock import root_seconds
 from decomp.ranks.workers import Workers
 from decomp.schedule.group_lp import GroupTask, commitments, held, schedule_of, share_out, side_by_side
 from decomp.schedule.incumbent import fixing_of
 from decomp.schedule.subinstance import merge_all, restrict
-from decomp.search.by_prices import Neighbours, job_choice
-from decomp.search.job_milp import JobChoice, JobSearch, add_job, choose_runs
+from decomp.search.by_prices import Neighbours, StandIns, job_choice
+from decomp.search.job_milp import JobChoice, JobSearch, add_job, choose_runs, with_runs
 
 LINK = 10.0  # how much likelier a site joins a group with which it serves a stream
 LEAST_CHANCE = 1e-3  # of a site without common jobs, relative to one with a common job
@@ -40,11 +42,13 @@ class ReplanTask:
     Attributes
     ----------
     group : its sites with what they are allotted, and its part of the schedule.
+    few : scenarios that stand for all in the MILP.
     runs_kept : runs of a job that stay for their reduced cost, see `JobSearch`.
     until : when to stop, by `root_seconds` of the rank that solves it.
     """
 
     group: GroupTask
+    few: StandIns
     runs_kept: int
     effort: Effort
     until: float
@@ -60,23 +64,44 @@ class GroupAnswer(NamedTuple):
 def replan(task: ReplanTask) -> GroupAnswer:
     """Search better runs of a group's jobs, starting from the present ones."""
     instance, schedule = task.group.instance, task.group.schedule
-    coupling = Coupling.of(instance)
+    coupling, planned = Coupling.of(instance), standing_in(task.group, task.few)
     fixing, everywhere = fixing_of(coupling, schedule), np.arange(instance.n_places)
     choices = tuple(job_choice(coupling, fixing, j, everywhere) for j in range(instance.n_jobs))
-    model, runs = planning_model(task.group, choices)
-    search = JobSearch(choices, task.runs_kept, task.effort, task.until, windows=1, seed=0)
+    priced = tuple(choice.at_prices(task.few.missed) for choice in choices)
+    model, runs = planning_model(planned, priced)
+    search = JobSearch(priced, task.runs_kept, task.effort, task.until, windows=1, seed=0)
     here, gain, point = choose_runs(model, runs, search)
     late = root_seconds() > task.until
     if gain <= 0.0 or point is None:
         return GroupAnswer(None, late)
-    low, high = model.low.copy(), model.high.copy()
-    low[model.integer] = high[model.integer] = np.round(point[model.integer])
-    x = keeping_bans(model, to_highs(replace(model, low=low, high=high)))
+    if planned is task.group:
+        low, high = model.low.copy(), model.high.copy()
+        low[model.integer] = high[model.integer] = np.round(point[model.integer])
+        x = keeping_bans(model, to_highs(replace(model, low=low, high=high)))
+    else:
+        model, runs = planning_model(task.group, choices)
+        x = solve_integral(with_runs(model, runs, here), task.effort)
     if x is None:
         return GroupAnswer(None, late)
     site = np.array([choice.place[h] for choice, h in zip(choices, here, strict=True)], dtype=int)
     start = np.array([choice.start[h] for choice, h in zip(choices, here, strict=True)], dtype=int)
-    return GroupAnswer(replace(schedule_of(task.group, model, x), job_site=site, job_start=start), late)
+    found = replace(schedule_of(task.group, model, x), job_site=site, job_start=start)
+    present = complete(instance, schedule)  # without the unserved demand that is other groups' to serve
+    dearer = planned is not task.group and account(instance, found).net_cost >= account(instance, present).net_cost
+    return GroupAnswer(None if dearer else found, late)
+
+
+def standing_in(group: GroupTask, few: StandIns) -> GroupTask:
+    """The group in the scenarios that stand for all, with as much of the budget left as in all; itself in all."""
+    instance, n = group.instance, group.instance.n_places
+    if len(few.chosen) == instance.copies:
+        return group
+    part = restrict(instance, group.schedule, (np.arange(n) + n * few.chosen[:, None]).ravel())
+    own, stands = part.own(group.schedule), reweighted(part.instance, few.factor[few.chosen])
+    if not instance.budget_in_every:
+        more = emissions_t(stands, own).sum() - emissions_t(part.instance, own).sum()
+        stands = replace(stands, carbon_budget_t=stands.carbon_budget_t + float(more))
+    return GroupTask(stands, own)
 
 
 def planning_model(group: GroupTask, choices: tuple[JobChoice, ...]) -> tuple[Model, list[Array]]:
@@ -106,20 +131,29 @@ def linked_groups(neighbours: Neighbours, size: int, rng: np.random.Generator) -
 
 
 def replan_round(
-    instance: Instance, schedule: Schedule, workers: Workers, groups: list[Array], options: Replan, until: float
+    instance: Instance,
+    schedule: Schedule,
+    workers: Workers,
+    groups: list[tuple[Array, StandIns]],
+    options: Replan,
+    until: float,
 ) -> Schedule:
     """The schedule after one round: the MILPs of disjoint groups of sites, solved on all ranks.
 
     None is begun after `until`, seconds by the root's clock. Answers of groups that the clock ended are left out, so
     that a replay makes the same schedule.
+
+    Parameters
+    ----------
+    groups : sites (ascending) of each group, and scenarios that stand for all at these.
     """
-    owner = owners_of_jobs(instance, groups)
-    rows = [instance.rows_of(np.sort(sites)) for sites in groups]
+    owner = owners_of_jobs(instance, [sites for sites, _ in groups])
+    rows = [instance.rows_of(sites) for sites, _ in groups]
     parts = [restrict(instance, schedule, sites, owner == k) for k, sites in enumerate(rows)]
     end = workers.deadline(until)
     effort = Effort(options.rel_gap, options.nodes)
-    shared = share_out(instance, schedule, parts)
-    tasks = [ReplanTask(group, options.runs_kept, effort, end) for group in shared]
+    shared = zip(share_out(instance, schedule, parts), groups, strict=True)
+    tasks = [ReplanTask(group, few, options.runs_kept, effort, end) for group, (_, few) in shared]
     answers = workers.farm(replan, tasks, until, "replanning")
     late = workers.stops.ask(lambda: [k for k, a in enumerate(answers) if a is not None and a.late]) or []
     found = [

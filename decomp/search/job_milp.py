@@ -43,6 +43,12 @@ class JobChoice:
     cost: Array
     here: int
 
+    def at_prices(self, price: Array) -> JobChoice:
+        """The same with runs that also cost their load at a price of each place in the model, (place, T)."""
+        until = np.pad(np.cumsum(price, axis=1), ((0, 0), (1, 0)))
+        paid = self.gpus * (until[self.place, self.start + self.length] - until[self.place, self.start])
+        return replace(self, cost=self.cost + np.where(self.place >= 0, paid, 0.0))
+
 
 @dataclass(frozen=True, eq=False)
 class JobSearch:
@@ -125,7 +131,7 @@ def _take_turns(
         before, stays = value, np.array([share[y[h]] for y, h in zip(runs, here, strict=True)])
         order = np.argsort(stays + NOISE * rng.uniform(size=n_jobs), kind="stable")
         for free in np.array_split(order, windows):
-            found = _best(_held(model, runs, here, free), point, effort.within(task.until - root_seconds()))
+            found = _best(with_runs(model, runs, here, free), point, effort.within(task.until - root_seconds()))
             if found is not None and found[0] < value:
                 value, point = found
                 here = np.array([int(np.argmax(point[y])) for y in runs], dtype=int)
@@ -135,7 +141,7 @@ def _take_turns(
             return here, value, point
 
 
-def _held(model: Model, runs: list[Array], here: Array, free: Array) -> Model:
+def with_runs(model: Model, runs: list[Array], here: Array, free: Array | tuple[()] = ()) -> Model:
     """The model with all jobs but the `free` ones held at their alternatives `here` (job,)."""
     low, high = model.low.copy(), model.high.copy()
     for j in np.setdiff1d(np.arange(len(runs)), free):
@@ -180,7 +186,7 @@ def _best(model: Model, start: Array, effort: Effort) -> tuple[float, Array] | N
 def at_present(model: Model, runs: list[Array], task: JobSearch) -> tuple[float, Array | None]:
     """Value, USD, and point (column,) at the present assignment of all jobs; infinite and None if it is infeasible."""
     here = np.array([choice.here for choice in task.choices], dtype=int)
-    solver = to_highs(_held(model, runs, here, here[:0]))
+    solver = to_highs(with_runs(model, runs, here))
     if not run_lp(solver):
         return np.inf, None
     return solver.getInfo().objective_function_value, np.array(solver.getSolution().col_value)

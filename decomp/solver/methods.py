@@ -20,7 +20,7 @@ from decomp.solver.phases import (
     by_prices,
     dive_on_jobs,
     improve,
-    search_on,
+    replan,
 )
 from decomp.state.solve_state import Outcome, Run
 
@@ -57,7 +57,7 @@ def _milp_bound(routing: Routing) -> Phase:
 BOUND = Phase("bound", raise_bound, "python")
 BRANCH = Phase("branch", branch, "branching")
 WHOLE = Phase("whole", finish_whole, "extensive form")
-REPLAN = Phase("replan", search_on, "recovery")
+REPLAN = Phase("replan", replan, "recovery")
 BESIDE = Phase("beside", begin_beside, "python", again=True)
 AWAIT = Phase("await", await_beside, "recovery")
 

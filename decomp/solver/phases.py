@@ -22,7 +22,7 @@ from decomp.ranks.clock import process_seconds
 from decomp.schedule.dive import dive, keep_decided
 from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent, incumbent_of
-from decomp.search.by_prices import Neighbours, SearchState, clusters, improve_round, job_loss
+from decomp.search.by_prices import Neighbours, SearchState, StandIns, clusters, improve_round, job_loss
 from decomp.search.by_resources import linked_groups, replan_round
 from decomp.solver.bounding import apart, doubts, sharpen
 from decomp.solver.temptation import restore_temptation
@@ -133,6 +133,8 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
     if not if_apart and apart(loop):
         return Outcome.SKIPPED
     search, run.phase = search_of(run), "improve"
+    if replans and loop.coupling.copies > 1:  # what groups gain needs no completed schedule, which takes long
+        replan(run)
     while loop.coupling.n_jobs and not run.must_stop() and search.stale < options.stale_finishes:
         if consult(run) and run.incumbent is not None:
             loop.refix(run.incumbent.fixing)
@@ -192,9 +194,11 @@ def division(run: Run, search: SearchState, turn: int, stale: int, most: int | N
     turn : number of the round. stale : rounds so far that gained little.
     most : groups, see `replan`.
     """
-    options, growth, n_sites = run.options.replan, run.options.improvement.growth, run.instance.n_sites
+    options, growth, n_sites = run.options.replan, run.options.improvement.growth, run.instance.n_places
     if not run.small:
         size = round(options.sites * growth**stale)
+        if n_sites <= run.options.small_fleet:
+            return linked_groups(search.neighbours, size, search.rng), options
         return clusters(search.neighbours, job_loss(run.loop), size, search.rng)[:most], options
     if packed := turn % SMALL_KINDS == 0:
         options = replace(options, runs_kept=n_sites * run.instance.n_periods)
@@ -216,7 +220,7 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
     """
     search, loop, options, phase, stale, turn = run.search, run.loop, run.options, run.phase, 0, 0
     patience = options.improvement.stale_finishes if patience is None else patience
-    if search is None or run.incumbent is None or too_many_rows(run):
+    if search is None or run.incumbent is None:
         return Outcome.SKIPPED
     run.phase = "replan"
     while stale < patience and not run.must_stop():
@@ -224,8 +228,9 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
         loop.refix(run.incumbent.fixing)
         groups, effort = division(run, search, turn, stale, most)
         before, turn = run.incumbent, turn + 1
+        tasks = [(np.sort(sites), stand_ins(run, np.sort(sites))) for sites in groups]
         with sparing(run):
-            schedule = replan_round(run.instance, before.schedule, run.workers, groups, effort, run.deadline)
+            schedule = replan_round(run.instance, before.schedule, run.workers, tasks, effort, run.deadline)
         if run.offer(incumbent_of(run.instance, loop.coupling, schedule)):
             run.keep(run.result())
         stale += before.cost - run.cost <= options.improvement.plateau * abs(run.cost)
@@ -234,18 +239,10 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
     return Outcome.DONE
 
 
-def too_many_rows(run: Run) -> bool:
-    """Whether the scenarios make MILPs of groups too large for the resource-directive search."""
-    copies = run.instance.copies
-    return copies > 1 and run.options.replan.sites * copies > run.options.improvement.scenario_rows
-
-
-def search_on(run: Run) -> Outcome:
-    """Phase: resource-directive search in the time left; price-directive where scenarios make that too large."""
-    if run.incumbent is None or not too_many_rows(run):
-        return replan(run)
-    run.loop.refix(run.incumbent.fixing)
-    return improve(run, by_prices, replans=False)
+def stand_ins(run: Run, sites: Array) -> StandIns:
+    """Scenarios that stand for all in the MILP of a group, by the prices that prove the bound."""
+    price = (run.proof or run.loop.centre).own_money[0]
+    return StandIns.of(run.loop.coupling, price, sites, run.options.improvement.scenario_rows // len(sites))
 
 
 # ---------------------------------------------------------------- the bound with integral subproblems

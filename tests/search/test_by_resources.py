@@ -18,10 +18,11 @@ from decomp.model.accounts import account, allot, complete
 from decomp.model.instance import Instance
 from decomp.model.options import Options, Replan
 from decomp.model.result import Result, Schedule
+from decomp.model.scenarios import SERIES, expand, series_of, with_scenarios
 from decomp.ranks.mpi import Serial
 from decomp.schedule.group_lp import GroupTask
-from decomp.search.by_prices import Neighbours, SearchState
-from decomp.search.by_resources import ReplanTask, linked_groups, owners_of_jobs, replan, replan_round
+from decomp.search.by_prices import Neighbours, SearchState, StandIns, job_choice
+from decomp.search.by_resources import ReplanTask, linked_groups, owners_of_jobs, replan, replan_round, standing_in
 from decomp.solver.phases import division
 from decomp.solver.solve import solve
 from decomp.state.solve_state import Run
@@ -39,6 +40,13 @@ def idle(instance: Instance, schedule: Schedule) -> Schedule:
     return replace(schedule, job_site=job_site, job_start=job_start)
 
 
+def standing(instance: Instance, sites: list[int], most: int = 3, seed: int = 0) -> tuple[np.ndarray, StandIns]:
+    """A group and scenarios that stand for all there, at random prices."""
+    price = np.random.default_rng(seed).uniform(0.0, 0.02, instance.sites.capacity_gpu.shape)
+    members = np.sort(sites)
+    return members, StandIns.of(Coupling.of(instance), price, members, most)
+
+
 SEEDS = (1, 4, 7, 9, 13, 16)
 
 
@@ -48,7 +56,8 @@ def test_a_group_of_all_sites_finds_the_optimum_from_its_commitments(seed: int) 
     if result.schedule is None:
         pytest.skip("no schedule in the time given")
     start = idle(instance, result.schedule)
-    task = ReplanTask(GroupTask(instance, start), 10_000, Effort(0.0, 100_000), LONG)
+    few = standing(instance, list(range(instance.n_sites)))[1]
+    task = ReplanTask(GroupTask(instance, start), few, 10_000, Effort(0.0, 100_000), LONG)
     found, late = replan(task)
     assert not late
     jobs_pay = (start.job_site != result.schedule.job_site).any()
@@ -67,12 +76,62 @@ def test_groups_at_the_same_time_gain_and_make_one_schedule(seed: int) -> None:
     rough = solved(instance, rel_gap=0.9)
     assert rough.schedule is not None
     schedule, cost, workers = rough.schedule, rough.incumbent, workers_of(instance)
-    for groups in ([np.array([5, 0]), np.array([1, 4]), np.array([2, 3])], [np.array([0, 1, 2]), np.array([3, 4, 5])]):
-        schedule = replan_round(instance, schedule, workers, groups, Replan(), LONG)
+    for groups in ([[5, 0], [1, 4], [2, 3]], [[0, 1, 2], [3, 4, 5]]):
+        tasks = [standing(instance, sites) for sites in groups]
+        schedule = replan_round(instance, schedule, workers, tasks, Replan(), LONG)
         before, cost = cost, account(instance, schedule).net_cost
         assert cost <= before + 1e-6 * abs(before)
         assert certified(instance, replace(rough, schedule=schedule, incumbent=cost))
     assert cost < rough.incumbent
+
+
+def test_a_few_scenarios_plan_the_jobs_and_all_decide() -> None:
+    base = generate("fleet", sites=4, periods=24, period_h=1.0, seed=2, scenarios=8)
+    rough, instance = solved(base, rel_gap=0.9), expand(base)
+    assert rough.schedule is not None
+    schedule, cost, workers = rough.schedule, rough.incumbent, workers_of(instance)
+    for seed, groups in enumerate(([[3, 0], [1, 2]], [[0, 1], [2, 3]])):
+        tasks = [standing(instance, sites, seed=seed) for sites in groups]
+        assert all(len(few.chosen) == 3 for _, few in tasks)
+        schedule = replan_round(instance, schedule, workers, tasks, Replan(), LONG)
+        before, cost = cost, account(instance, schedule).net_cost
+        assert cost <= before + 1e-6 * abs(before)
+    assert cost < rough.incumbent
+    assert certified(base, replace(rough, schedule=schedule, incumbent=cost))
+
+
+def test_scenarios_that_are_the_same_are_one() -> None:
+    """Money, emissions and what is left of the budget in three of seven, which weigh as much as all."""
+    plain, p = generate("small", seed=4), np.array([0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1])
+    series = {name: np.repeat(series_of(with_scenarios(plain, [1.0], {}), name), 7, axis=0) for name in SERIES}
+    base = with_scenarios(plain, p, series)
+    instance, result = expand(base), solved(base, rel_gap=0.9)
+    assert result.schedule is not None
+    group = GroupTask(instance, result.schedule)
+    planned = standing_in(group, standing(instance, list(range(instance.n_places)))[1])
+    assert planned.instance.n_scenarios == 3 and planned.instance.scenarios.probability.sum() == pytest.approx(1.0)
+    whole, few = account(instance, group.schedule), account(planned.instance, planned.schedule)
+    assert few.net_cost == pytest.approx(whole.net_cost, rel=1e-9)
+    left = instance.carbon_budget_t - whole.emissions_t.sum()
+    assert planned.instance.carbon_budget_t - few.emissions_t.sum() == pytest.approx(left, rel=1e-6)
+
+
+def test_runs_are_compared_by_the_prices_of_all_scenarios() -> None:
+    """Load in the chosen scenarios at their prices and its price in what they miss: what it is worth in all."""
+    instance = expand(generate("fleet", sites=4, periods=24, period_h=1.0, seed=0, scenarios=8))
+    c, members = Coupling.of(instance), np.array([1, 3])
+    price = np.random.default_rng(0).uniform(0.0, 0.02, c.capacity.shape)
+    few = StandIns.of(c, price, members, 3)
+    seen = few.factor[:, None, None] * price.reshape(8, 4, -1)[:, members]
+    position = np.array([-1, 0, -1, 1])
+    for j in np.unique(instance.candidates.job[np.isin(instance.candidates.site, members)]):
+        choice = job_choice(c, None, int(j), position)
+        for r in np.flatnonzero(choice.run >= 0):
+            run = slice(choice.start[r], choice.start[r] + choice.length)
+            there = choice.gpus * seen[few.chosen, choice.place[r], run].sum()
+            everywhere = choice.gpus * price.reshape(8, 4, -1)[:, members[choice.place[r]], run].sum()
+            assert choice.at_prices(few.missed).cost[r] + there == pytest.approx(choice.cost[r] + everywhere, rel=1e-9)
+    assert not StandIns.of(c, price, members, 8).missed.any()
 
 
 def test_groups_follow_streams_that_sites_have_in_common() -> None:
@@ -125,8 +184,9 @@ def test_without_time_nothing_changes() -> None:
     rough = solved(instance, rel_gap=0.9)
     assert rough.schedule is not None
     workers = workers_of(instance)
-    assert replan_round(instance, rough.schedule, workers, [np.arange(4)], Replan(), 0.0) is rough.schedule
-    assert replan(ReplanTask(GroupTask(instance, rough.schedule), 3, Effort(), until=0.0)).late
+    group = standing(instance, [0, 1, 2, 3])
+    assert replan_round(instance, rough.schedule, workers, [group], Replan(), 0.0) is rough.schedule
+    assert replan(ReplanTask(GroupTask(instance, rough.schedule), group[1], 3, Effort(), until=0.0)).late
 
 
 def test_hybrid_replans_in_the_time_that_prices_leave() -> None:

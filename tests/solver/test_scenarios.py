@@ -17,12 +17,10 @@ from decomp.files.store import read_result, write_result
 from decomp.model.accounts import account, by_scenario, cvar
 from decomp.model.instance import Instance
 from decomp.model.options import Bundle, MilpBound, Options
-from decomp.model.result import Iteration, Result, Schedule, Status
+from decomp.model.result import Result, Schedule, Status
 from decomp.model.scenarios import SERIES, expand, of_scenario, series_of, side_by_side, with_scenarios
-from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.mpi import Serial
 from decomp.solver.solve import solve
-from decomp.state.solve_state import Hooks
 from draws import seldom
 from loops import loop_of
 
@@ -260,23 +258,13 @@ def test_integers_of_sites_raise_the_bound() -> None:
     assert min(gains) >= 0.0 and max(gains) > 1e-3
 
 
-class UntilSchedule:
-    """A listener by which the search that follows the first schedule hears that its time is over; no later one does."""
-
-    def __init__(self) -> None:
-        self.stops = Stops({})
-
-    def row(self, it: Iteration) -> None:
-        if it.incumbent is not None and not self.stops.recorded:
-            self.stops.recorded = {self.stops.asked + 2: True}  # after a signal and whether it is late
-
-
-def test_scenarios_too_many_for_groups_leave_the_rest_of_the_time_to_the_search_by_prices() -> None:
+def test_groups_are_replanned_however_many_scenarios_there_are() -> None:
     small = dict(closing=dict(site_periods=0), branching=dict(site_periods=0), beside=dict(site_periods=0))
-    options = Options.from_dict(dict(rel_gap=0.0, improvement=dict(stale_finishes=1), **small))
-    heard = UntilSchedule()
-    hooks = Hooks(listeners=[heard])
-    result = solve(generate("small", seed=3, scenarios=5), Serial(), options, hooks=hooks, stops=heard.stops)
-    assert result is not None
-    phases = [it.phase for it in result.log]
-    assert "improve" not in phases[: phases.index("milp bound")] and "improve" in phases[phases.index("milp bound") :]
+    costs = {}
+    for method in ("lagrangian", "hybrid"):
+        options = Options.from_dict(dict(method=method, rel_gap=0.0, improvement=dict(stale_finishes=1), **small))
+        result = solve(instance := generate("small", seed=3, scenarios=5), Serial(), options)
+        assert result is not None and check(instance, result).ok
+        assert ("replan" in {it.phase for it in result.log}) == (method == "hybrid")
+        costs[method] = result.incumbent
+    assert costs["hybrid"] <= costs["lagrangian"] + 1e-6 * abs(costs["lagrangian"])
