@@ -206,8 +206,18 @@ class Replan(Group):
     runs_kept: int = option(3, "runs of a job in a group's MILP besides those its relaxation uses", low=1)
     nodes: int = option(50, "nodes for a group's MILP", low=1)
     rel_gap: float = option(1e-4, "relative gap of a group's MILP", low=0, high=1)
-    small_sites: int = option(6, "sites of a group of a small fleet, drawn by common streams, too", low=1)
-    packed_sites: int = option(2, "in a small fleet, sites of every other group, whose MILP has all runs", low=1)
+
+
+@dataclass(frozen=True)
+class Moves(Group):
+    """Hybrid only: in a small fleet, single jobs move and pairs change places."""
+
+    programs: int = option(200, "linear programs of a search, each of which evaluates a move", low=1)
+    placed_anew: int = option(4, "jobs placed anew, at random prices, where no move gains", low=1)
+    commitment_gap: float = option(
+        5e-5, "relative gap of the MILP that commits generators anew afterwards", low=0, high=1
+    )
+    commitment_nodes: int = option(20, "nodes for that MILP", low=1)
 
 
 @dataclass(frozen=True)
@@ -262,6 +272,7 @@ class Options(Group):
     benders: Benders = group(Benders)
     improvement: Improvement = group(Improvement)
     replan: Replan = group(Replan)
+    moves: Moves = group(Moves)
     milp_bound: MilpBound = group(MilpBound)
     branching: Branching = group(Branching)
     closing: Closing = group(Closing)

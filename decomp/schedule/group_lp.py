@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,13 @@ class GroupTask:
 
     instance: Instance
     schedule: Schedule
+
+
+class GroupAnswer(NamedTuple):
+    """The group's part of a cheaper schedule (None: none found), and whether the clock ended the search for it."""
+
+    schedule: Schedule | None
+    late: bool
 
 
 def groups(instance: Instance, size: int) -> list[Array]:
@@ -89,13 +97,18 @@ def side_by_side(instance: Instance, jobs: Array) -> tuple[Block, list[Array]]:
 
 
 def held(instance: Instance, model: Model, values: Iterable[tuple[str, Array]]) -> Model:
-    """The model at the price of carbon, with variables held, by name, but where the value is NaN."""
+    """The model at the price of carbon, with variables held as in `hold`."""
+    return hold(replace(model, cost=model.cost + instance.carbon_price_usd_per_t * model.emission), values)
+
+
+def hold(model: Model, values: Iterable[tuple[str, Array]]) -> Model:
+    """The model with variables held, by name, but where the value is NaN."""
     low, high = model.low.copy(), model.high.copy()
     for name, value in values:
         known = ~np.isnan(value)
         columns = model.columns[name][known]
         low[columns] = high[columns] = value[known]
-    return replace(model, cost=model.cost + instance.carbon_price_usd_per_t * model.emission, low=low, high=high)
+    return replace(model, low=low, high=high)
 
 
 def _add_streams(block: Block, instance: Instance, links: list[Array]) -> None:
@@ -129,7 +142,7 @@ def _add_pools(block: Block, instance: Instance, links: list[Array]) -> None:
 def fixed_integers(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
     """Names of all integer variables but for jobs, and where the schedule has them."""
     yield from commitments(instance, schedule)
-    yield from _segments(instance, schedule)
+    yield from fixed_segments(instance, schedule)
 
 
 def commitments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
@@ -146,7 +159,7 @@ def commitments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, A
         yield f"s{i}_device", whole[site == i]
 
 
-def _segments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
+def fixed_segments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
     """The same for the segments of exact power curves."""
     power = instance.sites.segments_mw(load_gpu(instance, schedule))
     highest = power.argmax(axis=0)

@@ -6,12 +6,13 @@ jointly, so that what prices divide only on average is divided exactly.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from decomp.lp.block import Model
 from decomp.lp.highs import keeping_bans, to_highs
 from decomp.model.accounts import complete, load_gpu
-from decomp.model.instance import Instance
+from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
 from decomp.ranks.workers import Workers
 from decomp.schedule.group_lp import GroupTask, fixed_integers, groups, held, schedule_of, share_out, side_by_side
@@ -33,14 +34,17 @@ def redispatch(instance: Instance, schedule: Schedule, workers: Workers, group_s
 
 def redispatch_group(task: GroupTask) -> Schedule | None:
     """The cheapest schedule with the same jobs and commitments; None if the solver finds none."""
-    model = redispatch_model(task)
+    model, _ = redispatch_model(task, fixed_integers(task.instance, task.schedule))
     point = keeping_bans(model, to_highs(model))
     return None if point is None else schedule_of(task, model, point)
 
 
-def redispatch_model(task: GroupTask) -> Model:
-    """All sites side by side with routing, pools and the budget, every integer held; costs include the carbon price."""
+def redispatch_model(task: GroupTask, values: Iterable[tuple[str, Array]]) -> tuple[Model, list[Array]]:
+    """All sites side by side with routing, pools and the budget; costs include the carbon price.
+
+    `values` : of the integers that are held, see `hold`. Also the rows (T,) of each site in which the load of its jobs is the right-hand side.
+    """
     instance, schedule = task.instance, task.schedule
     jobs = load_gpu(instance, replace(schedule, routed_gpu=0 * schedule.routed_gpu, pool_gpu=0 * schedule.pool_gpu))
-    block, _ = side_by_side(instance, jobs)
-    return held(instance, block.finish(), fixed_integers(instance, schedule))
+    block, links = side_by_side(instance, jobs)
+    return held(instance, block.finish(), values), links

@@ -11,7 +11,6 @@ group is dispatched in all of them with its jobs held, and the answer is what ge
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from decomp.model.result import Schedule
 from decomp.model.scenarios import reweighted
 from decomp.ranks.clock import root_seconds
 from decomp.ranks.workers import Workers
-from decomp.schedule.group_lp import GroupTask, commitments, held, schedule_of, share_out, side_by_side
+from decomp.schedule.group_lp import GroupAnswer, GroupTask, commitments, held, schedule_of, share_out, side_by_side
 from decomp.schedule.incumbent import fixing_of
 from decomp.schedule.subinstance import merge_all, restrict
 from decomp.search.by_prices import Neighbours, StandIns, job_choice
@@ -52,13 +51,6 @@ class ReplanTask:
     runs_kept: int
     effort: Effort
     until: float
-
-
-class GroupAnswer(NamedTuple):
-    """The group's part of a cheaper schedule (None: none found), and whether the clock ended the search for it."""
-
-    schedule: Schedule | None
-    late: bool
 
 
 def replan(task: ReplanTask) -> GroupAnswer:

@@ -16,12 +16,16 @@ from decomp.bound.coupling import Fixing
 from decomp.bound.milp_bound import dual_of_work, milp_bound
 from decomp.bound.site_integers import with_integers
 from decomp.exact.beside import consult, sparing
+from decomp.lp.highs import Effort
 from decomp.model.instance import Array
-from decomp.model.options import Improvement, Replan
+from decomp.model.options import Improvement
+from decomp.model.result import Schedule
 from decomp.ranks.clock import process_seconds
 from decomp.schedule.dive import dive, keep_decided
 from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent, incumbent_of
+from decomp.schedule.recommit import recommit
+from decomp.search.by_moves import moved_jobs
 from decomp.search.by_prices import Neighbours, SearchState, StandIns, clusters, improve_round, job_loss
 from decomp.search.by_resources import linked_groups, replan_round
 from decomp.solver.bounding import apart, doubts, sharpen
@@ -33,7 +37,6 @@ LEAST_ROUND = 0.25  # of the last round's time; with less left no round is begun
 FIRST_ROUNDS = 4  # rounds of cluster moves before the first schedule of a large fleet
 LEAST_SHARE = 0.4  # of the time limit, left by these rounds
 DEARER = 5e-4  # relative; a completed schedule than the master's model says of its jobs: 1e-4 to 1e-3 were seen
-SMALL_KINDS = 2  # of groups in the resource-directive search of a small fleet
 SAMPLE = 12  # groups of a round of the resource-directive search between rounds of the price-directive one
 
 Routing = Callable[[Run], "Incumbent | None"]  # with the jobs fixed: routing and carbon allowances, then the dispatch
@@ -84,19 +87,20 @@ def promising(run: Run) -> bool:
     return model is not None and model - run.bound <= (run.options.rel_gap - DEARER) * abs(model)
 
 
-def complete(run: Run, routing: Routing) -> bool:
+def complete(run: Run, routing: Routing) -> Incumbent | None:
     """Complete a schedule: routing, carbon allowances and integral dispatch with all jobs fixed.
 
-    True if it is cheaper than the incumbent, which it then replaces.
+    If it is cheaper than the incumbent, it replaces it.
     """
     started, phase = process_seconds(), run.phase
     run.workers.until = np.inf if run.incumbent is None else run.workers.end
-    better = run.offer(routing(run))
+    found = routing(run)
+    better = run.offer(found)
     run.record(None)
     if better:
         run.keep(run.result())
     run.finish_seconds, run.phase = process_seconds() - started, phase
-    return better
+    return found
 
 
 def by_prices(run: Run) -> Incumbent | None:
@@ -133,6 +137,8 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
     if not if_apart and apart(loop):
         return Outcome.SKIPPED
     search, run.phase = search_of(run), "improve"
+    if moves := replans and run.small:
+        move_jobs(run, run.incumbent)
     if replans and loop.coupling.copies > 1:  # what groups gain needs no completed schedule, which takes long
         replan(run)
     while loop.coupling.n_jobs and not run.must_stop() and search.stale < options.stale_finishes:
@@ -151,13 +157,15 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
         if late or search.rounds >= present.rounds_per_finish or gained <= options.plateau * abs(run.cost):
             search.rounds = 0
             before = run.cost
-            complete(run, routing)
+            found = complete(run, routing)
+            if moves:
+                move_jobs(run, found)
             saved = before - run.cost if np.isfinite(run.cost) else 0.0
             if saved <= options.plateau * abs(run.cost):
                 search.stale, search.level = search.stale + 1, search.level + 1
                 if run.incumbent is not None:
-                    if replans:
-                        replan(run, patience=SMALL_KINDS if run.small else 1, most=SAMPLE)
+                    if replans and not run.small:
+                        replan(run, patience=1, most=SAMPLE)
                     loop.refix(run.incumbent.fixing)
             if late:
                 break
@@ -182,61 +190,67 @@ def move(run: Run, options: Improvement, until: float) -> float:
     return gained
 
 
-def division(run: Run, search: SearchState, turn: int, stale: int, most: int | None) -> tuple[list[Array], Replan]:
-    """Groups for a round of the resource-directive search, and how hard they are tried.
-
-    In a small fleet groups of few sites whose jobs have all their runs take turns with large groups. Large ones give
-    inference other sites; small ones pack jobs, whose runs cost nearly the same there, without gaps. Both grow with the
-    rounds that gained little, here or in the price-directive search, whose level counts them.
-
-    Parameters
-    ----------
-    turn : number of the round. stale : rounds so far that gained little.
-    most : groups, see `replan`.
-    """
-    options, growth, n_sites = run.options.replan, run.options.improvement.growth, run.instance.n_places
-    if not run.small:
-        size = round(options.sites * growth**stale)
-        if n_sites <= run.options.small_fleet:
-            return linked_groups(search.neighbours, size, search.rng), options
-        return clusters(search.neighbours, job_loss(run.loop), size, search.rng)[:most], options
-    if packed := turn % SMALL_KINDS == 0:
-        options = replace(options, runs_kept=n_sites * run.instance.n_periods)
-    grown = growth ** ((search.level + stale) // SMALL_KINDS)
-    size = round((options.packed_sites if packed else options.small_sites) * grown)
-    if size < n_sites:
-        return linked_groups(search.neighbours, size, search.rng), options
-    runs, nodes = round(options.runs_kept * growth**stale), round(options.nodes * growth ** (2 * stale))
-    return [np.arange(n_sites)], replace(options, runs_kept=runs, nodes=nodes)
+def move_jobs(run: Run, start: Incumbent | None) -> None:
+    """Search moves of jobs from a schedule of a small fleet, then better commitments; what is cheaper than all is kept."""
+    if start is None or not run.loop.coupling.n_jobs or run.must_stop():
+        return
+    search, options, phase, run.phase = search_of(run), run.options, run.phase, "moves"
+    searches = max(options.improvement.attempts - (run.beside is not None), 1)  # SCIP has a rank
+    seeds = search.rng.integers(2**31, size=searches)
+    with sparing(run):
+        schedule = moved_jobs(run.instance, start.schedule, run.workers, options.moves, seeds, run.deadline)
+        effort = Effort(options.moves.commitment_gap, options.moves.commitment_nodes)
+        schedule = recommit(run.instance, schedule, run.workers, effort, run.deadline)
+    found = incumbent_of(run.instance, run.loop.coupling, schedule)
+    if run.offer(found):
+        run.keep(run.result())
+        run.loop.refix(found.fixing)
+    run.record(None)
+    run.phase = phase
 
 
 def replan(run: Run, patience: int | None = None, most: int | None = None) -> Outcome:
     """Phase: resource-directive large-neighbourhood search, groups growing after every round that gained little.
+
+    In a small fleet instead moves of jobs, which need no groups.
 
     Parameters
     ----------
     patience : rounds with little gain, in all, after which it ends; default: as many as for cluster moves.
     most : groups of a round, those whose jobs lose most at the prices first; default: as many as cover the fleet.
     """
-    search, loop, options, phase, stale, turn = run.search, run.loop, run.options, run.phase, 0, 0
+    search, options, phase, stale = run.search, run.options, run.phase, 0
     patience = options.improvement.stale_finishes if patience is None else patience
     if search is None or run.incumbent is None:
         return Outcome.SKIPPED
     run.phase = "replan"
     while stale < patience and not run.must_stop():
         consult(run)
-        loop.refix(run.incumbent.fixing)
-        groups, effort = division(run, search, turn, stale, most)
-        before, turn = run.incumbent, turn + 1
-        tasks = [(np.sort(sites), stand_ins(run, np.sort(sites))) for sites in groups]
-        with sparing(run):
-            schedule = replan_round(run.instance, before.schedule, run.workers, tasks, effort, run.deadline)
-        if run.offer(incumbent_of(run.instance, loop.coupling, schedule)):
-            run.keep(run.result())
-        stale += before.cost - run.cost <= options.improvement.plateau * abs(run.cost)
-        run.record(None)
+        run.loop.refix(run.incumbent.fixing)
+        before = run.cost
+        if run.small:
+            move_jobs(run, run.incumbent)
+        else:
+            size = round(options.replan.sites * options.improvement.growth**stale)
+            replan_groups(run, run.incumbent.schedule, size, most)
+        stale += before - run.cost <= options.improvement.plateau * abs(run.cost)
     run.phase = phase
     return Outcome.DONE
+
+
+def replan_groups(run: Run, schedule: Schedule, size: int, most: int | None) -> None:
+    """A round of the resource-directive search from a schedule, groups of `size` sites; for `most` see `replan`."""
+    search = search_of(run)
+    if run.instance.n_places <= run.options.small_fleet:
+        groups = linked_groups(search.neighbours, size, search.rng)
+    else:
+        groups = clusters(search.neighbours, job_loss(run.loop), size, search.rng)[:most]
+    tasks = [(np.sort(sites), stand_ins(run, np.sort(sites))) for sites in groups]
+    with sparing(run):
+        schedule = replan_round(run.instance, schedule, run.workers, tasks, run.options.replan, run.deadline)
+    if run.offer(incumbent_of(run.instance, run.loop.coupling, schedule)):
+        run.keep(run.result())
+    run.record(None)
 
 
 def stand_ins(run: Run, sites: Array) -> StandIns:

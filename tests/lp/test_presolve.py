@@ -90,7 +90,7 @@ def test_a_fleet_with_its_generators_held_is_half_as_large() -> None:
     instance = generate("fleet", seed=5, sites=3)
     result = solve(instance, Serial(), Options.from_dict(dict(rel_gap=0.1, method="lagrangian")))
     assert result is not None and result.schedule is not None
-    model = redispatch_model(GroupTask(instance, result.schedule))
+    model, _ = redispatch_model(GroupTask(instance, result.schedule))
     rest = presolve(model, model.bans[:, 1:].ravel())
     whole, part = optimum(model), optimum(rest.model)
     assert whole is not None and part is not None

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array
 
 from decomp.bound.coupling import Coupling
 from decomp.certificate import check
@@ -21,11 +18,9 @@ from decomp.model.result import Result, Schedule
 from decomp.model.scenarios import SERIES, expand, series_of, with_scenarios
 from decomp.ranks.mpi import Serial
 from decomp.schedule.group_lp import GroupTask
-from decomp.search.by_prices import Neighbours, SearchState, StandIns, job_choice
+from decomp.search.by_prices import Neighbours, StandIns, job_choice
 from decomp.search.by_resources import ReplanTask, linked_groups, owners_of_jobs, replan, replan_round, standing_in
-from decomp.solver.phases import division
 from decomp.solver.solve import solve
-from decomp.state.solve_state import Run
 from loops import optimum, workers_of
 
 pytestmark = pytest.mark.slow
@@ -148,25 +143,6 @@ def test_groups_follow_streams_that_sites_have_in_common() -> None:
     assert together > 50
     lonely = Neighbours(csr_array((4, 4)), csr_array((4, 4)), np.zeros(4))
     assert sorted(map(len, linked_groups(lonely, 3, rng))) == [1, 3]
-
-
-def test_groups_of_a_small_fleet_grow_with_rounds_that_gained_little() -> None:
-    """Here or in the search by prices, whichever it was; in the end the fleet is one group with ever more runs."""
-    instance = generate("fleet", sites=10, periods=4, period_h=1.0, seed=0)
-    run = cast(Run, SimpleNamespace(instance=instance, options=Options(), small=True))
-    neighbours = Neighbours.of(Coupling.of(instance))
-
-    def largest(level: int, stale: int, turn: int = 1) -> tuple[int, int]:
-        search = SearchState(neighbours, np.random.default_rng(0), level=level)
-        groups, effort = division(run, search, turn, stale, None)
-        assert sorted(np.concatenate(groups).tolist()) == list(range(10))
-        return max(map(len, groups)), effort.runs_kept
-
-    first, packed = Replan().small_sites, Replan().packed_sites
-    assert largest(0, 0) == largest(1, 0) == (first, Replan().runs_kept)
-    assert first < largest(0, 2)[0] == largest(2, 0)[0] == largest(1, 1)[0] < 10
-    assert largest(0, 0, turn=0)[0] == packed < largest(2, 0, turn=0)[0]
-    assert largest(3, 1)[0] == 10 and largest(3, 2)[1] > largest(3, 1)[1]
 
 
 def test_a_rejected_job_is_one_group_s_to_take() -> None:

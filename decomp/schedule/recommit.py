@@ -1,0 +1,70 @@
+"""Recommitment: with the jobs held, commitments of generators and devices of all sites decided jointly by a MILP.
+
+The finish commits at one price of carbon, site by site; what generators then do not emit is left to uses worth far less
+than that price. The MILP divides work and budget anew together with the commitments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from decomp.lp.block import Model
+from decomp.lp.highs import Effort, has_point, keeping_bans, set_start, to_highs
+from decomp.model.accounts import complete
+from decomp.model.instance import Array, Instance
+from decomp.model.result import Schedule
+from decomp.ranks.clock import root_seconds
+from decomp.ranks.workers import Workers
+from decomp.schedule.group_lp import GroupAnswer, GroupTask, fixed_integers, fixed_segments, hold, schedule_of
+from decomp.schedule.redispatch import redispatch_model
+
+
+@dataclass(frozen=True, eq=False)
+class CommitmentTask:
+    """The MILP of a fleet's commitments around its schedule; `until`: when to stop, by `root_seconds`."""
+
+    fleet: GroupTask
+    effort: Effort
+    until: float
+
+
+def recommit(instance: Instance, schedule: Schedule, workers: Workers, effort: Effort, until: float) -> Schedule:
+    """The schedule with commitments that make it cheaper; as it is if none are found. Root only.
+
+    Not begun after `until`, seconds by the root's clock. An answer that the clock ended is left out, so that a replay
+    makes the same schedule.
+    """
+    task = CommitmentTask(GroupTask(instance, schedule), effort, workers.deadline(until))
+    (answer,) = workers.farm(commit_anew, [task], until, "commitments")
+    late = workers.stops.ask(lambda: answer is not None and answer.late)
+    if answer is None or answer.schedule is None or late:
+        return schedule
+    return complete(instance, answer.schedule)
+
+
+def commit_anew(task: CommitmentTask) -> GroupAnswer:
+    """Decide the commitments anew, starting from the present ones."""
+    instance, schedule = task.fleet.instance, task.fleet.schedule
+    model = redispatch_model(task.fleet, fixed_segments(instance, schedule))[0]
+    present = _dispatched(hold(model, fixed_integers(instance, schedule)))
+    if present is None:
+        return GroupAnswer(None, False)
+    solver = to_highs(model, integer=model.integer)
+    set_start(solver, present)
+    task.effort.within(task.until - root_seconds()).run(solver)
+    late = root_seconds() > task.until
+    if not has_point(solver):
+        return GroupAnswer(None, late)
+    low, high, integer = model.low.copy(), model.high.copy(), model.integer
+    low[integer] = high[integer] = np.round(np.array(solver.getSolution().col_value)[integer])
+    found = _dispatched(replace(model, low=low, high=high))
+    if found is None or model.cost @ found >= model.cost @ present:
+        return GroupAnswer(None, late)
+    return GroupAnswer(schedule_of(task.fleet, model, found), late)
+
+
+def _dispatched(model: Model) -> Array | None:
+    """The cheapest point (column,) of a model whose integers are held."""
+    return keeping_bans(model, to_highs(model))

@@ -1,0 +1,209 @@
+"""Iterated local search over moves of jobs, each evaluated exactly by a linear program of the whole fleet.
+
+With its jobs and all integers held, a fleet's cost is a convex function of the load of the jobs, which stand in the
+right-hand sides of a linear program alone: the dual simplex method goes from one schedule of the jobs to another in
+some hundred steps. Its prices are a subgradient, a cut as in Benders' decomposition (1962): no schedule of the jobs
+costs less than any cut says. So a move is evaluated only if all cuts so far promise a gain, the most promising first.
+In a local optimum a few jobs are placed anew (iterated local search: Lourenço, Martin, Stützle 2003).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from decomp.bound.coupling import Coupling, Fixing
+from decomp.lp.highs import run_lp, to_highs
+from decomp.model.accounts import complete
+from decomp.model.instance import Array, Instance
+from decomp.model.options import Moves
+from decomp.model.result import Schedule
+from decomp.ranks.clock import root_seconds
+from decomp.ranks.workers import Workers
+from decomp.schedule.dive import fixed_load
+from decomp.schedule.group_lp import GroupTask, fixed_integers
+from decomp.schedule.incumbent import fixing_of
+from decomp.schedule.redispatch import redispatch_group, redispatch_model
+from decomp.search import move_kernels
+
+LITTLE = 1e-5  # relative to the cost: a move that gains less is none
+MOST_MOVES = 20_000  # listed at a time
+CUTS = 40  # kept, the last ones
+WAYS = 200  # of placing jobs anew, of which one is evaluated
+SPREAD = 1.0  # of the random factors on prices, when jobs are placed anew
+
+
+@dataclass(frozen=True, eq=False)
+class MoveTask:
+    """A search from a schedule; picklable, done on any rank.
+
+    Attributes
+    ----------
+    fleet : with its schedule.
+    seed : of what is random.
+    until : when to stop, by `root_seconds` of the rank that searches.
+    """
+
+    fleet: GroupTask
+    options: Moves
+    seed: int
+    until: float
+
+
+class MoveAnswer(NamedTuple):
+    """What the jobs do in the cheapest schedule found, (J,) each; its cost, USD; and whether the clock ended it."""
+
+    run: Array
+    start: Array
+    cost: float
+    late: bool
+
+
+class Point(NamedTuple):
+    """What the jobs do, the cost of the fleet then, USD, and the price of load, (S, T) USD per GPU and period."""
+
+    fixing: Fixing
+    cost: float
+    price: Array
+
+
+class JobCost:
+    """The cost of a fleet as a function of what its jobs do, all other integers held.
+
+    Attributes
+    ----------
+    evaluated : how often it was evaluated.
+    """
+
+    def __init__(self, coupling: Coupling, fleet: GroupTask) -> None:
+        model, links = redispatch_model(fleet, fixed_integers(fleet.instance, fleet.schedule))
+        self._solver: Any = to_highs(model)
+        self._rows = np.ravel(links).astype(np.int32)
+        self.coupling, self.evaluated = coupling, 0
+        self._cuts: list[tuple[float, Array]] = []
+
+    def at(self, fixing: Fixing) -> Point:
+        """The cost there, infinite if no dispatch carries the load; adds a cut."""
+        load = fixed_load(self.coupling, fixing.run, fixing.start)
+        self._solver.changeRowsBounds(load.size, self._rows, load.ravel(), load.ravel())
+        self.evaluated += 1
+        if not run_lp(self._solver, warm=True):
+            return Point(fixing, np.inf, np.zeros_like(load))
+        value = float(self._solver.getInfo().objective_function_value)
+        price = np.array(self._solver.getSolution().row_dual)[self._rows]
+        self._cuts = [*self._cuts, (value - float(price @ load.ravel()), price)][-CUTS:]
+        return Point(fixing, value + float(self.of_runs(fixing.run)), price.reshape(load.shape))
+
+    def of_runs(self, run: Array) -> Array:
+        """Cost of jobs beside energy by their candidates (..., J), USD (...)."""
+        return np.asarray(np.append(self.coupling.jobs.cost, 0.0)[run].sum(axis=-1))
+
+    def at_least(self, load: Array, newest: bool = False) -> Array:
+        """Lower bounds on the cost without that of runs, at loads of jobs (n, S x T): by all cuts, or the newest."""
+        cuts = self._cuts[-1:] if newest else self._cuts
+        constant, price = np.array([c for c, _ in cuts]), np.array([p for _, p in cuts])
+        return np.asarray((constant + load @ price.T).max(axis=1))
+
+
+def search_moves(task: MoveTask) -> MoveAnswer:
+    """Search better runs of the jobs by iterated local search, starting from the present ones."""
+    fleet, coupling = task.fleet, Coupling.of(task.fleet.instance)
+    cost, rng = JobCost(coupling, fleet), np.random.default_rng(task.seed)
+    best = trial = cost.at(fixing_of(coupling, fleet.schedule))
+    while np.isfinite(best.cost) and not _over(cost, task):
+        trial = descend(cost, trial, task)
+        if trial.cost < best.cost:
+            best = trial
+        trial = kick(cost, best, task.options.placed_anew, rng)
+    return MoveAnswer(best.fixing.run, best.fixing.start, best.cost, root_seconds() > task.until)
+
+
+def moved_jobs(
+    instance: Instance, schedule: Schedule, workers: Workers, options: Moves, seeds: Array, until: float
+) -> Schedule:
+    """The cheapest schedule that searches with several seeds find, side by side on all ranks; itself if none does.
+
+    None is begun after `until`, seconds by the root's clock.
+    """
+    fleet = GroupTask(instance, schedule)
+    tasks = [MoveTask(fleet, options, int(seed), workers.deadline(until)) for seed in seeds]
+    answers = workers.farm(search_moves, tasks, until, "moves of jobs")
+    cut = [(k, a) for k, a in enumerate(answers) if a is not None and a.late]
+    for at, (run, start, cost) in workers.stops.ask(lambda: [(k, _plain(a)) for k, a in cut]) or []:
+        answers[at] = MoveAnswer(np.array(run, dtype=int), np.array(start, dtype=int), cost, True)
+    best = min((a for a in answers if a is not None), key=lambda a: a.cost, default=None)
+    if best is None:
+        return schedule
+    site = np.append(Coupling.of(instance).jobs.site, -1)[best.run]
+    found = replace(schedule, job_site=site, job_start=np.where(best.run >= 0, best.start, -1))
+    redispatched = redispatch_group(GroupTask(instance, found))
+    return schedule if redispatched is None else complete(instance, redispatched)
+
+
+def _plain(answer: MoveAnswer) -> tuple[list[int], list[int], float]:
+    """The answer of a search that the clock ended, as the log of such answers can hold it for a replay."""
+    return answer.run.tolist(), answer.start.tolist(), float(answer.cost)
+
+
+def _over(cost: JobCost, task: MoveTask) -> bool:
+    return cost.evaluated >= task.options.programs or root_seconds() > task.until
+
+
+def descend(cost: JobCost, point: Point, task: MoveTask) -> Point:
+    """Make the most promising move that gains, until none does or the effort is spent."""
+    while (better := _better(cost, point, task)) is not None:
+        point = better
+    return point
+
+
+def _better(cost: JobCost, point: Point, task: MoveTask) -> Point | None:
+    """The first point by a move that all cuts promise a gain of, if its cost is lower."""
+    coupling, (run, start) = cost.coupling, (point.fixing.run, point.fixing.start)
+    load, least = fixed_load(coupling, run, start), LITTLE * abs(point.cost)
+    moves = np.empty((MOST_MOVES, 6), dtype=np.int64)
+    room = coupling.usable - load
+    moves = moves[: move_kernels.list_moves(point.price, room, coupling.jobs, run, start, least, moves)]
+    loads = np.repeat(load[None], len(moves), axis=0)
+    move_kernels.change_loads(coupling.jobs, run, start, moves, loads)
+    loads = loads.reshape(len(moves), load.size)
+    trials = [moved(point.fixing, move) for move in moves]
+    of_runs = cost.of_runs(np.array([trial.run for trial in trials]).reshape(len(moves), len(run)))
+    bound = cost.at_least(loads) + of_runs
+    while bound.min(initial=np.inf) < point.cost - least and not _over(cost, task):
+        m = int(bound.argmin())
+        found = cost.at(trials[m])
+        if found.cost < point.cost - least:
+            return found
+        bound = np.maximum(bound, cost.at_least(loads, newest=True) + of_runs)
+        bound[m] = np.inf
+    return None
+
+
+def moved(fixing: Fixing, move: Array) -> Fixing:
+    """The decisions after a move, see `move_kernels`."""
+    run, start = fixing.run.copy(), fixing.start.copy()
+    for j, k, s in move.reshape(-1, 3):
+        if j >= 0:
+            run[j], start[j] = k, s
+    return Fixing(run, start)
+
+
+def kick(cost: JobCost, point: Point, n_jobs: int, rng: np.random.Generator) -> Point:
+    """The point after some jobs are placed anew one after the other: of many random ways the one that cuts favour."""
+    coupling, n = cost.coupling, len(point.fixing.run)
+    present, best, chosen = fixed_load(coupling, point.fixing.run, point.fixing.start), np.inf, point.fixing
+    for _ in range(WAYS):
+        run, start, room = point.fixing.run.copy(), point.fixing.start.copy(), coupling.usable - present
+        jobs = rng.choice(n, min(n_jobs, n), replace=False)
+        price = point.price * rng.uniform(1.0 - SPREAD / 2, 1.0 + SPREAD / 2, point.price.shape[:1])[:, None]
+        if not move_kernels.place_again(price, room, coupling.jobs, run, start, jobs):
+            continue
+        if (run == point.fixing.run).all() and (start == point.fixing.start).all():
+            continue
+        load = (coupling.usable - room).reshape(1, -1)
+        bound = float(cost.at_least(load)[0] + cost.of_runs(run))
+        if bound < best:
+            best, chosen = bound, Fixing(run, start)
+    return cost.at(chosen)
