@@ -76,6 +76,7 @@ def solved(site_periods: int, stops: Stops | None = None) -> Result:
             rel_gap=0.0,
             time_limit_seconds=GENEROUS,
             branching=dict(jobs=0),
+            moves=dict(programs=1),
             closing=dict(site_periods=0),
             improvement=little | dict(stale_finishes=1, cluster_nodes=1),
             replan=little | dict(nodes=1),
