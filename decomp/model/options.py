@@ -214,9 +214,7 @@ class Moves(Group):
 
     programs: int = option(200, "linear programs of a search, each of which evaluates a move", low=1)
     placed_anew: int = option(4, "jobs placed anew, at random prices, where no move gains", low=1)
-    commitment_gap: float = option(
-        5e-5, "relative gap of the MILP that commits generators anew afterwards", low=0, high=1
-    )
+    commitment_gap: float = option(5e-5, "relative gap of the MILP that then commits anew", low=0, high=1)
     commitment_nodes: int = option(20, "nodes for that MILP", low=1)
 
 

@@ -42,7 +42,9 @@ def redispatch_group(task: GroupTask) -> Schedule | None:
 def redispatch_model(task: GroupTask, values: Iterable[tuple[str, Array]]) -> tuple[Model, list[Array]]:
     """All sites side by side with routing, pools and the budget; costs include the carbon price.
 
-    `values` : of the integers that are held, see `hold`. Also the rows (T,) of each site in which the load of its jobs is the right-hand side.
+    Also the rows (T,) of each site in which the load of its jobs is the right-hand side.
+
+    `values` : of the integers that are held, see `hold`.
     """
     instance, schedule = task.instance, task.schedule
     jobs = load_gpu(instance, replace(schedule, routed_gpu=0 * schedule.routed_gpu, pool_gpu=0 * schedule.pool_gpu))

@@ -191,7 +191,7 @@ def move(run: Run, options: Improvement, until: float) -> float:
 
 
 def move_jobs(run: Run, start: Incumbent | None) -> None:
-    """Search moves of jobs from a schedule of a small fleet, then better commitments; what is cheaper than all is kept."""
+    """Search moves of jobs and then commitments from a schedule of a small fleet; what is cheapest of all is kept."""
     if start is None or not run.loop.coupling.n_jobs or run.must_stop():
         return
     search, options, phase, run.phase = search_of(run), run.options, run.phase, "moves"

@@ -17,7 +17,7 @@ from decomp.lp.presolve import presolve
 from decomp.model.instance import Array
 from decomp.model.options import Options
 from decomp.ranks.mpi import Serial
-from decomp.schedule.group_lp import GroupTask
+from decomp.schedule.group_lp import GroupTask, fixed_integers
 from decomp.schedule.redispatch import redispatch_model
 from decomp.solver.solve import solve
 from draws import draws
@@ -90,7 +90,7 @@ def test_a_fleet_with_its_generators_held_is_half_as_large() -> None:
     instance = generate("fleet", seed=5, sites=3)
     result = solve(instance, Serial(), Options.from_dict(dict(rel_gap=0.1, method="lagrangian")))
     assert result is not None and result.schedule is not None
-    model, _ = redispatch_model(GroupTask(instance, result.schedule))
+    model, _ = redispatch_model(GroupTask(instance, result.schedule), fixed_integers(instance, result.schedule))
     rest = presolve(model, model.bans[:, 1:].ravel())
     whole, part = optimum(model), optimum(rest.model)
     assert whole is not None and part is not None

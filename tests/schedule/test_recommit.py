@@ -1,0 +1,43 @@
+"""Recommitment: the cheapest commitments for the jobs of a schedule, with work and budget divided anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from decomp.certificate import check
+from decomp.families import generate
+from decomp.lp.highs import Effort, solve_integral
+from decomp.model.accounts import account, allot
+from decomp.model.options import Options
+from decomp.ranks.mpi import Serial
+from decomp.schedule.recommit import recommit
+from decomp.search.fleet_model import FleetModel
+from decomp.solver.solve import solve
+from loops import workers_of
+
+LONG = 600.0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 8])
+def test_no_commitments_are_cheaper_for_the_same_jobs(seed: int) -> None:
+    instance = generate("fleet", sites=4, periods=24, period_h=1.0, seed=seed)
+    assert len(instance.generators.site)
+    result = solve(instance, Serial(), Options.from_dict(dict(rel_gap=0.9)))
+    assert result is not None and result.schedule is not None
+    found = recommit(instance, result.schedule, workers_of(instance), Effort(0.0, 100_000), LONG)
+    assert (found.job_site == result.schedule.job_site).all() and (found.job_start == result.schedule.job_start).all()
+    fleet = FleetModel(instance)
+    low, high, jobs = fleet.model.low.copy(), fleet.model.high.copy(), np.concatenate(fleet.runs)
+    present = np.zeros(len(low))
+    present[fleet.model.integer] = fleet.integers(result.schedule)
+    low[jobs] = high[jobs] = present[jobs]
+    cheapest = solve_integral(replace(fleet.model, low=low, high=high), Effort(0.0, 100_000))
+    assert cheapest is not None
+    cost = account(instance, found).net_cost
+    assert cost == pytest.approx(float(fleet.model.cost @ cheapest), rel=1e-6)
+    assert cost <= result.incumbent + 1e-6 * abs(result.incumbent)
+    allowances = allot(instance, found, result.dual)
+    assert check(instance, replace(result, schedule=found, incumbent=cost, allowances=allowances)).ok
