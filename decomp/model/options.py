@@ -214,7 +214,7 @@ class Moves(Group):
 
     programs: int = option(200, "linear programs of a search, each of which evaluates a move", low=1)
     placed_anew: int = option(4, "jobs placed anew, at random prices, where no move gains", low=1)
-    commitment_gap: float = option(5e-5, "relative gap of the MILP that then commits anew", low=0, high=1)
+    commitment_gap: float = option(2e-4, "relative gap of the MILP that then commits anew", low=0, high=1)
     commitment_nodes: int = option(20, "nodes for that MILP", low=1)
 
 
@@ -253,7 +253,7 @@ class Closing(Group):
 class Beside(Group):
     """Hybrid only: where SCIP is installed, it searches small fleets too, in runs with a time limit."""
 
-    site_periods: int = option(1600, "most sites x periods of a fleet that SCIP searches too (0: none)", low=0)
+    site_periods: int = option(0, "most sites x periods of a fleet that SCIP searches too (0: none)", low=0)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from decomp.model.result import Schedule
 from decomp.ranks.clock import root_seconds
 from decomp.ranks.workers import Workers
 from decomp.schedule.group_lp import GroupAnswer, GroupTask, fixed_integers, fixed_segments, hold, schedule_of
-from decomp.schedule.redispatch import redispatch_model
+from decomp.schedule.redispatch import redispatch_group, redispatch_model
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,39 +30,35 @@ class CommitmentTask:
     until: float
 
 
-def recommit(instance: Instance, schedule: Schedule, workers: Workers, effort: Effort, until: float) -> Schedule:
-    """The schedule with commitments that make it cheaper; as it is if none are found. Root only.
+def recommit(instance: Instance, schedule: Schedule, workers: Workers, effort: Effort, until: float) -> Schedule | None:
+    """The schedule with the same jobs and with commitments and dispatch for them; None if none is found. Root only.
 
-    Not begun after `until`, seconds by the root's clock. An answer that the clock ended is left out, so that a replay
-    makes the same schedule.
+    After `until`, seconds by the root's clock, the commitments stay. They also stay if the clock ended the MILP, so
+    that a replay makes the same schedule.
     """
     task = CommitmentTask(GroupTask(instance, schedule), effort, workers.deadline(until))
     (answer,) = workers.farm(commit_anew, [task], until, "commitments")
-    late = workers.stops.ask(lambda: answer is not None and answer.late)
-    if answer is None or answer.schedule is None or late:
-        return schedule
-    return complete(instance, answer.schedule)
+    late = workers.stops.ask(lambda: answer is None or answer.late)
+    own = redispatch_group(task.fleet) if late or answer is None else answer.schedule
+    return None if own is None else complete(instance, own)
 
 
 def commit_anew(task: CommitmentTask) -> GroupAnswer:
-    """Decide the commitments anew, starting from the present ones."""
+    """Decide the commitments anew, starting from the present ones where they can carry the jobs."""
     instance, schedule = task.fleet.instance, task.fleet.schedule
     model = redispatch_model(task.fleet, fixed_segments(instance, schedule))[0]
-    present = _dispatched(hold(model, fixed_integers(instance, schedule)))
-    if present is None:
-        return GroupAnswer(None, False)
+    points = [_dispatched(hold(model, fixed_integers(instance, schedule)))]
     solver = to_highs(model, integer=model.integer)
-    set_start(solver, present)
+    if points[0] is not None:
+        set_start(solver, points[0])
     task.effort.within(task.until - root_seconds()).run(solver)
     late = root_seconds() > task.until
-    if not has_point(solver):
-        return GroupAnswer(None, late)
-    low, high, integer = model.low.copy(), model.high.copy(), model.integer
-    low[integer] = high[integer] = np.round(np.array(solver.getSolution().col_value)[integer])
-    found = _dispatched(replace(model, low=low, high=high))
-    if found is None or model.cost @ found >= model.cost @ present:
-        return GroupAnswer(None, late)
-    return GroupAnswer(schedule_of(task.fleet, model, found), late)
+    if has_point(solver):
+        low, high, integer = model.low.copy(), model.high.copy(), model.integer
+        low[integer] = high[integer] = np.round(np.array(solver.getSolution().col_value)[integer])
+        points.append(_dispatched(replace(model, low=low, high=high)))
+    best = min((x for x in points if x is not None), key=lambda x: float(model.cost @ x), default=None)
+    return GroupAnswer(None if best is None else schedule_of(task.fleet, model, best), late)
 
 
 def _dispatched(model: Model) -> Array | None:

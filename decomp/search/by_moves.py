@@ -1,10 +1,11 @@
-"""Iterated local search over moves of jobs, each evaluated exactly by a linear program of the whole fleet.
+"""Iterated local search over moves of jobs, each evaluated by a linear program of the whole fleet.
 
-With its jobs and all integers held, a fleet's cost is a convex function of the load of the jobs, which stand in the
-right-hand sides of a linear program alone: the dual simplex method goes from one schedule of the jobs to another in
-some hundred steps. Its prices are a subgradient, a cut as in Benders' decomposition (1962): no schedule of the jobs
-costs less than any cut says. So a move is evaluated only if all cuts so far promise a gain, the most promising first.
-In a local optimum a few jobs are placed anew (iterated local search: Lourenço, Martin, Stützle 2003).
+With its jobs held and commitments relaxed, a fleet's cost is a convex function of the load of the jobs, which stand in
+the right-hand sides of a linear program alone: the dual simplex method goes from one schedule of the jobs to another in
+some hundred steps. (With commitments held, carbon would be worth a fraction of its price, and the search stay near
+them.) The program's prices are a subgradient, a cut as in Benders' decomposition (1962): no schedule of the jobs costs
+less than any cut says. So a move is evaluated only if all cuts so far promise a gain, the most promising first. In a
+local optimum a few jobs are placed anew (iterated local search: Lourenço, Martin, Stützle 2003).
 """
 
 from __future__ import annotations
@@ -16,16 +17,15 @@ import numpy as np
 
 from decomp.bound.coupling import Coupling, Fixing
 from decomp.lp.highs import run_lp, to_highs
-from decomp.model.accounts import complete
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Moves
 from decomp.model.result import Schedule
 from decomp.ranks.clock import root_seconds
 from decomp.ranks.workers import Workers
 from decomp.schedule.dive import fixed_load
-from decomp.schedule.group_lp import GroupTask, fixed_integers
+from decomp.schedule.group_lp import GroupTask, fixed_segments
 from decomp.schedule.incumbent import fixing_of
-from decomp.schedule.redispatch import redispatch_group, redispatch_model
+from decomp.schedule.redispatch import redispatch_model
 from decomp.search import move_kernels
 
 LITTLE = 1e-5  # relative to the cost: a move that gains less is none
@@ -70,7 +70,7 @@ class Point(NamedTuple):
 
 
 class JobCost:
-    """The cost of a fleet as a function of what its jobs do, all other integers held.
+    """The cost of a fleet as a function of what its jobs do, commitments relaxed.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class JobCost:
     """
 
     def __init__(self, coupling: Coupling, fleet: GroupTask) -> None:
-        model, links = redispatch_model(fleet, fixed_integers(fleet.instance, fleet.schedule))
+        model, links = redispatch_model(fleet, fixed_segments(fleet.instance, fleet.schedule))
         self._solver: Any = to_highs(model)
         self._rows = np.ravel(links).astype(np.int32)
         self.coupling, self.evaluated = coupling, 0
@@ -121,25 +121,25 @@ def search_moves(task: MoveTask) -> MoveAnswer:
 
 
 def moved_jobs(
-    instance: Instance, schedule: Schedule, workers: Workers, options: Moves, seeds: Array, until: float
+    instance: Instance, starts: list[Schedule], workers: Workers, options: Moves, seeds: Array, until: float
 ) -> Schedule:
-    """The cheapest schedule that searches with several seeds find, side by side on all ranks; itself if none does.
+    """The best jobs that searches from several schedules find, one with each seed, side by side on all ranks.
 
-    None is begun after `until`, seconds by the root's clock.
+    They stand in the schedule from which they were found, whose dispatch is not theirs yet. No search is begun after
+    `until`, seconds by the root's clock.
     """
-    fleet = GroupTask(instance, schedule)
-    tasks = [MoveTask(fleet, options, int(seed), workers.deadline(until)) for seed in seeds]
+    pairs, end = zip(starts, seeds, strict=True), workers.deadline(until)
+    tasks = [MoveTask(GroupTask(instance, schedule), options, int(seed), end) for schedule, seed in pairs]
     answers = workers.farm(search_moves, tasks, until, "moves of jobs")
     cut = [(k, a) for k, a in enumerate(answers) if a is not None and a.late]
     for at, (run, start, cost) in workers.stops.ask(lambda: [(k, _plain(a)) for k, a in cut]) or []:
         answers[at] = MoveAnswer(np.array(run, dtype=int), np.array(start, dtype=int), cost, True)
-    best = min((a for a in answers if a is not None), key=lambda a: a.cost, default=None)
-    if best is None:
-        return schedule
+    found = [(answer.cost, k, answer) for k, answer in enumerate(answers) if answer is not None]
+    if not found:
+        return starts[0]
+    _, k, best = min(found, key=lambda one: one[:2])
     site = np.append(Coupling.of(instance).jobs.site, -1)[best.run]
-    found = replace(schedule, job_site=site, job_start=np.where(best.run >= 0, best.start, -1))
-    redispatched = redispatch_group(GroupTask(instance, found))
-    return schedule if redispatched is None else complete(instance, redispatched)
+    return replace(starts[k], job_site=site, job_start=np.where(best.run >= 0, best.start, -1))
 
 
 def _plain(answer: MoveAnswer) -> tuple[list[int], list[int], float]:

@@ -191,18 +191,18 @@ def move(run: Run, options: Improvement, until: float) -> float:
 
 
 def move_jobs(run: Run, start: Incumbent | None) -> None:
-    """Search moves of jobs and then commitments from a schedule of a small fleet; what is cheapest of all is kept."""
-    if start is None or not run.loop.coupling.n_jobs or run.must_stop():
+    """Search moves of jobs and then commitments from a schedule of a small fleet, and from the incumbent."""
+    if start is None or run.incumbent is None or not run.loop.coupling.n_jobs or run.must_stop():
         return
-    search, options, phase, run.phase = search_of(run), run.options, run.phase, "moves"
-    searches = max(options.improvement.attempts - (run.beside is not None), 1)  # SCIP has a rank
-    seeds = search.rng.integers(2**31, size=searches)
+    options, phase, run.phase = run.options.moves, run.phase, "moves"
+    starts = [start.schedule, run.incumbent.schedule][: 1 if run.beside else 2]  # SCIP has a rank
+    seeds = search_of(run).rng.integers(2**31, size=len(starts))
+    effort = Effort(options.commitment_gap, options.commitment_nodes)
     with sparing(run):
-        schedule = moved_jobs(run.instance, start.schedule, run.workers, options.moves, seeds, run.deadline)
-        effort = Effort(options.moves.commitment_gap, options.moves.commitment_nodes)
-        schedule = recommit(run.instance, schedule, run.workers, effort, run.deadline)
-    found = incumbent_of(run.instance, run.loop.coupling, schedule)
-    if run.offer(found):
+        moved = moved_jobs(run.instance, starts, run.workers, options, seeds, run.deadline)
+        schedule = recommit(run.instance, moved, run.workers, effort, run.deadline)
+    found = None if schedule is None else incumbent_of(run.instance, run.loop.coupling, schedule)
+    if found is not None and run.offer(found):
         run.keep(run.result())
         run.loop.refix(found.fixing)
     run.record(None)

@@ -28,6 +28,7 @@ def test_no_commitments_are_cheaper_for_the_same_jobs(seed: int) -> None:
     result = solve(instance, Serial(), Options.from_dict(dict(rel_gap=0.9)))
     assert result is not None and result.schedule is not None
     found = recommit(instance, result.schedule, workers_of(instance), Effort(0.0, 100_000), LONG)
+    assert found is not None
     assert (found.job_site == result.schedule.job_site).all() and (found.job_start == result.schedule.job_start).all()
     fleet = FleetModel(instance)
     low, high, jobs = fleet.model.low.copy(), fleet.model.high.copy(), np.concatenate(fleet.runs)
