@@ -142,7 +142,7 @@ def _add_pools(block: Block, instance: Instance, links: list[Array]) -> None:
 def fixed_integers(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
     """Names of all integer variables but for jobs, and where the schedule has them."""
     yield from commitments(instance, schedule)
-    yield from fixed_segments(instance, schedule)
+    yield from _segments(instance, schedule)
 
 
 def commitments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
@@ -159,7 +159,7 @@ def commitments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, A
         yield f"s{i}_device", whole[site == i]
 
 
-def fixed_segments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
+def _segments(instance: Instance, schedule: Schedule) -> Iterator[tuple[str, Array]]:
     """The same for the segments of exact power curves."""
     power = instance.sites.segments_mw(load_gpu(instance, schedule))
     highest = power.argmax(axis=0)

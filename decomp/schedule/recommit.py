@@ -17,7 +17,7 @@ from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
 from decomp.ranks.clock import root_seconds
 from decomp.ranks.workers import Workers
-from decomp.schedule.group_lp import GroupAnswer, GroupTask, fixed_integers, fixed_segments, hold, schedule_of
+from decomp.schedule.group_lp import GroupAnswer, GroupTask, fixed_integers, hold, schedule_of
 from decomp.schedule.redispatch import redispatch_group, redispatch_model
 
 
@@ -46,7 +46,7 @@ def recommit(instance: Instance, schedule: Schedule, workers: Workers, effort: E
 def commit_anew(task: CommitmentTask) -> GroupAnswer:
     """Decide the commitments anew, starting from the present ones where they can carry the jobs."""
     instance, schedule = task.fleet.instance, task.fleet.schedule
-    model = redispatch_model(task.fleet, fixed_segments(instance, schedule))[0]
+    model, _ = redispatch_model(task.fleet)
     points = [_dispatched(hold(model, fixed_integers(instance, schedule)))]
     solver = to_highs(model, integer=model.integer)
     if points[0] is not None:

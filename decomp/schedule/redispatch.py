@@ -39,7 +39,7 @@ def redispatch_group(task: GroupTask) -> Schedule | None:
     return None if point is None else schedule_of(task, model, point)
 
 
-def redispatch_model(task: GroupTask, values: Iterable[tuple[str, Array]]) -> tuple[Model, list[Array]]:
+def redispatch_model(task: GroupTask, values: Iterable[tuple[str, Array]] = ()) -> tuple[Model, list[Array]]:
     """All sites side by side with routing, pools and the budget; costs include the carbon price.
 
     Also the rows (T,) of each site in which the load of its jobs is the right-hand side.

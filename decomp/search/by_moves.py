@@ -23,13 +23,13 @@ from decomp.model.result import Schedule
 from decomp.ranks.clock import root_seconds
 from decomp.ranks.workers import Workers
 from decomp.schedule.dive import fixed_load
-from decomp.schedule.group_lp import GroupTask, fixed_segments
+from decomp.schedule.group_lp import GroupTask
 from decomp.schedule.incumbent import fixing_of
 from decomp.schedule.redispatch import redispatch_model
 from decomp.search import move_kernels
 
 LITTLE = 1e-5  # relative to the cost: a move that gains less is none
-MOST_MOVES = 20_000  # listed at a time
+MOST_LOADS = 2e7  # sites x periods of all moves listed at a time
 CUTS = 40  # kept, the last ones
 WAYS = 200  # of placing jobs anew, of which one is evaluated
 SPREAD = 1.0  # of the random factors on prices, when jobs are placed anew
@@ -70,7 +70,7 @@ class Point(NamedTuple):
 
 
 class JobCost:
-    """The cost of a fleet as a function of what its jobs do, commitments relaxed.
+    """The cost of a fleet as a function of what its jobs do, all other integers relaxed.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class JobCost:
     """
 
     def __init__(self, coupling: Coupling, fleet: GroupTask) -> None:
-        model, links = redispatch_model(fleet, fixed_segments(fleet.instance, fleet.schedule))
+        model, links = redispatch_model(fleet)
         self._solver: Any = to_highs(model)
         self._rows = np.ravel(links).astype(np.int32)
         self.coupling, self.evaluated = coupling, 0
@@ -162,7 +162,7 @@ def _better(cost: JobCost, point: Point, task: MoveTask) -> Point | None:
     """The first point by a move that all cuts promise a gain of, if its cost is lower."""
     coupling, (run, start) = cost.coupling, (point.fixing.run, point.fixing.start)
     load, least = fixed_load(coupling, run, start), LITTLE * abs(point.cost)
-    moves = np.empty((MOST_MOVES, 6), dtype=np.int64)
+    moves = np.empty((int(MOST_LOADS / load.size), 6), dtype=np.int64)
     room = coupling.usable - load
     moves = moves[: move_kernels.list_moves(point.price, room, coupling.jobs, run, start, least, moves)]
     loads = np.repeat(load[None], len(moves), axis=0)

@@ -107,8 +107,10 @@ class Run:
 
     @property
     def small(self) -> bool:
-        """Whether it is a small fleet without scenarios."""
-        return self.instance.copies == 1 and self.instance.n_sites <= self.options.small_fleet
+        """Whether it is a small fleet, without scenarios, over not too many periods."""
+        n, options = self.instance.n_sites, self.options
+        few = n <= options.small_fleet and n * self.instance.n_periods <= options.moves.site_periods
+        return few and self.instance.copies == 1
 
     @property
     def bound(self) -> float:
