@@ -67,7 +67,9 @@ def fleet() -> Instance:
 
 
 def options(**values: Any) -> Options:
-    made: Options = Options.from_dict(dict(rel_gap=1e-4, improvement=dict(stale_finishes=1)) | values)
+    made: Options = Options.from_dict(
+        dict(rel_gap=1e-4, improvement=dict(stale_finishes=1), moves=dict(programs=30)) | values
+    )
     return made
 
 
@@ -112,7 +114,9 @@ def test_what_is_certified_of_one_holds_of_the_other(method: str) -> None:
 @pytest.mark.parametrize("method", ["benders", "hybrid"])
 def test_the_same_on_one_two_and_three_ranks(tmp_path: Path, mpirun: Callable[..., Any], method: str) -> None:
     write_instance(tmp_path / "fleet.h5", twins(decomp.generate("small", seed=29))[1])
-    (tmp_path / "options.toml").write_text("rel_gap = 1e-9\n[improvement]\nstale_finishes = 1\n")
+    (tmp_path / "options.toml").write_text(
+        "rel_gap = 1e-9\n[improvement]\nstale_finishes = 1\n[moves]\nprograms = 30\n"
+    )
     seen = []
     for n in (1, 2, 3):
         out, log = tmp_path / f"{n}.h5", tmp_path / f"{n}.jsonl"

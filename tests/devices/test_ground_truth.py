@@ -24,7 +24,9 @@ from draws import seldom
 
 SEEDS = range(int(os.environ.get("DECOMP_RANDOM_DEVICES", "6")))
 GAP = 1e-4
-OPTIONS = Options.from_dict(dict(rel_gap=GAP, improvement=dict(stale_finishes=1)))  # ends by itself, at any speed
+OPTIONS = Options.from_dict(
+    dict(rel_gap=GAP, improvement=dict(stale_finishes=1), moves=dict(programs=30))
+)  # ends by itself, at any speed
 
 
 @cache

@@ -30,6 +30,8 @@ lane_size = 4
 stale_finishes = 1
 rounds_per_finish = 2
 cluster_sites = 2
+[moves]
+programs = 30
 """
 CASES: dict[str, tuple[str, dict[str, Any]]] = dict(
     fleet=("fleet", dict(sites=6, periods=12, period_h=1.0)),

@@ -22,7 +22,9 @@ pytestmark = pytest.mark.slow
 CHUNKS, WIDTH = 20, 1000
 DRAWS = int(os.environ.get("DECOMP_RANDOM_DRAWS", "5"))  # of every chunk
 GOAL = 1e-4
-OPTIONS = Options.from_dict(dict(rel_gap=GOAL, improvement=dict(stale_finishes=1), branching=dict(seconds=10.0)))
+OPTIONS = Options.from_dict(
+    dict(rel_gap=GOAL, improvement=dict(stale_finishes=1), moves=dict(programs=30), branching=dict(seconds=10.0))
+)
 METHODS = ("lagrangian", "benders", "hybrid")
 
 
