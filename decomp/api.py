@@ -36,15 +36,19 @@ __all__ += ["validate", "write"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _typed(function: F) -> F:
-    """The function, which refuses anything else where it takes an instance or a result."""
+def _typed(function: F, own: bool = False) -> F:
+    """The function, which refuses what is no instance or result where it takes one; `own`: and a foreign result."""
     signature = inspect.signature(function, eval_str=True)
 
     @wraps(function)
     def call(*args: Any, **settings: Any) -> Any:
+        given: dict[type, Any] = {}
         for name, value in signature.bind(*args, **settings).arguments.items():
             if (wanted := signature.parameters[name].annotation) in (Instance, Result):
                 instance_of(value, wanted, name)
+                given[wanted] = value
+        if own:
+            given[Result].belongs_to(given[Instance])
         return function(*args, **settings)
 
     return call  # type: ignore[return-value]
@@ -52,7 +56,7 @@ def _typed(function: F) -> F:
 
 validate: Callable[[Any], None] = _typed(refuse)
 check = _typed(certificate.check)
-explain = _typed(insight.explain)
+explain = _typed(insight.explain, own=True)
 attach = _typed(devices_attach.attach)
 site_block = _typed(devices_attach.site_block)
 
@@ -103,7 +107,8 @@ def write(path: PathLike, what: Instance | Result, instance: Instance | None = N
 
     Raises
     ------
-    InputError : a result without its instance, or in the place of an instance, which it may have been made from.
+    InputError : a result without its instance or with another one, or in the place of an instance, which it may have
+        been made from.
     """
     if isinstance(what, Instance):
         write_instance(path, what)
@@ -114,6 +119,7 @@ def write(path: PathLike, what: Instance | Result, instance: Instance | None = N
     else:
         instance_of(what, Result, "what")
         instance_of(instance, Instance, "instance")
+        what.belongs_to(instance)
         write_result(path, what, instance)
 
 
@@ -173,7 +179,8 @@ def evaluate(
 
     Raises
     ------
-    InputError : no schedule, no scenarios, scenarios of another fleet, or an option that is not valid.
+    InputError : a plan of another instance, no schedule, no scenarios, scenarios of another fleet, or an option that is
+        not valid.
     """
     chosen: Options = Options.from_dict(options)
 
@@ -181,6 +188,8 @@ def evaluate(
         nonlocal scenarios
         validate(instance)
         instance_of(result, Result, "result")
+        if instance is not None and result is not None:
+            result.belongs_to(instance)
         if count is not None and scenarios is not None:
             raise InputError("count: not with scenarios, which are given")
         if count is not None and instance is not None:

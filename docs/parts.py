@@ -143,11 +143,9 @@ def options_table() -> str:
 def keys_tables() -> str:
     """Every key of a spec with its meaning and default, a table for each part of the spec; units of series."""
     parts: dict[str, list[tuple[str, ...]]] = {}
-    for line in key_reference(Spec):
-        name, _, rest = line.partition(": ")
-        meaning, _, usual = rest.rpartition(" [")
+    for name, meaning, usual in key_reference(Spec):
         part = re.split(r"[.\[]", name)[0] if re.search(r"[.\[]", name) else "the spec itself"
-        words = meaning.replace("|", "\\|"), usual.removesuffix("]").replace("|", "\\|")
+        words = meaning.replace("|", "\\|"), usual.replace("|", "\\|")
         parts.setdefault(part, []).append((f"`{name}`", words[0], f"`{words[1]}`" if words[1] else ""))
     texts = [f"## {part}\n\n{_table(('key', 'meaning', 'default'), rows)}" for part, rows in parts.items()]
     units = [

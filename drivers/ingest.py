@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p = parser()
     args = p.parse_args(argv)
     if args.keys:
-        print("\n".join(key_reference(Spec)))
+        print("\n".join(f"{name}: {meaning} [{usual}]" for name, meaning, usual in key_reference(Spec)))
         print("\n".join(f"series {k}: units {', '.join(q.units) or 'CURRENCY/MWh'}" for k, q in QUANTITIES.items()))
         return 0
     if args.spec is None or args.output is None:

@@ -145,7 +145,7 @@ def _check_plausible(wanted: Wanted, records: Records, near: Records, real: Arra
         k = int(outside[0])
         clips = f", clip = {series.clip:g} allows less" if quantity.full_scale else ""
         raise InputError(
-            f"{near.place_of(k)}: {near.text(k)} is {real[k]:g} {quantity.unit} at {utc_text(near.start[k])}, outside "
+            f"{near.place_of(k)}: {near.text(k)} is {quantity.text(real[k])} at {utc_text(near.start[k])}, outside "
             f"{quantity.low:g} … {quantity.high:g}{clips}: {advice} na_values = [{near.text(k)}] if it means missing, "
             "plausible = false if it is so"
         )
@@ -164,7 +164,7 @@ def _clipped(wanted: Wanted, near: Records, value: Array, real: Array, inside: A
     if len(far):
         k = int(far[0])
         raise InputError(
-            f"{near.place_of(k)}: {near.text(k)} is {real[k]:g} {quantity.unit}, beyond 0 … {quantity.high:g} by "
+            f"{near.place_of(k)}: {near.text(k)} is {quantity.text(real[k])}, beyond 0 … {quantity.high:g} by "
             f"more than clip = {series.clip:g} of full scale; a larger clip takes it as the nearest"
         )
     if not series.plausible:
@@ -176,8 +176,9 @@ def _clipped(wanted: Wanted, near: Records, value: Array, real: Array, inside: A
             f"{near.place}: {count} value(s) beyond 0 … {quantity.high:g} clipped, the first {near.text(k)} in line "
             f"{near.table.line(int(near.row[k]))}"
         )
-    limit = np.clip(real, quantity.low, quantity.high)
-    return np.where(beyond & ~np.isnan(real), (limit / series.factor - wanted.offset) / wanted.factor, value)
+    limit = np.clip(real[beyond], quantity.low, quantity.high)
+    value[beyond] = (limit / series.factor - wanted.offset) / wanted.factor
+    return value
 
 
 def check_stamps(wanted: Wanted, records: Records) -> None:
@@ -186,7 +187,7 @@ def check_stamps(wanted: Wanted, records: Records) -> None:
     half = len(records.wall) and step >= 120 and (records.wall % step * 2 == step).all()
     if half and not records.file.stamp and wanted.how != "samples":
         raise InputError(
-            f"{records.place}: stamps stand at half the step of {step // 60} min: "
+            f"{records.place}: stamps stand at half the step of {step / 60:g} min: "
             'say stamp = "middle" (or "start", "end")'
         )
 
@@ -266,7 +267,7 @@ def check_gaps(wanted: Wanted, near: Records, grid: Array, record: Array, left: 
     if hourly and rule == "interpolate" and len(absent):
         raise InputError(
             f"{near.place}: there are rows on the hour only from {utc_text(grid[max(int(absent[0]) - 1, 0)])}; an "
-            f'hourly value holds for its hour: step_min = [60, {step // 60}], or missing = "hold"'
+            f'hourly value holds for its hour: step_min = [60, {step / 60:g}], or missing = "hold"'
         )
     if not len(left):
         return
@@ -278,7 +279,7 @@ def check_gaps(wanted: Wanted, near: Records, grid: Array, record: Array, left: 
     elif rule != "refuse":
         advice = f"; the gap exceeds what missing = {rule!r} may fill (max_gap_h)"
     elif wanted.how == "step":
-        hours = f"; hourly values hold for their hour by step_min = [60, {step // 60}]" if hourly else ""
+        hours = f"; hourly values hold for their hour by step_min = [60, {step / 60:g}]" if hourly else ""
         advice = f'; give a rule such as missing = "hold" or "day_before", or choose another day{hours}'
     else:
         advice = '; give a rule such as missing = "interpolate", or choose another day'
@@ -299,7 +300,7 @@ def summary(wanted: Wanted, records: Records, periods: Array, count: int, grid: 
     extra = f", measured at {wanted.series.wind_height_m:g} m" if wanted.name == "wind_speed" else ""
     extra += f", on the {wanted.series.plane} plane" if wanted.name == "irradiance" else ""
     return (
-        f"{wanted.name} {periods.min():.5g} … {periods.max():.5g}, mean {periods.mean():.5g} {wanted.quantity.unit}, "
+        f"{wanted.name} {periods.min():.5g} … {periods.max():.5g}, mean {wanted.quantity.text(periods.mean(), '.5g')}, "
         f"{100 * count / max(len(times), 1):.3g} % filled, {utc_text(times[0])} … {utc_text(times[-1])}, "
         f"{records.place}{extra}"
     )

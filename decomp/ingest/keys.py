@@ -198,8 +198,8 @@ def _fill(text: Any, tags: dict[str, str]) -> Any:
     return re.sub(r"\{(\w*)\}", tag, text)
 
 
-def key_reference(cls: type[Any], prefix: str = "") -> Iterator[str]:
-    """One line per key of the spec: dotted name, default, meaning."""
+def key_reference(cls: type[Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Dotted name, meaning and default of every key of the spec."""
     kinds = get_type_hints(cls)
     for f in fields(cls):
         kind, name = kinds[f.name], _join(prefix, f.name)
@@ -212,4 +212,4 @@ def key_reference(cls: type[Any], prefix: str = "") -> Iterator[str]:
         if usual is MISSING:
             usual = f.default_factory() if callable(f.default_factory) else "required"
         words = f" ({' | '.join(f.metadata['among'])})" if f.metadata["among"] else ""
-        yield f"{name}: {f.metadata['text']}{words} [{usual}]"
+        yield name, f"{f.metadata['text']}{words}", str(usual)

@@ -89,7 +89,10 @@ class Series:
         "",
         among="step linear samples",
     )
-    missing: Any = key('rule for missing values: "refuse", "interpolate", "hold", "day_before" or a number', "refuse")
+    missing: Any = key(
+        'rule for missing values: "refuse", "interpolate", "hold", "day_before" or a number, in the unit of the file',
+        "refuse",
+    )
     max_gap_h: float | None = key("longest gap the rule may fill, hours (3; day_before 24; number: any)", None, low=0)
     year: int | None = key("take the same calendar days of this year instead", None, low=1900, high=2200)
     clip: float = key(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import product
 from typing import Protocol
@@ -19,6 +19,8 @@ from decomp.ingest.table import Table
 from decomp.model.instance import Array, InputError
 
 USUAL_EGRESS_USD_PER_GB = 0.08
+LIGHT_KM_PER_MS = 299.792458
+MS = dict(ms=1.0, s=1000.0, us=0.001)  # milliseconds in a unit
 
 
 class Located(Protocol):
@@ -166,7 +168,14 @@ def round_trip_ms(latency: Latency, library: Library, a: Sequence[Located], b: S
         pairs = read_pairs(latency, library)
         said = f"{latency.ms_per_km:g} ms per km of great circle + {latency.offset_ms:g} ms"
         mend = f'missing = "great_circle" takes {said}'
-        trips, lacking = lookup(pairs, a, b, rule, mend, latency.missing == "great_circle")
+        table = replace(pairs, value={pair: trip * MS[latency.unit] for pair, trip in pairs.value.items()})
+        trips, lacking = lookup(table, a, b, rule, mend, latency.missing == "great_circle")
+        light = 2 / LIGHT_KM_PER_MS * great_circle_km(a, b)
+        if trips.sum() < light.sum():
+            raise InputError(
+                f"{pairs.file}: round trips of {trips.mean():.3g} ms on average, where light takes {light.mean():.3g} "
+                f'ms there and back; they are read as {latency.unit}: say unit = "s", "ms" or "us"'
+            )
         _note(library, pairs, lacking, said)
         return trips
 

@@ -34,11 +34,15 @@ def read_series(library: Library, name: str, series: Series, horizon: Horizon, t
         raise InputError("needs either a file or a value")
     gaps.check_rule(series.missing)
     wanted = Wanted(name, quantity, series, series.resample or quantity.resample, factor, offset, library)
+    for key in ("value", "missing"):
+        said = getattr(series, key)
+        if not series.plausible or not isinstance(said, (int, float)):
+            continue
+        known = float(wanted.converted(np.array(said)))
+        if not quantity.low <= known <= quantity.high:
+            raise InputError(f"{key}: {quantity.text(known)} is outside {quantity.low:g} … {quantity.high:g}")
     if series.value is not None:
-        values = wanted.converted(np.full(horizon.periods, series.value))
-        if series.plausible and not quantity.low <= values[0] <= quantity.high:
-            raise InputError(f"value: {values[0]:g} {quantity.unit} is outside {quantity.low:g} … {quantity.high:g}")
-        return values
+        return wanted.converted(np.full(horizon.periods, series.value))
     if series.file not in library.files:
         raise InputError(f"file = {series.file!r}: no such file; [files] has {', '.join(library.files)}")
     return _from_file(wanted, fill(library.files[series.file], tags), horizon, tags)
@@ -158,8 +162,8 @@ def _on_grid(wanted: Wanted, records: Records, near: Records) -> tuple[Array, Ar
     elif wanted.how == "step" and (whole := gaps.held_hours(times, step)).any():
         length[whole] = HOUR
         wanted.library.note(
-            f"{near.place}: {int(whole.sum())} hourly values among records of {step // 60} min are held for their "
-            f"hour; step_min = [60, {step // 60}] says so"
+            f"{near.place}: {int(whole.sum())} hourly values among records of {step / 60:g} min are held for their "
+            f"hour; step_min = [60, {step / 60:g}] says so"
         )
     grid, at = gaps.on_grid(np.append(times, times[-1] + length[-1] - step), step)
     at = at[:-1]

@@ -12,6 +12,7 @@ from typing import Any
 from decomp.ingest.clock import to_utc, zone
 from decomp.ingest.keys import key, merge, override, read_toml, record, within
 from decomp.ingest.layout import File, Layout, Names, Series
+from decomp.ingest.units import check_rates
 from decomp.model.instance import InputError
 
 
@@ -231,6 +232,7 @@ class PairTable(Layout):
 
 @dataclass(frozen=True, kw_only=True)
 class Latency(PairTable):
+    unit: str = key("unit of the table", "ms", among="ms s us")
     missing: str = key("pairs and regions that the table lacks", "refuse", among="refuse great_circle")
     ms_per_km: float = key("great circle: round trip per km, ms", 0.021, low=0)
     offset_ms: float = key("great circle: constant part, ms", 5.0, low=0)
@@ -286,6 +288,9 @@ class Spec:
     carbon: Carbon = key("carbon budget and price", Carbon)
     history: History = key("past days, for scenarios", History)
     ensemble: Ensemble | None = key("an ensemble, for scenarios", None)
+
+    def __post_init__(self) -> None:
+        check_rates(self.currencies)
 
 
 def load_spec(path: str | Path, overrides: Iterable[str] = ()) -> Spec:

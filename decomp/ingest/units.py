@@ -27,6 +27,10 @@ class Quantity:
     def unit(self) -> str:
         return next(iter(self.units), "USD/MWh")
 
+    def text(self, value: float, digits: str = "g") -> str:
+        """A value in the quantity's unit."""
+        return f"{value:{digits}}{'' if self.unit == '1' else ' ' + self.unit}"
+
 
 FRACTION = {"1": (1.0, 0.0), "%": (0.01, 0.0)}
 PRICE = Quantity({}, -20_000, 20_000, 1.0)
@@ -53,9 +57,18 @@ QUANTITIES = {
     "solar_factor": FACTOR,
     "availability": Quantity(FRACTION, 0, 1, 0.01, 1.0),
     "requests": Quantity({"1/s": (1.0, 0.0), "1/min": (1 / 60, 0.0), "1/h": (1 / 3600, 0.0)}, 0),
-    "demand": Quantity(FRACTION, 0),
+    "demand": Quantity(FRACTION, 0, 20, 0.05),
 }  # fmt: skip
 OF_STREAMS = ("requests", "demand")  # all others are of sites
+
+
+def check_rates(currencies: dict[str, float]) -> None:
+    """Refuse another rate of the dollar than 1, and a currency that is given twice."""
+    for name, rate in currencies.items():
+        if sum(name.lower() == other.lower() for other in currencies) > 1:
+            raise InputError(f"currencies.{name}: given twice, in other letters")
+        if name.lower() == "usd" and rate != 1:
+            raise InputError(f"currencies.{name} = {rate:g}: must be 1; a rate is the USD that a unit is worth")
 
 
 def price_units(currencies: dict[str, float]) -> dict[str, tuple[float, float]]:
@@ -102,10 +115,10 @@ def implausible(quantity: Quantity, values: Array) -> str:
     if not values.size:
         return ""
     if values.max() > quantity.high * (1.05 if quantity.full_scale else 1.0):
-        return f"{values.max():g} {quantity.unit}"
+        return quantity.text(values.max())
     if values.min() < quantity.low - 0.05 * quantity.full_scale:
-        return f"{values.min():g} {quantity.unit}"
+        return quantity.text(values.min())
     present = np.abs(values[values != 0] if quantity.full_scale else values)
     if quantity.least_mean and present.size and present.mean() < quantity.least_mean:
-        return f"a mean of {present.mean():.3g} {quantity.unit}"
+        return f"a mean of {quantity.text(present.mean(), '.3g')}"
     return ""

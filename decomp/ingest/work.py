@@ -29,6 +29,8 @@ def build_jobs(
     trace, period_h, n = trace.take(rows), horizon.period_min / 60, horizon.periods
     _ordered(jobs.value_usd_per_gpu_h, "value_usd_per_gpu_h", 1e-9)
     _ordered(jobs.slack, "slack", 1.0)
+    if jobs.min_h > jobs.max_h:
+        raise InputError(f"min_h = {jobs.min_h:g}: must be at most max_h = {jobs.max_h:g}")
     hours = np.clip(trace.hours * jobs.duration_scale, jobs.min_h, jobs.max_h)
     length = np.clip(np.ceil(hours / period_h - 1e-9), 1, n).astype(int)
     window = np.clip(np.round(length * rng.uniform(jobs.slack[0], jobs.slack[1], len(rows))), length, n).astype(int)

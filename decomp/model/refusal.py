@@ -5,6 +5,7 @@ Ranges, units and shapes come from the metadata of the fields.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -72,8 +73,7 @@ def check_column(where: str, meta: Mapping[str, Any], array: Array, label: Label
         return
     bad = ~((array >= low) & (array <= high))
     bad &= ~(meta["missing"] & np.isnan(array)) & ~(meta["infinite"] & np.isinf(array) & (array >= meta["low"]))
-    legal = f"at least {low:g}" if meta["kind"] == "i8" else f"between {low:g} and {high:g}"
-    legal += unit + " or inf" * meta["infinite"]
+    legal = f"between {low:g} and {high:g}{unit}" + " or inf" * meta["infinite"]
     refuse(bad, where, label, f"{{value:g}}{unit}, must be {legal}", meta["dims"][-1], value=array)
 
 
@@ -91,10 +91,17 @@ def _check_coefficients(where: str, array: Array, label: Label, meta: Mapping[st
 
 
 def check_names(table: str, kind: str, names: Array) -> None:
+    """Every row has a name of its own, which looks like no other."""
     row: Label = lambda k: f"{kind} {k}"  # noqa: E731
-    refuse(names == "", f"{table}.name", row, "has no name")
-    twice = repeated(np.unique(names, return_inverse=True)[1])
+    looks = np.array([seen(name) for name in names.tolist()], dtype=str)
+    refuse(looks == "", f"{table}.name", row, "has no name")
+    twice = repeated(np.unique(looks, return_inverse=True)[1])
     refuse(twice, f"{table}.name", row, "the name {name!r} is taken", name=names.astype(object))
+
+
+def seen(name: str) -> str:
+    """What a name looks like, whatever blanks are around and in it and however its letters are composed."""
+    return " ".join(unicodedata.normalize("NFC", name).split())
 
 
 def repeated(keys: Array) -> Array:
@@ -111,7 +118,7 @@ def row_named(names: Array, name: str, kind: str) -> int:
     ------
     InputError : there is none of this name; says which there are.
     """
-    found = np.flatnonzero(names == name)
+    found = np.flatnonzero(np.array([seen(other) for other in names.tolist()], dtype=str) == seen(name))
     if not len(found):
         known = [*map(str, names[:8]), *(["..."] if len(names) > 8 else [])]
         raise InputError(f"{kind} {name!r}: no such {kind}; there are {', '.join(known) or 'none'}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from decomp.model.instance import Array, Instance, Table, var
+from decomp.model.strict import InputError
 from decomp.model.text import gap_rel
 
 
@@ -228,10 +229,21 @@ class Result:
         Raises
         ------
         ImportError : xarray is not installed.
+        InputError : the result says that it is of another instance.
         """
         from decomp.model.datasets import datasets_of_result  # imports this module
 
+        if instance is not None:
+            self.belongs_to(instance)
         return datasets_of_result(self, instance)
+
+    def belongs_to(self, instance: Instance) -> None:
+        """Refuse (InputError) an instance other than the one that the result says it is of."""
+        said, own = self.provenance.get("instance_hash", ""), instance.content_hash()
+        if said not in ("", own):
+            raise InputError(
+                f"result: is of another instance: content hash {said[:12]}..., that of this is {own[:12]}..."
+            )
 
     @property
     def gap_abs(self) -> float:

@@ -277,6 +277,7 @@ def in_scenario(instance: Instance, result: Result, s: int) -> tuple[Instance, R
         schedule=None if result.schedule is None else of_scenario(result.schedule, s, n),
         dual=dual,
         allowances=None if result.allowances is None else of_scenario(result.allowances, s, n),
+        provenance={key: fact for key, fact in result.provenance.items() if key != "instance_hash"},
     )
 
 

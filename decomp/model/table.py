@@ -59,6 +59,13 @@ class Table:
                 raise InputError(f"{where}: {place}: {shown(array[index])}, must be {WORDS[kind]}")
             object.__setattr__(self, f.name, converted(array, kind))
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """What was copied or pickled is read-only too: numpy's copies are not, and hashes of the content are kept."""
+        for value in state.values():
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+        self.__dict__.update(state)
+
     def _places(self, f: Field[Any], index: tuple[int, ...]) -> Iterator[str]:
         """Where a value stands, dimension by dimension; rows by their name, as far as names are known."""
         for dim, k in zip(f.metadata["dims"], index, strict=False):

@@ -48,7 +48,7 @@ def validate_scalars(scalars: Mapping[str, Any]) -> None:
         value, endless = scalars[name], high == NUMBER_LIMIT
         if not (low * (1 - FIT) <= value <= high * (1 + FIT) or (endless and value == np.inf)):
             none = " or inf" * endless
-            raise InputError(f"{name}: {value:g} {unit}, must be between {low:g} and {high:g} {unit}{none}")
+            raise InputError(f"{name}: {value:.10g} {unit}, must be between {low:.10g} and {high:.10g} {unit}{none}")
     if scalars["carbon_scope"] not in ("expected", "every"):
         raise InputError(f"carbon_scope: {scalars['carbon_scope']!r}, must be 'expected' or 'every'")
     for name in ("start_utc", "family", "source"):

@@ -261,7 +261,7 @@ INSTANCES: dict[str, tuple[Break, str]] = {
     ),
     "pool too large": (put("pools/work_gpu_h", 1, 1e5), "pools.work_gpu_h: pool 'embed': 100000 GPU h must be done"),
     "pool without window": (put("pools/end", 0, 0), "pools.end: pool 'index': 0, must be"),
-    "period too long": (attribute("period_h", 24.0), "period_h: 24 h, must be between 0.0833333 and 1 h"),
+    "period too long": (attribute("period_h", 24.0), "period_h: 24 h, must be between 0.08333333333 and 1 h"),
     "budget not a number": (
         attribute("carbon_budget_t", np.nan),
         "carbon_budget_t: nan t, must be between 0 and 1e+12 t or inf",

@@ -98,6 +98,8 @@ def test_a_blank_row_for_the_hour_that_does_not_exist_is_passed_over(tmp_path: P
         ("wind_factor", "1", [40, 50, 60, 50], "unit = '%'"),
         ("wind_factor", "%", [0.4, 0.5, 0.6, 0.5], "unit = '1'"),
         ("temperature", "degC", [280, 281, 282, 283], "unit = 'K'"),
+        ("demand", "1", [90, 95, 100, 110], "95 is 95 at .*outside 0 … 20.*unit = '%'"),
+        ("demand", "%", [0.9, 1.0, 1.1, 1.0], "unit = '1'"),
     ],
 )
 def test_implausible_values_are_refused_with_the_unit_that_fits(
@@ -121,6 +123,22 @@ def test_implausible_values_are_refused_with_the_unit_that_fits(
 )
 def test_rare_values_are_taken(tmp_path: Path, quantity: str, unit: str, values: list[object]) -> None:
     assert read(tmp_path, table(values), UTC, dict(unit=unit), quantity)[0].shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "series", "message"),
+    [
+        ("carbon", dict(unit="t/MWh", missing=400.0), "missing: 400 t/MWh is outside 0 … 1.6"),
+        ("wind_factor", dict(unit="1", missing=-1), "missing: -1 is outside 0 … 1"),
+    ],
+)
+def test_a_number_for_what_is_missing_is_plausible_too(
+    tmp_path: Path, quantity: str, series: dict[str, Any], message: str
+) -> None:
+    values = table([0.1, 0.2, "", 0.3])
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, values, UTC, series, quantity)
+    assert read(tmp_path, values, UTC, series | dict(missing=0.4), quantity)[0].tolist() == [0.2, 0.4, 0.3]
 
 
 def test_every_series_is_summed_up(tmp_path: Path) -> None:
@@ -215,7 +233,7 @@ def test_a_little_beyond_is_clipped_and_noted(tmp_path: Path) -> None:
     night = table([0, -0.4, 55, 100.3, 0])
     values, library = read(tmp_path, night, UTC, dict(unit="%", resample="step"), "solar_factor")
     assert values.tolist() == [0, 0.55, 1] and "2 value(s) beyond 0 … 1 clipped" in library.notes[0]
-    with pytest.raises(InputError, match=r"line 3, column v: -4 is -0.04 1, beyond 0 … 1 by more than clip = 0.02"):
+    with pytest.raises(InputError, match=r"line 3, column v: -4 is -0.04, beyond 0 … 1 by more than clip = 0.02"):
         read(tmp_path, night.replace("-0.4", "-4"), UTC, dict(unit="%", resample="step"), "solar_factor")
     wide = dict(unit="%", resample="step", clip=0.05)
     assert read(tmp_path, night.replace("-0.4", "-4"), UTC, wide, "solar_factor")[0].tolist() == [0, 0.55, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,14 @@ def test_missing_pairs_are_counted_and_named(tmp_path: Path) -> None:
     assert trips(tmp_path, text, places(""), places("x"), **PAIRS)[1], "a place without region is noted, not refused"
     with pytest.raises(InputError, match="to_column is missing"):
         trips(tmp_path, text, places("x"), places("y"), from_column="a", value_column="ms")
+
+
+def test_round_trips_in_seconds(tmp_path: Path) -> None:
+    far = [replace(place, longitude=8.0 + 60.0 * k) for k, place in enumerate(places("x", "y"))]
+    text = "a,b,ms\nx,y,0.06\n"
+    with pytest.raises(InputError, match='round trips of 0.06 ms on average, where light takes 27.* unit = "s"'):
+        trips(tmp_path, text, far[:1], far[1:], **PAIRS)
+    assert trips(tmp_path, text, far[:1], far[1:], unit="s", **PAIRS)[0] == [[60.0]]
 
 
 def test_egress_that_a_table_lacks(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def at(value: Any, base: Any, position: int = 1, length: int = 3) -> list[Any]:
 
 
 SCALARS = [
-    (dict(period_h=0.05), "period_h: 0.05 h, must be between 0.0833333 and 1 h"),
+    (dict(period_h=0.05), "period_h: 0.05 h, must be between 0.08333333333 and 1 h"),
     (dict(period_h=2.0), "period_h: 2 h"),
     (dict(period_h=NAN), "period_h: nan h"),
     (dict(period_h="1"), "period_h: '1', must be a number"),
@@ -64,6 +64,9 @@ SITES = [
     (dict(latitude=at(95.0, 0.0)), "sites.latitude: site 'Buffalo': 95 degrees_north, must be between -90 and 90"),
     (dict(name=["a", "b", "a"]), "sites.name: site 2: the name 'a' is taken"),
     (dict(name=["a", "", "c"]), "sites.name: site 1: has no name"),
+    (dict(name=["a", " ", "c"]), "sites.name: site 1: has no name"),
+    (dict(name=["a b", "c", "a  b "]), "sites.name: site 2: the name 'a  b ' is taken"),
+    (dict(name=["Z\u00fcrich", "b", "Zu\u0308rich"]), "sites.name: site 2: the name 'Zu\u0308rich' is taken"),
     (dict(name=["a", "b\nc", "d"]), "sites.name: site 'b\\nc': must be printable text"),
     (dict(power_slope_mw_per_gpu=[-0.001, 0.001]), "sites.power_slope_mw_per_gpu: site 'Albany', segment 0: -0.001"),
     (dict(power_intercept_mw=[-0.2, -0.1]), "sites.power_intercept_mw: site 'Albany': idle power is -0.1 MW"),
@@ -113,7 +116,7 @@ OTHERS = [
     (
         "generators",
         dict(min_up_periods=0),
-        "generators.min_up_periods: generator 0 at site 'Albany': 0, must be at least 1",
+        "generators.min_up_periods: generator 0 at site 'Albany': 0, must be between 1 and 1e+12",
     ),
     (
         "generators",
@@ -150,8 +153,8 @@ OTHERS = [
     ("jobs", dict(deadline=[8, 4, 6]), "jobs.deadline: job 'large': 4, must be at least release + periods = 1 + 4"),
     ("jobs", dict(deadline=[8, 8, 1]), "jobs.deadline: job 'must': 1, must be at least release + periods = 2 + 2"),
     ("jobs", dict(gpus=[100.0, 800.0, 2000.0]), "jobs.gpus: job 'must': mandatory, but no candidate site has 2000 GPU"),
-    ("jobs", dict(periods=[0, 1, 1]), "jobs.periods: job 'small': 0, must be at least 1"),
-    ("jobs", dict(release=[-1, 1, 2]), "jobs.release: job 'small': -1, must be at least 0"),
+    ("jobs", dict(periods=[0, 1, 1]), "jobs.periods: job 'small': 0, must be between 1 and 1e+12"),
+    ("jobs", dict(release=[-1, 1, 2]), "jobs.release: job 'small': -1, must be between 0 and 1e+12"),
     ("candidates", dict(job=[0, 0, 1, 1], site=[0, 1, 2, 0]), "jobs: job 'must': has no site, must have at least one"),
     (
         "candidates",

@@ -1,7 +1,11 @@
 """What is shown of instances and results: ten lines by `repr`, data sets by `to_xarray`."""
 
+import copy
+import pickle
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,6 +65,27 @@ def test_data_sets_of_a_result_know_the_instance_or_do_without(fleet: Instance, 
     first = named["dual"].load_price.sel(site=str(fleet.sites.name[0]))
     assert first.values == pytest.approx(result.dual.load_price[0])
     assert named["log"].bound.values[-1] == result.log[-1].bound and named["schedule"].attrs["bound"] == result.bound
+
+
+def test_a_result_of_another_instance_is_refused(fleet: Instance, result: Result, tmp_path: Path) -> None:
+    other = replace(fleet, sites=replace(fleet.sites, buy_price=2 * fleet.sites.buy_price))
+    calls: list[Callable[[], object]] = [
+        lambda: result.to_xarray(other),
+        lambda: decomp.explain(other, result),
+        lambda: decomp.evaluate(other, result, count=2),
+        lambda: decomp.write(tmp_path / "result.h5", result, other),
+    ]
+    for call in calls:
+        with pytest.raises(decomp.InputError, match="result: is of another instance: content hash"):
+            call()
+    assert not any(tmp_path.iterdir()) and not decomp.check(other, result).ok
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda record: pickle.loads(pickle.dumps(record))])
+def test_copies_are_read_only_like_what_they_are_of(fleet: Instance, again: Callable[[Instance], Instance]) -> None:
+    assert (other := again(fleet)).content_hash() == fleet.content_hash()
+    with pytest.raises(ValueError, match="read-only"):
+        other.sites.buy_price[0, 0] = 99.0
 
 
 def test_scenarios_are_a_dimension_of_what_answers_them(fleet: Instance, result: Result) -> None:
