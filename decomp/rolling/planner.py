@@ -189,7 +189,12 @@ class Planner:
     def _cut(self, all_carbon: bool = False) -> tuple[Window, Instance]:
         """The next window, and its instance as it is known when it starts."""
         window = self.past.window(self.rolling.window, self.rolling.step, all_carbon=all_carbon)
-        return window, window.instance if self.expect is None else self.expect(window.instance)
+        if self.expect is None:
+            return window, window.instance
+        known = self.expect(window.instance)
+        budget = window.instance.carbon_budget_t if all_carbon else self.past.allowance(known.sites, window.end)
+        known = replace(known, carbon_budget_t=budget)
+        return replace(window, instance=replace(window.instance, carbon_budget_t=budget)), known
 
     def run(self, ask: Ask) -> Operation:
         """Plan window after window, and do the first step of each plan; ends early where a window has none."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from decomp.model.accounts import account, emissions_t
-from decomp.model.instance import Array, Instance
+from decomp.model.instance import Array, Instance, Sites
 from decomp.model.reach import charged
 from decomp.model.result import Schedule
 from decomp.model.rounding import fits
@@ -100,6 +100,22 @@ class Executed:
         """What is left of the budget, t CO2."""
         return max(self.instance.carbon_budget_t - self.emitted(), 0.0)
 
+    def allowance(self, sites: Sites, end: int) -> float:
+        """What the periods until `end` may emit, t: of what is left, their share of the emissions from now on.
+
+        Those are the fleet's, were all sites at full load and fed by the grid. `sites` : from now on, as far as they
+        are known; later periods are taken to be like the same time of the first day, or like all of them on average.
+        """
+        left, n, day = self.carbon_left(), self.instance.n_periods - self.now, round(24 / self.instance.period_h)
+        grid = np.maximum(sites.pue * sites.it_power_mw(sites.capacity_gpu) - sites.wind_mw - sites.solar_mw, 0.0)
+        tonnes = (sites.carbon_intensity * grid).sum(axis=0)
+        at = np.arange(len(tonnes), n) % max(day, 1)
+        later = np.where(at < len(tonnes), tonnes[np.minimum(at, len(tonnes) - 1)], tonnes.mean())
+        total = tonnes.sum() + later.sum()
+        if np.isinf(left) or end == self.instance.n_periods or total <= 0:
+            return left
+        return float(left * tonnes[: end - self.now].sum() / total)
+
     def _work_left(self) -> Array:
         pools, arcs = self.instance.pools, self.instance.pool_arcs
         work = np.zeros(len(pools.work_gpu_h))
@@ -115,9 +131,7 @@ class Executed:
         pools = self._pools(end)
         candidates = self._candidates(jobs, running)
         pool_arcs = np.flatnonzero(np.isin(whole.pool_arcs.pool, pools))
-        budget = self.carbon_left()
-        if np.isfinite(budget) and not all_carbon:
-            budget *= self._carbon_share(end)
+        budget = self.carbon_left() if all_carbon else self.allowance(whole.sites.between(now, whole.n_periods), end)
         devices, variables = cut_devices(whole, self.schedule(), now, end)
         instance = replace(
             whole,
@@ -207,14 +221,6 @@ class Executed:
         start, stop = np.maximum(pools.start, now), np.minimum(pools.end, end)
         work = self._work_left()[rows] * (stop - start) / (pools.end - start)
         return replace(pools, work_gpu_h=work, start=start - now, end=stop - now)
-
-    def _carbon_share(self, end: int) -> float:
-        """The window's share of the fleet's emissions from now on, were all sites at full load and fed by the grid."""
-        sites = self.instance.sites
-        grid = np.maximum(sites.pue * sites.it_power_mw(sites.capacity_gpu) - self.instance.renewable_mw, 0.0)
-        tonnes = (sites.carbon_intensity * grid).sum(axis=0)[self.now :]
-        total = tonnes.sum()
-        return float(tonnes[: end - self.now].sum() / total) if end < self.instance.n_periods and total > 0 else 1.0
 
     # ------------------------------------------------------------ doing
 

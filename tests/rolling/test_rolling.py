@@ -245,6 +245,41 @@ def test_a_window_has_its_share_of_the_budget(budget: float, clean: int, share: 
     validate(window.instance)
 
 
+def tomorrow(carbon: float) -> Instance:
+    """Two days; from the 17th hour on with another carbon intensity than before."""
+    intensity = np.where(np.arange(48) < 16, 0.2, carbon) * np.ones((2, 1))
+    return plain(48, sites=dict(carbon_intensity=intensity), carbon_budget_t=12.0)
+
+
+def as_in_the_first_hour(window: Instance) -> Instance:
+    intensity = np.repeat(window.sites.carbon_intensity[:, :1], window.n_periods, axis=1)
+    return replace(window, sites=replace(window.sites, carbon_intensity=intensity))
+
+
+@pytest.mark.parametrize("length", (16, 24, 36))
+def test_the_share_of_the_budget_is_by_what_is_known(length: int) -> None:
+    """It is that of the window's hours where all hours seem alike, whatever comes later."""
+    rolling = Rolling(window=length, step=8)
+    for carbon in (0.0, 0.9):
+        planner = Planner(tomorrow(carbon), OPTIONS, rolling, expect=as_in_the_first_hour)
+        planner.look_ahead()
+        assert planner.ahead is not None
+        for instance in (planner.ahead[0].instance, planner.ahead[1]):
+            assert instance.carbon_budget_t == pytest.approx(12.0 * length / 48)
+    assert Executed(tomorrow(0.0)).window(length, 8).instance.carbon_budget_t == pytest.approx(12.0)
+
+
+@pytest.mark.parametrize("length, share", ((12, 0.25), (24, 0.5)))
+def test_later_days_are_taken_to_be_like_the_first(length: int, share: float) -> None:
+    """Hours that are not known even so are like those that are on average."""
+    by_day = np.where(np.arange(48) % 24 < 6, 0.1, 0.3) * np.ones((2, 1))
+    past = Executed(plain(48, sites=dict(carbon_intensity=by_day), carbon_budget_t=12.0))
+    sites = past.instance.sites
+    assert past.allowance(sites.between(0, length), length) == pytest.approx(12.0 * share)
+    assert past.allowance(sites.between(0, length), 6) < 12.0 * 6 / 48
+    assert past.allowance(sites, 24) == pytest.approx(6.0)
+
+
 def test_stamps_of_plans_are_in_utc_whatever_the_offset(tmp_path: Path) -> None:
     """The table of what to do now and that of jobs, of the second window of a run that starts at 22:00 UTC."""
     instance = plain(12, start_utc="2022-06-01T00:00+02:00")
