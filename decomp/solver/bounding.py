@@ -12,12 +12,13 @@ from decomp.bound.coupling import Coupling, Fixing
 from decomp.bound.infeasible import refuse
 from decomp.bound.lagrangian import LagrangianLoop, first_prices
 from decomp.site.faults import SiteFailure
-from decomp.site.grid_ban import tempting
-from decomp.solver.temptation import keep_ban, remove_temptation
+from decomp.site.grid_ban import Ban, tempting
+from decomp.solver.temptation import keep_ban, keep_ban_from_here, remove_temptation
 from decomp.state.solve_state import Outcome, Run
 
 STEPS_TO_A_SCHEDULE = 40  # iterations whose time the bound leaves for the dive and the completion of a schedule
 MORE_ITERATIONS = 60  # of the bound before the sites' MILPs
+BANNED_SHARE = 0.2  # of the time left after the first schedule, at most, for the bound by answers that keep the ban
 RUNAWAY = 1e4  # USD/t; at a larger carbon price the run checks whether the budget can be kept at all
 
 
@@ -62,32 +63,54 @@ def doubts(run: Run) -> Callable[[], None] | None:
     return partial(doubt, run) if run.incumbent is None else None
 
 
+def _tolerance(run: Run) -> float:
+    """A tenth of the gap asked for, within limits; relative."""
+    return float(np.clip(0.1 * run.options.rel_gap, 1e-6, 1e-4))
+
+
 def raise_bound(run: Run) -> Outcome:
     """Phase: the Lagrangian bound with all jobs free, to a tenth of the gap asked for."""
-    tolerance = float(np.clip(0.1 * run.options.rel_gap, 1e-6, 1e-4))
+    tolerance = _tolerance(run)
     iterate_bound(run, tolerance)
-    if tempting(run.instance) and run.instance.copies == 1 and not run.must_stop():
-        if keep_ban(run, tolerance):
-            iterate_bound(run, tolerance)
-        if remove_temptation(run):
-            iterate_bound(run, tolerance)
+    if not tempting(run.instance) or run.instance.copies > 1 or run.must_stop():
+        return Outcome.DONE
+    if remove_temptation(run) or keep_ban(run, tolerance):
+        iterate_bound(run, tolerance)
     return Outcome.DONE
 
 
-def iterate_bound(run: Run, tolerance: float, hopeful: bool = True) -> None:
+def raise_banned(run: Run) -> Outcome:
+    """Phase: the bound with the ban on importing and exporting at once, where the schedule was sought without it.
+
+    Each iteration takes a MILP of every site, so that it comes after the first schedule. The search then goes on as it
+    was, with the jobs as they were fixed.
+    """
+    if run.ban is not Ban.UNTEMPTED or run.must_stop():
+        return Outcome.SKIPPED
+    fixing, tolerance, run.phase = run.loop.master.fixing, _tolerance(run), "bound"
+    run.loop.refix(Fixing(*run.loop.coupling.free_jobs()))
+    iterate_bound(run, tolerance)
+    if keep_ban_from_here(run, tolerance):
+        iterate_bound(run, tolerance, share=BANNED_SHARE)
+        run.ask_so(Ban.UNTEMPTED)
+    run.loop.refix(fixing)
+    return Outcome.DONE
+
+
+def iterate_bound(run: Run, tolerance: float, hopeful: bool = True, share: float = 0.5) -> None:
     """Iterate with all jobs free until the predicted increase is small (`tolerance`, relative) or time is up.
 
-    `hopeful` : check once for infeasibility if the carbon price exceeds RUNAWAY.
+    `hopeful` : check once for infeasibility if the carbon price exceeds RUNAWAY. `share` : of the time left, at most.
     """
     loop = run.loop
     run.prove(loop.centre)
-    half, pace = 0.5 * run.seconds_left(), np.inf
+    enough, pace = (1.0 - share) * run.seconds_left(), np.inf
     for _ in range(run.options.bundle.max_iterations - len(run.log)):
         step = loop.iterate()
         run.prove(loop.centre)
         run.record(step)
         pace = min(pace, step.site_seconds + step.master_seconds)
-        if run.late(min(half, STEPS_TO_A_SCHEDULE * pace)) or run.must_stop() or step.converged(tolerance):
+        if run.late(min(enough, STEPS_TO_A_SCHEDULE * pace)) or run.must_stop() or step.converged(tolerance):
             return
         if hopeful and loop.centre.carbon_price > RUNAWAY:
             hopeful = False

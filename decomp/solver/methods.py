@@ -12,7 +12,7 @@ from functools import partial
 from decomp.exact.beside import await_beside, begin_beside
 from decomp.exact.branching import branch
 from decomp.exact.whole import finish_whole
-from decomp.solver.bounding import raise_bound
+from decomp.solver.bounding import raise_banned, raise_bound
 from decomp.solver.phases import (
     Routing,
     bound_integers,
@@ -55,6 +55,7 @@ def _milp_bound(routing: Routing) -> Phase:
 
 
 BOUND = Phase("bound", raise_bound, "python")
+BANNED = Phase("banned", raise_banned, "python")
 BRANCH = Phase("branch", branch, "branching")
 WHOLE = Phase("whole", finish_whole, "extensive form")
 REPLAN = Phase("replan", replan, "recovery")
@@ -62,10 +63,10 @@ BESIDE = Phase("beside", begin_beside, "python", again=True)
 AWAIT = Phase("await", await_beside, "recovery")
 
 METHODS: dict[str, tuple[Phase, ...]] = {
-    "lagrangian": (BOUND, _dive(by_prices), _improve(by_prices), _milp_bound(by_prices)),
-    "benders": (BOUND, _dive(by_benders), _improve(by_benders), _milp_bound(by_benders)),
+    "lagrangian": (BOUND, _dive(by_prices), BANNED, _improve(by_prices), _milp_bound(by_prices)),
+    "benders": (BOUND, _dive(by_benders), BANNED, _improve(by_benders), _milp_bound(by_benders)),
     "hybrid": (
-        *(BESIDE, BOUND, _dive(by_prices), _improve(by_prices, replans=True), _milp_bound(by_prices)),
+        *(BESIDE, BOUND, _dive(by_prices), BANNED, _improve(by_prices, replans=True), _milp_bound(by_prices)),
         *(BRANCH, WHOLE, REPLAN, AWAIT),
     ),
 }

@@ -2,12 +2,15 @@
 
 The bound of such a fleet rests on answers that keep the ban. The search for schedules does not: between importing and
 exporting its prices see a mixture of both, which is no schedule. It goes by answers that have no reason to do both.
+Those take no MILPs, so that there is a schedule before the bound is raised; they are points of sites that keep the ban,
+at no fewer tonnes than they count for, so that their columns serve the bound as well.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 
@@ -46,25 +49,36 @@ def remove_temptation(run: Run) -> bool:
     """
     if run.proof is None or run.proof.carbon_price == 0.0 or not credited(run.instance):
         return False
-    return _ask_again(run, Ban.UNTEMPTED)
+    prices = _most_used(run)
+    run.ask_so(Ban.UNTEMPTED)
+    with suppress(SiteFailure):  # cut short
+        run.present = _loop_again(run, prices)
+        return True
+    return False
+
+
+def keep_ban_from_here(run: Run, tolerance: float) -> bool:
+    """Keep the ban in the answers to a loop without temptation; whether its multipliers prove more so than any before.
+
+    Its columns are points of sites that keep the ban, so that it goes on.
+    """
+    assert run.proof is not None
+    loop, before = run.loop, run.proof.bound
+    run.ask_so(Ban.KEPT)
+    loop.centre = replace(loop.centre, bound=-np.inf)  # what it proved it proves no more
+    if loop.prove_at(loop.centre.prices).bound - before > tolerance * max(abs(before), 1.0):
+        return True
+    run.ask_so(Ban.UNTEMPTED)
+    return False
 
 
 def restore_temptation(run: Run) -> None:
-    """Credit exports again with all that they are credited with, in a new loop, whose answers prove something."""
+    """Credit exports again with all that they are credited with, at the multipliers that prove most."""
     if run.ban is Ban.UNTEMPTED:
-        _ask_again(run, run.proof_ban)
-
-
-def _ask_again(run: Run, ban: Ban) -> bool:
-    """A new loop with answers that treat the ban so; False: the time is over."""
-    prices = _most_used(run)
-    run.ask_so(ban)
-    with suppress(SiteFailure):  # cut short
-        loop = _loop_again(run, prices)
-        loop.refix(run.loop.master.fixing)
-        run.present = loop
-        return True
-    return False
+        assert run.proof is not None
+        run.ask_so(run.proof_ban)
+        run.loop.centre = run.proof
+        run.loop.refix(run.loop.master.fixing)
 
 
 def _most_used(run: Run) -> Array:

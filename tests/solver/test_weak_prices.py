@@ -14,8 +14,12 @@ from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 from decomp.model.accounts import emissions_t
 from decomp.model.instance import Instance
-from decomp.model.options import Bundle
-from decomp.model.result import Status
+from decomp.model.options import Bundle, Options
+from decomp.model.result import Iteration, Status
+from decomp.ranks.mpi import Serial
+from decomp.site.grid_ban import BannedAnswer, BannedSite
+from decomp.solver.solve import solve
+from decomp.state.solve_state import Hooks
 from loops import loop_of
 from tiny import plain
 
@@ -141,3 +145,28 @@ def test_credits_are_not_made_by_importing_and_exporting_at_once() -> None:
     assert truth.bound - result.bound < 0.5 * (truth.bound - relaxed.bound)
     assert decomp.check(instance, result).findings == ()
     assert result.incumbent <= truth.incumbent + 5e-3 * abs(truth.incumbent)
+
+
+def test_credits_make_no_fleet_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A schedule of the fleet without them keeps the budget with them. It comes before MILPs of the bound."""
+    instance, asked = credited(), list[str]()
+    answer = BannedSite.answer
+
+    def noted(self: BannedSite, *args: Any) -> BannedAnswer | None:
+        asked.append("answer")
+        return answer(self, *args)
+
+    class Reader:
+        def row(self, it: Iteration) -> None:
+            asked.extend(["schedule"] if it.incumbent is not None else [])
+
+    monkeypatch.setattr(BannedSite, "answer", noted)
+    none = np.zeros_like(instance.sites.export_credit)
+    few = Options.from_dict(dict(method="lagrangian", rel_gap=5e-3, improvement=dict(stale_finishes=1)))
+    with Serial() as team:
+        without = solve(replace(instance, sites=replace(instance.sites, export_credit=none)), team, few)
+        result = solve(instance, team, few, hooks=Hooks(listeners=[Reader()]))
+    assert without is not None and result is not None
+    assert "answer" in asked and "schedule" in asked[: asked.index("answer")]
+    assert result.incumbent <= without.incumbent + 1e-9 * abs(without.incumbent)
+    assert decomp.check(instance, result).findings == ()
