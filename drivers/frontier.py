@@ -62,7 +62,7 @@ def read_budgets(text: str) -> int | list[float]:
             raise ValueError
     except ValueError:
         raise InputError(
-            f"--budgets: {text!r}, must be a number from 2 to {MOST_BUDGETS}, or different tonnes: 500,600.0"
+            f"--budgets: {text!r}, must be a number from 2 to {MOST_BUDGETS}, or different tonnes from 0: 500,600.0"
         ) from None
     return budgets
 

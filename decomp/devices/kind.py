@@ -64,7 +64,8 @@ def _checked(value: Any, f: Field[Any], kind: str) -> Any:
     if wanted is float and not (meta["low"] <= value <= meta["high"] and np.isfinite(value)):
         ends = f"at least {meta['low']:g}" if np.isinf(meta["high"]) else f"{meta['low']:g} to {meta['high']:g}"
         legal = ends if np.isfinite(meta["low"]) and value < np.inf else "finite"
-        raise InputError(f"{kind}.{f.name}: {value:g} {meta['unit']}, must be {legal}")
+        unit = "" if meta["unit"] == "1" else f" {meta['unit']}"
+        raise InputError(f"{kind}.{f.name}: {value:g}{unit}, must be {legal}")
     return value
 
 

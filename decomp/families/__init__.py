@@ -59,8 +59,8 @@ def generate(
     for name, size in sizes.items():
         if size is not None and name in cls.fixed:
             raise InputError(f"family {family}: the number of {name} is fixed")
-        if size is not None and size < (name in ("sites", "periods")):
-            raise InputError(f"family {family}: {size} {name}")
+        if size is not None and size < (least := int(name in ("sites", "periods"))):
+            raise InputError(f"family {family}: {size} {name}, must be at least {least}")
     number = scalar(seed, int, "seed")
     if number < 0:
         raise InputError(f"seed {number}: must be 0 or more")

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, field, fields, is_dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from decomp.model.instance import InputError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover
-    import tomli as tomllib
+from decomp.model.toml import tomllib
 
 T = TypeVar("T")
 
@@ -50,16 +44,6 @@ def within(place: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such spec") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a TOML file: {error}") from error
 
 
 def record(cls: type[T], table: Any, place: str) -> T:

@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from decomp.ingest.keys import merge, read_toml
+from decomp.ingest.keys import merge
 from decomp.model.instance import InputError
+from decomp.model.toml import read_toml
 
 FORMER = {"delimiter": "sep", "reader": "format"}  # names of keys in the first version
 ABOUT = ("for", "known_by")  # what a preset says of itself

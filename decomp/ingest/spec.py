@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from decomp.ingest.clock import to_utc, zone
-from decomp.ingest.keys import key, merge, override, read_toml, record, within
+from decomp.ingest.keys import key, merge, override, record, within
 from decomp.ingest.layout import File, Layout, Names, Series
 from decomp.ingest.units import check_rates
 from decomp.model.instance import InputError
+from decomp.model.toml import read_toml
 
 
 @dataclass(frozen=True, kw_only=True)

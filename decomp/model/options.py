@@ -6,7 +6,6 @@ To add an option, add one line to a group: name, type, default, meaning, legal r
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -15,11 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from decomp.model.strict import InputError, scalar, shown
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from decomp.model.toml import read_toml
 
 METHODS = ("lagrangian", "benders", "hybrid", "extensive")  # see `decomp.solver.methods`
 
@@ -280,12 +275,9 @@ class Options(Group):
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str], **unless_said: Any) -> Options:
         """Read options from a TOML file; `unless_said`: instead of the defaults."""
+        values = unless_said | read_toml(path)
         try:
-            with open(path, "rb") as stream:
-                values = unless_said | tomllib.load(stream)
             options: Options = cls.from_dict(values)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{os.fspath(path)}: not a TOML file: {error}") from error
         except InputError as error:
             raise InputError(f"{os.fspath(path)}: {error}") from None
         return options

@@ -93,7 +93,7 @@ def test_settings_are_refused_by_name() -> None:
         kinds["battery"].of(dict(size=3))
     with pytest.raises(InputError, match=r"battery\.mwh: 'large', must be a number \(MWh\)"):
         kinds["battery"].of(dict(mwh="large"))
-    with pytest.raises(InputError, match=r"battery\.charge_efficiency: 2 1, must be 0\.001 to 1"):
+    with pytest.raises(InputError, match=r"battery\.charge_efficiency: 2, must be 0\.001 to 1"):
         kinds["battery"].of(dict(charge_efficiency="2"))
     with pytest.raises(InputError, match=r"'3-1', must be first-last of periods 0 to 3"):
         decomp.attach(plain_site(), "Ames", kinds["flexible_connection"].of(dict(events="3-1")))

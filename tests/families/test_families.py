@@ -247,7 +247,7 @@ def test_weather_and_geography() -> None:
         ("fleet", {"negative": 0.7}, "outside 0 to 0.5"),
         ("fleet", {"candidates": "2.5"}, "is no int"),
         ("fleet", {"candidates": 2.5}, "must be an integer"),
-        ("fleet", {"sites": 0}, "0 sites"),
+        ("fleet", {"sites": 0}, "0 sites, must be at least 1"),
         ("fleet", {"jobs": -1}, "-1 jobs"),
         ("fleet", {"seed": -1}, "seed -1"),
         ("paper", {"sites": 4}, "number of sites is fixed"),

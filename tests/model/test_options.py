@@ -43,6 +43,12 @@ def test_toml(tmp_path: Path) -> None:
     assert options.recovery == Options().recovery
 
 
+def test_toml_from_an_editor_that_marks_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "o.toml"
+    path.write_bytes(b"\xef\xbb\xbfrel_gap = 0.25\r\n")
+    assert Options.from_toml(path).rel_gap == 0.25
+
+
 def test_updated_ignores_what_is_not_given() -> None:
     options = Options().updated(rel_gap=0.5, seed=None)
     assert (options.rel_gap, options.seed) == (0.5, 0)
