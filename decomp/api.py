@@ -23,8 +23,10 @@ from decomp.insight import explain as insight
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
-from decomp.model.strict import instance_of, scalar
+from decomp.model.strict import count as whole
+from decomp.model.strict import instance_of
 from decomp.model.validate import validate as refuse
+from decomp.model.validate_result import validate_result
 from decomp.ranks.clock import restart_clock
 from decomp.ranks.mpi import MPI, Serial
 from decomp.solver.solve import solve as solve_on
@@ -48,7 +50,7 @@ def _typed(function: F, own: bool = False) -> F:
                 instance_of(value, wanted, name)
                 given[wanted] = value
         if own:
-            given[Result].belongs_to(given[Instance])
+            validate_result(given[Instance], given[Result])
         return function(*args, **settings)
 
     return call  # type: ignore[return-value]
@@ -189,11 +191,11 @@ def evaluate(
         validate(instance)
         instance_of(result, Result, "result")
         if instance is not None and result is not None:
-            result.belongs_to(instance)
+            validate_result(instance, result)
         if count is not None and scenarios is not None:
             raise InputError("count: not with scenarios, which are given")
         if count is not None and instance is not None:
-            scenarios = fresh_scenarios(instance, scalar(count, int, "count"), scalar(seed, int, "seed"))
+            scenarios = fresh_scenarios(instance, whole(count, "count"), whole(seed, "seed"))
         if scenarios is not None:
             validate(scenarios)
 

@@ -18,6 +18,7 @@ from decomp.lp.watch import catch
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
+from decomp.model.validate_result import validate_result
 from decomp.ranks.mpi import MPI, AtRoot, Serial, Team, exit_code, load_mpi
 from decomp.site.faults import SiteFailure
 
@@ -83,6 +84,10 @@ def read_result_of(path: Path, instance: Instance, instance_path: Path) -> Resul
     result = read_result(path)
     if instance_hash(path) != instance.content_hash():
         raise InputError(f"{path}: belongs to another instance than {instance_path}")
+    try:
+        validate_result(instance, result)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     return result
 
 

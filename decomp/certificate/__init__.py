@@ -45,8 +45,9 @@ from decomp.certificate.fleet import prove_empty, prove_whole
 from decomp.certificate.ray import prove_ray
 from decomp.certificate.scenarios import check_scenarios, name_ends, names_of, row_weights, sizes_of
 from decomp.certificate.schedule import Account, check_allowances, check_schedule, worth_of_units
-from decomp.model.instance import Instance
+from decomp.model.instance import InputError, Instance
 from decomp.model.result import Result, Status
+from decomp.model.strict import scalar
 
 __all__ = ["TOLERANCE", "Certificate", "Finding", "check"]
 
@@ -118,7 +119,15 @@ def check(
     Returns
     -------
     The certificate; what is wrong is a finding in it, not an exception.
+
+    Raises
+    ------
+    InputError : `jobs` or `seconds` cannot be.
     """
+    if not scalar(seconds, float, "seconds") >= 0:
+        raise InputError(f"seconds: {seconds}, must be a number of at least 0")
+    if scalar(jobs, int, "jobs") < 1:
+        raise InputError(f"jobs: {jobs}, must be an integer of at least 1")
     findings = Findings(instance)
     findings.names = names_of(instance, findings.names)
     stored, own = _stated(result).get("instance_hash"), instance.content_hash()

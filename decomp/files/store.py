@@ -49,6 +49,7 @@ from decomp.model.instance import (
 from decomp.model.microgrids import FOLLOWERS, OWNERS, followers
 from decomp.model.result import Allowances, Blocks, Dual, Futures, Iteration, Ray, Result, Schedule, Status, Tree
 from decomp.model.scenarios import site_rows
+from decomp.model.strict import shown
 from decomp.model.times import parse_utc
 from decomp.model.validate import validate, validate_scalars
 from decomp.model.validate_scenarios import validate_overrides
@@ -292,6 +293,8 @@ def read_body(group: h5py.Group, sizes: dict[str, int]) -> Result:
         provenance = json.loads(read_attribute(group, "provenance", str))
     except ValueError as error:
         raise InputError(f"attribute provenance is not JSON: {error}") from error
+    if not isinstance(provenance, dict):
+        raise InputError(f"attribute provenance is {shown(provenance)}, must be a JSON object")
     return Result(
         status=Status(status),
         bound=read_attribute(group, "bound", float),

@@ -61,6 +61,8 @@ def check_labels(
             raise InputError(f"{where}: the {dim}s are labelled with times; dimensions must be {', '.join(dims)}")
         if times is not None and dim == "period" and starts is not None:
             _compare_times(where, times, starts())
+        elif index is not None and dim == "period" and index.dtype.kind in "iufm":
+            _check_rising(where, index)
         elif index is not None and dim in names and _is_text(index):
             _compare_names(where, dim, list(index), np.asarray(names[dim], dtype=object).ravel().tolist())
 
@@ -79,6 +81,8 @@ def _is_text(index: Any) -> bool:
 
 def _times(index: Any, also_text: bool) -> Array | None:
     """Labels that are times, UTC, datetime64[s]; text counts where it is a time by ISO 8601 throughout."""
+    if hasattr(index, "to_timestamp"):  # pandas' spans of time
+        index = index.to_timestamp()
     if index.dtype.kind == "M":
         return np.asarray(index.to_numpy("M8[ns]").astype("M8[s]"))
     if not also_text or not _is_text(index):
@@ -95,6 +99,39 @@ def _compare_times(where: str, times: Array, starts: Array) -> None:
         k = int(np.argmin(near))
         mend = "say start_utc" if k == 0 else "a time is missing, twice or out of order, or period_h is another"
         raise InputError(f"{where}: period {k} is labelled {times[k]}Z, but starts at {starts[k]}Z; {mend}")
+
+
+def _check_rising(where: str, index: Any) -> None:
+    """Numbers and durations along the periods rise."""
+    fallen = np.flatnonzero(~(index[1:] > index[:-1]))
+    if len(fallen):
+        k = int(fallen[0])
+        raise InputError(
+            f"{where}: period {k + 1} is labelled {index[k + 1]}, after {index[k]}; put the periods in order"
+        )
+
+
+def check_rows(table: str, values: Mapping[str, Any], rank: Mapping[str, int]) -> None:
+    """Refuse fields of one table whose rows have the same numbers as labels, but in another order.
+
+    Parameters
+    ----------
+    rank : number of dimensions of each field.
+    """
+    first: tuple[str, Array] | None = None
+    for name, value in values.items():
+        axes = _axes(value)
+        if len(axes) != rank.get(name) or axes[0][1] is None or axes[0][1].dtype.kind not in "iu":
+            continue
+        mine = np.asarray(axes[0][1])
+        if first is None:
+            first = name, mine
+        elif not np.array_equal(first[1], mine) and np.array_equal(np.sort(first[1]), np.sort(mine)):
+            k = int(np.argmin(first[1] == mine))
+            raise InputError(
+                f"{table}.{name}: row {k} is labelled {mine[k]}, but that of {table}.{first[0]} {first[1][k]}; put the "
+                "rows in the same order"
+            )
 
 
 def _compare_names(where: str, dim: str, labels: list[str], names: list[Any]) -> None:

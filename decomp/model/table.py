@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from decomp.model.labels import Starts, check_labels
+from decomp.model.labels import Starts, check_labels, check_rows
 from decomp.model.strict import WORDS, Array, InputError, converted, misfits, plain, shown
 
 __all__ = ["Array", "InputError", "Table", "var"]
@@ -102,6 +102,7 @@ class Table:
         for f in cls.columns():
             if f.name in values:
                 check_labels(f"{cls.label()}.{f.name}", values[f.name], f.metadata["dims"], names, starts)
+        check_rows(cls.label(), values, {f.name: len(f.metadata["dims"]) for f in cls.columns()})
 
     @classmethod
     def rows(cls, values: dict[str, Any]) -> int:

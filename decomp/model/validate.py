@@ -37,10 +37,10 @@ def validate(instance: Instance) -> None:
 def validate_scalars(scalars: Mapping[str, Any]) -> None:
     """Check the instance's scalars: period length, carbon budget and prices, labels."""
     ranges = dict(
-        period_h=(1 / 12, 1.0, "h"),
-        carbon_budget_t=(0.0, NUMBER_LIMIT, "t"),
-        carbon_excess_usd_per_t=(0.0, NUMBER_LIMIT, "USD/t"),
-        carbon_price_usd_per_t=(0.0, PRICE_LIMIT, "USD/t"),
+        period_h=(1 / 12, 1.0, " h"),
+        carbon_budget_t=(0.0, NUMBER_LIMIT, " t"),
+        carbon_excess_usd_per_t=(0.0, NUMBER_LIMIT, " USD/t"),
+        carbon_price_usd_per_t=(0.0, PRICE_LIMIT, " USD/t"),
         risk_weight=(0.0, 1.0, ""),
         risk_level=(0.0, 0.999, ""),
     )
@@ -48,7 +48,7 @@ def validate_scalars(scalars: Mapping[str, Any]) -> None:
         value, endless = scalars[name], high == NUMBER_LIMIT
         if not (low * (1 - FIT) <= value <= high * (1 + FIT) or (endless and value == np.inf)):
             none = " or inf" * endless
-            raise InputError(f"{name}: {value:.10g} {unit}, must be between {low:.10g} and {high:.10g} {unit}{none}")
+            raise InputError(f"{name}: {value:.10g}{unit}, must be between {low:.10g} and {high:.10g}{unit}{none}")
     if scalars["carbon_scope"] not in ("expected", "every"):
         raise InputError(f"carbon_scope: {scalars['carbon_scope']!r}, must be 'expected' or 'every'")
     for name in ("start_utc", "family", "source"):

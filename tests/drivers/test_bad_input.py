@@ -17,7 +17,7 @@ import pytest
 from decomp.files.store import read_instance, read_result, read_sites, write_instance, write_result
 from decomp.model.instance import InputError
 from decomp.model.result import Dual, Iteration, Result, Schedule, Status
-from drivers import check, common, export, report, solve
+from drivers import check, common, explain, export, report, solve
 from running import Finished, run_limited
 from tiny import tiny
 
@@ -281,12 +281,36 @@ RESULTS: dict[str, tuple[Break, str]] = {
     "unknown status": (attribute("status", "fine"), "attribute status is 'fine', must be one of gap_reached, limit"),
     "bound missing": (without_attribute("bound"), "attribute bound is missing"),
     "provenance not JSON": (attribute("provenance", "{"), "attribute provenance is not JSON"),
+    "provenance a list": (attribute("provenance", "[1]"), "attribute provenance is [1], must be a JSON object"),
     "schedule incomplete": (without("schedule/import_mw"), "schedule.import_mw: dataset is missing"),
     "prices in cents": (attribute("units", "cent", "dual/load_price"), "dual.load_price: units 'cent', must be 'USD"),
     "form missing": (without_attribute("form", "dual"), "attribute dual.form is missing"),
     "log missing": (without("log"), "log.iteration: dataset is missing"),
     "log uneven": (swapped("log/bound", "USD", data=np.ones(5)), "log: columns differ in length"),
     "start at half past": (swapped("schedule/job_start", "1", data=np.ones(3)), "schedule.job_start: holds values of"),
+}
+
+
+UNTRUE: dict[str, tuple[Break, str]] = {  # what no schedule can be, of which nothing can be told
+    "no such site": (
+        put("schedule/job_site", 0, 9),
+        "schedule.job_site: job 'small': 9, must be an index of a site, 0",
+    ),
+    "below no site": (
+        put("schedule/job_site", 0, -7),
+        "schedule.job_site: job 'small': -7, must be an index of a site",
+    ),
+    "ends too late": (
+        edited(
+            lambda file: (file["schedule/job_site"].__setitem__(0, 0), file["schedule/job_start"].__setitem__(0, 7))
+        ),
+        "schedule.job_start: job 'small': 7, must be a period, 0 to 5",
+    ),
+    "no number": (
+        put("schedule/import_mw", (1, 2), np.nan),
+        "schedule.import_mw: site 1, period 2: nan, must be finite",
+    ),
+    "endless price": (put("dual/load_price", (0, 0), np.inf), "dual.load_price: site 0, period 0: inf, must be finite"),
 }
 
 
@@ -339,6 +363,16 @@ def test_check_refuses(kind: str, folder: Path, capsys: Any) -> None:
     spoil, words = RESULTS[kind]
     spoil(folder / "result.h5")
     refused(check.main, folder / "fleet.h5", folder / "result.h5", folder=folder, words=words, capsys=capsys)
+
+
+@pytest.mark.parametrize("kind", UNTRUE)
+def test_nothing_is_told_of_what_no_schedule_can_be(kind: str, folder: Path, capsys: Any) -> None:
+    spoil, words = UNTRUE[kind]
+    spoil(folder / "result.h5")
+    files = (folder / "fleet.h5", folder / "result.h5")
+    refused(report.main, *files, "-o", folder / "page.html", folder=folder, words=words, capsys=capsys)
+    refused(explain.main, *files, folder=folder, words=words, capsys=capsys)
+    assert common.run(check.main, [str(file) for file in files]) == 1
 
 
 @pytest.mark.parametrize("command", ["solve", "check", "export", "report"])

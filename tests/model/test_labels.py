@@ -38,6 +38,10 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("sites", "buy_price", frame(columns=LATE), "period 3 is labelled 2022-01-01T04:00:00Z, but starts"),
     ("sites", "wind_mw", pandas.Series(np.ones(8), HOURS[::-1]), "period 0 is labelled 2022-01-01T07:00:00Z"),
     ("streams", "demand_rps", pandas.DataFrame(np.ones((2, 8)), HOURS[:2]), "the streams are labelled with times"),
+    ("sites", "wind_mw", pandas.Series(np.ones(8), HOURS[:8].to_period("h") + 1), "period 0 is labelled 2022-01-01T01"),
+    ("sites", "wind_mw", pandas.Series(np.ones(8), range(8, 0, -1)), "period 1 is labelled 7, after 8; put"),
+    ("sites", "wind_mw", xarray.DataArray(np.ones(8), [("period", [0, 1, 2, 3, 3, 4, 5, 6])]), "period 4 is labelled"),
+    ("sites", "wind_mw", pandas.Series(np.ones(8), (HOURS - HOURS[0])[::-1]), "period 1 is labelled 0 days 06:00:00"),
     ("sites", "buy_price", xarray.DataArray(PRICES.T, dims=("period", "site")), "dimensions are period, site, must be"),
     ("sites", "buy_price", xarray.DataArray(PRICES, [("site", NAMES[::-1]), ("period", HOURS)]), "site 0 is 'Albany'"),
 ]  # fmt: skip
@@ -70,6 +74,16 @@ def test_names_are_those_of_the_labels_and_other_tables_must_have_them_in_the_sa
     assert two_by_two(buy_price=price).sites.name.tolist() == ["west", "east"]
     with pytest.raises(InputError, match="row 0 is labelled 'east', but site 0 is 'west'"):
         two_by_two(buy_price=price, wind_mw=price.sort_index())
+
+
+def test_numbered_rows_are_in_the_same_order_in_all_fields_of_a_table() -> None:
+    jobs = pandas.DataFrame(dict(gpus=[100.0, 800.0, 200.0], value_usd=[1.0, 2.0, 3.0]))
+    by_value = jobs.sort_values("value_usd", ascending=False)
+    with pytest.raises(
+        InputError, match="jobs.value_usd: row 0 is labelled 2, but that of jobs.gpus 0; put the rows in"
+    ):
+        tiny(jobs=dict(gpus=jobs.gpus, value_usd=by_value.value_usd))
+    assert tiny(jobs=dict(by_value)).jobs.gpus.tolist() == [200.0, 800.0, 100.0]
 
 
 def test_labels_that_are_neither_names_nor_starts_of_periods_may_be_anything() -> None:
