@@ -47,7 +47,6 @@ from decomp.certificate.scenarios import check_scenarios, name_ends, names_of, r
 from decomp.certificate.schedule import Account, check_allowances, check_schedule, worth_of_units
 from decomp.model.instance import InputError, Instance
 from decomp.model.result import Result, Status
-from decomp.model.strict import scalar
 
 __all__ = ["TOLERANCE", "Certificate", "Finding", "check"]
 
@@ -124,9 +123,9 @@ def check(
     ------
     InputError : `jobs` or `seconds` cannot be.
     """
-    if not scalar(seconds, float, "seconds") >= 0:
+    if not seconds >= 0:
         raise InputError(f"seconds: {seconds}, must be a number of at least 0")
-    if scalar(jobs, int, "jobs") < 1:
+    if not (isinstance(jobs, int) and jobs >= 1):
         raise InputError(f"jobs: {jobs}, must be an integer of at least 1")
     findings = Findings(instance)
     findings.names = names_of(instance, findings.names)

@@ -58,7 +58,7 @@ class Rolling:
             longest = late[np.argmax(jobs.periods[late])]
             raise InputError(
                 f"window: {self.window} periods, must be at least {self.step + jobs.periods[longest] - 1}: "
-                f"a step, and the length of mandatory job {jobs.name[longest]!r} less one"
+                f"a step, and the length of mandatory job {str(jobs.name[longest])!r} less one"
             )
 
 

@@ -162,7 +162,7 @@ def in_two_scenarios(share=0.25):
     p = np.array([share, 1.0 - share])
     shares = {f.name: np.concatenate([p[0] * v, p[1] * v]) for f, v in rows_of(result.dual)}
     dual, schedule = replace(result.dual, **shares), side_by_side([result.schedule] * 2)
-    both = replace(result, schedule=schedule, dual=dual, allowances=None)
+    both = replace(result, schedule=schedule, dual=dual, allowances=None, provenance={})
     return instance, result, with_scenarios(instance, p, {}), both
 
 

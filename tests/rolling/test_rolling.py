@@ -24,7 +24,7 @@ from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 from decomp.families.futures import synthetic
 from decomp.files.store import read_result, write_instance
-from decomp.model.instance import Instance
+from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result, Schedule
 from decomp.model.scenarios import with_scenarios
@@ -74,6 +74,11 @@ def days() -> Instance:
 @cache
 def run_of_days(warm: bool = True) -> Heard:
     return rolled(days(), Rolling(window=18, step=8, switch_usd=50.0, warm=warm))
+
+
+def test_a_window_shorter_than_a_mandatory_job_is_refused() -> None:
+    with pytest.raises(InputError, match=r"must be at least \d+: a step, .* of mandatory job '[\w-]+' less one"):
+        Rolling(window=1, step=1).check(days())
 
 
 def test_the_whole_run_is_certified_and_keeps_the_budget() -> None:
