@@ -4,7 +4,8 @@
     python -m drivers.export fleet.h5 --result result.h5 --csv FOLDER
 
 Any MIP solver reads the MPS. `--sol` is HiGHS's solution file; `--plain` has lines of a column name and its value,
-which SCIP reads as .sol and Gurobi as .mst. `--csv` makes a file for every site, one of the jobs, one of the routing.
+which SCIP reads as .sol and Gurobi as .mst. `--csv` makes a file for every site, one of the jobs, one of the routing,
+in the place of those of an earlier export.
 """
 
 from __future__ import annotations

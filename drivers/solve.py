@@ -35,7 +35,8 @@ def parser() -> Arguments:
     p.reads("instance", help="instance file (HDF5)")
     p.writes("-o", "--output", metavar="RESULT", help="result file (default: NAME.result.h5 beside the instance)")
     p.add_argument("--method", choices=METHODS, help="which phases make the solve (default hybrid)")
-    add_options(p, "stop at (incumbent - bound) / |incumbent| (default 1e-3)", "stop after so many seconds")
+    gap = "stop at (incumbent - bound) / max(|incumbent|, 1 USD) (default 1e-3)"
+    add_options(p, gap, "stop after so many seconds (default: never)")
     p.writes("--log", metavar="JSONL", help="write one JSON line per iteration")
     p.add_argument("--seed", type=int, metavar="K", help="seed of every random choice")
     p.writes("--checkpoint", renews="resume", help="save here what --resume needs")

@@ -32,7 +32,10 @@ def build_jobs(
     if jobs.min_h > jobs.max_h:
         raise InputError(f"min_h = {jobs.min_h:g}: must be at most max_h = {jobs.max_h:g}")
     hours = np.clip(trace.hours * jobs.duration_scale, jobs.min_h, jobs.max_h)
-    length = np.clip(np.ceil(hours / period_h - 1e-9), 1, n).astype(int)
+    wanted = np.maximum(np.ceil(hours / period_h - 1e-9), 1.0)
+    if long := int((wanted > n).sum()):
+        library.note(f"{long} of {len(rows)} jobs are longer than the horizon and last for all of it")
+    length = np.minimum(wanted, n).astype(int)
     window = np.clip(np.round(length * rng.uniform(jobs.slack[0], jobs.slack[1], len(rows))), length, n).astype(int)
     release = fitted_release((trace.submit_h / period_h).astype(int), window, n)
     least = capacity.min(axis=1)

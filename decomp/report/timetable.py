@@ -18,11 +18,19 @@ from decomp.model.scenarios import in_scenario
 from decomp.model.times import start_of
 from decomp.report.flows import flows
 
-TIMETABLES = ("site-*.csv", "jobs.csv", "routing.csv", "devices.csv", "carbon.csv")  # patterns of what is written
+TIMETABLES = (
+    "site-[0-9]*-*.csv",
+    "jobs.csv",
+    "routing.csv",
+    "devices.csv",
+    "carbon.csv",
+)  # patterns of what is written
 
 
 def write_timetables(folder: PathLike, instance: Instance, result: Result) -> list[Path]:
     """Write `site-N-NAME.csv` for every site, `jobs.csv` and `routing.csv` into a folder; returns their paths.
+
+    Files of another schedule that were written there before, such as those of further sites, are removed.
 
     If there are devices, `devices.csv` has the values of their variables; if the carbon budget is divided among the
     sites, `carbon.csv` says how. With scenarios, each line of all but the jobs begins with the name of its own.
@@ -49,6 +57,8 @@ def write_timetables(folder: PathLike, instance: Instance, result: Result) -> li
         _write(paths[-1], [*lead, *header], rows)
     paths.append(target / "jobs.csv")
     _write(paths[-1], JOBS, _job_rows(instance, result.schedule))
+    for old in {path for pattern in TIMETABLES for path in target.glob(pattern)}.difference(paths):
+        old.unlink()
     return paths
 
 

@@ -22,7 +22,7 @@ from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 from decomp.files.store import write_instance, write_result
 from decomp.model.accounts import allot
-from decomp.model.instance import Instance
+from decomp.model.instance import InputError, Instance
 from decomp.model.result import Dual, Result, Schedule
 from draws import draws
 from drivers.check import main
@@ -224,6 +224,12 @@ def test_claims_above_the_relaxation_need_the_integers() -> None:
 
 def test_processes_prove_the_same() -> None:
     assert check(INSTANCE, RIGHT, jobs=2) == check(INSTANCE, RIGHT)
+
+
+@pytest.mark.parametrize("how", [dict(seconds=np.nan), dict(seconds=-1.0), dict(jobs=0), dict(jobs=1.5)])
+def test_arguments_that_cannot_be_are_refused(how: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="must be a"):
+        check(INSTANCE, RIGHT, **how)
 
 
 def test_a_large_result_without_prices_is_not_reproved() -> None:

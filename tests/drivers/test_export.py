@@ -163,6 +163,16 @@ def test_csv_holds_the_schedule(files, instance, result, capsys):
     )
 
 
+def test_csv_of_an_earlier_schedule_does_not_stay_beside_that_of_this_one(files):
+    folder = files / "again"
+    folder.mkdir()
+    for name in ("site-7-gone.csv", "carbon.csv", "site-notes.csv", "mine.csv"):
+        (folder / name).write_text("old")
+    assert export(files, "--result", "result.h5", "--csv", str(folder)) == 0
+    left = {path.name for path in folder.iterdir() if path.read_text(encoding="utf-8") == "old"}
+    assert left == {"site-notes.csv", "mine.csv"}
+
+
 def test_csv_tells_scenarios_apart(tmp_path):
     fleet = generate("small", seed=4, scenarios=2)
     plan = solve_extensive(fleet, time_limit=600.0)

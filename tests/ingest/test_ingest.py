@@ -172,6 +172,12 @@ def test_late_jobs_fit_the_horizon(spec: Path) -> None:
     assert (jobs.gpus % 8 == 0).all() and (jobs.gpus <= 900).all()
 
 
+def test_jobs_longer_than_the_horizon_are_noted(spec: Path) -> None:
+    instance, notes = ingest(spec, overrides=["horizon.periods=1"])
+    assert notes[-1] == "1 of 2 jobs are longer than the horizon and last for all of it"
+    assert instance.jobs.periods.tolist() == [1, 1]
+
+
 def test_missing_pairs_follow_the_great_circle(spec: Path) -> None:
     settings = ["inference.origins.0.region=nowhere", "latency.offset_ms=3"]
     with pytest.raises(
