@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 KEYS = {"method", "family", "sites", "seed", "limit_seconds", "rel_gap", "command", "seconds", "cpu_seconds"}
 KEYS |= {"memory_mb", "bound", "incumbent", "gap", "outcome", "machine", "versions", "run", "commit", "warm_up_seconds"}
-TINY = ["--sites", "2", "--periods", "8", "--time-limit", "15", "--rel-gap", "0.05", "--ranks", "1"]
+TINY = ["--sites", "2", "--periods", "8", "--time-limit", "120", "--rel-gap", "0.05", "--ranks", "1"]
 CASE = cases.Case("fleet", 10, 60.0, 0.002, ())
 
 
@@ -249,12 +249,10 @@ def test_interrupted_on_ranks_it_shows_what_it_has(tmp_path: Path) -> None:
     command += ["--rivals", "none"]
     with subprocess.Popen(command, cwd=CHECKOUT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         rows = tmp_path / "bench.jsonl"
-        for _ in range(1200):
-            if rows.exists() or process.poll() is not None:
-                break
+        while not rows.exists() and process.poll() is None:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate()
     assert process.returncode == 130, err
     assert len(table_of(out)) == 1 + len(lines(rows))
     first = lines(rows)[0]

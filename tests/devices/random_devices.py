@@ -59,7 +59,7 @@ def random_instance(seed: int) -> Instance:
     equipped = attach_drafts(
         instance, [Addition(int(i), random_draft(rng, instance, int(i)), f"d{k}") for k, i in enumerate(sites)]
     )
-    free = solve_extensive(equipped, rel_gap=0.02, time_limit=60.0)
+    free = solve_extensive(equipped, rel_gap=0.02, time_limit=600.0)
     if free.schedule is None:
         return instance
     return with_sides(rng, equipped, free.schedule)

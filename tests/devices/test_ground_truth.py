@@ -34,7 +34,7 @@ def compared(seed: int) -> tuple[list[str], float]:
     """What is wrong with a solve of a random instance and its proof, and its gap."""
     instance = random_instance(seed)
     validate(instance)
-    truth, found = solve_extensive(instance, rel_gap=1e-7, time_limit=60.0), solve(instance, Serial(), OPTIONS)
+    truth, found = solve_extensive(instance, rel_gap=1e-7, time_limit=600.0), solve(instance, Serial(), OPTIONS)
     assert found is not None and found.schedule is not None
     slack, wrong = 1e-6 * max(1.0, abs(truth.incumbent)), []
     if not found.bound <= truth.incumbent + slack:

@@ -141,7 +141,7 @@ def test_a_site_that_its_devices_make_impossible_is_named_with_the_rows() -> Non
     instance = decomp.attach(decomp.attach(plain_site(), "Ames", ramp), "Ames", flexible)
     rows = contradiction(instance, 0)
     assert rows == ["interconnection_ramp.ramp[1]", "interconnection_ramp.ramp[0]", "flexible_connection.event[1]"]
-    result = decomp.solve(instance, time_limit=30.0)
+    result = decomp.solve(instance)
     assert result is not None and result.status is decomp.Status.INFEASIBLE
     assert decomp.check(instance, result).ok
 

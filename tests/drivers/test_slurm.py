@@ -64,7 +64,7 @@ def job(cluster: dict[str, str], tmp_path: Path) -> Callable[..., dict[str, str]
         shown = run_limited(["scontrol", "--oneliner", "show", "job", number], **cluster).stdout
         return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in shown.splitlines()]
 
-    def submit(*words: object, seconds: float = 90.0) -> dict[str, str]:
+    def submit(*words: object, seconds: float = 600.0) -> dict[str, str]:
         command = ["sbatch", "--parsable", f"--output={tmp_path}/job-%j.out", *map(str, words)]
         sent = run_limited(command, cwd=tmp_path, **cluster)
         assert sent.returncode == 0, sent.stderr
@@ -100,7 +100,7 @@ def test_ranks_on_both_nodes_solve_and_a_job_that_is_warned_goes_on_in_its_next_
     """Warned as Slurm does before a time limit, but at a moment of our choice; nothing is solved twice."""
 
     def warn() -> None:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 600
         while time.monotonic() < until:
             for log in tmp_path.glob("r.*-0.jsonl"):
                 if log.read_text("utf-8").count("\n") >= 5:

@@ -70,7 +70,7 @@ def test_commands_say_by_their_exit_code_what_happened(tmp_path: Path) -> None:
     script = f"""
     code() {{ echo "$1 ${{PIPESTATUS[0]}}" >> codes; }}
     cd "{tmp_path}"
-    {decomp} solve fleet.h5 -o r.h5 --rel-gap 0.02 --time-limit 60 > /dev/full; code solve
+    {decomp} solve fleet.h5 -o r.h5 --rel-gap 0.02 > /dev/full; code solve
     {decomp} check fleet.h5 r.h5 | true; code check
     {decomp} check fleet.h5 r.h5 --json > json.txt; code json
     {decomp} compare --help | true; code help

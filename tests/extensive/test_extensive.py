@@ -1,6 +1,5 @@
 """The extensive form against numbers worked out on paper, one test or more for every equation."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -369,7 +368,7 @@ def test_what_is_optimal_without_redundant_bans_keeps_them(seed):
     """The model leaves them out, the certificate does not: what costs the bound and keeps them is optimal."""
     instance = generate("small", seed=seed)
     assert grid_ban_is_redundant(instance).any() or battery_ban_is_redundant(instance).any()
-    optimum(instance, time_limit=60)
+    optimum(instance, time_limit=600)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -380,7 +379,7 @@ def test_relaxation_is_a_bound_that_its_duals_prove(seed):
     certificate = check(instance, relaxed)
     assert certificate.sites_unproved == ()
     assert certificate.certified_bound >= relaxed.bound - 1e-6 * max(1, abs(relaxed.bound))
-    result = solve_extensive(instance, time_limit=60)
+    result = solve_extensive(instance, time_limit=600)
     assert relaxed.bound <= result.incumbent + 1e-6 * max(1, abs(result.incumbent))
 
 
@@ -415,7 +414,7 @@ def test_untangle_removes_simultaneous_flows_at_no_cost():
 def test_start_is_complete_and_taken():
     instance = generate("small", seed=4)
     form = build(instance)
-    result = solve(form, time_limit=60)
+    result = solve(form, time_limit=600)
     x = start_vector(form, result.schedule)
     again = to_schedule(form, x)
     for f in again.columns():
@@ -464,9 +463,7 @@ def test_infeasible_is_not_taken_on_the_word_of_presolve() -> None:
 def test_no_time_left_is_no_time() -> None:
     """HiGHS would take a negative limit for none at all."""
     instance = generate("fleet", sites=6, periods=12, period_h=1.0, seed=1)
-    begun = time.perf_counter()
-    solve_extensive(instance, time_limit=-1.0, rel_gap=0.0)
-    assert time.perf_counter() - begun < 5.0
+    assert solve_extensive(instance, time_limit=-1.0, rel_gap=0.0).status is Status.LIMIT
 
 
 @pytest.mark.parametrize("factor", (1e-9, 1e-6, 1.0, 1e3))

@@ -213,7 +213,7 @@ def listening(team: Team) -> dict[str, Any]:
     """Loops until the root hears of a signal (sent to mpiexec by the test)."""
     if team.is_root:
         print("ready", flush=True)
-    while not team.stop_requested() and team.clock() < 60:
+    while not team.stop_requested() and team.clock() < 600:
         time.sleep(0.01)
         team.gather(None)
         team.bcast(None)

@@ -188,7 +188,7 @@ def test_ranks_stop_in_order_when_mpiexec_is_interrupted(number: int) -> None:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         time.sleep(0.2)
         process.send_signal(number)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate()
     assert process.returncode == 0 and json.loads(out.splitlines()[-1])["stopped"] is True
 
 

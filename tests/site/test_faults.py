@@ -182,7 +182,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def broken(mpirun: Callable[..., Any], fleet: Path, fault: str, rank: int, *arguments: object) -> tuple[Any, float]:
     began = time.monotonic()
     given = [fleet, "-o", fleet.with_name(f"{fault}.h5"), *arguments]
-    done = mpirun(3, PROGRAM, fault, rank, *given, seconds=100)
+    done = mpirun(3, PROGRAM, fault, rank, *given)
     return done, time.monotonic() - began
 
 
@@ -196,7 +196,7 @@ def test_instance_unreadable_on_one_rank(mpirun: Callable[..., Any], fleet: Path
 
 def test_a_stalled_site_solver_is_given_up_within_patience(mpirun: Callable[..., Any], fleet: Path) -> None:
     done, seconds = broken(mpirun, fleet, "stall", 1, "--patience", 12)
-    assert done.returncode == 5 and seconds < 200
+    assert done.returncode == 5 and seconds < 250  # it would stall for 300
     assert "error: rank 0 has waited" in done.stderr and "for rank 1 (" in done.stderr and "in evaluate" in done.stderr
 
 

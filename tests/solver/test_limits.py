@@ -25,7 +25,7 @@ from tiny import bare_sites
 
 pytestmark = pytest.mark.slow
 
-GENEROUS = 60.0  # seconds in which anything here has ended on the busiest machine; without limits it takes minutes
+GENEROUS = 150.0  # seconds in which anything here has ended on the busiest machine; without limits it takes minutes
 
 
 def flat(price: float = 40.0) -> Instance:
@@ -57,7 +57,7 @@ def test_equal_prices_are_solved_by_the_tree_within_the_limit() -> None:
     """The master's simplex method went round in circles here for minutes."""
     instance, began = flat(), time.monotonic()
     result = decomp.solve(instance, method="hybrid", rel_gap=1e-4, time_limit=GENEROUS)
-    assert time.monotonic() - began < 2 * GENEROUS
+    assert time.monotonic() - began < 1.5 * GENEROUS
     assert result is not None and result.status is Status.GAP_REACHED and result.log[-1].phase == "branch"
     assert result.incumbent == pytest.approx(solve_extensive(instance, rel_gap=1e-9).incumbent, rel=1e-4)
     assert right(instance, result)

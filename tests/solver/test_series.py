@@ -17,7 +17,7 @@ PROGRAM = Path(__file__).with_name("series_program.py")
 
 
 def test_all_ranks_solve_what_the_root_asks_for(mpirun: Callable[..., Finished]) -> None:
-    done = mpirun(2, PROGRAM, "none", seconds=120)
+    done = mpirun(2, PROGRAM, "none")
     alone = [solve(generate("small", seed=seed), Serial(), BRIEF) for seed in SEEDS]
     assert (done.returncode, done.stderr) == (0, "")
     assert [float(word) for word in done.stdout.split()] == [result.incumbent for result in alone if result]
@@ -27,6 +27,6 @@ def test_all_ranks_solve_what_the_root_asks_for(mpirun: Callable[..., Finished])
     ("fault", "code", "said"), [("of the root", 2, "error: the third is missing\n"), ("of all", 5, "")]
 )
 def test_a_failure_ends_all_ranks(fault: str, code: int, said: str, mpirun: Callable[..., Finished]) -> None:
-    done = mpirun(2, PROGRAM, fault, seconds=120)
+    done = mpirun(2, PROGRAM, fault)
     assert done.returncode == code and done.stdout == ""
     assert done.stderr == said if said else "Traceback" in done.stderr

@@ -294,7 +294,7 @@ def test_the_signal_before_a_limit_ends_the_command_with_what_is_known(
             if line.startswith(("bound ", "mip ")):
                 break
         process.send_signal(signal.SIGUSR1)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate()
     assert process.returncode == 3, said
     assert said.startswith("stopped with ") and said.count("\n") == 1
     result = read_result(out)
