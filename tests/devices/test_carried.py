@@ -1,4 +1,4 @@
-"""Devices in every part that does more than solve: ranks, Benders, frontier, scenarios, rolling, resumed, explained."""
+"""Devices in every part that does more than solve: Benders, frontier, scenarios, rolling, resumed, explained."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -23,7 +22,7 @@ from decomp.devices.attach import attach_drafts
 from decomp.devices.draft import Addition, Draft, Use
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.files.frontiers import write_frontier
-from decomp.files.store import read_result, write_instance, write_result
+from decomp.files.store import write_instance, write_result
 from decomp.frontier.trace import trace
 from decomp.insight.explain import row_worth
 from decomp.lp.block import Block
@@ -107,27 +106,6 @@ def test_what_is_certified_of_one_holds_of_the_other(method: str) -> None:
     """Where the schedules differ: no bound of the one is above a schedule of the other."""
     one, other = (solved(instance, method=method) for instance in twins(decomp.generate("small", seed=29)))
     assert max(one.bound, other.bound) <= min(one.incumbent, other.incumbent) + 1e-6 * abs(one.incumbent)
-
-
-@pytest.mark.slow
-@pytest.mark.mpi
-@pytest.mark.parametrize("method", ["benders", "hybrid"])
-def test_the_same_on_one_two_and_three_ranks(tmp_path: Path, mpirun: Callable[..., Any], method: str) -> None:
-    write_instance(tmp_path / "fleet.h5", twins(decomp.generate("small", seed=29))[1])
-    (tmp_path / "options.toml").write_text(
-        "rel_gap = 1e-9\n[improvement]\nstale_finishes = 1\n[moves]\nprograms = 30\n"
-    )
-    seen = []
-    for n in (1, 2, 3):
-        out, log = tmp_path / f"{n}.h5", tmp_path / f"{n}.jsonl"
-        arguments = [tmp_path / "fleet.h5", "-o", out, "--log", log, "--method", method]
-        done = mpirun(n, "drivers.solve", *arguments, "--options", tmp_path / "options.toml")
-        assert done.returncode in (0, 3), done.stderr
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
-        result = read_result(out)
-        assert result.schedule is not None
-        seen.append(([(x.get("bound"), x.get("incumbent")) for x in lines], result.schedule.device_value.tolist()))
-    assert seen[0] == seen[1] == seen[2]
 
 
 # ---------------------------------------------------------------- several sites in one model

@@ -105,8 +105,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(check_main, [str(fleet), str(out)]) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize("line", [1, 12])
+@pytest.mark.parametrize("number, line", [(signal.SIGINT, 1), (signal.SIGTERM, 12), (signal.SIGUSR1, 5)])
 def test_a_signal_ends_a_frontier_with_what_is_known(
     number: signal.Signals, line: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,14 @@ from decomp.ranks.mpi import Serial
 from decomp.report import render
 from decomp.solver.solve import solve
 
-SEEDS = (1, 4, 7, 11)
+SEEDS = (4, 7, 11)
 FUTURES: dict[str, dict[str, Any]] = {
     "expected budget": {},
     "budgets, risk, commitments": dict(carbon_scope="every", risk_weight=0.5, risk_level=0.7),
 }
 
 
+@cache
 def solved(seed: int) -> tuple[Instance, Result]:
     instance = generate("small", seed=seed)
     return instance, solve(instance, Serial(), Options(rel_gap=0.02))

@@ -36,9 +36,8 @@ programs = 30
 CASES: dict[str, tuple[str, dict[str, Any]]] = dict(
     fleet=("fleet", dict(sites=6, periods=12, period_h=1.0)),
     paper=("paper", {}),
-    futures=("small", dict(seed=5, scenarios=3)),
 )
-METHODS = dict(fleet="hybrid", paper="hybrid", futures="benders", benders="benders")  # the same fleet, by Benders
+METHODS = dict(fleet="hybrid", paper="hybrid", benders="benders")  # the same fleet, by Benders
 SECONDS = 600.0
 
 
@@ -91,10 +90,7 @@ def arrays(result: Result) -> dict[str, Array]:
 
 
 # The paper's instance has three sites: on 7 ranks four have none. Three at most take part in the master.
-@pytest.mark.parametrize(
-    "family, n",
-    [("fleet", 7), ("benders", 3), ("paper", 2), ("paper", 7), ("futures", 3)],
-)
+@pytest.mark.parametrize("family, n", [("fleet", 3), ("benders", 3), ("paper", 7)])
 def test_same_log_and_same_arrays(
     folder: Path, outcomes: Outcomes, mpirun: Callable[..., Any], family: str, n: int
 ) -> None:
@@ -106,7 +102,7 @@ def test_same_log_and_same_arrays(
     assert many.log[-1]["ranks"] == n and many.result.provenance["ranks"] == n
 
 
-@pytest.mark.parametrize("family, n", [("fleet", 7), ("paper", 2)])
+@pytest.mark.parametrize("family, n", [("fleet", 3), ("paper", 7)])
 def test_log_ends_with_the_result_and_tells_what_the_file_says(
     folder: Path, outcomes: Outcomes, mpirun: Callable[..., Any], family: str, n: int
 ) -> None:
@@ -127,11 +123,11 @@ def test_log_ends_with_the_result_and_tells_what_the_file_says(
     assert bounds == sorted(bounds) and clocks == sorted(clocks) and clocks[0] > 0
 
 
-@pytest.mark.parametrize("family", ["fleet", "paper"])
+@pytest.mark.parametrize("family, n", [("fleet", 3), ("paper", 7)])
 def test_certificate_accepts_the_file(
-    folder: Path, outcomes: Outcomes, mpirun: Callable[..., Any], family: str
+    folder: Path, outcomes: Outcomes, mpirun: Callable[..., Any], family: str, n: int
 ) -> None:
-    outcome = solved(folder, outcomes, mpirun, family, 7)
+    outcome = solved(folder, outcomes, mpirun, family, n)
     assert [str(f) for f in check(read_instance(folder / f"{family}.h5"), outcome.result).findings] == []
 
 
@@ -144,7 +140,7 @@ def test_a_wide_gap_ends_all_ranks_with_code_0(folder: Path, mpirun: Callable[..
 def test_a_limit_ends_all_ranks_with_code_3_and_the_run_is_repeated_to_the_bit_on_others(
     folder: Path, mpirun: Callable[..., Any]
 ) -> None:
-    write_instance(folder / "cut.h5", generate("fleet", sites=12, periods=48, seed=1))
+    write_instance(folder / "cut.h5", generate("fleet", sites=12, periods=24, seed=1))
 
     def run(n: int, name: str, *words: object) -> tuple[list[dict[str, Any]], Result]:
         out, log = folder / f"{name}.result.h5", folder / f"{name}.jsonl"
@@ -155,7 +151,7 @@ def test_a_limit_ends_all_ranks_with_code_3_and_the_run_is_repeated_to_the_bit_o
         assert result.status.value == "limit"
         return [without_clocks(json.loads(line)) for line in log.read_text().splitlines()], result
 
-    log, result = run(2, "cut", "--time-limit", 8)
+    log, result = run(2, "cut", "--time-limit", 5)
     assert any(line["event"] == "stop" for line in log)
     again, repeated = run(1, "again", "--replay", folder / "cut.jsonl")
     assert again == log
@@ -163,12 +159,11 @@ def test_a_limit_ends_all_ranks_with_code_3_and_the_run_is_repeated_to_the_bit_o
     assert right.keys() == found.keys() and all(np.array_equal(found[name], right[name]) for name in right)
 
 
-@pytest.mark.parametrize("n", [1, 3])
-def test_bad_input_is_refused_by_all_ranks_at_once(folder: Path, mpirun: Callable[..., Any], n: int) -> None:
+def test_bad_input_is_refused_by_all_ranks_at_once(folder: Path, mpirun: Callable[..., Any]) -> None:
     out = folder / "never.h5"
     (folder / "wrong.toml").write_text("rel_gpa = 1\n")
     for name, *others in (["missing.h5"], ["fleet.h5", "--options", folder / "wrong.toml"]):
-        done = mpirun(n, "drivers.solve", folder / name, *others, "-o", out)
+        done = mpirun(3, "drivers.solve", folder / name, *others, "-o", out)
         assert (done.returncode, out.exists()) == (2, False)
         assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 

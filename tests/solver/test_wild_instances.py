@@ -20,7 +20,7 @@ from solver.wild import wild
 
 pytestmark = pytest.mark.slow
 
-COUNT = int(os.environ.get("DECOMP_FUZZ", "40"))
+COUNT = int(os.environ.get("DECOMP_FUZZ", "24"))
 FOUND = (398, 450, 615, 790, 999, 1093, 1883)  # wrong once: wide limits, costs and sizes beside tolerances
 METHODS = ("lagrangian", "benders", "hybrid", "extensive")
 SLACK = 1e-6  # relative to the net cost or the money that moves

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,10 @@ ONCE = dict(branching=dict(site_periods=0), closing=dict(site_periods=0))  # not
 NEAR = Options().updated(rel_gap=1e-6, **ONCE)
 
 
-def benefit(instance: Instance) -> float:
-    return -solve_extensive(instance).incumbent
+@cache
+def benefit(seed: int) -> float:
+    """USD that a fleet brings at most."""
+    return -solve_extensive(random_small(seed)).incumbent
 
 
 @pytest.mark.parametrize("seed", range(7))
@@ -56,11 +59,11 @@ def test_schedules_of_a_baseline_are_schedules_of_the_fleet(name: str, seed: int
     about = dict(instance_hash=fleet.content_hash())
     certificate = check(fleet, replace(result, schedule=lifted, incumbent=cost, provenance=about), bound=False)
     assert certificate.ok, certificate.findings
-    assert -cost <= benefit(fleet) + 1e-6 * max(1.0, abs(cost))
+    assert -cost <= benefit(seed) + 1e-6 * max(1.0, abs(cost))
 
 
 def test_a_schedule_that_is_taken_over_brings_its_allowances() -> None:
-    fleet = generate("fleet", sites=4, periods=24, period_h=1.0, jobs=12, seed=5)
+    fleet = generate("fleet", sites=3, periods=12, period_h=1.0, jobs=8, seed=5)
     options = Options.from_dict(dict(method="lagrangian", improvement=dict(stale_finishes=1)))
     rough, good = (solve(fleet, Serial(), options.updated(rel_gap=gap)) for gap in (0.9, 1e-4))
     assert rough is not None and good is not None and good.schedule is not None
