@@ -53,6 +53,8 @@ class Arguments(argparse.ArgumentParser):
         told = described(verb, doc or "")
         form = argparse.RawDescriptionHelpFormatter
         super().__init__(prog=f"decomp {verb}", description=told, epilog=epilog, formatter_class=form)
+        for kind, what in ((float, "a number"), (int, "a whole number")):
+            self.register("type", kind, _read_as(kind, what))
         self.inputs: list[argparse.Action] = []
         self.outputs: list[Output] = []
 
@@ -132,6 +134,18 @@ def _paths(args: argparse.Namespace, action: argparse.Action) -> Iterator[Path]:
 
 
 # ---------------------------------------------------------------- numbers
+
+
+def _read_as(kind: Callable[[str], Any], what: str) -> Callable[[str], Any]:
+    """A type of argument: whatever `kind` reads; its range is judged elsewhere."""
+
+    def convert(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text}: must be {what}") from None
+
+    return convert
 
 
 def whole(low: int, high: int = LARGEST) -> Callable[[str], int]:

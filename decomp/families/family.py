@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from decomp.model.instance import InputError, Instance
-from decomp.model.strict import scalar
+from decomp.model.strict import KINDS, WORDS, scalar
 
 
 def setting(
@@ -78,7 +78,7 @@ def _converted(place: str, known: Field[Any], value: Any) -> Any:
         try:
             value = kind(value)
         except ValueError as error:
-            raise InputError(f"{place}: {value!r} is no {kind.__name__}") from error
+            raise InputError(f"{place}: {value!r}, must be {WORDS[KINDS[kind]]}") from error
     converted = scalar(value, kind, place)
     if meta["choices"] and converted not in meta["choices"]:
         raise InputError(f"{place}: {value!r}; known are {', '.join(meta['choices'])}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def _from_file(wanted: Wanted, file: File, horizon: Horizon, tags: dict[str, str
     records = _records(table, file, series, at, taken, local)
     start = horizon.start_utc
     if series.year is not None and not file.typical:
-        start = same_day(start, series.year, local, records.place)
+        start = same_days(horizon, series.year, local, records.place)
     low = int(start.timestamp())
     high = low + round(horizon.periods * horizon.step.total_seconds())
     check_stamps(wanted, records)
@@ -201,12 +201,17 @@ def _filled(
     return filled, count
 
 
-def same_day(start: datetime, year: int, local: tzinfo, place: str) -> datetime:
-    """The instant of the same calendar position, by the file's clock, in another year."""
+def same_days(horizon: Horizon, year: int, local: tzinfo, place: str) -> datetime:
+    """Where the days of the horizon, by the file's clock, start in another year."""
+    length = (horizon.periods - 1) * horizon.step
+    first, last = (moment.astimezone(local) for moment in (horizon.start_utc, horizon.start_utc + length))
     try:
-        return start.astimezone(local).replace(year=year).astimezone(timezone.utc)
+        start, end = (t.replace(year=t.year + year - first.year).astimezone(timezone.utc) for t in (first, last))
     except ValueError as error:
-        raise InputError(f"{place}: {start:%d %B} does not exist in year = {year}") from error
+        raise InputError(f"{place}: 29 February does not exist in year = {year}") from error
+    if abs(end - start - length) >= timedelta(hours=12):
+        raise InputError(f"{place}: from {first:%d %B} to {last:%d %B} there is a 29 February in one of the years only")
+    return start
 
 
 def margin(series: Series) -> int:

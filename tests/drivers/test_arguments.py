@@ -261,6 +261,15 @@ def test_numbers_that_make_no_sense(
         assert sorted(tmp_path.rglob("*")) == before, line
 
 
+@pytest.mark.parametrize(
+    ("words", "said"), [("--rel-gap 5%", "5%: must be a number"), ("--seed 1.5", "1.5: must be a whole")]
+)
+def test_what_is_no_number_is_refused_in_plain_words(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        PARSERS["solve"].parse_args(["in", *words.split()])
+    assert said in capsys.readouterr().err
+
+
 def test_a_name_that_is_too_long_is_refused_before_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_instance(tmp_path / "in", tiny())
     words = [str(tmp_path / "in"), "-o", str(tmp_path / ("x" * 256))]

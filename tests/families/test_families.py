@@ -242,10 +242,10 @@ def test_weather_and_geography() -> None:
     [
         ("fleat", {}, "known are paper, fleet"),
         ("fleet", {"colour": 1}, "known are period_h"),
-        ("fleet", {"negative": "many"}, "is no float"),
+        ("fleet", {"negative": "many"}, "'many', must be a number"),
         ("fleet", {"negative": "nan"}, "outside 0 to 0.5"),
         ("fleet", {"negative": 0.7}, "outside 0 to 0.5"),
-        ("fleet", {"candidates": "2.5"}, "is no int"),
+        ("fleet", {"candidates": "2.5"}, "'2.5', must be an integer"),
         ("fleet", {"candidates": 2.5}, "must be an integer"),
         ("fleet", {"sites": 0}, "0 sites, must be at least 1"),
         ("fleet", {"jobs": -1}, "-1 jobs"),

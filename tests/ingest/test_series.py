@@ -112,6 +112,13 @@ def test_typical_years_and_other_years(tmp_path: Path) -> None:
     assert read(tmp_path, dict(time_zone="UTC"), dict(year=2020), periods=8).tolist() == [5] * 4 + [6] * 4
     with pytest.raises(InputError, match="29 February does not exist in year = 2022"):
         read(tmp_path, dict(time_zone="UTC"), dict(year=2022), start="2020-02-29T00:00Z")
+    with pytest.raises(
+        InputError, match="from 28 February to 01 March there is a 29 February in one of the years only"
+    ):
+        read(tmp_path, dict(time_zone="UTC"), dict(year=2022), start="2020-02-28T00:00Z", periods=72, period_min=60)
+    write(tmp_path / "f.csv", "t,v", times("2022-12-31T00:00", 48, 60, ""), list(range(48)))
+    over = read(tmp_path, dict(time_zone="UTC"), dict(year=2022), start="2020-12-31T23:00Z", periods=2, period_min=60)
+    assert over.tolist() == [23, 24]
 
 
 @pytest.mark.parametrize(
