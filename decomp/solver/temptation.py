@@ -60,13 +60,16 @@ def remove_temptation(run: Run) -> bool:
 def keep_ban_from_here(run: Run, tolerance: float) -> bool:
     """Keep the ban in the answers to a loop without temptation; whether its multipliers prove more so than any before.
 
-    Its columns are points of sites that keep the ban, so that it goes on.
+    Its columns are points of sites that keep the ban, so that it goes on: from its multipliers, or from those that
+    prove most without the ban, if without all credits the budget cannot be kept.
     """
     assert run.proof is not None
-    loop, before = run.loop, run.proof.bound
+    loop, proof = run.loop, run.proof
     run.ask_so(Ban.KEPT)
     loop.centre = replace(loop.centre, bound=-np.inf)  # what it proved it proves no more
-    if loop.prove_at(loop.centre.prices).bound - before > tolerance * max(abs(before), 1.0):
+    for prices in (loop.centre.prices, proof.prices):
+        loop.prove_at(prices)
+    if loop.centre.bound - proof.bound > tolerance * max(abs(proof.bound), 1.0):
         return True
     run.ask_so(Ban.UNTEMPTED)
     return False
