@@ -77,9 +77,7 @@ def _make_room(
     It goes where it fits or is rejected; but where that is much cheaper one of the fixed jobs gives way to it, and
     `fixing` and `room` change. Else the last of those that compete for a place would lose it, however large they are.
     """
-    value, k, s = placing.best_fitting_start(price, room, jobs, j)
-    if jobs.optional[j] and value >= 0.0:
-        value, k, s = 0.0, REJECTED, -1
+    value, k, s = placing.best_place(price, room, jobs, j)
     asked = float(job_kernels.run_value(price, jobs, j, wanted, when))
     much = CHEAPER * abs(asked - jobs.cost[wanted])
     if asked < value - much:

@@ -47,30 +47,47 @@ def put_run(room, rows, j, k, start, sign):
 
 
 @compiled
-def best_exchange(price, room, rows, j, run, start):
-    """The cheapest run of job j where one job that runs there gives way, to its best run in the room left then.
+def best_place(price, room, rows, j):
+    """As best_fitting_start, but (0, -1, -1) where it is cheaper to reject the job."""
+    value, k, s = best_fitting_start(price, room, rows, j)
+    if rows.optional[j] and value >= 0.0:
+        return 0.0, -1, -1
+    return value, k, s
 
-    Returns the sum of both values less the present one of the job that gives way (inf: there is none), candidate and
-    start of j, that job, and its candidate and start.
+
+@compiled
+def exchange(price, room, rows, j, k, other, run, start):
+    """Job j at its best start at candidate k when `other`, fixed to `run` and `start`, gives way to the best place left.
+
+    Returns the sum of both values less the present one of `other` (inf: they do not both fit), the start of j, and
+    candidate and start of `other`. The room is the same again in the end.
+    """
+    here, since = run[other], start[other]
+    together, k2, s2 = np.inf, -1, -1
+    put_run(room, rows, other, here, since, -1.0)
+    value, s = fitting_start(price, room, rows, j, k)
+    if s >= 0:
+        put_run(room, rows, j, k, s, 1.0)
+        again, k2, s2 = best_place(price, room, rows, other)
+        put_run(room, rows, j, k, s, -1.0)
+        together = value + (again - run_value(price, rows, other, here, since))
+    put_run(room, rows, other, here, since, 1.0)
+    return together, s, k2, s2
+
+
+@compiled
+def best_exchange(price, room, rows, j, run, start):
+    """The cheapest exchange for job j, which has no run: see `exchange`, with a job that runs at a candidate site.
+
+    Returns its value (inf: there is none), candidate and start of j, the other job, and its candidate and start.
     """
     best, found = np.inf, (-1, -1, -1, -1, -1)
     for k in range(rows.ptr[j], rows.ptr[j + 1]):
         for other in range(len(run)):
-            here = run[other]
-            if here < 0 or rows.site[here] != rows.site[k]:
-                continue
-            put_run(room, rows, other, here, start[other], -1.0)
-            value, s = fitting_start(price, room, rows, j, k)
-            if s >= 0:
-                put_run(room, rows, j, k, s, 1.0)
-                again, k2, s2 = best_fitting_start(price, room, rows, other)
-                if rows.optional[other] and again >= 0.0:
-                    again, k2, s2 = 0.0, -1, -1
-                put_run(room, rows, j, k, s, -1.0)
-                value += again - run_value(price, rows, other, here, start[other])
+            if run[other] >= 0 and rows.site[run[other]] == rows.site[k]:
+                value, s, k2, s2 = exchange(price, room, rows, j, k, other, run, start)
                 if value < best:
                     best, found = value, (k, s, other, k2, s2)
-            put_run(room, rows, other, here, start[other], 1.0)
     return best, found
 
 

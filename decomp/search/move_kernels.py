@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from decomp.bound.job_kernels import run_value
 from decomp.compiled import compiled
-from decomp.schedule.placing import best_fitting_start, fitting_start, put_run, runs_fit
+from decomp.schedule.placing import best_place, exchange, put_run, runs_fit
 
 
 @compiled
@@ -43,24 +43,15 @@ def list_runs(price, room, rows, j, k, most, found, n):
 
 @compiled
 def list_exchanges(price, room, rows, j, k, most, run, start, found, n):
-    """The same for the best run of job j where another gives way, to its best run in the room left then."""
+    """The same for the best run of job j where another gives way, see `exchange`."""
     for other in range(len(run)):
-        here, since = run[other], start[other]
+        here = run[other]
         if other == j or here < 0 or rows.site[here] != rows.site[k] or n == len(found):
             continue
-        put_run(room, rows, other, here, since, -1.0)
-        value, s = fitting_start(price, room, rows, j, k)
-        if s >= 0:
-            put_run(room, rows, j, k, s, 1.0)
-            again, k2, s2 = best_fitting_start(price, room, rows, other)
-            if rows.optional[other] and again >= 0.0:
-                again, k2, s2 = 0.0, -1, -1
-            put_run(room, rows, j, k, s, -1.0)
-            moves = k2 != here or s2 != since
-            if moves and value + again - run_value(price, rows, other, here, since) < most:
-                found[n] = j, k, s, other, k2, s2
-                n += 1
-        put_run(room, rows, other, here, since, 1.0)
+        value, s, k2, s2 = exchange(price, room, rows, j, k, other, run, start)
+        if value < most and (k2 != here or s2 != start[other]):
+            found[n] = j, k, s, other, k2, s2
+            n += 1
     return n
 
 
@@ -84,9 +75,7 @@ def place_again(price, room, rows, run, start, chosen):
     for j in chosen:
         put_run(room, rows, j, run[j], start[j], -1.0)
     for j in chosen:
-        value, run[j], start[j] = best_fitting_start(price, room, rows, j)
-        if rows.optional[j] and value >= 0.0:
-            run[j], start[j] = -1, -1
+        _, run[j], start[j] = best_place(price, room, rows, j)
         if run[j] < 0 and not rows.optional[j]:
             return False
         put_run(room, rows, j, run[j], start[j], 1.0)
