@@ -294,7 +294,7 @@ class Spec:
         check_rates(self.currencies)
 
 
-def load_spec(path: str | Path, overrides: Iterable[str] = ()) -> Spec:
+def load_spec(path: str | Path, overrides: Iterable[str]) -> Spec:
     """Read a spec; `overrides` are key=value settings with dotted keys, applied before it is checked.
 
     Raises

@@ -1,40 +1,26 @@
-"""Tables as xarray data sets: the groups, names, dimensions and units of the files, without a file."""
+"""Tables as xarray data sets: the names, dimensions and units of the files, without a file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from decomp.model.instance import Array, Instance, Table, dims_by_scenario
-from decomp.model.result import Iteration, Result
+from decomp.model.records import dims_by_scenario
+from decomp.model.table import Array, Table
 from decomp.model.times import start_of
+
+if TYPE_CHECKING:
+    from decomp.model.instance import Instance
 
 NOTHING: Mapping[str, int] = {}
 MISSING = "to_xarray needs xarray, which is not installed: pip install 'decomp-fleet[xarray]'"
 
 
-def datasets_of_instance(instance: Instance) -> dict[str, Any]:
-    """A data set for every table, with the names of sites, streams, jobs and pools and the times as coordinates."""
-    coordinates, scalars = _coordinates(instance), instance.scalars
-    return {name: _dataset(table, coordinates, scalars) for name, table in instance.tables()}
-
-
-def datasets_of_result(result: Result, instance: Instance | None = None) -> dict[str, Any]:
-    """A data set each for schedule, dual, allowances or ray, and log, as far as the result has them."""
-    coordinates = {} if instance is None else _coordinates(instance)
-    sizes = instance.sizes | dict(instant=instance.n_periods + 1) if instance and instance.n_scenarios else {}
-    facts = dict(status=result.status.value, bound=result.bound, incumbent=result.incumbent)
-    tables: dict[str, Table | None] = dict(schedule=result.schedule, dual=result.dual)
-    tables |= dict(allowances=result.allowances, ray=result.ray)
-    found = {name: _dataset(table, coordinates, facts, sizes) for name, table in tables.items() if table is not None}
-    return found | dict(log=_log(result.log))
-
-
-def _dataset(
+def dataset(
     table: Table, coordinates: Mapping[str, Array], attributes: Mapping[str, Any], sizes: Mapping[str, int] = NOTHING
 ) -> Any:
     """A table; `sizes` : of the dimensions, where rows that answer each scenario are told apart."""
@@ -52,17 +38,17 @@ def _dataset(
     return _xarray().Dataset(variables, own, {**attributes, **plain})
 
 
-def _log(log: Sequence[Iteration]) -> Any:
-    """One array per field of the lines, NaN where nothing is known."""
+def dataset_of_lines(kind: type[Any], lines: Sequence[Any]) -> Any:
+    """One array per field of records of a kind, NaN where nothing is known."""
 
     def column(name: str) -> list[Any]:
-        return [np.nan if (value := getattr(line, name)) is None else value for line in log]
+        return [np.nan if (value := getattr(line, name)) is None else value for line in lines]
 
-    columns = {f.name: ("iteration", column(f.name)) for f in fields(Iteration)}
-    return _xarray().Dataset(columns)
+    return _xarray().Dataset({f.name: ("iteration", column(f.name)) for f in fields(kind)})
 
 
-def _coordinates(instance: Instance) -> dict[str, Array]:
+def coordinates_of(instance: Instance) -> dict[str, Array]:
+    """The names of sites, streams, jobs, pools and scenarios, and the times, by dimension."""
     found = dict(site=instance.sites.name, stream=instance.streams.name, job=instance.jobs.name)
     found |= dict(pool=instance.pools.name)
     if instance.n_scenarios:

@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from decomp.model.datasets import coordinates_of, dataset
 from decomp.model.labels import names_of, starts_of
 from decomp.model.microgrids import Microgrids
 from decomp.model.records import (
     QUANTITIES,
+    SECOND_STAGE,
     Arcs,
     Candidates,
     DeviceEntries,
@@ -34,8 +36,10 @@ from decomp.model.records import (
     Scenarios,
     Sites,
     Streams,
+    dims_by_scenario,
 )
 from decomp.model.strict import count, instance_of, plain, scalar
+from decomp.model.summary import summary_of_instance
 from decomp.model.table import Array, InputError, Table, var
 
 __all__ = [
@@ -101,19 +105,10 @@ OPTIONAL = dict(  # tables that the first files lack, and their dimensions
     device_entries="device_entry",
 )
 RISK = ("risk_weight", "risk_level", "carbon_scope")  # scalars that count only where there are scenarios
-SECOND_STAGE = (  # what answers each scenario anew
-    *("site", "generator", "stream", "arc", "pool", "pool_arc"),
-    *("device", "device_variable", "device_row", "device_entry"),
-)
 DIMENSIONS = (
     *("site", "period", "segment", "generator", "stream", "arc", "job", "candidate", "pool", "pool_arc"),
     *OPTIONAL.values(),
 )
-
-
-def dims_by_scenario(dims: tuple[str, ...]) -> tuple[str, ...]:
-    """The dimensions of an array with the scenario before the one whose rows answer each scenario."""
-    return tuple(d for dim in dims for d in (("scenario", dim) if dim in SECOND_STAGE else (dim,)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,8 +268,6 @@ class Instance:
 
     def __repr__(self) -> str:
         """A summary in ten lines."""
-        from decomp.model.summary import summary_of_instance  # imports this module
-
         return summary_of_instance(self)
 
     def to_xarray(self) -> dict[str, Any]:
@@ -289,9 +282,8 @@ class Instance:
         ------
         ImportError : xarray is not installed.
         """
-        from decomp.model.datasets import datasets_of_instance  # imports this module
-
-        return datasets_of_instance(self)
+        coordinates, scalars = coordinates_of(self), self.scalars
+        return {name: dataset(table, coordinates, scalars) for name, table in self.tables()}
 
     def tables(self) -> Iterator[tuple[str, Table]]:
         return ((name, getattr(self, name)) for name in TABLES)

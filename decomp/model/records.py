@@ -12,6 +12,15 @@ import numpy as np
 from decomp.model.table import Array, Table, var
 
 MOST_MWH = 1e7  # more than any reservoir; beside it a solver loses what a site charges
+SECOND_STAGE = (  # dimensions of what answers each scenario anew
+    *("site", "generator", "stream", "arc", "pool", "pool_arc"),
+    *("device", "device_variable", "device_row", "device_entry"),
+)
+
+
+def dims_by_scenario(dims: tuple[str, ...]) -> tuple[str, ...]:
+    """The dimensions of an array with the scenario before the one whose rows answer each scenario."""
+    return tuple(d for dim in dims for d in (("scenario", dim) if dim in SECOND_STAGE else (dim,)))
 
 
 @dataclass(frozen=True, eq=False)

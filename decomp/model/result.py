@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from decomp.model.datasets import coordinates_of, dataset, dataset_of_lines
 from decomp.model.instance import Array, Instance, Table, var
 from decomp.model.strict import InputError
+from decomp.model.summary import summary_of_result
 from decomp.model.text import gap_rel
 
 
@@ -209,8 +211,6 @@ class Result:
 
     def __repr__(self) -> str:
         """A summary in ten lines."""
-        from decomp.model.summary import summary_of_result  # imports this module
-
         return summary_of_result(self)
 
     def to_xarray(self, instance: Instance | None = None) -> dict[str, Any]:
@@ -231,11 +231,14 @@ class Result:
         ImportError : xarray is not installed.
         InputError : the result says that it is of another instance.
         """
-        from decomp.model.datasets import datasets_of_result  # imports this module
-
         if instance is not None:
             self.belongs_to(instance)
-        return datasets_of_result(self, instance)
+        coordinates = {} if instance is None else coordinates_of(instance)
+        sizes = instance.sizes | dict(instant=instance.n_periods + 1) if instance and instance.n_scenarios else {}
+        facts = dict(status=self.status.value, bound=self.bound, incumbent=self.incumbent)
+        tables = {name: getattr(self, name) for name in ("schedule", "dual", "allowances", "ray")}
+        found = {name: dataset(t, coordinates, facts, sizes) for name, t in tables.items() if t is not None}
+        return found | dict(log=dataset_of_lines(Iteration, self.log))
 
     def belongs_to(self, instance: Instance) -> None:
         """Refuse (InputError) an instance other than the one that the result says it is of."""

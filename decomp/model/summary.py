@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from decomp.model.instance import Instance
-from decomp.model.result import Result
 from decomp.model.text import number, percent
+
+if TYPE_CHECKING:
+    from decomp.model.instance import Instance
+    from decomp.model.result import Result
 
 
 def summary_of_instance(instance: Instance) -> str:

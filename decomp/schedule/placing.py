@@ -57,10 +57,10 @@ def best_place(price, room, rows, j):
 
 @compiled
 def exchange(price, room, rows, j, k, other, run, start):
-    """Job j at its best start at candidate k when `other`, fixed to `run` and `start`, gives way to the best place left.
+    """Job j at its best start at candidate k, where `other` gives way to the best place that is left then.
 
-    Returns the sum of both values less the present one of `other` (inf: they do not both fit), the start of j, and
-    candidate and start of `other`. The room is the same again in the end.
+    `run`, `start` (J,) : of all jobs, j taken out. Returns the sum of both values less the present one of `other` (inf:
+    they do not both fit), the start of j, and candidate and start of `other`. The room is the same again in the end.
     """
     here, since = run[other], start[other]
     together, k2, s2 = np.inf, -1, -1

@@ -26,16 +26,8 @@ def add_site(block: Block, grids: Microgrids, i: int, period_h: float, prefix: s
     sites, generators = grids.sites, grids.generators
     n = sites.capacity_gpu.shape[1]
     dt = period_h
-    cap = sites.capacity_gpu[i]
-    slope, intercept = sites.power_slope_mw_per_gpu[i], sites.power_intercept_mw[i]
-    top = (slope[:, None] * cap + intercept[:, None]).max(axis=0)
-    load = block.add_columns(prefix + "load", n, 0.0, cap)
-    power = block.add_columns(prefix + "it_power", n, max(intercept.max(), 0.0), np.maximum(top, 0.0))
-    for a, b in dict.fromkeys(zip(slope.tolist(), intercept.tolist(), strict=True)):
-        if a > 0:
-            block.add_rows(b, np.inf, (1.0, power), (-a, load))
-    if sites.exact_power_curve[i]:
-        _exact_curve(block, prefix, slope, intercept, cap, load, power, relaxed)
+    load = block.add_columns(prefix + "load", n, 0.0, sites.capacity_gpu[i])
+    power = _it_power(block, sites, i, load, prefix, relaxed)
     available = sites.wind_mw[i] + sites.solar_mw[i]
     used = block.add_columns(prefix + "renewable", n, 0.0 if sites.curtailable[i] else available, available)
     balance_terms = [*grid_terms(block, grids, i, dt, prefix, relaxed), (1.0, used)]
@@ -50,22 +42,28 @@ def add_site(block: Block, grids: Microgrids, i: int, period_h: float, prefix: s
     add_devices(block, grids, i, balance, Quantities(of, [Expression([(1.0, output)]) for output in made]), prefix)
 
 
-def _exact_curve(
-    block: Block, prefix: str, slope: Array, intercept: Array, cap: Array, load: Array, power: Array, relaxed: bool
-) -> None:
-    """Equality in (2): one binary per segment; the chord is the tightest linear ceiling."""
-    ends = np.stack([np.full_like(cap, intercept.max()), (slope[:, None] * cap + intercept[:, None]).max(axis=0)])
-    rise = np.divide(ends[1] - ends[0], cap, out=np.zeros_like(cap), where=cap > 0)
-    block.add_rows(-np.inf, ends[0], (1.0, power), (-rise, load))
+def _it_power(block: Block, sites: Sites, i: int, load: Array, prefix: str, relaxed: bool) -> Array:
+    """IT power: (2). Where it equals the curve, one binary per segment; the chord is the tightest linear ceiling."""
+    slope, intercept, cap = sites.power_slope_mw_per_gpu[i], sites.power_intercept_mw[i], sites.capacity_gpu[i]
+    idle, top = intercept.max(), (slope[:, None] * cap + intercept[:, None]).max(axis=0)
+    power = block.add_columns(prefix + "it_power", len(cap), max(idle, 0.0), np.maximum(top, 0.0))
+    for a, b in dict.fromkeys(zip(slope.tolist(), intercept.tolist(), strict=True)):
+        if a > 0:
+            block.add_rows(b, np.inf, (1.0, power), (-a, load))
+    if not sites.exact_power_curve[i]:
+        return power
+    rise = np.divide(top - idle, cap, out=np.zeros_like(cap), where=cap > 0)
+    block.add_rows(-np.inf, idle, (1.0, power), (-rise, load))
     if relaxed:
-        return
+        return power
     chosen = []
     for m, (a, b) in enumerate(zip(slope, intercept, strict=True)):
-        slack = np.maximum(ends[0] - b, ends[1] - (a * cap + b))
+        slack = np.maximum(idle - b, top - (a * cap + b))
         z = block.add_columns(f"{prefix}segment{m}", len(cap), 0.0, 1.0, integer=True)
         block.add_rows(-np.inf, b + slack, (1.0, power), (-a, load), (slack, z))
         chosen.append((1.0, z))
     block.add_rows(1.0, 1.0, *chosen)
+    return power
 
 
 def grid_and_battery(block: Block, sites: Sites, i: int, prefix: str) -> dict[str, Expression]:
