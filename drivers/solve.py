@@ -131,9 +131,9 @@ def work(args: argparse.Namespace, team: Team, options: Options, given: Input) -
                 keep=keep,
                 checkpoint=(args.checkpoint, args.checkpoint_seconds) if args.checkpoint else None,
                 beside=args.output,
+                stops=Stops(stopped, lambda number, answer: log.event("stop", dict(question=number, answer=answer))),
             ),
             saved=saved,
-            stops=Stops(stopped, lambda number, answer: log.event("stop", dict(question=number, answer=answer))),
         )
         if result is not None and instance is not None:
             write_result(args.output, result, instance)

@@ -122,7 +122,7 @@ def sharpen(run: Run) -> None:
     assert run.proof is not None
     loop, fixing, run.loop.centre = run.loop, run.loop.master.fixing, run.proof
     loop.refix(Fixing(*loop.coupling.free_jobs()))
-    if loop.coupling.copies > 1:  # scenarios lengthen the step while jobs are fixed, so far that free ones hardly move
+    if loop.coupling.copies > 1:  # with jobs fixed the step has adapted to another function; in scenarios it is short
         loop.master.step = run.options.bundle.step
     enough = 0.5 * run.seconds_left() if np.isfinite(run.options.time_limit_seconds) else 0.0
     for _ in range(MORE_ITERATIONS):

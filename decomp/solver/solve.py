@@ -16,7 +16,6 @@ from decomp.model.options import Options
 from decomp.model.result import Iteration, Result
 from decomp.model.scenarios import expand
 from decomp.ranks.clock import process_seconds
-from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.mpi import Team
 from decomp.ranks.timesheet import OTHER
 from decomp.ranks.workers import Workers
@@ -37,7 +36,6 @@ def solve(
     saved: Checkpoint | None = None,
     start: Start | None = None,
     since: float = 0.0,
-    stops: Stops | None = None,
 ) -> Result | None:
     """Solve an instance on all ranks of a team, by the method of the options.
 
@@ -47,11 +45,10 @@ def solve(
     team : `Serial()` or `MPI(comm)`.
     options : the same on every rank.
     read : returns the microgrids of given sites; default takes them from the root's instance.
-    hooks : who is told, and what is written beside the result (root only).
+    hooks : who is told, what is written beside the result, and a run to repeat (root only).
     saved : where to go on from (root only).
     start : prices to start from (root only); default: the marginal cost of energy.
     since : seconds of the process before this solve, from which its time limit counts (root only).
-    stops : a recorded run to repeat, or who is told what is cut short (root only).
 
     Returns
     -------
@@ -64,10 +61,7 @@ def solve(
     hooks = hooks or Hooks()
     if options.method == "extensive":
         with team.patient():
-            return team.at_root(
-                lambda: _extensive(instance, team, options, hooks, since, bool(saved or (stops and stops.replayed))),
-                "extensive form",
-            )
+            return team.at_root(lambda: _extensive(instance, team, options, hooks, since, saved), "extensive form")
     instance = None if instance is None else expand(instance)
     workers = muster(instance, Workers(team), read, hooks.beside)
     if not team.is_root:
@@ -75,7 +69,7 @@ def solve(
             workers.serve()
         return None
     assert instance is not None
-    run = Run(instance, workers, options, hooks, since, stops)
+    run = Run(instance, workers, options, hooks, since)
     run.start = start
     workers.stops = run.stops
     workers.limit(since + options.time_limit_seconds)
@@ -110,12 +104,12 @@ def refuse_state(options: Options, asked: bool) -> None:
 
 
 def _extensive(
-    instance: Instance | None, team: Team, options: Options, hooks: Hooks, since: float, state: bool
+    instance: Instance | None, team: Team, options: Options, hooks: Hooks, since: float, saved: Checkpoint | None
 ) -> Result | None:
     """Everything in one model, solved by HiGHS at the root: the truth for small instances."""
     if instance is None or not team.is_root:
         return None
-    refuse_state(options, state or bool(hooks.checkpoint))
+    refuse_state(options, bool(saved or hooks.checkpoint or (hooks.stops and hooks.stops.replayed)))
     from decomp.extensive.pyomo_model import solve_extensive  # pyomo takes a second to import
 
     def report(it: Iteration) -> None:

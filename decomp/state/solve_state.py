@@ -53,7 +53,7 @@ def _nobody(what: object) -> None:
 
 @dataclass(frozen=True)
 class Hooks:
-    """Who is told of a solve, and what is written while it lasts; at the root.
+    """Who is told of a solve, what is written while it lasts, and what it repeats; at the root.
 
     Attributes
     ----------
@@ -62,6 +62,7 @@ class Hooks:
     after : called with the run at its end; not by the extensive form, which leaves none.
     checkpoint : file for checkpoints, and seconds between two.
     beside : files on sites whose solver fails are named after this one.
+    stops : a recorded run to repeat, or who is told what is cut short.
     """
 
     listeners: Sequence[Listener] = ()
@@ -69,23 +70,16 @@ class Hooks:
     after: Callable[[Run], None] = _nobody
     checkpoint: tuple[PathLike, float] | None = None
     beside: PathLike | None = None
+    stops: Stops | None = None
 
 
 class Run:
     """The root's record of a solve: best prices, best schedule, log; and when to stop."""
 
-    def __init__(
-        self,
-        instance: Instance,
-        workers: Workers,
-        options: Options,
-        hooks: Hooks,
-        since: float = 0.0,
-        stops: Stops | None = None,
-    ):
+    def __init__(self, instance: Instance, workers: Workers, options: Options, hooks: Hooks, since: float = 0.0):
         """`since`: seconds of the process before this solve began; its time limit counts from there."""
-        self.instance, self.workers, self.options, self.stops = instance, workers, options, stops or Stops()
-        self.team, self.keep = workers.team, hooks.keep
+        self.instance, self.workers, self.options = instance, workers, options
+        self.team, self.keep, self.stops = workers.team, hooks.keep, hooks.stops or Stops()
         self.listeners = list(hooks.listeners)
         self.log: list[Iteration] = []
         self.proof: DualPoint | None = None

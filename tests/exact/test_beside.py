@@ -21,6 +21,7 @@ from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.team import Serial
 from decomp.search.fleet_model import FleetModel
 from decomp.solver.solve import solve
+from decomp.state.solve_state import Hooks
 from tiny import tiny
 
 GENEROUS = 200.0  # seconds; SCIP needs one
@@ -83,7 +84,7 @@ def solved(site_periods: int, stops: Stops | None = None) -> Result:
             beside=dict(site_periods=site_periods),
         )
     )
-    result = solve(contested(), Serial(), options, stops=stops, since=process_seconds())
+    result = solve(contested(), Serial(), options, hooks=Hooks(stops=stops), since=process_seconds())
     assert result is not None
     return result
 
