@@ -25,6 +25,9 @@ from decomp.ranks.workers import Workers
 from decomp.site.equations import add_site
 from decomp.site.service import SiteService, muster
 
+LEVEL = 0.1  # of the subgradient method: by how much more than its best bound it aims at, share of the first bound
+PATIENCE = 5  # steps without a better bound, after which that is halved
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -271,11 +274,11 @@ class _WorkingSite:
         return safe_bound(model, cost, np.array(solution.row_dual)), energy, emissions, uses.tocsc()
 
 
-def subgradient(dual: DualFunction, level: float = 0.1, patience: int = 5) -> Iterator[float]:
+def subgradient(dual: DualFunction) -> Iterator[float]:
     """Bounds of a subgradient method, without end: Polyak's step towards the best bound + a level that shrinks.
 
-    `level` starts as a share of the first bound and is halved after `patience` steps without a better bound, with
-    a return to the best prices (Nedic and Bertsekas 2001, in the metric of the rows' weights).
+    The level is halved after some steps without a better bound, with a return to the best prices (Nedic and Bertsekas
+    2001, in the metric of the rows' weights).
     """
     price, carbon = dual.price.copy(), 0.0
     best, centre, stale, aim = -np.inf, (price, carbon), 0, 0.0
@@ -287,7 +290,7 @@ def subgradient(dual: DualFunction, level: float = 0.1, patience: int = 5) -> It
         yield bound
         tonnes = float(taken.emissions.sum())
         if not np.isfinite(best):
-            aim, carbon_weight = level * max(abs(bound), 1.0), 50.0 / max(abs(tonnes), 1e-9)
+            aim, carbon_weight = LEVEL * max(abs(bound), 1.0), 50.0 / max(abs(tonnes), 1e-9)
         if bound > best:
             best, centre, stale = bound, (price, carbon), 0
         else:
@@ -295,7 +298,7 @@ def subgradient(dual: DualFunction, level: float = 0.1, patience: int = 5) -> It
         slope = dual.work.uses @ x - taken.uses @ np.ones(taken.uses.shape[1])
         excess = tonnes - dual.budget if dual.carbon_cap > 0 else 0.0
         length = float((dual.weight * slope**2).sum()) + carbon_weight * excess**2
-        if stale >= patience:
+        if stale >= PATIENCE:
             stale, aim, (price, carbon) = 0, 0.5 * aim, centre
             continue
         step = (best + aim - bound) / max(length, 1e-12)

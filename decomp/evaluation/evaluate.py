@@ -89,12 +89,12 @@ class Evaluation:
         """Expected net cost, USD."""
         return float(self.probability @ self.cost)
 
-    def half_width(self, confidence: float = 0.95) -> float:
-        """Half of the mean's confidence interval by Student's t, USD; NaN where scenarios are not equally likely."""
+    def half_width(self) -> float:
+        """Half of the mean's 95 % confidence interval by Student's t, USD; NaN if scenarios are not equally likely."""
         n = len(self.cost)
         if n < 2 or not np.allclose(self.probability, 1.0 / n) or not np.isfinite(self.cost).all():
             return np.nan
-        return float(student.ppf(0.5 + 0.5 * confidence, n - 1) * self.cost.std(ddof=1) / np.sqrt(n))
+        return float(student.ppf(0.975, n - 1) * self.cost.std(ddof=1) / np.sqrt(n))
 
     @property
     def cvar(self) -> float:

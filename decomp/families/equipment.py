@@ -45,7 +45,7 @@ def it_power_mw(curve: dict[str, Any], load_gpu: Array) -> Array:
 
 
 def microgrids(
-    rng: Rng, places: Places, clock: Clock, *, renewables: float = 1.0, battery: float = 1.0, exact: float = 0.0
+    rng: Rng, places: Places, clock: Clock, *, renewables: float, battery: float, exact: float
 ) -> tuple[dict[str, Any], Array]:
     """Sites with power curve, cooling, wind and sun at about half of them, battery and grid connection; and the
     facility power of each at full load on its hottest period, MW, (site,). A quarter cannot run full on the grid alone.
@@ -73,7 +73,7 @@ def microgrids(
     return table, peak
 
 
-def batteries(rng: Rng, peak_mw: Array, scale: float = 1.0) -> dict[str, Array]:
+def batteries(rng: Rng, peak_mw: Array, scale: float) -> dict[str, Array]:
     """Batteries of 2-4 h at 20-40 % of the site's power; 85 % round trip, half full at both ends."""
     power = scale * rng.uniform(0.2, 0.4, len(peak_mw)) * peak_mw
     energy = rng.uniform(2.0, 4.0, len(peak_mw)) * power

@@ -112,7 +112,7 @@ def fill_gaps(values: Array, series: Series, step_h: float) -> Array:
     return filled
 
 
-def resample(seconds: Array, values: Array, edges: Array, step: float, how: str, lead: float = 0.0) -> Array:
+def resample(seconds: Array, values: Array, edges: Array, step: float, how: str, lead: float) -> Array:
     """Values per period, (period,), from records at `seconds` that last `step` seconds.
 
     "step" is the time average of held values: the mean of shorter records, the held value of longer ones.

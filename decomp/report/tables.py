@@ -14,7 +14,6 @@ from decomp.model.accounts import Accounts
 from decomp.model.devices import activity
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Allowances, Result, Schedule
-from decomp.model.text import gap_rel
 from decomp.model.times import stamp, start_of
 from decomp.report.flows import homes
 from decomp.report.money import benefits
@@ -61,9 +60,8 @@ class Sheet:
 
 def key_figures(instance: Instance, result: Result, accounts: Accounts | None) -> list[Figure]:
     """What a reader wants to know first."""
-    gap = gap_rel(result.bound, result.incumbent)
-    left = f"{amount(result.gap_abs)} USD" if gap < math.inf else ""
-    shown = [Figure("Proven gap", gap_text(gap), "", left)]
+    left = f"{amount(result.gap_abs)} USD" if result.gap_rel < math.inf else ""
+    shown = [Figure("Proven gap", gap_text(result.gap_rel), "", left)]
     if accounts is None:
         value, unit = usd(-result.bound)
         return [Figure("Benefit at most", value, unit, "no schedule, only a bound"), *shown]
@@ -147,7 +145,7 @@ def _bounds(result: Result) -> Sheet:
         ("Incumbent, net cost, USD", amount(result.incumbent, 2)),
         ("Bound, net cost, USD", amount(result.bound, 2)),
         ("Absolute gap, USD", amount(result.gap_abs, 2) if math.isfinite(result.gap_abs) else "none"),
-        ("Relative gap", gap_text(gap_rel(result.bound, result.incumbent))),
+        ("Relative gap", gap_text(result.gap_rel)),
     ]
     if dual is not None:
         rows.append(("Marginal abatement price, USD/t", amount(dual.carbon_price, 2)))

@@ -24,7 +24,6 @@ from decomp.model.instance import Array, Instance
 from decomp.model.options import Improvement
 from decomp.model.scenarios import weighted_grids
 from decomp.model.selection import forward_selection
-from decomp.ranks.workers import Workers
 from decomp.schedule.place import Work, place_work
 from decomp.search.cluster import ClusterTask, Move, improve_cluster
 from decomp.search.job_milp import JobChoice
@@ -301,13 +300,7 @@ def _inference_around(
 
 
 def improve_round(
-    instance: Instance,
-    loop: LagrangianLoop,
-    workers: Workers,
-    neighbours: Neighbours,
-    options: Improvement,
-    rng: np.random.Generator,
-    until: float = np.inf,
+    instance: Instance, loop: LagrangianLoop, search: SearchState, options: Improvement, until: float
 ) -> float:
     """Solve the MILPs of a round's clusters on all ranks and fix the jobs as they say.
 
@@ -317,7 +310,7 @@ def improve_round(
     -------
     Sum of what the clusters' models got cheaper by, USD; what the schedule gains is known when it is completed.
     """
-    present = Present.of(loop)
+    workers, neighbours, rng, present = loop.workers, search.neighbours, search.rng, Present.of(loop)
     chosen = clusters(neighbours, job_loss(loop), options.cluster_sites, rng)
     # Most of a round's gain lies where jobs lose most at the prices; the others gain more after these were adapted.
     chosen = chosen[: max(options.least_clusters, round(options.share * len(chosen)))]

@@ -150,7 +150,7 @@ class SiteService(Service):
     beside : files on sites that fail are named after this one; see `FaultBook`.
     """
 
-    def __init__(self, workers: Workers, read: SiteReader, fleet: Fleet, beside: PathLike | None = None):
+    def __init__(self, workers: Workers, read: SiteReader, fleet: Fleet, beside: PathLike | None):
         super().__init__(workers)
         self.n_links = fleet.n_periods * (1 + fleet.lines)
         self.n_sites, self.n_periods, self.carbon_price = fleet.n_sites, fleet.n_periods, fleet.carbon_price

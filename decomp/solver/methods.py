@@ -40,10 +40,7 @@ class Phase:
 
 
 def _dive(routing: Routing) -> Phase:
-    def work(run: Run) -> Outcome:
-        return dive_on_jobs(run, routing, run.start.fixing if run.start else None)
-
-    return Phase("dive", work, "recovery")
+    return Phase("dive", partial(dive_on_jobs, routing=routing), "recovery")
 
 
 def _improve(routing: Routing, replans: bool = False) -> Phase:

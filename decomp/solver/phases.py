@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 
 from decomp.benders.loop import benders_finish
-from decomp.bound.coupling import Fixing
 from decomp.bound.milp_bound import dual_of_work, milp_bound
 from decomp.bound.site_integers import with_integers
 from decomp.exact.beside import consult, sparing
@@ -45,18 +44,15 @@ Routing = Callable[[Run], "Incumbent | None"]  # with the jobs fixed: routing an
 # ---------------------------------------------------------------- a schedule
 
 
-def dive_on_jobs(run: Run, routing: Routing, decided: Fixing | None = None) -> Outcome:
+def dive_on_jobs(run: Run, routing: Routing) -> Outcome:
     """Phase: fix all jobs in a dive, then complete the schedule.
 
-    In a large fleet the first rounds of cluster moves precede the completion of a schedule, which takes longer.
-
-    Parameters
-    ----------
-    decided : jobs as an earlier schedule has them; kept where they are cheap at the prices.
+    Jobs of the solution that the run starts from stay where they are cheap at the prices. In a large fleet the first
+    rounds of cluster moves precede the completion of a schedule, which takes longer.
     """
     run.phase = "dive"
-    if decided is not None:
-        keep_decided(run.loop, decided)
+    if run.start is not None and run.start.fixing is not None:
+        keep_decided(run.loop, run.start.fixing)
     dive(run.loop, run.options.recovery, run.record)
     if large(run) and not apart(run.loop):
         move_first(run)
@@ -183,7 +179,7 @@ def move(run: Run, options: Improvement, until: float) -> float:
     """A round of cluster moves, then iterations that adapt the multipliers; gain of the clusters' MILPs, USD."""
     search, loop = search_of(run), run.loop
     with sparing(run):
-        gained = improve_round(run.instance, loop, run.workers, search.neighbours, options, search.rng, until)
+        gained = improve_round(run.instance, loop, search, options, until)
     for _ in range(options.iterations):
         run.record(loop.iterate())
     search.rounds += 1
