@@ -114,7 +114,7 @@ def check_values(wanted: Wanted, records: Records, near: Records, low: int, high
         value[sentinel] = np.nan
     real = wanted.converted(value)
     _check_plausible(wanted, records, replace(near, value=value), real, inside)
-    if quantity.full_scale:
+    if quantity.full_scale and series.plausible:
         value = _clipped(wanted, near, value, real, inside)
     return replace(near, value=value)
 
@@ -135,10 +135,9 @@ def _check_plausible(wanted: Wanted, records: Records, near: Records, real: Arra
     series, quantity = wanted.series, wanted.quantity
     if not series.plausible:
         return
-    clip = series.clip * quantity.full_scale
-    slack = max(0.05 * quantity.full_scale, clip)
+    slack = max(0.05, series.clip) * quantity.full_scale
     with np.errstate(invalid="ignore"):
-        outside = np.flatnonzero(((real > quantity.high + slack) | (real < quantity.low - max(clip, slack))) & inside)
+        outside = np.flatnonzero(((real > quantity.high + slack) | (real < quantity.low - slack)) & inside)
     raw = records.value[~np.isnan(records.value)]
     advice = better_unit(wanted.name, series.unit, raw, series.factor, wanted.library.currencies)
     if len(outside):
@@ -157,7 +156,7 @@ def _check_plausible(wanted: Wanted, records: Records, near: Records, real: Arra
 def _clipped(wanted: Wanted, near: Records, value: Array, real: Array, inside: Array) -> Array:
     """Values a little beyond 0 or full scale are taken as those."""
     quantity, series = wanted.quantity, wanted.series
-    slack = series.clip * quantity.full_scale if series.plausible else np.inf
+    slack = series.clip * quantity.full_scale
     with np.errstate(invalid="ignore"):
         beyond = (real < quantity.low) | (real > quantity.high)
         far = np.flatnonzero(((real < quantity.low - slack - 1e-12) | (real > quantity.high + slack + 1e-12)) & inside)
@@ -167,8 +166,6 @@ def _clipped(wanted: Wanted, near: Records, value: Array, real: Array, inside: A
             f"{near.place_of(k)}: {near.text(k)} is {quantity.text(real[k])}, beyond 0 … {quantity.high:g} by "
             f"more than clip = {series.clip:g} of full scale; a larger clip takes it as the nearest"
         )
-    if not series.plausible:
-        return value
     count = int((beyond & inside).sum())
     if count:
         k = int(np.flatnonzero(beyond & inside)[0])
@@ -242,12 +239,8 @@ def one_each(near: Records, low: int, high: int) -> Records:
 
 def differences(table: Table, a: int, b: int) -> list[str]:
     """Columns in which two rows differ."""
-    found = []
-    for k, name in enumerate(table.header):
-        cells = table.column(k)
-        if cells.codes[a] != cells.codes[b]:
-            found.append(name or f"c{k + 1}")
-    return found
+    codes = [table.column(k).codes for k in range(len(table.header))]
+    return [name or f"c{k + 1}" for k, name in enumerate(table.header) if codes[k][a] != codes[k][b]]
 
 
 def _which(near: Records, differ: list[str], a: int, b: int) -> str:
