@@ -24,6 +24,9 @@ class Horizon:
     period_min: float = key("length of a period, minutes", 15.0, low=5, high=60)
     time_zone: str = key("time zone of `start`: UTC, an IANA name or +hh:mm", "UTC")
 
+    def __post_init__(self) -> None:
+        _ = self.start_utc  # refused here if it cannot be
+
     @property
     def start_utc(self) -> datetime:
         """Start of the first period, UTC."""
@@ -77,9 +80,9 @@ class Generator:
 
 @dataclass(frozen=True, kw_only=True)
 class Tariff:
-    buy_factor: float = key("purchase price = buy_factor × price + buy_adder", 1.0, low=0)
+    buy_factor: float = key("purchase price = buy_factor × price + buy_adder", 1.0, low=0, high=10)
     buy_adder_usd_per_mwh: float = key("adder on purchases (grid fees), USD/MWh", 0.0)
-    sell_factor: float = key("selling price = sell_factor × price + sell_adder", 1.0, low=0)
+    sell_factor: float = key("selling price = sell_factor × price + sell_adder", 1.0, low=0, high=10)
     sell_adder_usd_per_mwh: float = key("adder on sales (negative: a fee), USD/MWh", 0.0)
     demand_charge_usd_per_mw: float = key("charge on the import peak beyond the peak so far, USD/MW", 0.0, low=0)
     peak_so_far_mw: float = key("import peak already reached in the billing window, MW", 0.0, low=0)
@@ -276,7 +279,7 @@ class Spec:
     sites: list[Site] = key("sites; [defaults] holds keys common to all")
     source: str = key("where the data come from", "")
     seed: int = key("seed of everything drawn", 0, low=0)
-    currencies: dict[str, float] = key("USD per unit of each currency", {}, low=1e-9)
+    currencies: dict[str, float] = key("USD per unit of each currency", {}, low=1e-9, high=10)
     files: dict[str, File] = key("how each file is read", {})
     generators: dict[str, GeneratorType] = key("generator types", {})
     trace: JobTrace | None = key("job trace", None)
