@@ -193,7 +193,7 @@ def _is_late(rows: Array, label: Array, utc: Array, read: Readings, step: int, o
     return np.full(len(rows), precedes and not follows)
 
 
-def to_utc(stamp: datetime, local: tzinfo, place: str) -> datetime:
+def utc_of(stamp: datetime, local: tzinfo, place: str) -> datetime:
     """A moment in UTC; of a local hour that occurs twice the first."""
     if stamp.tzinfo is not None:
         return stamp.astimezone(timezone.utc)

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from decomp.ingest.clock import to_utc, zone
+from decomp.ingest.clock import utc_of, zone
 from decomp.ingest.keys import key, merge, override, record, within
 from decomp.ingest.layout import File, Layout, Names, Series
 from decomp.ingest.units import check_rates
@@ -40,7 +40,7 @@ class Horizon:
             start = datetime(start.year, start.month, start.day)
         if not isinstance(start, datetime):
             raise InputError(f"horizon.start = {self.start!r}: not a date or date-time such as 2022-07-15")
-        return to_utc(start, zone(self.time_zone, "horizon.time_zone"), "horizon.start")
+        return utc_of(start, zone(self.time_zone, "horizon.time_zone"), "horizon.start")
 
     @property
     def step(self) -> timedelta:
