@@ -26,6 +26,7 @@ LEAST_ITERATIONS = 2000
 SMALL_SECONDS = 10.0  # for a run of milliseconds
 SETTLED = (
     highspy.HighsModelStatus.kOptimal,
+    highspy.HighsModelStatus.kObjectiveBound,
     highspy.HighsModelStatus.kInfeasible,
     highspy.HighsModelStatus.kUnbounded,
     highspy.HighsModelStatus.kUnboundedOrInfeasible,
@@ -156,12 +157,13 @@ def run_lp(solver: highspy.Highs, *, small: bool = False, warm: bool = False) ->
     A run that goes round in circles, as the simplex method may where many columns cost the same, is ended after a
     number of iterations, so in the same place in every run of a program; an interior point method takes over.
     `warm` : it starts from a basis of other costs or bounds; all but an optimum is doubted and tried again without.
+    A run that ends since its objective is beyond `objective_bound` is not optimal, and not doubted.
     """
     size = solver.getNumRow() + solver.getNumCol()
     solver.setOptionValue("simplex_iteration_limit", max(ITERATIONS * size, LEAST_ITERATIONS))
     run(solver, small=small)
     status = solver.getModelStatus()
-    if warm and status not in (highspy.HighsModelStatus.kOptimal, *CUT):
+    if warm and status not in (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kObjectiveBound, *CUT):
         solver.clearSolver()
         run(solver, small=small)
         status = solver.getModelStatus()

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import highspy
 import numpy as np
 
 from decomp.bound.coupling import Coupling, Fixing
@@ -28,9 +29,10 @@ from decomp.schedule.incumbent import fixing_of
 from decomp.schedule.redispatch import redispatch_model
 from decomp.search import move_kernels
 
-LITTLE = 1e-5  # relative to the cost: a move that gains less is none
+LITTLE = 5e-5  # relative to the cost: a move that gains less is none
 MOST_LOADS = 2e7  # sites x periods of all moves listed at a time
-CUTS = 40  # kept, the last ones
+TRIES = 20  # moves in a row that gain nothing, after which the descent ends
+CUTS = 150  # kept, the last ones
 WAYS = 200  # of placing jobs anew, of which one is evaluated
 SPREAD = 1.0  # of the random factors on prices, when jobs are placed anew
 
@@ -84,17 +86,23 @@ class JobCost:
         self.coupling, self.evaluated = coupling, 0
         self._cuts: list[tuple[float, Array]] = []
 
-    def at(self, fixing: Fixing) -> Point:
-        """The cost there, infinite if no dispatch carries the load; adds a cut."""
-        load = fixed_load(self.coupling, fixing.run, fixing.start)
+    def at(self, fixing: Fixing, below: float = np.inf) -> Point:
+        """The cost there, infinite if no dispatch carries the load; adds a cut.
+
+        `below` : a cost of more than that, USD, is not computed to the end and counts as infinite; half of the steps of
+        the dual simplex method are saved, whose duals make a cut at any time.
+        """
+        load, of_runs = fixed_load(self.coupling, fixing.run, fixing.start), float(self.of_runs(fixing.run))
         self._solver.changeRowsBounds(load.size, self._rows, load.ravel(), load.ravel())
+        self._solver.setOptionValue("objective_bound", below - of_runs)
         self.evaluated += 1
-        if not run_lp(self._solver, warm=True):
+        optimal = run_lp(self._solver, warm=True)
+        if not optimal and self._solver.getModelStatus() != highspy.HighsModelStatus.kObjectiveBound:
             return Point(fixing, np.inf, np.zeros_like(load))
         value = float(self._solver.getInfo().objective_function_value)
         price = np.array(self._solver.getSolution().row_dual)[self._rows]
         self._cuts = [*self._cuts, (value - float(price @ load.ravel()), price)][-CUTS:]
-        return Point(fixing, value + float(self.of_runs(fixing.run)), price.reshape(load.shape))
+        return Point(fixing, value + of_runs if optimal else np.inf, price.reshape(load.shape))
 
     def of_runs(self, run: Array) -> Array:
         """Cost of jobs beside energy by their candidates (..., J), USD (...)."""
@@ -121,25 +129,24 @@ def search_moves(task: MoveTask) -> MoveAnswer:
 
 
 def moved_jobs(
-    instance: Instance, starts: list[Schedule], workers: Workers, options: Moves, seeds: Array, until: float
+    instance: Instance, schedule: Schedule, workers: Workers, options: Moves, seeds: Array, until: float
 ) -> Schedule:
-    """The best jobs that searches from several schedules find, one with each seed, side by side on all ranks.
+    """The best jobs that searches from a schedule find, one with each seed, side by side on all ranks.
 
     They stand in the schedule from which they were found, whose dispatch is not theirs yet. No search is begun after
     `until`, seconds by the root's clock.
     """
-    pairs, end = zip(starts, seeds, strict=True), workers.deadline(until)
-    tasks = [MoveTask(GroupTask(instance, schedule), options, int(seed), end) for schedule, seed in pairs]
+    fleet, end = GroupTask(instance, schedule), workers.deadline(until)
+    tasks = [MoveTask(fleet, options, int(seed), end) for seed in seeds]
     answers = workers.farm(search_moves, tasks, until, "moves of jobs")
     cut = [(k, a) for k, a in enumerate(answers) if a is not None and a.late]
     for at, (run, start, cost) in workers.stops.ask(lambda: [(k, _plain(a)) for k, a in cut]) or []:
         answers[at] = MoveAnswer(np.array(run, dtype=int), np.array(start, dtype=int), cost, True)
-    found = [(answer.cost, k, answer) for k, answer in enumerate(answers) if answer is not None]
-    if not found:
-        return starts[0]
-    _, k, best = min(found, key=lambda one: one[:2])
+    best = min((answer for answer in answers if answer is not None), key=lambda answer: answer.cost, default=None)
+    if best is None:
+        return schedule
     site = np.append(Coupling.of(instance).jobs.site, -1)[best.run]
-    return replace(starts[k], job_site=site, job_start=np.where(best.run >= 0, best.start, -1))
+    return replace(schedule, job_site=site, job_start=np.where(best.run >= 0, best.start, -1))
 
 
 def _plain(answer: MoveAnswer) -> tuple[list[int], list[int], float]:
@@ -152,7 +159,7 @@ def _over(cost: JobCost, task: MoveTask) -> bool:
 
 
 def descend(cost: JobCost, point: Point, task: MoveTask) -> Point:
-    """Make the most promising move that gains, until none does or the effort is spent."""
+    """Make the most promising move that gains, until the most promising ones do not or the effort is spent."""
     while (better := _better(cost, point, task)) is not None:
         point = better
     return point
@@ -171,10 +178,13 @@ def _better(cost: JobCost, point: Point, task: MoveTask) -> Point | None:
     trials = [moved(point.fixing, move) for move in moves]
     of_runs = cost.of_runs(np.array([trial.run for trial in trials]).reshape(len(moves), len(run)))
     bound = cost.at_least(loads) + of_runs
-    while bound.min(initial=np.inf) < point.cost - least and not _over(cost, task):
+    enough = point.cost - least
+    for _ in range(min(TRIES, len(moves))):
         m = int(bound.argmin())
-        found = cost.at(trials[m])
-        if found.cost < point.cost - least:
+        if bound[m] >= enough or _over(cost, task):
+            break
+        found = cost.at(trials[m], enough)
+        if found.cost < enough:
             return found
         bound = np.maximum(bound, cost.at_least(loads, newest=True) + of_runs)
         bound[m] = np.inf

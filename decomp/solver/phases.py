@@ -133,9 +133,7 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
     if not if_apart and apart(loop):
         return Outcome.SKIPPED
     search, run.phase = search_of(run), "improve"
-    if moves := replans and run.small:
-        move_jobs(run, run.incumbent)
-    if replans and loop.coupling.copies > 1:  # what groups gain needs no completed schedule, which takes long
+    if replans and (loop.coupling.copies > 1 or run.small):  # these need no completed schedules
         replan(run)
     while loop.coupling.n_jobs and not run.must_stop() and search.stale < options.stale_finishes:
         if consult(run) and run.incumbent is not None:
@@ -153,14 +151,12 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
         if late or search.rounds >= present.rounds_per_finish or gained <= options.plateau * abs(run.cost):
             search.rounds = 0
             before = run.cost
-            found = complete(run, routing)
-            if moves:
-                move_jobs(run, found)
+            complete(run, routing)
             saved = before - run.cost if np.isfinite(run.cost) else 0.0
             if saved <= options.plateau * abs(run.cost):
                 search.stale, search.level = search.stale + 1, search.level + 1
                 if run.incumbent is not None:
-                    if replans and not run.small:
+                    if replans:
                         replan(run, patience=1, most=SAMPLE)
                     loop.refix(run.incumbent.fixing)
             if late:
@@ -186,16 +182,13 @@ def move(run: Run, options: Improvement, until: float) -> float:
     return gained
 
 
-def move_jobs(run: Run, start: Incumbent | None) -> None:
-    """Search moves of jobs and then commitments from a schedule of a small fleet, and from the incumbent."""
-    if start is None or run.incumbent is None or not run.loop.coupling.n_jobs or run.must_stop():
-        return
+def move_jobs(run: Run, incumbent: Incumbent) -> None:
+    """Search moves of jobs and then commitments from the incumbent of a small fleet."""
     options, phase, run.phase = run.options.moves, run.phase, "moves"
-    starts = [start.schedule, run.incumbent.schedule][: 1 if run.beside else 2]  # SCIP has a rank
-    seeds = search_of(run).rng.integers(2**31, size=len(starts))
+    seeds = search_of(run).rng.integers(2**31, size=options.searches)
     effort = Effort(options.commitment_gap, options.commitment_nodes)
     with sparing(run):
-        moved = moved_jobs(run.instance, starts, run.workers, options, seeds, run.deadline)
+        moved = moved_jobs(run.instance, incumbent.schedule, run.workers, options, seeds, run.deadline)
         schedule = recommit(run.instance, moved, run.workers, effort, run.deadline)
     found = None if schedule is None else incumbent_of(run.instance, run.loop.coupling, schedule)
     if found is not None and run.offer(found):
@@ -217,7 +210,7 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
     """
     search, options, phase, stale = run.search, run.options, run.phase, 0
     patience = options.improvement.stale_finishes if patience is None else patience
-    if search is None or run.incumbent is None:
+    if search is None or run.incumbent is None or not run.loop.coupling.n_jobs:
         return Outcome.SKIPPED
     run.phase = "replan"
     while stale < patience and not run.must_stop():
