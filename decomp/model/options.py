@@ -208,8 +208,9 @@ class Moves(Group):
     """Hybrid only: in a small fleet, single jobs move and pairs change places."""
 
     site_periods: int = option(4000, "most sites x periods of such a fleet; in larger ones groups are replanned", low=0)
+    scenarios: int = option(30, "most scenarios of such a fleet", low=0)
     searches: int = option(2, "searches from the incumbent that go on side by side", low=1)
-    programs: int = option(800, "linear programs of a search, each of which evaluates a move", low=1)
+    programs: int = option(800, "linear programs of a search, one for each scenario of a move that it evaluates", low=1)
     placed_anew: int = option(4, "jobs placed anew, at random prices, where no move gains", low=1)
     commitment_gap: float = option(2e-4, "relative gap of the MILP that then commits anew", low=0, high=1)
     commitment_nodes: int = option(20, "nodes for that MILP", low=1)

@@ -15,7 +15,7 @@ from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
 from decomp.model.rounding import with_exact_fits
 from decomp.schedule.incumbent import dispatch_fields, turn
-from decomp.schedule.subinstance import SubInstance, around
+from decomp.schedule.subinstance import SubInstance, around, restrict
 from decomp.site.equations import add_allowance, add_site
 
 
@@ -68,6 +68,16 @@ def share_out(instance: Instance, schedule: Schedule, parts: list[SubInstance]) 
         )
         tasks.append(GroupTask(mine, own))
     return tasks
+
+
+def by_scenario(instance: Instance, schedule: Schedule) -> list[tuple[SubInstance, GroupTask]]:
+    """The fleet in each of its scenarios, as tasks that may be done at the same time; without scenarios, as it is."""
+    n = instance.n_places
+    if instance.copies == 1:
+        rows = {name: np.arange(size) for name, size in instance.sizes.items()} | dict(place=np.arange(n))
+        return [(SubInstance(instance, rows), GroupTask(instance, schedule))]
+    parts = [restrict(instance, schedule, np.arange(n) + n * s) for s in range(instance.copies)]
+    return list(zip(parts, share_out(instance, schedule, parts), strict=True))
 
 
 def _kept_back(instance: Instance, emissions: Array, part: SubInstance, n_parts: int) -> float:

@@ -17,13 +17,14 @@ from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
 from decomp.ranks.clock import root_seconds
 from decomp.ranks.workers import Workers
-from decomp.schedule.group_lp import GroupAnswer, GroupTask, fixed_integers, hold, schedule_of
+from decomp.schedule.group_lp import GroupAnswer, GroupTask, by_scenario, fixed_integers, hold, schedule_of
 from decomp.schedule.redispatch import redispatch_group, redispatch_model
+from decomp.schedule.subinstance import merge_all
 
 
 @dataclass(frozen=True, eq=False)
 class CommitmentTask:
-    """The MILP of a fleet's commitments around its schedule; `until`: when to stop, by `root_seconds`."""
+    """The MILP of the commitments of a fleet, or of it in one scenario; `until`: when to stop, by `root_seconds`."""
 
     fleet: GroupTask
     effort: Effort
@@ -36,11 +37,17 @@ def recommit(instance: Instance, schedule: Schedule, workers: Workers, effort: E
     After `until`, seconds by the root's clock, the commitments stay. They also stay if the clock ended the MILP, so
     that a replay makes the same schedule.
     """
-    task = CommitmentTask(GroupTask(instance, schedule), effort, workers.deadline(until))
-    (answer,) = workers.farm(commit_anew, [task], until, "commitments")
-    late = workers.stops.ask(lambda: answer is None or answer.late)
-    own = redispatch_group(task.fleet) if late or answer is None else answer.schedule
-    return None if own is None else complete(instance, own)
+    scenarios, end = by_scenario(instance, schedule), workers.deadline(until)
+    tasks = [CommitmentTask(fleet, effort, end) for _, fleet in scenarios]
+    answers = workers.farm(commit_anew, tasks, until, "commitments")
+    late = workers.stops.ask(lambda: [k for k, a in enumerate(answers) if a is None or a.late]) or []
+    own = [None if k in late else answer.schedule for k, answer in enumerate(answers)]
+    if late:
+        again = workers.farm(redispatch_group, [tasks[k].fleet for k in late], what="redispatch")
+        for k, piece in zip(late, again, strict=True):
+            own[k] = piece
+    found = [(part, piece) for (part, _), piece in zip(scenarios, own, strict=True) if piece is not None]
+    return complete(instance, merge_all(schedule, found)) if len(found) == len(tasks) else None
 
 
 def commit_anew(task: CommitmentTask) -> GroupAnswer:

@@ -10,6 +10,7 @@ local optimum a few jobs are placed anew (iterated local search: Lourenço, Mart
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from decomp.model.result import Schedule
 from decomp.ranks.clock import root_seconds
 from decomp.ranks.workers import Workers
 from decomp.schedule.dive import fixed_load
-from decomp.schedule.group_lp import GroupTask
+from decomp.schedule.group_lp import GroupTask, by_scenario
 from decomp.schedule.incumbent import fixing_of
 from decomp.schedule.redispatch import redispatch_model
 from decomp.search import move_kernels
@@ -32,7 +33,8 @@ from decomp.search import move_kernels
 LITTLE = 5e-5  # relative to the cost: a move that gains less is none
 MOST_LOADS = 2e7  # sites x periods of all moves listed at a time
 TRIES = 20  # moves in a row that gain nothing, after which the descent ends
-CUTS = 150  # kept, the last ones
+CUTS = 150  # kept in all scenarios, but in each at least
+LEAST_CUTS = 20
 WAYS = 200  # of placing jobs anew, of which one is evaluated
 SPREAD = 1.0  # of the random factors on prices, when jobs are placed anew
 
@@ -71,48 +73,82 @@ class Point(NamedTuple):
     price: Array
 
 
-class JobCost:
-    """The cost of a fleet as a function of what its jobs do, all other integers relaxed.
+class Program:
+    """The cost of a fleet in one scenario as a function of the load of its jobs, all other integers relaxed.
 
-    Attributes
-    ----------
-    evaluated : how often it was evaluated.
+    `n_cuts` : so many are kept, the last ones.
     """
 
-    def __init__(self, coupling: Coupling, fleet: GroupTask) -> None:
+    def __init__(self, fleet: GroupTask, n_cuts: int) -> None:
         model, links = redispatch_model(fleet)
         self._solver: Any = to_highs(model)
         self._rows = np.ravel(links).astype(np.int32)
-        self.coupling, self.evaluated = coupling, 0
-        self._cuts: list[tuple[float, Array]] = []
+        self._cuts: deque[tuple[float, Array]] = deque(maxlen=n_cuts)
 
-    def at(self, fixing: Fixing, below: float = np.inf) -> Point:
-        """The cost there, infinite if no dispatch carries the load; adds a cut.
+    def at(self, load: Array, below: float) -> tuple[float, Array]:
+        """The cost at a load (S x T,) and the prices of load there; adds a cut.
 
-        `below` : a cost of more than that, USD, is not computed to the end and counts as infinite; half of the steps of
-        the dual simplex method are saved, whose duals make a cut at any time.
+        The cost is infinite if no dispatch carries the load, or if it is more than `below`, USD: then half of the steps
+        of the dual simplex method are saved, whose duals make a cut at any time.
         """
-        load, of_runs = fixed_load(self.coupling, fixing.run, fixing.start), float(self.of_runs(fixing.run))
-        self._solver.changeRowsBounds(load.size, self._rows, load.ravel(), load.ravel())
-        self._solver.setOptionValue("objective_bound", below - of_runs)
-        self.evaluated += 1
+        self._solver.changeRowsBounds(load.size, self._rows, load, load)
+        self._solver.setOptionValue("objective_bound", below)
         optimal = run_lp(self._solver, warm=True)
         if not optimal and self._solver.getModelStatus() != highspy.HighsModelStatus.kObjectiveBound:
-            return Point(fixing, np.inf, np.zeros_like(load))
+            return np.inf, np.zeros_like(load)
         value = float(self._solver.getInfo().objective_function_value)
         price = np.array(self._solver.getSolution().row_dual)[self._rows]
-        self._cuts = [*self._cuts, (value - float(price @ load.ravel()), price)][-CUTS:]
-        return Point(fixing, value + of_runs if optimal else np.inf, price.reshape(load.shape))
+        self._cuts.append((value - float(price @ load), price))
+        return value if optimal else np.inf, price
+
+    def at_least(self, load: Array, newest: bool = False) -> Array:
+        """Lower bounds (n,) on the cost at loads (n, S x T): by all cuts, or the newest."""
+        cuts = [self._cuts[-1]] if newest and self._cuts else self._cuts
+        if not cuts:
+            return np.full(len(load), -np.inf)
+        constant, price = np.array([c for c, _ in cuts]), np.array([p for _, p in cuts])
+        return np.asarray((constant + load @ price.T).max(axis=1))
+
+
+class JobCost:
+    """The cost of a fleet as a function of what its jobs do: a linear program in each scenario.
+
+    Attributes
+    ----------
+    evaluated : linear programs solved.
+    room : for jobs, in every scenario, (S, T) GPU.
+    """
+
+    def __init__(self, coupling: Coupling, fleet: GroupTask) -> None:
+        self.coupling, self.evaluated = coupling, 0
+        self.room = coupling.least(coupling.usable)
+        scenarios = by_scenario(fleet.instance, fleet.schedule)
+        self.programs = [Program(task, max(CUTS // len(scenarios), LEAST_CUTS)) for _, task in scenarios]
+
+    def at(self, fixing: Fixing, below: float = np.inf) -> Point:
+        """The cost there; infinite if no dispatch carries the load, or once it is known to be above `below`, USD."""
+        load, of_runs = self.load(fixing), float(self.of_runs(fixing.run))
+        least, price = self.at_least(load.reshape(1, -1))[:, 0], np.zeros(load.size)
+        for s, program in enumerate(self.programs):
+            beside = of_runs + float(np.delete(least, s).sum())
+            self.evaluated += 1
+            least[s], own = program.at(load.ravel(), below - beside)
+            price += own
+            if not np.isfinite(least[s]):
+                break
+        return Point(fixing, of_runs + float(least.sum()), price.reshape(load.shape))
+
+    def load(self, fixing: Fixing) -> Array:
+        """Load of the jobs, the same in all scenarios, (S, T) GPU."""
+        return fixed_load(self.coupling, fixing.run, fixing.start)[: self.coupling.n_places]
 
     def of_runs(self, run: Array) -> Array:
         """Cost of jobs beside energy by their candidates (..., J), USD (...)."""
         return np.asarray(np.append(self.coupling.jobs.cost, 0.0)[run].sum(axis=-1))
 
     def at_least(self, load: Array, newest: bool = False) -> Array:
-        """Lower bounds on the cost without that of runs, at loads of jobs (n, S x T): by all cuts, or the newest."""
-        cuts = self._cuts[-1:] if newest else self._cuts
-        constant, price = np.array([c for c, _ in cuts]), np.array([p for _, p in cuts])
-        return np.asarray((constant + load @ price.T).max(axis=1))
+        """Lower bounds on the cost without that of runs, (scenario, n), see `Program.at_least`."""
+        return np.array([program.at_least(load, newest) for program in self.programs])
 
 
 def search_moves(task: MoveTask) -> MoveAnswer:
@@ -168,26 +204,24 @@ def descend(cost: JobCost, point: Point, task: MoveTask) -> Point:
 def _better(cost: JobCost, point: Point, task: MoveTask) -> Point | None:
     """The first point by a move that all cuts promise a gain of, if its cost is lower."""
     coupling, (run, start) = cost.coupling, (point.fixing.run, point.fixing.start)
-    load, least = fixed_load(coupling, run, start), LITTLE * abs(point.cost)
-    moves = np.empty((int(MOST_LOADS / load.size), 6), dtype=np.int64)
-    room = coupling.usable - load
-    moves = moves[: move_kernels.list_moves(point.price, room, coupling.jobs, run, start, least, moves)]
+    load, little = cost.load(point.fixing), LITTLE * abs(point.cost)
+    moves, room = np.empty((int(MOST_LOADS / load.size), 6), dtype=np.int64), cost.room - load
+    moves = moves[: move_kernels.list_moves(point.price, room, coupling.jobs, run, start, little, moves)]
     loads = np.repeat(load[None], len(moves), axis=0)
     move_kernels.change_loads(coupling.jobs, run, start, moves, loads)
     loads = loads.reshape(len(moves), load.size)
     trials = [moved(point.fixing, move) for move in moves]
     of_runs = cost.of_runs(np.array([trial.run for trial in trials]).reshape(len(moves), len(run)))
-    bound = cost.at_least(loads) + of_runs
-    enough = point.cost - least
+    enough, least, tried = point.cost - little, cost.at_least(loads), np.zeros(len(moves))
     for _ in range(min(TRIES, len(moves))):
+        bound = least.sum(axis=0) + of_runs + tried
         m = int(bound.argmin())
         if bound[m] >= enough or _over(cost, task):
             break
         found = cost.at(trials[m], enough)
         if found.cost < enough:
             return found
-        bound = np.maximum(bound, cost.at_least(loads, newest=True) + of_runs)
-        bound[m] = np.inf
+        least, tried[m] = np.maximum(least, cost.at_least(loads, newest=True)), np.inf
     return None
 
 
@@ -203,17 +237,17 @@ def moved(fixing: Fixing, move: Array) -> Fixing:
 def kick(cost: JobCost, point: Point, n_jobs: int, rng: np.random.Generator) -> Point:
     """The point after some jobs are placed anew one after the other: of many random ways the one that cuts favour."""
     coupling, n = cost.coupling, len(point.fixing.run)
-    present, best, chosen = fixed_load(coupling, point.fixing.run, point.fixing.start), np.inf, point.fixing
+    present, best, chosen = cost.load(point.fixing), np.inf, point.fixing
     for _ in range(WAYS):
-        run, start, room = point.fixing.run.copy(), point.fixing.start.copy(), coupling.usable - present
+        run, start, room = point.fixing.run.copy(), point.fixing.start.copy(), cost.room - present
         jobs = rng.choice(n, min(n_jobs, n), replace=False)
         price = point.price * rng.uniform(1.0 - SPREAD / 2, 1.0 + SPREAD / 2, point.price.shape[:1])[:, None]
         if not move_kernels.place_again(price, room, coupling.jobs, run, start, jobs):
             continue
         if (run == point.fixing.run).all() and (start == point.fixing.start).all():
             continue
-        load = (coupling.usable - room).reshape(1, -1)
-        bound = float(cost.at_least(load)[0] + cost.of_runs(run))
+        load = (cost.room - room).reshape(1, -1)
+        bound = float(cost.at_least(load).sum() + cost.of_runs(run))
         if bound < best:
             best, chosen = bound, Fixing(run, start)
     return cost.at(chosen)

@@ -101,10 +101,10 @@ class Run:
 
     @property
     def small(self) -> bool:
-        """Whether it is a small fleet, without scenarios, over not too many periods."""
-        n, options = self.instance.n_sites, self.options
+        """Whether it is a small fleet, over not too many periods and scenarios, none of whose decisions join these."""
+        n, options = self.instance.n_places, self.options
         few = n <= options.small_fleet and n * self.instance.n_periods <= options.moves.site_periods
-        return few and self.instance.copies == 1
+        return few and self.instance.copies <= options.moves.scenarios and not self.instance.day_ahead_lines
 
     @property
     def bound(self) -> float:

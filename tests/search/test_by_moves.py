@@ -17,6 +17,7 @@ from decomp.model.accounts import account, allot
 from decomp.model.instance import Instance
 from decomp.model.options import Moves, Options
 from decomp.model.result import Result
+from decomp.model.scenarios import expand
 from decomp.ranks.mpi import Serial
 from decomp.schedule.dive import fixed_load
 from decomp.schedule.group_lp import GroupTask
@@ -61,10 +62,33 @@ def test_cuts_are_lower_bounds_on_exact_costs(seed: int) -> None:
     assert here.cost == pytest.approx(result.incumbent, rel=1e-2)
     for trial in neighbours(c, here.fixing, rng, 8):
         load = fixed_load(c, trial.run, trial.start).reshape(1, -1)
-        bound = float(cost.at_least(load)[0] + cost.of_runs(trial.run))
+        bound = float(cost.at_least(load).sum() + cost.of_runs(trial.run))
         again = cost.at(trial)
         assert bound <= again.cost + 1e-6 * abs(again.cost)
-        assert cost.at_least(load, newest=True)[0] + cost.of_runs(trial.run) == pytest.approx(again.cost, rel=1e-9)
+        assert cost.at_least(load, newest=True).sum() + cost.of_runs(trial.run) == pytest.approx(again.cost, rel=1e-9)
+
+
+def test_with_scenarios_the_cost_of_a_move_is_the_sum_of_all_or_known_to_be_too_much() -> None:
+    base = generate("fleet", sites=4, periods=12, period_h=1.0, seed=3, scenarios=5)
+    result = solve(base, Serial(), Options.from_dict(dict(rel_gap=0.9, method="lagrangian")))
+    assert result is not None and result.schedule is not None
+    instance, rng = expand(base), np.random.default_rng(0)
+    c, fleet = Coupling.of(instance), GroupTask(instance, result.schedule)
+    cost = JobCost(c, fleet)
+    here = cost.at(fixing_of(c, result.schedule))
+    assert here.cost <= result.incumbent + 1e-6 * abs(result.incumbent)
+    assert here.cost == pytest.approx(result.incumbent, rel=2e-2)
+    for trial in neighbours(c, here.fixing, rng, 8):
+        load = cost.load(trial).reshape(1, -1)
+        bound = float(cost.at_least(load).sum() + cost.of_runs(trial.run))
+        exact = JobCost(c, fleet).at(trial)
+        assert bound <= exact.cost + 1e-6 * abs(exact.cost)
+        assert np.isinf(cost.at(trial, exact.cost - 1.0).cost)
+        again = cost.at(trial, exact.cost + 1.0)
+        assert again.cost == pytest.approx(exact.cost, rel=1e-9)
+        step = (cost.load(here.fixing) - cost.load(trial)).ravel()
+        least = again.cost + again.price.ravel() @ step + cost.of_runs(here.fixing.run) - cost.of_runs(trial.run)
+        assert here.cost >= least - 1e-6 * abs(here.cost)
 
 
 def test_all_single_moves_that_gain_are_listed() -> None:

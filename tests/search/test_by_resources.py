@@ -96,6 +96,30 @@ def test_a_few_scenarios_plan_the_jobs_and_all_decide() -> None:
     assert certified(base, replace(rough, schedule=schedule, incumbent=cost))
 
 
+def test_a_budget_of_every_scenario_holds_where_a_few_plan() -> None:
+    """The scenario that emits most is at its budget; each that stands for others has as much left as before."""
+    free = generate("fleet", sites=4, periods=24, period_h=1.0, seed=2, scenarios=8)
+    emissions = account(expand(free), solved(free, rel_gap=0.9).schedule).emissions_t.reshape(8, -1).sum(axis=1)
+    base = replace(free, carbon_scope="every", carbon_budget_t=float((emissions / free.scenarios.probability).max()))
+    rough, instance = solved(base, rel_gap=0.9), expand(base)
+    assert rough.schedule is not None
+    schedule, workers = rough.schedule, workers_of(instance)
+    whole, few = GroupTask(instance, schedule), standing(instance, [0, 1, 2, 3])[1]
+    planned = standing_in(whole, few)
+
+    def left(group: GroupTask) -> np.ndarray:
+        """Of the budget of each scenario, t, whatever its weight."""
+        there = account(group.instance, group.schedule).emissions_t.reshape(group.instance.copies, -1).sum(axis=1)
+        return group.instance.carbon_budget_t - there / group.instance.scenarios.probability
+
+    np.testing.assert_allclose(left(planned), left(whole)[few.chosen], rtol=1e-9, atol=1e-6)
+    for groups in ([[3, 0], [1, 2]], [[0, 1], [2, 3]]):
+        schedule = replan_round(instance, schedule, workers, [standing(instance, g) for g in groups], Replan(), LONG)
+    cost = account(instance, schedule).net_cost
+    assert cost < rough.incumbent
+    assert certified(base, replace(rough, schedule=schedule, incumbent=cost))
+
+
 def test_scenarios_that_are_the_same_are_one() -> None:
     """Money, emissions and what is left of the budget in three of seven, which weigh as much as all."""
     plain, p = generate("small", seed=4), np.array([0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1])
