@@ -99,7 +99,7 @@ class Program:
         value = float(self._solver.getInfo().objective_function_value)
         price = np.array(self._solver.getSolution().row_dual)[self._rows]
         self._cuts.append((value - float(price @ load), price))
-        return value if optimal else np.inf, price
+        return value if optimal and value <= below else np.inf, price
 
     def at_least(self, load: Array, newest: bool = False) -> Array:
         """Lower bounds (n,) on the cost at loads (n, S x T): by all cuts, or the newest."""

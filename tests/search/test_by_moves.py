@@ -68,6 +68,21 @@ def test_cuts_are_lower_bounds_on_exact_costs(seed: int) -> None:
         assert cost.at_least(load, newest=True).sum() + cost.of_runs(trial.run) == pytest.approx(again.cost, rel=1e-9)
 
 
+def test_cuts_of_programs_that_end_early_are_lower_bounds() -> None:
+    instance, result = rough(0)
+    c, rng = Coupling.of(instance), np.random.default_rng(0)
+    fleet = GroupTask(instance, result.schedule)
+    cost, exact = JobCost(c, fleet), JobCost(c, fleet)
+    here = cost.at(fixing_of(c, result.schedule))
+    for trial in neighbours(c, here.fixing, rng, 12):
+        true = exact.at(trial).cost
+        assert np.isinf(cost.at(trial, true - 0.5 * abs(true - here.cost) - 1.0).cost)
+        for other in neighbours(c, here.fixing, rng, 3):
+            bound = cost.at_least(cost.load(other).reshape(1, -1), newest=True).sum() + cost.of_runs(other.run)
+            true = exact.at(other).cost
+            assert bound <= true + 1e-6 * abs(true)
+
+
 def test_with_scenarios_the_cost_of_a_move_is_the_sum_of_all_or_known_to_be_too_much() -> None:
     base = generate("fleet", sites=4, periods=12, period_h=1.0, seed=3, scenarios=5)
     result = solve(base, Serial(), Options.from_dict(dict(rel_gap=0.9, method="lagrangian")))
@@ -137,8 +152,9 @@ def test_a_search_makes_a_certified_schedule_of_the_cost_it_says(seed: int) -> N
     assert (
         same.cost == answer.cost and np.array_equal(same.run, answer.run) and np.array_equal(same.start, answer.start)
     )
-    workers, starts = workers_of(instance), [result.schedule]
-    jobs = moved_jobs(instance, starts, workers, Moves(programs=40), np.array([seed]), LONG)
+    assert result.schedule is not None
+    workers = workers_of(instance)
+    jobs = moved_jobs(instance, result.schedule, workers, Moves(programs=40), np.array([seed]), LONG)
     schedule = recommit(instance, jobs, workers, Effort(1e-6, 1000), LONG)
     assert schedule is not None
     cost = account(instance, schedule).net_cost
@@ -149,8 +165,9 @@ def test_a_search_makes_a_certified_schedule_of_the_cost_it_says(seed: int) -> N
 
 def test_without_time_nothing_changes() -> None:
     instance, result = rough(0)
-    starts, seeds = [result.schedule, result.schedule], np.array([0, 1])
-    assert moved_jobs(instance, starts, workers_of(instance), Moves(), seeds, 0.0) is result.schedule
+    assert result.schedule is not None
+    workers, seeds = workers_of(instance), np.array([0, 1])
+    assert moved_jobs(instance, result.schedule, workers, Moves(), seeds, 0.0) is result.schedule
     assert search_moves(MoveTask(GroupTask(instance, result.schedule), Moves(), 0, until=0.0)).late
 
 
