@@ -119,7 +119,7 @@ def by_benders(run: Run) -> Incumbent | None:
 
 
 def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) -> Outcome:
-    """Phase: price-directive large-neighbourhood search.
+    """Phase: price-directive large-neighbourhood search; where jobs can be moved instead, that.
 
     When rounds gain little a schedule is completed; when that is hardly cheaper than the incumbent, the search goes on
     from the incumbent with larger clusters.
@@ -133,7 +133,9 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
     if not if_apart and apart(loop):
         return Outcome.SKIPPED
     search, run.phase = search_of(run), "improve"
-    if replans and (loop.coupling.copies > 1 or run.small):  # these need no completed schedules
+    if replans and run.small and run.incumbent is not None:
+        return replan(run, patience=1)  # it goes on when the sites' integers have had their turn
+    if replans and loop.coupling.copies > 1:  # what groups gain needs no completed schedule, which takes long
         replan(run)
     while loop.coupling.n_jobs and not run.must_stop() and search.stale < options.stale_finishes:
         if consult(run) and run.incumbent is not None:
