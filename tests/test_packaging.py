@@ -39,7 +39,7 @@ def test_every_package_of_the_tree_is_listed() -> None:
 
 def test_every_import_is_a_declared_dependency() -> None:
     lines = listed("options", "install_requires")
-    for extra in ("ingest", "scip", "xarray"):
+    for extra in ("ingest", "xarray"):
         lines += listed("options.extras_require", extra)
     declared = {re.split(r"[ <>=;]", line)[0].lower() for line in lines if line}
     imported = {i.split(".")[0] for p in SOURCES for i in imports(p)} - {"", "decomp", "drivers"}

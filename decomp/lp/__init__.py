@@ -1,5 +1,5 @@
-"""Linear programs, HiGHS and SCIP; knows no sites.
+"""Linear programs and HiGHS; knows no sites.
 
-Read `block` (columns and rows, built term by term), then `highs` and `scip`, the solvers; `safe_bound`
-proves a bound from any duals, `presolve` takes out what is settled.
+Read `block` (columns and rows, built term by term), then `highs`, the solver; `safe_bound` proves a bound from any
+duals, `presolve` takes out what is settled.
 """

@@ -248,13 +248,6 @@ class Closing(Group):
 
 
 @dataclass(frozen=True)
-class Beside(Group):
-    """Hybrid only: where SCIP is installed, it searches small fleets too, in runs with a time limit."""
-
-    site_periods: int = option(0, "most sites x periods of a fleet that SCIP searches too (0: none)", low=0)
-
-
-@dataclass(frozen=True)
 class Options(Group):
     """All options of a solve."""
 
@@ -272,7 +265,6 @@ class Options(Group):
     milp_bound: MilpBound = group(MilpBound)
     branching: Branching = group(Branching)
     closing: Closing = group(Closing)
-    beside: Beside = group(Beside)
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str], **unless_said: Any) -> Options:

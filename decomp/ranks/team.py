@@ -11,7 +11,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -235,7 +235,6 @@ class Team:
         until: float = np.inf,
         what: str = "",
         place: Placement | None = None,
-        spared: Collection[int] = (),
     ) -> list[TaskAnswer]:
         """Run independent tasks on whoever is free, the root too; their answers in task order (elsewhere: none).
 
@@ -248,7 +247,6 @@ class Team:
         tasks : picklable records at the root, ignored elsewhere.
         until : time by `clock` after which no task is started.
         place : a rank gets the first task that it owns, if one of the next few is its own.
-        spared : ranks that get no task; never the root.
         """
         call = self._next_call("map_tasks", what)
 
@@ -264,7 +262,7 @@ class Team:
 
         def next_task(rank: int) -> tuple[int, Any] | None:
             with lock:
-                if not queue or rank in spared or watch.over() or self.clock() >= until:
+                if not queue or watch.over() or self.clock() >= until:
                     return None
                 if place is None:
                     return queue.pop()

@@ -40,9 +40,6 @@ class Service:
         """This rank's share of a request of the root."""
         raise NotImplementedError
 
-    def close(self) -> None:
-        """The run is over; what it holds beside memory is given back."""
-
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Service)
@@ -90,14 +87,12 @@ class Workers:
     ----------
     end : when the time is over, seconds by the root's clock.
     until : when to begin no more dispatches; as long as there is no schedule to keep, that is never.
-    spared : ranks that get no tasks, since they have other work; never the root.
     """
 
     def __init__(self, team: Team) -> None:
         self.team = team
         self.stops, self.end, self.until = Stops(), np.inf, np.inf
         self.dismissed = False
-        self.spared: frozenset[int] = frozenset()
         self._services: dict[type[Service], Service] = {}
 
     def add(self, service: S) -> S:
@@ -147,7 +142,7 @@ class Workers:
         self._tell(order)
         own = self._bound(order)
         if not self.stops.replayed:
-            answers = self.team.map_tasks(own, tasks, until=until, what=what, place=place, spared=self.spared)
+            answers = self.team.map_tasks(own, tasks, until=until, what=what, place=place)
             self.stops.ask(lambda: [k for k, a in enumerate(answers) if a.error == NOT_DONE])
             return answers
         missed = self.stops.ask(list) or []
@@ -186,7 +181,7 @@ class Workers:
                 kind, request = self.team.bcast(None)
             patience = self.team.patient() if isinstance(request, Wait) else nullcontext()
             if isinstance(request, Stop):
-                self._close()
+                watch.end_in(np.inf)
                 return
             if isinstance(request, Tasks):
                 self.team.map_tasks(self._bound(request), what=request.what)
@@ -205,11 +200,6 @@ class Workers:
         """Let the other ranks leave `serve`. Root only."""
         self.dismissed = True
         self._tell(Stop())
-        self._close()
-
-    def _close(self) -> None:
-        for service in self._services.values():
-            service.close()
         watch.end_in(np.inf)
 
     def _tell(self, request: Any) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from decomp.exact.beside import await_beside, begin_beside
 from decomp.exact.branching import branch
 from decomp.exact.whole import finish_whole
 from decomp.solver.bounding import raise_banned, raise_bound
@@ -30,13 +29,11 @@ class Phase:
     """One step of a method.
 
     `name` : in checkpoints, which say where to go on. `section` : where its seconds are booked.
-    `again` : also for a run that goes on from a later phase.
     """
 
     name: str
     work: Callable[[Run], Outcome]
     section: str
-    again: bool = False
 
 
 def _dive(routing: Routing) -> Phase:
@@ -56,15 +53,13 @@ BANNED = Phase("banned", raise_banned, "python")
 BRANCH = Phase("branch", branch, "branching")
 WHOLE = Phase("whole", finish_whole, "extensive form")
 REPLAN = Phase("replan", replan, "recovery")
-BESIDE = Phase("beside", begin_beside, "python", again=True)
-AWAIT = Phase("await", await_beside, "recovery")
 
 METHODS: dict[str, tuple[Phase, ...]] = {
     "lagrangian": (BOUND, _dive(by_prices), BANNED, _improve(by_prices), _milp_bound(by_prices)),
     "benders": (BOUND, _dive(by_benders), BANNED, _improve(by_benders), _milp_bound(by_benders)),
     "hybrid": (
-        *(BESIDE, BOUND, _dive(by_prices), BANNED, _improve(by_prices, replans=True), _milp_bound(by_prices)),
-        *(BRANCH, WHOLE, REPLAN, AWAIT),
+        *(BOUND, _dive(by_prices), BANNED, _improve(by_prices, replans=True), _milp_bound(by_prices)),
+        *(BRANCH, WHOLE, REPLAN),
     ),
 }
 LAST_RESUMED = "improve"  # what a run that had gone further goes on with
@@ -75,5 +70,4 @@ def phases_left(method: str, phase: str) -> tuple[Phase, ...]:
     phases = METHODS[method]
     names = [p.name for p in phases]
     last = names.index(LAST_RESUMED)
-    first = min(names.index(phase) if phase in names else last, last)
-    return tuple(p for p in phases[:first] if p.again) + phases[first:]
+    return phases[min(names.index(phase) if phase in names else last, last) :]

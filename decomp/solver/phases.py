@@ -1,20 +1,18 @@
 """Phases of a solve by decomposition, functions from the state of a run to an outcome: schedules, and the last bound.
 
-`methods` lists which phases make a method. The first bound is in `bounding`; branch and bound, the extensive finish of
-small fleets and concurrent SCIP are phases too, in `decomp.exact`.
+`methods` lists which phases make a method. The first bound is in `bounding`; branch and bound and the extensive finish
+of small fleets are phases too, in `decomp.exact`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
 from decomp.benders.loop import benders_finish
 from decomp.bound.milp_bound import dual_of_work, milp_bound
 from decomp.bound.site_integers import with_integers
-from decomp.exact.beside import consult, sparing
 from decomp.lp.highs import Effort
 from decomp.model.instance import Array
 from decomp.model.options import Improvement
@@ -138,15 +136,11 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
     if replans and loop.coupling.copies > 1:  # what groups gain needs no completed schedule, which takes long
         replan(run)
     while loop.coupling.n_jobs and not run.must_stop() and search.stale < options.stale_finishes:
-        if consult(run) and run.incumbent is not None:
-            loop.refix(run.incumbent.fixing)
         if run.late(run.finish_reserve):
             break
         until = run.deadline - run.finish_reserve
         started = process_seconds()
         present = search.effort(options)
-        if run.beside is not None:  # one attempt fewer: its rank is SCIP's
-            present = replace(present, attempts=max(present.attempts - 1, 1))
         gained = move(run, present, until)
         round_seconds = process_seconds() - started
         late = run.late(LEAST_ROUND * round_seconds + run.finish_reserve)
@@ -176,8 +170,7 @@ def search_of(run: Run) -> SearchState:
 def move(run: Run, options: Improvement, until: float) -> float:
     """A round of cluster moves, then iterations that adapt the multipliers; gain of the clusters' MILPs, USD."""
     search, loop = search_of(run), run.loop
-    with sparing(run):
-        gained = improve_round(run.instance, loop, search, options, until)
+    gained = improve_round(run.instance, loop, search, options, until)
     for _ in range(options.iterations):
         run.record(loop.iterate())
     search.rounds += 1
@@ -189,9 +182,8 @@ def move_jobs(run: Run, incumbent: Incumbent) -> None:
     options, phase, run.phase = run.options.moves, run.phase, "moves"
     seeds = search_of(run).rng.integers(2**31, size=options.searches)
     effort = Effort(options.commitment_gap, options.commitment_nodes)
-    with sparing(run):
-        moved = moved_jobs(run.instance, incumbent.schedule, run.workers, options, seeds, run.deadline)
-        schedule = recommit(run.instance, moved, run.workers, effort, run.deadline)
+    moved = moved_jobs(run.instance, incumbent.schedule, run.workers, options, seeds, run.deadline)
+    schedule = recommit(run.instance, moved, run.workers, effort, run.deadline)
     found = None if schedule is None else incumbent_of(run.instance, run.loop.coupling, schedule)
     if found is not None and run.offer(found):
         run.keep(run.result())
@@ -216,7 +208,6 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
         return Outcome.SKIPPED
     run.phase = "replan"
     while stale < patience and not run.must_stop():
-        consult(run)
         run.loop.refix(run.incumbent.fixing)
         before = run.cost
         if run.small:
@@ -237,8 +228,7 @@ def replan_groups(run: Run, schedule: Schedule, size: int, most: int | None) -> 
     else:
         groups = clusters(search.neighbours, job_loss(run.loop), size, search.rng)[:most]
     tasks = [(np.sort(sites), stand_ins(run, np.sort(sites))) for sites in groups]
-    with sparing(run):
-        schedule = replan_round(run.instance, schedule, run.workers, tasks, run.options.replan, run.deadline)
+    schedule = replan_round(run.instance, schedule, run.workers, tasks, run.options.replan, run.deadline)
     if run.offer(incumbent_of(run.instance, run.loop.coupling, schedule)):
         run.keep(run.result())
     run.record(None)

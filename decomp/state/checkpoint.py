@@ -246,9 +246,9 @@ def read_checkpoint(path: PathLike, instance: Instance, options: Options) -> Che
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Options that differ, (key, old, new); an option that one side does not know counts."""
-    for key in dict.fromkeys([*old, *new]):
-        before, now = old.get(key, "unknown"), new.get(key, "unknown")
+    """Options that differ, (key, old, new); one that is new counts, one that there no longer is does not."""
+    for key, now in new.items():
+        before = old.get(key, "unknown")
         if isinstance(before, Mapping) and isinstance(now, Mapping):
             yield from differences(before, now, f"{prefix}{key}.")
         elif before != (list(now) if isinstance(now, tuple) else now):

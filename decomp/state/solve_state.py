@@ -29,7 +29,6 @@ from decomp.ranks.clock_decisions import Stops
 from decomp.ranks.workers import Workers
 from decomp.schedule.incumbent import Incumbent, admits
 from decomp.search.by_prices import SearchState
-from decomp.search.fleet_model import ConcurrentSearch
 from decomp.site.grid_ban import Ban
 from decomp.site.service import SiteService
 
@@ -91,7 +90,6 @@ class Run:
         self.present: LagrangianLoop | None = None
         self.start: Start | None = None
         self.search: SearchState | None = None
-        self.beside: ConcurrentSearch | None = None
         self.seconds_before = 0.0
         self.finish_seconds = 0.0
         self.waited_before = 0.0
@@ -270,7 +268,7 @@ def futures_of(instance: Instance, prices: Multipliers) -> Futures | None:
 
 def provenance(instance: Instance, options: Options, ranks: int) -> dict[str, object]:
     """Where a result comes from."""
-    packages = ("numpy", "scipy", "numba", "highspy", "mpi4py", "h5py", "pyscipopt")
+    packages = ("numpy", "scipy", "numba", "highspy", "mpi4py", "h5py")
     return dict(
         instance_hash=instance.content_hash(),
         method=options.method,

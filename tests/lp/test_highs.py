@@ -26,7 +26,7 @@ SOURCES = [p for folder in ("decomp", "drivers") for p in sorted((CHECKOUT / fol
 DOOR = "decomp/lp/highs.py"
 SCIPY = "decomp/certificate/model.py"  # shares nothing with the solver, so not the door either
 METHODS = {"run", "solve", "startSolve", "joinSolve", "minimize", "maximize", "presolve", "crossover"}
-METHODS |= {"optimize", "optimizeNogil"}  # SCIP's
+METHODS |= {"optimize"}  # SCIP's
 GENEROUS = 60.0  # seconds in which anything here has ended on the busiest machine
 
 
@@ -51,8 +51,7 @@ def test_every_run_of_highs_is_begun_in_one_module() -> None:
         handed_on = owner in {"solver", "highs"} and id(a) not in full
         if a.attr in METHODS and (id(a) in bare or handed_on):
             found.append((name, ast.unparse(a)))
-    scip = [("decomp/lp/scip_process.py", "search.model.optimizeNogil"), ("drivers/rivals.py", "model.optimize")]
-    assert sorted(found) == [(DOOR, "solver.run"), *scip]
+    assert sorted(found) == [(DOOR, "solver.run"), ("drivers/rivals.py", "model.optimize")]
 
 
 def test_scipy_runs_highs_in_the_certificate_alone_and_with_a_limit() -> None:

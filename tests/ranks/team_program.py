@@ -90,7 +90,6 @@ def tasks(team: Team) -> dict[str, Any]:
     answers = team.map_tasks(square, range(12), what="squares")
     none = team.map_tasks(square, [])
     late = team.map_tasks(square, [1, 2], until=0.0)
-    fewer = team.map_tasks(square, range(6), spared=range(1, team.size))
     team.barrier()
     if not team.is_root:
         return {}
@@ -100,7 +99,6 @@ def tasks(team: Team) -> dict[str, Any]:
         ranks=sorted({a.rank for a in answers}),
         none=none,
         late=[a.error for a in late],
-        fewer=[a.rank for a in fewer],
     )
 
 

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from decomp.certificate import check
-from decomp.extensive.pyomo_model import solve_extensive
+from decomp.extensive.by_highs import solve as solve_form
+from decomp.extensive.matrices import start_vector
+from decomp.extensive.pyomo_model import build, solve_extensive
 from decomp.families import generate
-from decomp.lp.highs import Effort, solve_integral
+from decomp.lp.highs import Effort
 from decomp.model.accounts import account, allot
 from decomp.model.options import Options
 from decomp.model.result import Result, Status
 from decomp.ranks.mpi import Serial
 from decomp.schedule.recommit import recommit
-from decomp.search.fleet_model import FleetModel
 from decomp.solver.solve import solve
 from loops import workers_of
 from tiny import tiny
@@ -33,15 +34,13 @@ def test_no_commitments_are_cheaper_for_the_same_jobs(seed: int) -> None:
     found = recommit(instance, result.schedule, workers_of(instance), Effort(0.0, 100_000), LONG)
     assert found is not None
     assert (found.job_site == result.schedule.job_site).all() and (found.job_start == result.schedule.job_start).all()
-    fleet = FleetModel(instance)
-    low, high, jobs = fleet.model.low.copy(), fleet.model.high.copy(), np.concatenate(fleet.runs)
-    present = np.zeros(len(low))
-    present[fleet.model.integer] = fleet.integers(result.schedule)
-    low[jobs] = high[jobs] = present[jobs]
-    cheapest = solve_integral(replace(fleet.model, low=low, high=high), Effort(0.0, 100_000))
-    assert cheapest is not None
+    form = build(instance)
+    lower, upper, present = form.lower.copy(), form.upper.copy(), start_vector(form, result.schedule)
+    jobs = np.concatenate([form.index[name][form.index[name] >= 0] for name in ("start", "reject")])
+    lower[jobs] = upper[jobs] = present[jobs]
+    truth = solve_form(replace(form, lower=lower, upper=upper), rel_gap=1e-9)
     cost = account(instance, found).net_cost
-    assert cost == pytest.approx(float(fleet.model.cost @ cheapest), rel=1e-6)
+    assert cost == pytest.approx(truth.incumbent, rel=1e-6)
     assert cost <= result.incumbent + 1e-6 * abs(result.incumbent)
     allowances = allot(instance, found, result.dual)
     assert check(instance, replace(result, schedule=found, incumbent=cost, allowances=allowances)).ok

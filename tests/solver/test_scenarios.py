@@ -258,13 +258,14 @@ def test_integers_of_sites_raise_the_bound() -> None:
     assert min(gains) >= 0.0 and max(gains) > 1e-3
 
 
-def test_groups_are_replanned_however_many_scenarios_there_are() -> None:
-    small = dict(closing=dict(site_periods=0), branching=dict(site_periods=0), beside=dict(site_periods=0))
+@pytest.mark.parametrize("most, phase", [(4, "replan"), (5, "moves")])
+def test_groups_are_replanned_where_scenarios_are_too_many_for_moves(most: int, phase: str) -> None:
+    small = dict(closing=dict(site_periods=0), branching=dict(site_periods=0), moves=dict(scenarios=most, programs=100))
     costs = {}
     for method in ("lagrangian", "hybrid"):
         options = Options.from_dict(dict(method=method, rel_gap=0.0, improvement=dict(stale_finishes=1), **small))
         result = solve(instance := generate("small", seed=3, scenarios=5), Serial(), options)
         assert result is not None and check(instance, result).ok
-        assert ("replan" in {it.phase for it in result.log}) == (method == "hybrid")
+        assert {it.phase for it in result.log} & {"replan", "moves"} == ({phase} if method == "hybrid" else set())
         costs[method] = result.incumbent
     assert costs["hybrid"] <= costs["lagrangian"] + 1e-6 * abs(costs["lagrangian"])

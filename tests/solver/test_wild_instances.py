@@ -24,9 +24,7 @@ COUNT = int(os.environ.get("DECOMP_FUZZ", "24"))
 FOUND = (398, 450, 615, 790, 999, 1093, 1883)  # wrong once: wide limits, costs and sizes beside tolerances
 METHODS = ("lagrangian", "benders", "hybrid", "extensive")
 SLACK = 1e-6  # relative to the net cost or the money that moves
-QUICK = dict(
-    improvement=dict(stale_finishes=1), moves=dict(programs=30), branching=dict(nodes=50), beside=dict(site_periods=0)
-)
+QUICK = dict(improvement=dict(stale_finishes=1), moves=dict(programs=30), branching=dict(nodes=50))
 GOAL = 1e-3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -221,6 +222,20 @@ def test_another_instance_or_other_options_are_refused(files: Path, capsys: pyte
     said = refused(files, capsys, "--options", str(files / "p.toml"))
     assert "bundle.first_factors was [3.0], is (1.0,); bundle.step was 10.0, is 5.0\n" in said
     assert "extensive form" in refused(files, capsys, "--method", "extensive")
+
+
+def test_options_of_an_earlier_version_do_not_count_but_those_it_did_not_have_do(tmp_path: Path) -> None:
+    path = interrupted(tmp_path, "bound")
+    with h5py.File(path, "r+") as file:
+        facts = json.loads(file.attrs["provenance"])
+        facts["options"]["bundle"]["inertia"], facts["options"]["gone"] = 0.5, {"site_periods": 0}
+        file.attrs["provenance"] = np.bytes_(json.dumps(facts))
+    assert resumed(path, rel_gap=0.9).status is Status.GAP_REACHED
+    with h5py.File(path, "r+") as file:
+        del facts["options"]["bundle"]["step"]
+        file.attrs["provenance"] = np.bytes_(json.dumps(facts))
+    with pytest.raises(InputError, match=r"other options: bundle.step was unknown, is 10.0$"):
+        resumed(path)
 
 
 def test_files_that_are_no_checkpoints_are_refused(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
