@@ -260,7 +260,7 @@ def test_integers_of_sites_raise_the_bound() -> None:
 
 @pytest.mark.parametrize("most, phase", [(4, "replan"), (5, "moves")])
 def test_groups_are_replanned_where_scenarios_are_too_many_for_moves(most: int, phase: str) -> None:
-    small = dict(closing=dict(site_periods=0), branching=dict(site_periods=0), moves=dict(scenarios=most, programs=100))
+    small = dict(closing=dict(site_periods=0), branching=dict(site_periods=0), moves=dict(scenarios=most, programs=20))
     costs = {}
     for method in ("lagrangian", "hybrid"):
         options = Options.from_dict(dict(method=method, rel_gap=0.0, improvement=dict(stale_finishes=1), **small))
