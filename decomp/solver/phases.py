@@ -117,14 +117,14 @@ def by_benders(run: Run) -> Incumbent | None:
 
 
 def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) -> Outcome:
-    """Phase: price-directive large-neighbourhood search; where jobs can be moved instead, that.
+    """Phase: price-directive large-neighbourhood search; in a small fleet with a schedule moves of jobs instead.
 
     When rounds gain little a schedule is completed; when that is hardly cheaper than the incumbent, the search goes on
     from the incumbent with larger clusters.
 
     Parameters
     ----------
-    replans : whether some groups are searched resource-directively before it goes on.
+    replans : whether jobs are moved in small fleets, and some groups searched resource-directively before it goes on.
     if_apart : whether to search a fleet that separates, see `apart`.
     """
     loop, options = run.loop, run.options.improvement

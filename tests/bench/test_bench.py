@@ -91,7 +91,7 @@ def test_every_rival_bounds_the_optimum(name: str, tmp_path: Path) -> None:
     elif "pdlp" not in name:
         assert said["bound"] is not None and said["incumbent"] is None
     if kind == "baseline":
-        assert said["iterations"] > 3 and said["bound"] >= bench.last_json(finished.stdout.splitlines()[0])["bound"]
+        assert said["iterations"] >= 1 and said["bound"] >= bench.last_json(finished.stdout.splitlines()[0])["bound"]
 
 
 def test_outcomes_say_what_was_not_found() -> None:

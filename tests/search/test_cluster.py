@@ -26,7 +26,7 @@ from running import StandIns
 pytestmark = pytest.mark.slow
 
 SEEDS = (4, 7, 9, 10, 13, 16, 28)
-OPTIONS = Options.from_dict(dict(rel_gap=0.0, improvement=dict(stale_finishes=1, cluster_sites=3)))
+OPTIONS = Options.from_dict(dict(method="lagrangian", rel_gap=0.0, improvement=dict(stale_finishes=1, cluster_sites=3)))
 TASKS: dict[int, list[ClusterTask]] = {}
 
 

@@ -93,7 +93,7 @@ def test_log_tells_the_run() -> None:
     log = result.log
     assert [line.iteration for line in log] == list(range(len(log)))
     phases = list(dict.fromkeys(line.phase for line in log))
-    assert phases == ["bound", "dive", "finish", "moves", "improve", "milp bound", "branch", "whole"]
+    assert phases == ["bound", "dive", "finish", "moves", "milp bound", "branch", "whole"]
     bounds = [line.bound for line in log]
     costs = [np.inf if line.incumbent is None else line.incumbent for line in log]
     clocks = [line.wall_seconds for line in log]
