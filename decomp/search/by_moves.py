@@ -33,6 +33,7 @@ from decomp.search import move_kernels
 LITTLE = 5e-5  # relative to the cost: a move that gains less is none
 MOST_LOADS = 2e7  # sites x periods of all moves listed at a time
 TRIES = 20  # moves in a row that gain nothing, after which the descent ends
+KICKS = 20  # in a row from which nothing better is found, after which the search ends
 CUTS = 150  # kept in all scenarios, but in each at least
 LEAST_CUTS = 20
 WAYS = 200  # of placing jobs anew, of which one is evaluated
@@ -156,10 +157,11 @@ def search_moves(task: MoveTask) -> MoveAnswer:
     fleet, coupling = task.fleet, Coupling.of(task.fleet.instance)
     cost, rng = JobCost(coupling, fleet), np.random.default_rng(task.seed)
     best = trial = cost.at(fixing_of(coupling, fleet.schedule))
-    while np.isfinite(best.cost) and not _over(cost, task):
-        trial = descend(cost, trial, task)
+    in_vain = 0
+    while np.isfinite(best.cost) and in_vain < KICKS and not _over(cost, task):
+        trial, in_vain = descend(cost, trial, task), in_vain + 1
         if trial.cost < best.cost:
-            best = trial
+            best, in_vain = trial, 0
         trial = kick(cost, best, task.options.placed_anew, rng)
     return MoveAnswer(best.fixing.run, best.fixing.start, best.cost, root_seconds() > task.until)
 

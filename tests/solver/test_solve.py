@@ -32,7 +32,7 @@ from tiny import tiny
 
 
 def options(**values: Any) -> Options:
-    values = {"improvement": {"stale_finishes": 1}, **values}
+    values = {"improvement": {"stale_finishes": 1}, "moves": {"programs": 30}, **values}
     made: Options = Options.from_dict(values)
     return made
 

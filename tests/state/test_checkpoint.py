@@ -177,7 +177,8 @@ def test_another_method_goes_on_from_it_and_its_bound_is_kept(tmp_path: Path) ->
     first, second = interrupted(tmp_path, "improve"), tmp_path / "second.h5"
     hybrid, saved = options(method="hybrid"), read_checkpoint(first, instance(), options())
     closed = solve(instance(), Serial(), hybrid, saved=saved, hooks=Hooks(checkpoint=(second, 1e9)))
-    assert closed is not None and closed.log[-1].phase == "whole" and closed.bound > read_result(first).bound
+    assert closed is not None and closed.bound > read_result(first).bound
+    assert closed.log[-1].phase in ("branch", "whole")
     again = solve(instance(), Serial(), hybrid, saved=read_checkpoint(second, instance(), hybrid))
     assert again is not None and (again.bound, again.incumbent) == (closed.bound, closed.incumbent)
     assert again.log == closed.log  # nothing was left to do
