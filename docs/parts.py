@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from decomp.bench.tables import Columns, one_digit, table
+from decomp.bench.tables import OURS, Columns, Row, by_instance, one_digit, table
 from decomp.devices import KINDS
 from decomp.families import FAMILIES
 from decomp.ingest.keys import key_reference
@@ -35,6 +35,8 @@ REACHED: Columns = (
     ("incumbent, USD", "incumbent", number),
     ("gap", "gap", percent),
 )
+LIMITS = (60, 300)  # seconds, of the solves of small fleets
+SIDES = (("`solve`", OURS), ("SCIP", "scip"))
 LOOP: Columns = (("sites", "sites", number), ("ranks", "ranks", number))
 TABLES: dict[str, Columns] = {
     "fleets": (
@@ -46,7 +48,11 @@ TABLES: dict[str, Columns] = {
         ("wall s", "seconds", number),
         ("check, s", "check_seconds", one_digit),
     ),
-    "ten-sites": (*INSTANCE, ("method", "method", str), ("limit, s", "limit_seconds", number), ("gap", "gap", percent)),
+    "small-fleets": (
+        *INSTANCE,
+        *((f"{heading}, {limit} s", f"{method} {limit}", percent) for limit in LIMITS for heading, method in SIDES),
+        ("certified", "certified", str),
+    ),
     "linear-programs": (
         *INSTANCE,
         ("method", "method", str),
@@ -130,9 +136,20 @@ def measured(name: str) -> str:
     rows, lines = measured_rows(name), dict[str, None]()
     for row in rows:
         machine = row["machine"]
-        command = re.sub(r"(--rel-gap|--time-limit) [\d.]+", r"\1 …", row["command"])
+        command = re.sub(r"(--rel-gap|--time-limit) [\d.e-]+", r"\1 …", row["command"])
         lines[f"- {row['run'][:10]}, {machine['cores']} cores {machine['cpu']}: `{command}`"] = None
-    return "\n".join([*table(rows, TABLES[name]), "", *lines]) + "\n"
+    shown = side_by_side(rows) if name == "small-fleets" else rows
+    return "\n".join([*table(shown, TABLES[name]), "", *lines]) + "\n"
+
+
+def side_by_side(rows: Sequence[Row]) -> list[Row]:
+    """One row an instance: the gaps of all methods after all limits, and the limits whose results were certified."""
+    found: list[Row] = []
+    for same in by_instance(rows).values():
+        gaps = {f"{row['method']} {row['limit_seconds']:g}": row["gap"] for row in same}
+        limits = sorted(row["limit_seconds"] for row in same if row.get("certified"))
+        found.append({**same[0], **gaps, "certified": ", ".join(f"{limit:g} s" for limit in limits)})
+    return found
 
 
 def options_table() -> str:
