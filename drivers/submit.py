@@ -1,6 +1,6 @@
 """`submit`: a Slurm batch script for an instance, with nodes, ranks, memory and time estimated; and its submission.
 
-    python -m drivers.submit fleet.h5 -o fleet.sbatch --dry-run      # write it, and say why so much of everything
+    python -m drivers.submit fleet.h5 -o fleet.sbatch --dry-run      # write it, with the reasons
     python -m drivers.submit fleet.h5 -o fleet.sbatch                # and hand it to sbatch
 
 The job saves its state before its time limit and goes back into the queue (see slurm/README.md), so that an estimate of
