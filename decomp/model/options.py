@@ -143,9 +143,9 @@ class Bundle(Group):
     max_iterations: int = option(200, "most iterations of the bound", low=0)
     first_factors: tuple[float, ...] = option((3.0,), "multiples of the first prices asked for columns", low=0)
     step: float = option(10.0, "first proximal step, relative to the natural scale of the prices", low=1e-9)
-    serious: float = option(0.1, "least share of the promised rise that moves the centre", low=0, high=1)
-    accuracy: float = option(0.03, "gap of the master, relative to the rise it promises", low=1e-9, high=1)
-    lane_size: int = option(10_000, "sites x periods: from n^2 times as many the master has n blocks", low=1)
+    serious: float = option(0.1, "least share of the predicted increase that moves the centre", low=0, high=1)
+    accuracy: float = option(0.03, "gap of the master, relative to the increase that it predicts", low=1e-9, high=1)
+    lane_size: int = option(10_000, "sites x periods; from n^2 times as many on the master has n parts", low=1)
     max_passes: int = option(40, "most block-coordinate passes of a master", low=1)
 
 
@@ -159,7 +159,7 @@ class Recovery(Group):
     settle_iterations: int = option(30, "iterations of the bound with all jobs fixed, before the finish", low=0)
     site_rel_gap: float = option(5e-4, "relative gap of a site's dispatch in the finish", low=0, high=1)
     site_nodes: int = option(50, "nodes for a site's dispatch in the finish", low=1)
-    polish_sites: int = option(10, "sites dispatched jointly, integers held, to end a finish", low=1)
+    polish_sites: int = option(10, "sites of a group that is redispatched jointly, integers held", low=1)
     repair_gap: float = option(1e-3, "relative gap of the small models that repair a finish", low=0, high=1)
     repair_seconds: float = option(60.0, "most seconds for such a model", low=0, endless=True)
 
