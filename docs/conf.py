@@ -22,6 +22,7 @@ myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_missing"]
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
+autodoc_type_aliases = {"Array": "Array", "PathLike": "PathLike"}
 napoleon_numpy_docstring = True
 napoleon_use_ivar = True
 default_role = "code"

@@ -124,7 +124,8 @@ class Instance:
     risk_weight, risk_level : what is minimised is (1 - weight) times the expected net cost plus weight times its CVaR,
         the mean of the worst (1 - level) of the scenarios.
     carbon_scope : the budget is kept by the emissions "expected", or in "every" scenario.
-    start_utc, family, seed, source : where it comes from; they do not enter the optimisation.
+    start_utc : when the first period starts, ISO 8601; not part of the optimisation, like the next ones.
+    family, seed, source : where the instance comes from.
     """
 
     period_h: float

@@ -190,9 +190,19 @@ class Iteration:
 
 @dataclass(frozen=True)
 class Result:
-    """What a solve returns; bound and incumbent are net cost in USD. `ray` proves that there is no schedule.
+    """What a solve returns.
 
-    `allowances` divide the carbon budget, if there are a budget and a schedule.
+    Attributes
+    ----------
+    status : what ended the solve.
+    bound : proven lower bound on the net cost of every schedule, USD.
+    incumbent : net cost of the schedule, USD; inf without one.
+    schedule : every decision; None if none was found.
+    dual : multipliers that prove the bound; None for the extensive form.
+    log : a record for every line of the log.
+    provenance : options, seed, ranks, versions, seconds, and the hash of the instance.
+    ray : proof that there is no schedule, of an infeasible instance.
+    allowances : the carbon budget divided among the sites, if there are a budget and a schedule.
     """
 
     status: Status
