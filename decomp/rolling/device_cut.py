@@ -44,7 +44,8 @@ def cut_devices(instance: Instance, done: Schedule, now: int, end: int) -> tuple
     row_high = np.where((row_high < least) & (row_high >= least - slack), least, row_high)
 
     stays = np.bincount(e.row[here], minlength=len(r.low)) > 0
-    stays &= (row_low > least) | (row_high < most)  # else it asks nothing
+    beyond = np.bincount(e.row[open_end], minlength=len(r.low)) > 0
+    stays &= ~beyond | (row_low > least) | (row_high < most)  # what is left of a row may ask nothing
     lives = (v.period < 0) | (v.period >= now) & (v.period < end)
     kept, entries = np.flatnonzero(lives), np.flatnonzero(here & stays[e.row])
     timed = v.period >= 0

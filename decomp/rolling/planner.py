@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from decomp.state.solve_state import Listener, Run
 
 COLUMNS_CARRIED = 6  # answers of each site whose prices are asked again
 SHORT_STEP = 3.0  # first proximal step from prices that are nearly right
+CUT_BY_WHAT_IS_KNOWN = ("carbon_budget_t", "device_rows", "device_entries")  # they depend on what comes after a window
 
 
 @dataclass(frozen=True)
@@ -188,13 +190,13 @@ class Planner:
 
     def _cut(self, all_carbon: bool = False) -> tuple[Window, Instance]:
         """The next window, and its instance as it is known when it starts."""
-        window = self.past.window(self.rolling.window, self.rolling.step, all_carbon=all_carbon)
+        window_of = partial(self.past.window, self.rolling.window, self.rolling.step, all_carbon=all_carbon)
+        window = window_of()
         if self.expect is None:
             return window, window.instance
         known = self.expect(window.instance)
-        budget = window.instance.carbon_budget_t if all_carbon else self.past.allowance(known.sites, window.end)
-        known = replace(known, carbon_budget_t=budget)
-        return replace(window, instance=replace(window.instance, carbon_budget_t=budget)), known
+        window = window_of(known=known.sites)
+        return window, replace(known, **{name: getattr(window.instance, name) for name in CUT_BY_WHAT_IS_KNOWN})
 
     def run(self, ask: Ask) -> Operation:
         """Plan window after window, and do the first step of each plan; ends early where a window has none."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from decomp.model.accounts import account, emissions_t
-from decomp.model.instance import Array, Instance, Sites
+from decomp.model.instance import SERIES, Array, Instance, Sites
 from decomp.model.reach import charged
 from decomp.model.result import Schedule
 from decomp.model.rounding import fits
@@ -103,18 +103,30 @@ class Executed:
     def allowance(self, sites: Sites, end: int) -> float:
         """What the periods until `end` may emit, t: of what is left, their share of the emissions from now on.
 
-        Those are the fleet's, were all sites at full load and fed by the grid. `sites` : from now on, as far as they
-        are known; later periods are taken to be like the same time of the first day, or like all of them on average.
+        Those are the fleet's, were all sites at full load and fed by the grid. `sites` : from now on.
         """
-        left, n, day = self.carbon_left(), self.instance.n_periods - self.now, round(24 / self.instance.period_h)
+        left = self.carbon_left()
         grid = np.maximum(sites.pue * sites.it_power_mw(sites.capacity_gpu) - sites.wind_mw - sites.solar_mw, 0.0)
         tonnes = (sites.carbon_intensity * grid).sum(axis=0)
-        at = np.arange(len(tonnes), n) % max(day, 1)
-        later = np.where(at < len(tonnes), tonnes[np.minimum(at, len(tonnes) - 1)], tonnes.mean())
-        total = tonnes.sum() + later.sum()
+        total = tonnes.sum()
         if np.isinf(left) or end == self.instance.n_periods or total <= 0:
             return left
         return float(left * tonnes[: end - self.now].sum() / total)
+
+    def as_known(self, sites: Sites) -> Instance:
+        """The run with the series of its sites from now on as `sites` has them, as far as these go.
+
+        Later periods are taken to be like the same time of their first day, or like all of them on average.
+        """
+        whole, now, seen = self.instance, self.now, sites.capacity_gpu.shape[1]
+        ahead = np.arange(whole.n_periods - now)
+        at = np.where(ahead < seen, ahead, ahead % max(round(24 / whole.period_h), 1))
+        series = {}
+        for name in (name for name, table in SERIES.items() if table == "sites"):
+            known, past = getattr(sites, name), getattr(whole.sites, name)[:, :now]
+            later = np.where(at < seen, known[:, np.minimum(at, seen - 1)], known.mean(axis=1, keepdims=True))
+            series[name] = np.concatenate([past, later], axis=1)
+        return replace(whole, sites=replace(whole.sites, **series))
 
     def _work_left(self) -> Array:
         pools, arcs = self.instance.pools, self.instance.pool_arcs
@@ -124,15 +136,24 @@ class Executed:
 
     # ------------------------------------------------------------ windows
 
-    def window(self, length: int, step: int, *, all_carbon: bool = False) -> Window:
-        """The next `length` periods, of which `step` will be done; `all_carbon`: with all carbon that is left."""
+    def window(self, length: int, step: int, *, all_carbon: bool = False, known: Sites | None = None) -> Window:
+        """The next `length` periods, of which `step` will be done.
+
+        Parameters
+        ----------
+        all_carbon : the window may emit all that is left.
+        known : sites with their series from now on as they are known now, see `as_known`; default: as they will be.
+            The carbon budget and the rows of devices that reach beyond the window go by these. The window's own series
+            are those that will be.
+        """
         whole, now, end = self.instance, self.now, min(self.now + length, self.instance.n_periods)
+        foreseen = whole if known is None else self.as_known(known)
         jobs, running = self._jobs(end, now + step)
         pools = self._pools(end)
         candidates = self._candidates(jobs, running)
         pool_arcs = np.flatnonzero(np.isin(whole.pool_arcs.pool, pools))
-        budget = self.carbon_left() if all_carbon else self.allowance(whole.sites.between(now, whole.n_periods), end)
-        devices, variables = cut_devices(whole, self.schedule(), now, end)
+        budget = self.carbon_left() if all_carbon else self.allowance(foreseen.sites.between(now, whole.n_periods), end)
+        devices, variables = cut_devices(foreseen, self.schedule(), now, end)
         instance = replace(
             whole,
             **devices,

@@ -20,6 +20,8 @@ import pytest
 
 from decomp.bound.coupling import FREE, Coupling
 from decomp.certificate import check
+from decomp.devices import interconnection_ramp
+from decomp.devices.attach import attach
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 from decomp.families.futures import synthetic
@@ -280,9 +282,28 @@ def test_later_days_are_taken_to_be_like_the_first(length: int, share: float) ->
     by_day = np.where(np.arange(48) % 24 < 6, 0.1, 0.3) * np.ones((2, 1))
     past = Executed(plain(48, sites=dict(carbon_intensity=by_day), carbon_budget_t=12.0))
     sites = past.instance.sites
-    assert past.allowance(sites.between(0, length), length) == pytest.approx(12.0 * share)
-    assert past.allowance(sites.between(0, length), 6) < 12.0 * 6 / 48
-    assert past.allowance(sites, 24) == pytest.approx(6.0)
+
+    def budget(window: int, known: int) -> float:
+        return past.window(window, 6, known=sites.between(0, known)).instance.carbon_budget_t
+
+    assert budget(length, length) == pytest.approx(12.0 * share)
+    assert budget(6, length) < 12.0 * 6 / 48
+    assert budget(24, 48) == pytest.approx(6.0)
+
+
+def test_a_window_knows_nothing_of_what_comes_after_it() -> None:
+    """A ramp limit at its end allows what may follow by what is known, whatever follows."""
+    asked = []
+    for later in (0.0, 3.0):
+        limit = np.where(np.arange(24) < 8, 3.0, later) * np.ones((2, 1))
+        instance = plain(24, sites=dict(import_limit_mw=limit, export_limit_mw=0.0))
+        instance = attach(instance, str(instance.sites.name[0]), interconnection_ramp(mw_per_h=0.2))
+        planner = Planner(instance, OPTIONS, Rolling(8, 4), expect=lambda window: window)
+        planner.look_ahead()
+        assert planner.ahead is not None
+        asked += [planner.ahead[0].instance, planner.ahead[1]]
+    assert len({instance.content_hash() for instance in asked}) == 1
+    assert len(asked[0].device_rows.high) == 7  # changes within the window; any may follow
 
 
 def test_stamps_of_plans_are_in_utc_whatever_the_offset(tmp_path: Path) -> None:
