@@ -20,8 +20,6 @@ from decomp.ingest.work import build_jobs, build_pools
 from decomp.model.instance import Array, InputError, Instance, build_instance
 from decomp.model.times import stamp
 
-Columns = dict[str, Any]
-
 
 def ingest(
     path: str | Path, data: str | Path | None = None, overrides: Iterable[str] = ()
@@ -74,7 +72,7 @@ def _build(spec: Spec, library: Library) -> Instance:
     sites = {k: np.stack([r[k] for r in rows]) for k in rows[0]}
     sites |= power_curves(spec.sites)
     capacity: Array = sites["capacity_gpu"]
-    tables: dict[str, Columns] = dict(generators=generator_columns(spec.sites, spec.generators, horizon))
+    tables: dict[str, dict[str, Any]] = dict(generators=generator_columns(spec.sites, spec.generators, horizon))
     if spec.inference is not None:
         with within("inference"):
             tables["streams"], tables["arcs"] = build_streams(spec, spec.inference, capacity, library, rng_demand)

@@ -17,8 +17,6 @@ from decomp.ingest.spec import Horizon, Inference, Origin, RequestTrace, Service
 from decomp.ingest.units import OF_STREAMS
 from decomp.model.instance import Array, InputError
 
-Columns = dict[str, Any]
-
 
 class Stream(NamedTuple):
     """A class of requests from an origin, number `place` of all: GPU seconds of a request, mean demand in GPUs."""
@@ -130,7 +128,7 @@ def measured_demand(
 
 def build_streams(
     spec: Spec, inference: Inference, capacity: Array, library: Library, rng: np.random.Generator
-) -> tuple[Columns, Columns]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Streams (one per origin and class) and the arcs to the sites within their latency limit.
 
     `capacity` : GPUs, (site, period); measured demand is relative to all that are installed, else to the mean of these.
@@ -158,7 +156,7 @@ def build_streams(
     return _streams(streams, demand), _arcs(arcs, inference.route_usd_per_gpu_h_1000km)
 
 
-def _streams(streams: list[Stream], demand: list[Array]) -> Columns:
+def _streams(streams: list[Stream], demand: list[Array]) -> dict[str, Any]:
     services = [stream.service for stream in streams]
     same = ("latency_limit_ms", "service_ms", "revenue", "unserved_penalty")
     return dict(
@@ -171,6 +169,6 @@ def _streams(streams: list[Stream], demand: list[Array]) -> Columns:
     )
 
 
-def _arcs(arcs: list[tuple[int, Any, float, float]], usd_per_1000km: float) -> Columns:
+def _arcs(arcs: list[tuple[int, Any, float, float]], usd_per_1000km: float) -> dict[str, Any]:
     stream, site, trip, km = (np.array(c) for c in zip(*arcs, strict=True))
     return dict(stream=stream, site=site, round_trip_ms=trip, cost=usd_per_1000km * km / 1000.0)

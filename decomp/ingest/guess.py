@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections import Counter
 from itertools import takewhile
 from typing import Any
 
@@ -12,8 +10,9 @@ import numpy as np
 
 from decomp.ingest.gaps import spacing
 from decomp.ingest.numbers import BLANK
+from decomp.ingest.parse import cells_of, guess_separator, width_of
 from decomp.ingest.stamps import UNREADABLE, parse_times
-from decomp.ingest.table import SEPARATORS, Table
+from decomp.ingest.table import Table
 from decomp.model.instance import Array
 
 FORMATS = (
@@ -42,17 +41,17 @@ def guess_layout(text: str) -> dict[str, Any]:
     comment = sum(line.startswith("#") for line in lines[:50])
     if comment:
         keys["comment"] = "#"
-    sep, width = _separator(lines)
+    sep, width = guess_separator(lines)
     if sep != ",":
         keys["sep"] = sep
-    widths = [_width(line, sep) for line in lines]
+    widths = [width_of(line, sep) for line in lines]
     # A header may lack the empty cell that every row ends with; a title is one cell among empty ones.
     least = width - all(line.endswith(sep) for line in lines[-3:])
     fits = [k for k, w in enumerate(widths) if least <= w <= width + 1 and not (comment and lines[k].startswith("#"))]
-    titles = sum(1 for _ in takewhile(lambda k: sum(map(bool, _cells(lines[k], sep))) < 2, fits))
+    titles = sum(1 for _ in takewhile(lambda k: sum(map(bool, cells_of(lines[k], sep))) < 2, fits))
     fits = fits[titles:]
     top = next((k for k, after in zip(fits, fits[1:], strict=False) if not _blank_between(lines, k, after)), 0)
-    rows = [_cells(lines[k], sep) for k in fits if k >= top]
+    rows = [cells_of(lines[k], sep) for k in fits if k >= top]
     above = [k for k in range(top) if not (comment and lines[k].startswith("#"))]
     if above:
         keys["skiprows"] = top
@@ -73,35 +72,6 @@ def guess_layout(text: str) -> dict[str, Any]:
 
 def _blank_between(lines: list[str], k: int, after: int) -> bool:
     return any(line.strip() for line in lines[k + 1 : after])
-
-
-def _cells(line: str, sep: str) -> list[str]:
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=sep, skipinitialspace=True), [])]
-
-
-def _width(line: str, sep: str) -> int:
-    try:
-        return len(_cells(line, sep))
-    except csv.Error:
-        return 0
-
-
-def _separator(lines: list[str]) -> tuple[str, int]:
-    """The separator by which most lines have the same number of cells, and that number."""
-    at = np.unique(np.linspace(0, len(lines) - 1, min(len(lines), 200)).astype(int))
-    best, most, width = ",", -1.0, 1
-    for sep in SEPARATORS:
-        count = Counter(_width(lines[k], sep) for k in at if lines[k].strip())
-        count.pop(0, None)
-        count.pop(1, None)
-        if not count:
-            continue
-        usual, n = max(count.items(), key=lambda item: (item[1], item[0]))
-        # A decimal comma makes cells too: a separator that is never inside numbers goes before.
-        score = n / len(at) + (0.2 if sep != "," else 0.0) + 0.001 * min(usual, 20)
-        if score > most:
-            best, most, width = sep, score, usual
-    return best, width
 
 
 def _is_value(cell: str) -> bool:

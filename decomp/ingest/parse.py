@@ -6,6 +6,8 @@ import csv
 import io
 import re
 import warnings
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +34,9 @@ def parse_table(text: str, name: str, layout: Layout) -> Table:
         )
     kept = lines[top : len(lines) - layout.skipfooter]
     if layout.sep == "auto":
-        layout = replace(layout, sep=guess_separator(kept, layout))
+        read = (line for line in kept if line.strip() and not (layout.comment and line.startswith(layout.comment)))
+        names = next(read, "")
+        layout = replace(layout, sep=guess_separator(kept, [sep for sep in SEPARATORS if sep in names])[0])
     if layout.decimal == "auto":
         comma = layout.sep != "," and re.search(r"\d,\d", "\n".join(kept[:400]))
         layout = replace(layout, decimal="," if comma else "")
@@ -145,18 +149,32 @@ def _check_width(table: Table) -> None:
     table.frame = table.frame.iloc[:, :n]
 
 
-def guess_separator(lines: list[str], layout: Layout) -> str:
-    """The separator by which the header and most rows have the same number of cells, more than one."""
-    best, most = ",", 0.0
-    for sep in SEPARATORS:
-        try:
-            widths = [len(row) for _, row in records("\n".join(lines[:60]), replace(layout, sep=sep))]
-        except csv.Error:
+def guess_separator(lines: list[str], among: Sequence[str] = SEPARATORS) -> tuple[str, int]:
+    """The separator by which most lines have the same number of cells, more than one; and that number."""
+    at = np.unique(np.linspace(0, len(lines) - 1, min(len(lines), 200)).astype(int))
+    best, most, width = ",", -1.0, 1
+    for sep in among:
+        count = Counter(width_of(lines[k], sep) for k in at if lines[k].strip())
+        count.pop(0, None)
+        count.pop(1, None)
+        if not count:
             continue
-        head = widths[0] if widths else 0
-        if head < 2:
-            continue
-        agree = sum(head <= w <= head + 1 for w in widths) / len(widths)
-        if agree * (1 + 0.001 * head) > most:
-            best, most = sep, agree * (1 + 0.001 * head)
-    return best
+        usual, n = max(count.items(), key=lambda item: (item[1], item[0]))
+        # A decimal comma makes cells too: a separator that is never inside numbers goes before.
+        score = n / len(at) + (0.2 if sep != "," else 0.0) + 0.001 * min(usual, 20)
+        if score > most:
+            best, most, width = sep, score, usual
+    return best, width
+
+
+def cells_of(line: str, sep: str) -> list[str]:
+    """The cells of a line, without blanks around."""
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=sep, skipinitialspace=True), [])]
+
+
+def width_of(line: str, sep: str) -> int:
+    """How many cells a line has; 0 where it cannot be divided."""
+    try:
+        return len(cells_of(line, sep))
+    except csv.Error:
+        return 0

@@ -18,7 +18,6 @@ from decomp.ingest.spec import Battery, Generator, GeneratorType, Horizon, Site
 from decomp.ingest.units import OF_STREAMS, QUANTITIES
 from decomp.model.instance import Array, InputError
 
-Columns = dict[str, Any]
 RIVALS = (("temperature", "pue"), ("wind_speed", "wind_factor"), ("cloud", "irradiance", "solar_factor"))
 
 
@@ -28,7 +27,7 @@ def with_series(site: Site, given: dict[str, Series]) -> Site:
     return replace(site, series={k: v for k, v in site.series.items() if k not in replaced} | given)
 
 
-def site_columns(site: Site, horizon: Horizon, library: Library) -> Columns:
+def site_columns(site: Site, horizon: Horizon, library: Library) -> dict[str, Any]:
     """Columns of one row of the sites table, without the power curve; series are (period,)."""
     for name in site.series:
         if name not in QUANTITIES or name in OF_STREAMS:
@@ -97,7 +96,7 @@ def _solar(site: Site, series: dict[str, Array], horizon: Horizon) -> Array:
     return weather.solar_factor(falling)
 
 
-def battery_columns(battery: Battery) -> Columns:
+def battery_columns(battery: Battery) -> dict[str, Any]:
     """Battery columns; the round-trip loss is split evenly between charging and discharging."""
     one_way = math.sqrt(battery.round_trip)
     if battery.minimum > min(battery.initial, battery.final):
@@ -116,7 +115,7 @@ def battery_columns(battery: Battery) -> Columns:
     )
 
 
-def power_curves(sites: list[Site]) -> Columns:
+def power_curves(sites: list[Site]) -> dict[str, Any]:
     """Slopes (MW/GPU) and intercepts (MW) of the segments, (site, segment); short curves repeat their last segment."""
     lines = []
     for site in sites:
@@ -144,13 +143,15 @@ def power_lines(site: Site) -> tuple[Array, Array]:
     return slope * full_mw / site.gpus, (power[:-1] - slope * load[:-1]) * full_mw
 
 
-def generator_columns(sites: list[Site], types: dict[str, GeneratorType], horizon: Horizon) -> Columns:
+def generator_columns(sites: list[Site], types: dict[str, GeneratorType], horizon: Horizon) -> dict[str, Any]:
     """The generators table, rows in the order of sites."""
     rows = [_generator(k, site, unit, types, horizon) for k, site in enumerate(sites) for unit in site.generators]
     return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 
 
-def _generator(k: int, site: Site, unit: Generator, types: dict[str, GeneratorType], horizon: Horizon) -> Columns:
+def _generator(
+    k: int, site: Site, unit: Generator, types: dict[str, GeneratorType], horizon: Horizon
+) -> dict[str, Any]:
     """A unit of site number k as a row of the table."""
     if unit.type not in types:
         raise InputError(f"site {site.name}: generator type {unit.type!r} is not in [generators]: {', '.join(types)}")

@@ -12,13 +12,12 @@ from decomp.ingest.spec import Jobs, Pools, Spec
 from decomp.ingest.trace import Trace
 from decomp.model.instance import Array, InputError
 
-Columns = dict[str, Any]
 SERVER = 8
 
 
 def build_jobs(
     spec: Spec, jobs: Jobs, trace: Trace, capacity: Array, library: Library, rng: np.random.Generator
-) -> tuple[Columns, Columns]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Rigid jobs and their candidate sites; `capacity` : GPUs, (site, period)."""
     sites, horizon = spec.sites, spec.horizon
     rows = np.flatnonzero(trace.gpus >= jobs.min_gpus)
@@ -115,7 +114,7 @@ def choose_sites(
     return job, site
 
 
-def build_pools(spec: Spec, pools: Pools, trace: Trace, capacity: Array) -> tuple[Columns, Columns]:
+def build_pools(spec: Spec, pools: Pools, trace: Trace, capacity: Array) -> tuple[dict[str, Any], dict[str, Any]]:
     """One pool per virtual cluster from its small jobs; it may run from the first submission to the end."""
     sites, horizon = spec.sites, spec.horizon
     small = trace.take(np.flatnonzero(trace.gpus <= pools.max_gpus))
