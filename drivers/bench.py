@@ -40,10 +40,9 @@ from decomp.state.progress import plain
 
 from .arguments import Arguments, whole
 from .cases import FULL_SEEDS, OURS, USUAL_SEEDS, Case, add_arguments, left_out, plan
-from .common import run
+from .common import HERE, command_line, mpiexec, run
 from .rivals import RIVALS
 
-HERE = __package__ or "drivers"
 ROOT = Path(__file__).resolve().parents[len(HERE.split("."))]  # where the children find this package
 PLOTS = ("*.svg", "*.png")
 GRACE_SECONDS = 15.0  # past its time limit, a process is ended
@@ -74,18 +73,13 @@ class Bench:
             commit=commit(),
         )
 
-    def command(self, verb: str, *words: object, ranks: int = 1) -> list[str]:
-        """A command of this package, on MPI ranks if there are several."""
-        program = [sys.executable, *(["-m", "mpi4py"] if ranks > 1 else []), "-m", f"{HERE}.{verb}", *map(str, words)]
-        return [mpiexec(), "-n", str(ranks), *program] if ranks > 1 else program
-
     def measure(self, command: list[str], limit_seconds: float) -> Measured:
         path = os.pathsep.join(word for word in (str(ROOT), os.environ.get("PYTHONPATH")) if word)
         return measure(command, limit_seconds, {"PYTHONPATH": path})
 
     def prepare(self, verb: str, *words: object) -> float:
         """Run a command that must succeed; seconds."""
-        done = self.measure(self.command(verb, *words), PREPARE_SECONDS)
+        done = self.measure(command_line(verb, *words), PREPARE_SECONDS)
         if done.code:
             raise InputError(f"{verb} {shlex.join(map(str, words))}: {reason(done)}")
         return round(done.seconds, 2)
@@ -105,7 +99,7 @@ class Bench:
         """Compile and cache the kernels on a very small instance, so that no row pays for it; seconds."""
         fleet, result = self.folder / "warm-up.h5", self.folder / "warm-up-result.h5"
         self.prepare("generate", "fleet", "-o", fleet, "--sites", 2, "--periods", 12)
-        command = self.command("solve", fleet, "-o", result, "--rel-gap", 0.01, "--time-limit", 20)
+        command = command_line("solve", fleet, "-o", result, "--rel-gap", 0.01, "--time-limit", 20)
         return self.measure(command, 120).seconds
 
     def run(self, case: Case, seed: int) -> None:
@@ -140,13 +134,13 @@ class Bench:
         for path in (result, log):
             path.unlink(missing_ok=True)
         words = [fleet, "-o", result, *case.words(OURS), "--log", log]
-        command = self.command("solve", *words, ranks=self.args.ranks)
+        command = command_line("solve", *words, ranks=self.args.ranks)
         done = self.measure(command, case.limit_seconds + GRACE_SECONDS)
         checked, proof = None, {}
         facts: dict[str, Any] = {}
         if result.exists():
             jobs = self.facts["machine"]["cores"]
-            checked = self.measure(self.command("check", fleet, result, "--json", "--jobs", jobs), PREPARE_SECONDS)
+            checked = self.measure(command_line("check", fleet, result, "--json", "--jobs", jobs), PREPARE_SECONDS)
             proof = last_json(checked.out)
             facts = dict(gap_parts=gap_parts(fleet, result))
         found = dict(bound=proof.get("certified_bound"), incumbent=proof.get("cost"))
@@ -158,7 +152,7 @@ class Bench:
 
     def rival(self, case: Case, seed: int, name: str, model: Path, export_seconds: float) -> None:
         """One rival, ended soon after its time limit if it does not end by itself."""
-        command = self.command("rivals", name, model, *case.words(name), ranks=RIVALS[name].ranks)
+        command = command_line("rivals", name, model, *case.words(name), ranks=RIVALS[name].ranks)
         done = self.measure(command, case.limit(name) + GRACE_SECONDS)
         said = last_json(done.out)
         facts = {key: said.get(key) for key in ("bound", "incumbent", "status", "solve_seconds")}
@@ -244,12 +238,6 @@ def readable(command: list[str]) -> str:
     """A command as one would type it: programs by name."""
     names = {sys.executable: "python", shutil.which("mpiexec"): "mpiexec", mpiexec(): "mpiexec"}
     return shlex.join(names.get(word, word) for word in command)
-
-
-def mpiexec() -> str:
-    """The launcher beside this Python, else the one on the PATH."""
-    beside = Path(sys.executable).parent / "mpiexec"
-    return str(beside) if beside.exists() else shutil.which("mpiexec") or "mpiexec"
 
 
 def installed(package: str) -> str | None:

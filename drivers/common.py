@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -25,6 +26,7 @@ from decomp.site.faults import SiteFailure
 from .arguments import Arguments
 from .streams import lossy_streams
 
+HERE = __package__ or "drivers"
 BAD_INPUT = 2
 INTERNAL_FAILURE = 5
 
@@ -77,6 +79,18 @@ def ends_in_order() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def command_line(verb: str, *words: object, ranks: int = 1) -> list[str]:
+    """What starts a command of this package, on MPI ranks if there are several."""
+    program = [sys.executable, *(["-m", "mpi4py"] if ranks > 1 else []), "-m", f"{HERE}.{verb}", *map(str, words)]
+    return [mpiexec(), "-n", str(ranks), *program] if ranks > 1 else program
+
+
+def mpiexec() -> str:
+    """The launcher beside this Python, else the one on the PATH."""
+    beside = Path(sys.executable).parent / "mpiexec"
+    return str(beside) if beside.exists() else shutil.which("mpiexec") or "mpiexec"
 
 
 def read_result_of(path: Path, instance: Instance, instance_path: Path) -> Result:

@@ -36,8 +36,7 @@ from decomp.model.text import number, percent
 from decomp.ranks.mpi import Team
 
 from .arguments import AMOUNT, SECONDS, SHARE, Arguments, Named, several
-from .bench import mpiexec
-from .common import make_team, options_of, run
+from .common import command_line, make_team, options_of, run
 
 PING_BYTES = 1 << 20
 PINGS = 300
@@ -87,10 +86,9 @@ def parser() -> Arguments:
     return p
 
 
-def launch(ranks: int, module: str, *words: object) -> subprocess.CompletedProcess[str]:
-    """Run a module of this package on ranks of this machine."""
-    program = [sys.executable, "-m", "mpi4py", "-m", f"{__package__}.{module}", *map(str, words)]
-    return subprocess.run([mpiexec(), "-n", str(ranks), *program], capture_output=True, text=True, check=False)
+def launch(ranks: int, verb: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run a command on ranks of this machine."""
+    return subprocess.run(command_line(verb, *words, ranks=ranks), capture_output=True, text=True, check=False)
 
 
 def fleet_of(args: argparse.Namespace, ranks: int) -> Path:
