@@ -22,7 +22,6 @@ from decomp.files.store import read_result, write_instance
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Iteration, Result, Status
-from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Serial
 from decomp.solver.solve import solve
 from decomp.state.checkpoint import read_checkpoint
@@ -46,6 +45,18 @@ def options(**values: Any) -> Options:
     usual = dict(method="lagrangian", rel_gap=0.0, improvement=dict(stale_finishes=1))
     made: Options = Options.from_dict({**usual, **values})
     return made
+
+
+class Enough:
+    """Sends this process a signal at the second line that has a schedule."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def row(self, it: Iteration) -> None:
+        self.seen += it.incumbent is not None
+        if self.seen == 2:
+            os.kill(os.getpid(), signal.SIGUSR1)
 
 
 class Stopper:
@@ -111,9 +122,12 @@ def test_a_fleet_with_scenarios_goes_on_where_it_was(tmp_path: Path, phase: str,
     path, fleet = tmp_path / "c.h5", together("every") if joined else generate("small", seed=4, scenarios=2)
     with Serial() as team:
         solve(fleet, team, options(), hooks=Hooks(listeners=[Stopper(phase)], checkpoint=(path, 1e9)))
-    before, chosen = read_result(path), options(time_limit_seconds=20.0)
-    after = solve(fleet, Serial(), chosen, saved=read_checkpoint(path, fleet, chosen), since=process_seconds())
-    assert after is not None and after.log[: len(before.log)] == before.log and len(after.log) > len(before.log)
+    before = read_result(path)
+    with Serial() as team:
+        saved = read_checkpoint(path, fleet, options())
+        after = solve(fleet, team, options(), hooks=Hooks(listeners=[Enough()]), saved=saved)
+    assert after is not None and after.schedule is not None
+    assert after.log[: len(before.log)] == before.log and len(after.log) > len(before.log)
     slack = 1e-9 * abs(before.bound)
     assert after.bound >= before.bound - slack and after.incumbent <= before.incumbent + slack
     assert [str(f) for f in check(fleet, after).findings] == []
