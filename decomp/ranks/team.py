@@ -190,13 +190,13 @@ class Team:
         self._signalled |= any(signalled for signalled, _ in messages)
         return [value, *(answer for _, answer in messages)]
 
-    def gather_rows(self, rows: Array, owner: Array, what: str = "") -> Array | None:
+    def gather_rows(self, rows: Array, owner: Array) -> Array | None:
         """All ranks' own rows in one array, (S, ...) in row order, at the root; None elsewhere.
 
         `owner` (S,) : rank that owns each row, the same on all ranks. One that owns none sends an empty array of the
         right shape, (0, ...).
         """
-        pieces = self.gather(rows, what)
+        pieces = self.gather(rows)
         if pieces is None:
             return None
         full = np.empty((len(owner), *rows.shape[1:]), np.result_type(*pieces))

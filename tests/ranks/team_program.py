@@ -40,7 +40,7 @@ def numbers(team: Team) -> dict[str, Any]:
     owner = np.arange(n_sites) % team.size
     rows = np.random.default_rng(1).standard_normal((n_sites, 3, 2)) if team.is_root else None
     own = dealt(team, rows, owner)
-    back = team.gather_rows(np.exp(own), owner, "answers")
+    back = team.gather_rows(np.exp(own), owner)
     kinds = team.gather_rows(np.flatnonzero(owner == team.rank), owner)
     ranks = team.gather(team.rank)
     word = team.bcast({"price": 1.5} if team.is_root else None)
