@@ -22,7 +22,6 @@ from decomp.bound.lagrangian import BundleStep, LagrangianLoop
 from decomp.model.instance import Array, Instance
 from decomp.model.options import Benders, Options
 from decomp.model.text import gap_rel
-from decomp.ranks.workers import Workers
 from decomp.schedule.dive import Heard
 from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent
@@ -48,8 +47,8 @@ class BendersPoint:
 class BendersLoop:
     """Iterations of the master and the recourse around a Lagrangian loop whose jobs are all fixed."""
 
-    def __init__(self, loop: LagrangianLoop, workers: Workers):
-        self.loop, self.workers, self.coupling = loop, workers, loop.coupling
+    def __init__(self, loop: LagrangianLoop):
+        self.loop, self.workers, self.coupling = loop, loop.workers, loop.coupling
         self.best: BendersPoint | None = None
         self.firmness = FIRM
 
@@ -130,13 +129,12 @@ def relaxed(benders: BendersLoop, options: Benders, heard: Heard) -> None:
 def benders_finish(
     instance: Instance,
     loop: LagrangianLoop,
-    workers: Workers,
     options: Options,
     heard: Heard,
     doubtful: Callable[[], None] | None = None,
 ) -> Incumbent | None:
     """Settle routing and allowances for the fixed jobs, then every integer at every site; see `finish`."""
-    benders = BendersLoop(loop, workers)
+    benders = BendersLoop(loop)
     relaxed(benders, options.benders, heard)
     work = benders.best.work if benders.best else None
-    return finish(instance, loop, workers, options.recovery, doubtful, work)
+    return finish(instance, loop, options.recovery, doubtful, work)

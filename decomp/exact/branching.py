@@ -195,7 +195,7 @@ class TreeSearch:
         schedule = assemble(instance, loop, work, plans)
         broken = len(undone(c, work.pooled)) or (np.isinf(c.carbon_cap) and (excess > SLACK_T).any())
         if None in plans or broken or committed_apart(instance, schedule):
-            return finish(instance, loop, self.workers, self.run.options.recovery, work=work)
+            return finish(instance, loop, self.run.options.recovery, work=work)
         return Incumbent(schedule, account(instance, schedule).net_cost, work.fixing)
 
     def _prove(self, node: Node, prices: Multipliers, lower: Array) -> DualPoint:

@@ -14,12 +14,12 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from decomp.bound.coupling import REJECTED, Coupling, Fixing
+from decomp.bound.coupling import REJECTED, Fixing
+from decomp.bound.lagrangian import LagrangianLoop
 from decomp.frontier.group_curve import AbatementTask, Asked, GroupCurve, abate, mix
 from decomp.model.accounts import account, complete, emissions_t
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
-from decomp.ranks.workers import Workers
 from decomp.schedule.group_lp import groups, share_out
 from decomp.schedule.incumbent import Incumbent
 from decomp.schedule.subinstance import SubInstance, merge_all, restrict
@@ -102,9 +102,8 @@ def _worth(curve: GroupCurve) -> Array:
 def cost_curve(
     instance: Instance,
     schedule: Schedule,
-    coupling: Coupling,
+    loop: LagrangianLoop,
     runs: Fixing,
-    workers: Workers,
     prices: Sequence[float],
     asked: Asked,
     *,
@@ -115,12 +114,13 @@ def cost_curve(
     Parameters
     ----------
     instance : without a budget.
+    loop : of the instance; its workers compute the pieces.
     runs : candidate and start of every job: its own in the schedule, or for a rejected one where it might run.
     prices : carbon prices at which the pieces meet, USD/t, rising.
     asked : accuracy of the fleet's curve.
     group_sites : most sites of a group.
     """
-    place = np.append(coupling.jobs.site, -1)[runs.run]
+    place = np.append(loop.coupling.jobs.site, -1)[runs.run]
     parts = [restrict(instance, schedule, s, np.isin(place, s)) for s in groups(instance, group_sites)]
     shared, ends = share_out(instance, schedule, parts), list(pairwise(prices))
     tasks, of_group = [], replace(asked, groups=len(parts))
@@ -128,7 +128,7 @@ def cost_curve(
         jobs = part.rows["job"]
         site, start = np.searchsorted(part.rows["site"], place[jobs]), runs.start[jobs]
         tasks += [AbatementTask(group, site, start, pair, of_group) for pair in reversed(ends)]
-    found = workers.farm(abate, tasks, workers.until, "cost curves")
+    found = loop.workers.farm(abate, tasks, loop.workers.until, "cost curves")
     pieces = []
     for k, part in enumerate(parts):
         own_pieces = [curve for curve in found[k * len(ends) : (k + 1) * len(ends)] if curve is not None]

@@ -92,7 +92,7 @@ def trace(
     assert instance is not None
     try:
         with team.sheet.section(OTHER):
-            return FrontierLoop(instance, team, workers, options, listeners, keep).trace(budgets, known)
+            return FrontierLoop(instance, workers, options, listeners, keep).trace(budgets, known)
     finally:
         workers.dismiss()
 
@@ -110,15 +110,10 @@ class FrontierLoop:
     """Bounds and schedules at ever more budgets until the gap between the curves is closed. Root only."""
 
     def __init__(
-        self,
-        instance: Instance,
-        team: Team,
-        workers: Workers,
-        options: Options,
-        listeners: Iterable[Listener],
-        keep: Keep,
+        self, instance: Instance, workers: Workers, options: Options, listeners: Iterable[Listener], keep: Keep
     ):
-        self.instance, self.team, self.workers, self.options, self.keep = instance, team, workers, options, keep
+        self.instance, self.workers, self.options, self.keep = instance, workers, options, keep
+        self.team = workers.team
         self.hooks = Hooks(listeners=list(listeners))
         self.unlimited = at_budget(instance, np.inf)
         self.envelope = Envelope(options.rel_gap)
@@ -296,7 +291,7 @@ class FrontierLoop:
         run.phase = "dive"
         dive(self.loop, run.options.recovery, run.record)
         self._reprice(run)
-        found = finish(self.unlimited, self.loop, self.workers, run.options.recovery, joint=False)
+        found = finish(self.unlimited, self.loop, run.options.recovery, joint=False)
         if found is not None and admits(self.unlimited, found):
             self._add_schedule(run, found, self.loop.centre.carbon_price)
         run.record(None)
@@ -335,9 +330,8 @@ class FrontierLoop:
 
     def _add_curve(self, incumbent: Incumbent, prices: Sequence[float]) -> None:
         """Add the cost curve of a schedule over a range of carbon prices, USD/t."""
-        coupling, runs = self.loop.coupling, room_for_all(self.loop, incumbent.fixing)
-        asked = self.envelope.asked()
-        curve = cost_curve(self.unlimited, incumbent.schedule, coupling, runs, self.workers, prices, asked)
+        runs, asked = room_for_all(self.loop, incumbent.fixing), self.envelope.asked()
+        curve = cost_curve(self.unlimited, incumbent.schedule, self.loop, runs, prices, asked)
         self.envelope.curves += [curve] if curve else []
 
     def _offer(self, run: Run) -> None:

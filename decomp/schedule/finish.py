@@ -35,7 +35,6 @@ BALANCED = 1e-9  # relative; what arithmetic may leave between emissions and bud
 def finish(
     instance: Instance,
     loop: LagrangianLoop,
-    workers: Workers,
     options: Recovery,
     doubtful: Callable[[], None] | None = None,
     work: Work | None = None,
@@ -48,7 +47,7 @@ def finish(
     `doubtful` is called when that takes more than a few sites: there may be no schedule at all. `joint`: what is not
     integral is settled once more, for groups of sites together.
     """
-    work = work or place_work(loop)
+    work, workers = work or place_work(loop), loop.workers
     budget = instance.carbon_budget_t if np.isinf(instance.carbon_excess_usd_per_t) else np.inf
     asked, effort = given(loop, work), Effort(options.site_rel_gap, options.site_nodes)
 

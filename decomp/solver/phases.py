@@ -104,13 +104,13 @@ def by_prices(run: Run) -> Incumbent | None:
         step = run.loop.iterate()
         if run.record(step) or step.converged(1e-5):
             break
-    return finish(run.instance, run.loop, run.workers, run.options.recovery, doubts(run))
+    return finish(run.instance, run.loop, run.options.recovery, doubts(run))
 
 
 def by_benders(run: Run) -> Incumbent | None:
     """Routing and carbon allowances by Benders' decomposition."""
     run.phase = "benders"
-    return benders_finish(run.instance, run.loop, run.workers, run.options, run.record, doubts(run))
+    return benders_finish(run.instance, run.loop, run.options, run.record, doubts(run))
 
 
 # ---------------------------------------------------------------- better schedules

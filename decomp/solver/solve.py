@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from decomp.bound.coupling import Coupling
 from decomp.bound.infeasible import Infeasible
 from decomp.bound.lagrangian import Start
 from decomp.lp.watch import Interrupted
@@ -78,7 +77,7 @@ def solve(
     try:
         with team.sheet.section(OTHER):
             try:
-                run.present = resume(saved, run, Coupling.of(instance), workers) if saved else first_loop(run)
+                run.present = resume(saved, run) if saved else first_loop(run)
                 for phase in phases_left(options.method, run.phase):
                     with team.sheet.section(phase.section):
                         phase.work(run)

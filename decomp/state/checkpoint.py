@@ -37,7 +37,6 @@ from decomp.model.options import Options
 from decomp.model.result import Iteration, Result
 from decomp.model.scenarios import base_of
 from decomp.ranks.clock import process_seconds
-from decomp.ranks.workers import Workers
 from decomp.schedule.incumbent import incumbent_of
 from decomp.search.by_prices import Neighbours, SearchState
 from decomp.site.faults import SiteFailure
@@ -126,12 +125,12 @@ class Saver:
             return
         self.cost = self.run.cost
         with self.spacing.saving(self.path):
-            write_checkpoint(self.path, self.run, self.run.loop)
+            write_checkpoint(self.path, self.run)
 
 
-def write_checkpoint(path: PathLike, run: Run, loop: LagrangianLoop) -> None:
+def write_checkpoint(path: PathLike, run: Run) -> None:
     """Write what `resume` needs; only at the root, between two iterations."""
-    result, state, facts = run.result(), _state(run, loop), _facts(run, loop)
+    result, state, facts = run.result(), _state(run), _facts(run)
 
     def extend(file: h5py.File) -> None:
         create_dimension(file, "column", len(state.column_site))
@@ -143,8 +142,9 @@ def write_checkpoint(path: PathLike, run: Run, loop: LagrangianLoop) -> None:
     write_result(path, result, base_of(run.instance), extend)
 
 
-def _state(run: Run, loop: LagrangianLoop) -> State:
+def _state(run: Run) -> State:
     assert run.proof is not None
+    loop = run.loop
     work, places = loop.master.work(), loop.coupling.n_places
     tried = run.search.neighbours.tried if run.search else np.zeros(places)
     return State(
@@ -164,9 +164,10 @@ def _state(run: Run, loop: LagrangianLoop) -> State:
     )
 
 
-def _facts(run: Run, loop: LagrangianLoop) -> str:
+def _facts(run: Run) -> str:
     """The scalars of the state, as JSON."""
     assert run.proof is not None
+    loop = run.loop
     points = dict(master=loop.master.reached, centre=loop.centre.prices, proof=run.proof.prices)
     search = None
     if run.search is not None:
@@ -258,9 +259,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 # ---------------------------------------------------------------- going on
 
 
-def resume(saved: Checkpoint, run: Run, coupling: Coupling, workers: Workers) -> LagrangianLoop:
+def resume(saved: Checkpoint, run: Run) -> LagrangianLoop:
     """Put run and loop back to where they were; bound and schedule are established anew."""
-    facts = saved.facts
+    facts, coupling, workers = saved.facts, Coupling.of(run.instance), run.workers
     # copies: the kernels are compiled for writable arrays
     state = {f.name: getattr(saved.state, f.name).copy() for f in State.columns()}
     run.log, run.phase, run.seconds_before = list(saved.result.log), facts["phase"], saved.seconds
@@ -281,7 +282,7 @@ def resume(saved: Checkpoint, run: Run, coupling: Coupling, workers: Workers) ->
             run.prove(LagrangianLoop(coupling, workers, proof, fresh).centre)
     run.ask_so(now)
     loop.options, loop.nulls = run.options.bundle, facts["nulls"]
-    columns = {f.name[7:]: state[f.name] for f in State.columns() if f.name.startswith("column_")}
+    columns = {f.name.removeprefix("column_"): state[f.name] for f in State.columns() if f.name.startswith("column_")}
     loop.master.set_columns(columns, state["weight"])
     loop.master.set_work(RelaxedWork(*(state[n] for n in ("routed", "pooled", "atom_run", "atom_start", "atom_share"))))
     loop.master.price, loop.master.reached = state["price"], master

@@ -40,7 +40,7 @@ def dived(instance: Instance) -> BendersLoop:
     for _ in range(10):
         loop.iterate()
     dive(loop, Options().recovery, lambda step: False)
-    return BendersLoop(loop, loop.workers)
+    return BendersLoop(loop)
 
 
 def recourse_of(instance: Instance, i: int) -> Recourse:
@@ -171,7 +171,7 @@ def test_a_hard_budget_is_kept_and_divided(seed: int) -> None:
     assert whole.allowances.allowance_t.sum() == pytest.approx(tight.carbon_budget_t)
     assert whole.allowances.abatement_usd_per_t == whole.dual.carbon_price > 0.0
     benders = dived(tight)
-    found = benders_finish(tight, benders.loop, benders.workers, Options(), lambda step: False)
+    found = benders_finish(tight, benders.loop, Options(), lambda step: False)
     assert found is not None
     assert emissions_t(tight, found.schedule).sum() <= tight.carbon_budget_t * (1.0 + 1e-9)
     relaxed(benders, Benders(), lambda step: False)

@@ -20,14 +20,13 @@ from decomp.model.instance import Instance
 from decomp.model.options import Options
 from decomp.model.result import Result, Schedule, Status
 from decomp.ranks.mpi import Serial
-from decomp.ranks.workers import Workers
 from decomp.schedule.group_lp import GroupTask
 from decomp.schedule.incumbent import fixing_of
 from decomp.schedule.redispatch import redispatch_group
 from decomp.schedule.subinstance import restrict
-from decomp.site.service import muster
 from decomp.solver.solve import solve
 from draws import seldom
+from loops import loop_of
 
 SEEDS = (5, 8, 14)
 PRICES = np.array([0.0, 50.0, 200.0, 800.0, 2000.0])  # USD/t
@@ -60,8 +59,8 @@ def curve_of(seed: int, group_sites: int = 99, family: str = "small") -> tuple[I
     value = np.array([p.cost + p.price * p.tonnes for p in points if p is not None])
     asked = Asked(value, PRICES, ACCURACY * abs(result.incumbent))
     ends = 0.0, 200.0, float(PRICES[-1])
-    workers = muster(instance, Workers(Serial()))
-    curve = cost_curve(instance, schedule, coupling, runs, workers, ends, asked, group_sites=group_sites)
+    loop = loop_of(instance, Options().bundle)
+    curve = cost_curve(instance, schedule, loop, runs, ends, asked, group_sites=group_sites)
     assert curve is not None
     return instance, schedule, curve
 

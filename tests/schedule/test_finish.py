@@ -46,7 +46,7 @@ def dived(seed: int) -> tuple[Instance, LagrangianLoop]:
 
 
 def found(instance: Instance, loop: LagrangianLoop) -> Incumbent:
-    incumbent = finish(instance, loop, loop.workers, OPTIONS)
+    incumbent = finish(instance, loop, OPTIONS)
     assert incumbent is not None
     return incumbent
 
@@ -56,7 +56,7 @@ def test_a_finish_whose_time_is_over_begins_no_dispatch() -> None:
     loop.workers.until = -1.0
     try:
         with pytest.raises(Interrupted):
-            finish(instance, loop, loop.workers, OPTIONS)
+            finish(instance, loop, OPTIONS)
     finally:
         loop.workers.until = np.inf
 
@@ -111,7 +111,7 @@ def test_finish_keeps_a_hard_budget_unless_there_is_no_schedule(seed: int) -> No
     emitted = account(instance, found(instance, loop).schedule).emissions_t.sum()
     for factor in (1.01, 0.95, 0.5, 0.0):
         tight = replace(instance, carbon_budget_t=factor * abs(emitted), carbon_excess_usd_per_t=np.inf)
-        incumbent = finish(tight, loop, loop.workers, OPTIONS)
+        incumbent = finish(tight, loop, OPTIONS)
         if incumbent is None:
             assert solve_extensive(tight).status is Status.INFEASIBLE
         else:
