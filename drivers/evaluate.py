@@ -17,6 +17,7 @@ import numpy as np
 from decomp.evaluation.evaluate import Evaluation, Interval, evaluate, fresh_scenarios
 from decomp.files.atomic import write_rows
 from decomp.files.store import read_instance
+from decomp.lp.watch import limited
 from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
@@ -28,7 +29,7 @@ from decomp.state.progress import Progress
 from .arguments import SEED, Arguments, whole
 from .common import add_options, make_team, options_of, read_at_root, read_result_of, run
 
-INFEASIBLE = 4
+LIMIT, INFEASIBLE = 3, 4
 LISTED = 40  # jobs; all are in --json
 
 
@@ -87,12 +88,16 @@ def finish(args: argparse.Namespace, evaluation: Evaluation, instance: Instance,
     if args.csv:
         write_costs(args.csv, evaluation)
     if args.report:
-        write_report(args.report, instance, result, evaluation=evaluation)
+        with limited(np.inf, deaf=True):  # a signal that ended a solve does not end the page
+            write_report(args.report, instance, result, evaluation=evaluation)
     print(json.dumps(record(evaluation, instance)) if args.json else "\n".join(markdown(evaluation, instance)))
     if np.isfinite(evaluation.cost).all():
         return 0
-    print("infeasible: no dispatch was found that does the plan's jobs in these scenarios", file=sys.stderr)
-    return INFEASIBLE
+    if np.isposinf(evaluation.this.lower):
+        print("infeasible: no dispatch does the plan's jobs in these scenarios", file=sys.stderr)
+        return INFEASIBLE
+    print("stopped before a dispatch was found that does the plan's jobs in these scenarios", file=sys.stderr)
+    return LIMIT
 
 
 def markdown(e: Evaluation, instance: Instance) -> list[str]:

@@ -222,3 +222,16 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert record["half_width_95"] > 0 and record["perfect"] is None and len(record["cost"]) == 4
     assert run(driver.main, [*words, "--count", "4", "--scenarios", "fleet.h5"]) == BAD_INPUT
     assert "--count: not with --scenarios" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("lower", "code", "told"), [(np.inf, 4, "infeasible"), (-7.0, 3, "stopped before")])
+def test_only_a_proof_makes_a_plan_infeasible(
+    lower: float, code: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a dispatch in some scenario the exit code says whether there is none or time was over."""
+    instance, result = stochastic(1)
+    s = instance.scenarios
+    none = Evaluation(s.name, s.probability, np.full(3, np.inf), 0.95, Interval(lower, np.inf), False)
+    args = driver.parser().parse_args(["fleet.h5", "result.h5"])
+    assert driver.finish(args, none, instance, result) == code
+    assert told in capsys.readouterr().err
