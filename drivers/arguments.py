@@ -114,14 +114,19 @@ def _refuse_unwritable(output: Named, folder: bool) -> None:
         pass
     except OSError as error:
         raise InputError(f"{output.label}: {path}: {(error.strerror or str(error)).lower()}") from None
+    place = path.resolve()
     if folder:
         if path.exists() and not path.is_dir():
             raise InputError(f"{output.label}: {path} is not a folder")
-        return
-    if path.is_dir():
+        place = next(there for there in (place, *place.parents) if there.is_dir())
+    elif path.is_dir():
         raise InputError(f"{output.label}: {path} is a folder")
-    if not path.resolve().parent.is_dir():
-        raise InputError(f"{output.label}: {path}: its folder does not exist")
+    elif not place.exists() or place.is_file():  # else a device or a pipe, written into as it is
+        place = place.parent
+        if not place.is_dir():
+            raise InputError(f"{output.label}: {path}: its folder does not exist")
+    if not os.access(place, os.W_OK):
+        raise InputError(f"{output.label}: {path}: {place} may not be written to")
 
 
 def _label(action: argparse.Action) -> str:
@@ -150,7 +155,6 @@ def _read_as(kind: Callable[[str], Any], what: str) -> Callable[[str], Any]:
 
 def whole(low: int, high: int = LARGEST) -> Callable[[str], int]:
     """A type of argument: whole numbers from `low` to `high`."""
-    limits = f"of at least {low}" if high == LARGEST else f"from {low} to {high}"
 
     def convert(text: str) -> int:
         try:
@@ -158,6 +162,7 @@ def whole(low: int, high: int = LARGEST) -> Callable[[str], int]:
         except ValueError:
             value = low - 1
         if not low <= value <= high:
+            limits = f"of at least {low}" if high == LARGEST and value < low else f"from {low} to {high}"
             raise argparse.ArgumentTypeError(f"{text}: must be a whole number {limits}")
         return value
 

@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from decomp.certificate import Certificate, Finding, check
-from decomp.certificate.findings import verdict_of
+from decomp.certificate.findings import TOLERANCE, verdict_of
 from decomp.certificate.mixture import check_mixture
 from decomp.files.frontiers import is_frontier, read_frontier
 from decomp.files.store import read_instance, read_result
@@ -72,9 +72,13 @@ def check_frontier(args: argparse.Namespace) -> int:
     least = Result(Status.INFEASIBLE, math.inf, math.inf, None, None, ray=frontier.ray)
     least = replace(least, provenance={"instance_hash": at_budget(instance, below).content_hash()})
     verdicts = []
-    for budget, result in ((below, least), *zip(frontier.budgets, frontier.results, strict=True)):
+    points = zip(frontier.budgets, frontier.results, frontier.emissions.tolist(), strict=True)
+    for budget, result, tonnes in ((below, least, math.inf), *points):
         options = dict(bound=not args.no_bound, jobs=args.jobs, seconds=args.seconds)
-        findings = check(at_budget(instance, float(budget)), result, **options).findings
+        certificate = check(at_budget(instance, float(budget)), result, **options)
+        findings, emitted = certificate.findings, certificate.emissions_t
+        if result.schedule is not None and not tonnes >= emitted - TOLERANCE * max(1.0, abs(emitted)):
+            findings += (Finding("emissions", "", None, tonnes, f"at least {emitted:.9g} t"),)
         what = "no schedule" if result is least else "schedule and bound"
         if result is not least and result.schedule is None and result.incumbent == math.inf:
             what, findings = "bound, no schedule found", tuple(f for f in findings if f.rule != "schedule")

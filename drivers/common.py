@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shutil
 import signal
@@ -29,6 +30,11 @@ from .streams import lossy_streams
 HERE = __package__ or "drivers"
 BAD_INPUT = 2
 INTERNAL_FAILURE = 5
+# What the operating system says of a path that cannot be what it was given for.
+WRONG_PATH = (
+    *(errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+)
 
 # How launchers tell a process the number of ranks; a bare rank means that only MPI knows it.
 _RANKS_IN = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -166,8 +172,8 @@ def _launched_ranks() -> int | None:
 
 
 def _code(error: BaseException | None) -> int:
-    known = (InputError, FileNotFoundError, IsADirectoryError, PermissionError)
-    return BAD_INPUT if isinstance(error, known) else INTERNAL_FAILURE
+    bad = isinstance(error, InputError) or (isinstance(error, OSError) and error.errno in WRONG_PATH)
+    return BAD_INPUT if bad else INTERNAL_FAILURE
 
 
 def _reason(error: Exception) -> str:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from decomp.files.store import instance_hash, read_instance, read_result
-from decomp.model.accounts import account
-from decomp.model.instance import InputError, Instance
+from decomp.files.store import read_instance, read_result
+from decomp.model.accounts import Accounts, account
+from decomp.model.instance import Instance
 from decomp.model.result import Result
 from decomp.model.text import gap_rel, markdown_table
 
 from .arguments import Arguments
-from .common import run
+from .common import read_result_of, run
 
 HEADER = ("file", "method", "status", "bound", "incumbent", "gap", "seconds", "ranks", "served", "jobs", "emissions")
 UNITS = ("", "", "", "USD", "USD", "", "s", "", "", "", "t CO2")
@@ -26,7 +26,7 @@ MORE = ("costs more, at least, USD", "at most, USD")  # than the baseline
 def parser() -> Arguments:
     p = Arguments("compare", __doc__)
     p.reads("results", nargs="+", help="result files")
-    p.reads("--instance", help="their instance file: fills in emissions where a result lacks them")
+    p.reads("--instance", help="their instance file: for emissions, and shares by the probability of scenarios")
     p.reads("--baseline", help="a result to compare with: adds proven limits of how much more each costs")
     return p
 
@@ -34,11 +34,10 @@ def parser() -> Arguments:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     instance = read_instance(args.instance) if args.instance else None
-    if instance is not None:
-        wrong = [str(path) for path in args.results if instance_hash(path) != instance.content_hash()]
-        if wrong:
-            raise InputError(f"{', '.join(wrong)}: belongs to another instance than {args.instance}")
-    results = [read_result(path) for path in args.results]
+    results = [
+        read_result_of(path, instance, args.instance) if instance is not None else read_result(path)
+        for path in args.results
+    ]
     rows = [row(path, result, instance) for path, result in zip(args.results, results, strict=True)]
     head = tuple(f"{name}, {unit}" if unit else name for name, unit in zip(HEADER, UNITS, strict=True))
     if args.baseline:
@@ -57,7 +56,8 @@ def row(path: Path, result: Result, instance: Instance | None = None) -> tuple[s
     """One result as the cells of the table."""
     facts, gap = result.provenance, gap_rel(result.bound, result.incumbent)
     seconds = facts.get("wall_seconds", result.log[-1].wall_seconds if result.log else None)
-    served, jobs = work(result)
+    sums = account(instance, result.schedule) if instance is not None and result.schedule is not None else None
+    served, jobs = work(result, sums)
     return (
         path.name,
         str(facts.get("method", "")),
@@ -69,25 +69,27 @@ def row(path: Path, result: Result, instance: Instance | None = None) -> tuple[s
         str(facts.get("ranks", "")),
         served,
         jobs,
-        number(emissions(result, instance), 1),
+        number(emissions(result, sums), 1),
     )
 
 
-def work(result: Result) -> tuple[str, str]:
-    """Share of inference that is served, and jobs accepted of all."""
+def work(result: Result, sums: Accounts | None) -> tuple[str, str]:
+    """Share of inference that is served, all scenarios alike where no accounts weigh them, and jobs accepted of all."""
     schedule = result.schedule
     if schedule is None:
         return "", ""
     served, lost = float(schedule.routed_gpu.sum()), float(schedule.unserved_gpu.sum())
+    if sums is not None:
+        served, lost = sums.served_gpu_h, sums.unserved_gpu_h
     share = f"{100 * served / (served + lost):.1f} %" if served + lost > 0 else ""
     jobs = f"{np.count_nonzero(schedule.job_site >= 0)}/{len(schedule.job_site)}" if len(schedule.job_site) else ""
     return share, jobs
 
 
-def emissions(result: Result, instance: Instance | None) -> float | None:
-    """Emissions of the schedule, t CO2: from the instance, else as the result states them."""
-    if instance is not None and result.schedule is not None:
-        return float(account(instance, result.schedule).emissions_t.sum())
+def emissions(result: Result, sums: Accounts | None) -> float | None:
+    """Emissions of the schedule, t CO2: from its accounts, else as the result states them."""
+    if sums is not None:
+        return float(sums.emissions_t.sum())
     stated = result.provenance.get("emissions_t")
     return float(stated) if isinstance(stated, int | float) else None
 

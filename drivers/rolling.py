@@ -113,6 +113,8 @@ def open_input(args: argparse.Namespace) -> Planner:
         write_plan(args.output, planned, window, result, rolling.step)
 
     def keep(plans: Sequence[Planned], start: Start | None) -> None:
+        if not plans:
+            return
         with or_warn(args.output / STATE):
             save(args.output, facts, plans, start, data)
 

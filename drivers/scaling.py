@@ -30,7 +30,7 @@ from decomp.bench.replay import Cluster, ReplayStep, grow, record, replay
 from decomp.bench.scaling import Row, plot_study, read_study, study_table
 from decomp.bench.tables import Columns, one_digit, table
 from decomp.files.atomic import write_text
-from decomp.files.store import read_instance, read_sites
+from decomp.files.store import instance_hash, read_instance, read_sites
 from decomp.model.instance import Array, InputError
 from decomp.model.text import number, percent
 from decomp.ranks.mpi import Team
@@ -97,14 +97,15 @@ def fleet_of(args: argparse.Namespace, ranks: int) -> Path:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """One solve for each number of ranks that has no log yet."""
+    """One solve for each number of ranks; to be replayed, only for those that have none of this instance yet."""
     given = {"--rel-gap": args.rel_gap, "--time-limit": args.time_limit, "--options": args.options}
     words = [str(word) for name, value in given.items() if value is not None for word in (name, value)]
     for ranks in args.ranks:
+        fleet = fleet_of(args, ranks)
         result, log = (args.output / f"{ranks}{ending}" for ending in (".h5", ".jsonl"))
-        if args.replay and result.exists():
+        if args.replay and result.exists() and instance_hash(result) == instance_hash(fleet):
             continue
-        done = launch(ranks, "solve", fleet_of(args, ranks), "-o", result, "--log", log, *words)
+        done = launch(ranks, "solve", fleet, "-o", result, "--log", log, *words)
         if done.returncode not in (0, 3):
             raise InputError(f"{ranks} ranks: {(done.stderr.splitlines() or ['ended without a word'])[-1]}")
         print(f"{ranks} ranks: {done.stdout.splitlines()[-1]}", file=sys.stderr)
@@ -226,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.collect is None:
         folder.mkdir(parents=True, exist_ok=True)
         measure(args)
-    rows = read_study(folder)
+    rows = read_study(folder, () if args.collect else args.ranks)
     save(folder / "table.json", rows)
     plot_study(rows, folder / "scaling.png")
     print("\n".join(study_table(rows)))

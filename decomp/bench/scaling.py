@@ -32,9 +32,12 @@ RUN_COLUMNS: Columns = (
 )
 
 
-def read_study(folder: Path) -> list[Row]:
-    """One row for each log RANKS.jsonl of a folder with its result RANKS.h5, by ranks; with speed-up and efficiency."""
-    paths = [path for path in folder.glob("*.jsonl") if path.stem.isdigit()]
+def read_study(folder: Path, ranks: Sequence[int] = ()) -> list[Row]:
+    """One row for each log RANKS.jsonl of a folder with its result RANKS.h5, by ranks; with speed-up and efficiency.
+
+    `ranks` : those alone, whatever else earlier studies have left there.
+    """
+    paths = [path for path in folder.glob("*.jsonl") if path.stem.isdigit() and (not ranks or int(path.stem) in ranks)]
     if not paths:
         raise InputError(f"{folder}: holds no log of a scaling study, 1.jsonl, 2.jsonl and so on")
     return compare([read_run(path) for path in sorted(paths, key=lambda path: int(path.stem))])
@@ -42,7 +45,15 @@ def read_study(folder: Path) -> list[Row]:
 
 def read_run(path: Path) -> Row:
     """What a log tells: seconds of its loop (from its first line to its last), and of all ranks by section."""
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    try:
+        return _row(path, [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{path}: not the log of a solve") from None
+
+
+def _row(path: Path, lines: Sequence[Mapping[str, Any]]) -> Row:
     iterations = [line for line in lines if line["event"] == "iteration"]
     if len(iterations) < 2 or lines[-1]["event"] != "result":
         raise InputError(f"{path}: the run has not come to its end")

@@ -42,11 +42,16 @@ def write_frontier(path: PathLike, frontier: Frontier, instance: Instance) -> No
         for name in list(columns)[1:]:
             file[name].dims[0].attach_scale(file["budget"])
         for k, (budget, result) in enumerate(zip(frontier.budgets, frontier.results, strict=True)):
-            group = file.create_group(f"point{k:03d}", track_order=True)
+            group = file.create_group(_point(k), track_order=True)
             write_attributes(group, carbon_budget_t=float(budget))
             write_body(group, result)
         if frontier.steps:
             _write_steps(file, frontier.steps)
+
+
+def _point(k: int) -> str:
+    """Name of the group of a point; more than a thousand do not lie in the order of their names."""
+    return f"point{k:03d}"
 
 
 def _write_steps(file: h5py.File, steps: tuple[CurveStep, ...]) -> None:
@@ -61,15 +66,19 @@ def read_frontier(path: PathLike) -> Frontier:
     """Read a frontier; what it claims is for the certificate to judge."""
     with open_hdf5(path, FRONTIER) as file:
         sizes = read_sizes(file, (*DIMENSIONS, "instant"))
-        groups = [file[name] for name in sorted(file) if name.startswith("point")]
-        if len(groups) != read_attribute(file, "points", int) or not groups:
-            raise InputError(f"has {len(groups)} points, must be as many as the attribute points says, at least 1")
+        count = sum(name.startswith("point") for name in file)
+        if count != read_attribute(file, "points", int) or not count:
+            raise InputError(f"has {count} points, must be as many as the attribute points says, at least 1")
+        groups = [file[_point(k)] for k in range(count)]
+        emissions = read_values(find_dataset(file, "emissions"), "emissions", "f8")
+        if emissions.shape != (count,):
+            raise InputError(f"emissions: shape {emissions.shape}, must be (point) = ({count},)")
         return Frontier(
             minimum_t=read_attribute(file, "minimum_t", float),
             ray=read_ray(file, sizes),
             budgets=np.array([read_attribute(group, "carbon_budget_t", float) for group in groups]),
             results=tuple(read_body(group, sizes) for group in groups),
-            emissions=read_values(find_dataset(file, "emissions"), "emissions", "f8"),
+            emissions=emissions,
             steps=_read_steps(file, sizes) if "step" in file else (),
         )
 

@@ -113,23 +113,24 @@ def _checked(name: str, value: Any, hint: Any, meta: Mapping[str, Any]) -> Any:
     for item in items:
         in_range = kind not in (int, float) or meta["low"] <= item <= meta["high"]
         if not in_range or (meta["choices"] is not None and item not in meta["choices"]):
-            raise InputError(f"{name}: {shown(value)}, must be {legal}")
+            told = legal if in_range or item < meta["low"] else _legal(hint, meta, high_too=True)
+            raise InputError(f"{name}: {shown(value)}, must be {told}")
     return items if many else items[0]
 
 
-def _legal(hint: Any, meta: Mapping[str, Any]) -> str:
-    """The legal values in words."""
+def _legal(hint: Any, meta: Mapping[str, Any], high_too: bool = False) -> str:
+    """The legal values in words; `high_too`: also an upper end that is but what computers take."""
     many = get_origin(hint) is tuple
     kind = get_args(hint)[0] if many else hint
     if meta["choices"]:
         return "one of " + ", ".join(meta["choices"])
     words = {float: "a number", int: "an integer", bool: "true or false", str: "text"}[kind]
     low, high = meta["low"], meta["high"]
-    bounded = high not in (np.inf, LARGEST, LARGEST_INTEGER)
+    bounded = high_too or high not in (np.inf, LARGEST, LARGEST_INTEGER)
     if np.isfinite(low):
-        words += f" between {low:g} and {high:g}" if bounded else f" of at least {low:g}"
+        words += f" between {low:g} and {high:.10g}" if bounded else f" of at least {low:g}"
     elif bounded:
-        words += f" of at most {high:g}"
+        words += f" of at most {high:.10g}"
     return f"a list, each {words}" if many else words
 
 

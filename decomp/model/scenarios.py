@@ -25,7 +25,7 @@ from decomp.model.instance import (
     Scenarios,
     Table,
 )
-from decomp.model.labels import check_labels, starts_of
+from decomp.model.labels import check_labels, names_of, starts_of
 from decomp.model.result import Result, Schedule
 
 T = TypeVar("T", bound=Table)
@@ -65,15 +65,21 @@ def with_scenarios(
     ----------
     probability : (K,), sums to 1.
     series : by name (a key of `SERIES`), (K, row, period) in the unit of the series; row: site, or stream.
-    names : of the scenarios; default: "s0", "s1", ...
+    names : of the scenarios; default: the labels of a series or of the probabilities, or "s0", "s1", ...
     risk : risk_weight, risk_level, carbon_scope.
 
     Raises
     ------
     InputError : a series that no scenario may override, or arrays that do not fit the instance.
     """
-    n = len(probability)
-    names = [f"s{s}" for s in range(n)] if names is None else list(names)
+    p = strict.plain(probability, "scenarios.probability")
+    if p.ndim != 1:
+        raise InputError(f"scenarios.probability: shape {p.shape}, must be (scenario)")
+    n = len(p)
+    if names is None:
+        said = names_of([probability, *series.values()])
+        names = [f"s{s}" for s in range(n)] if said is None or len(said) != n else said.tolist()
+    check_labels("scenarios.probability", probability, ("scenario",), dict(scenario=names))
     found: list[tuple[Array, Array, Array, Array]] = []
     starts = starts_of(instance.start_utc, instance.period_h, instance.n_periods)
     for name, values in series.items():
@@ -81,7 +87,9 @@ def with_scenarios(
             raise InputError(f"scenarios: {name}: no such time series; known are {', '.join(SERIES)}")
         own = getattr(getattr(instance, SERIES[name]), name)
         kind, rows = SERIES[name].rstrip("s"), getattr(instance, SERIES[name]).name
-        check_labels(f"scenarios: {name}", values, ("scenario", kind, "period"), {kind: rows}, starts)
+        check_labels(
+            f"scenarios: {name}", values, ("scenario", kind, "period"), {"scenario": names, kind: rows}, starts
+        )
         values = strict.plain(values, f"scenarios: {name}")
         if strict.misfits(values, "f8").any():
             raise InputError(f"scenarios: {name}: holds {values.dtype} values, must be numbers")
@@ -93,8 +101,7 @@ def with_scenarios(
     blank = (np.zeros(0, dtype=str), np.zeros(0), np.zeros(0), np.zeros((0, instance.n_periods)))
     columns = [np.concatenate(parts) for parts in zip(blank, *found, strict=True)]
     overrides = Overrides(*columns)
-    of = Scenarios(np.array(names), strict.plain(probability, "scenarios.probability"))
-    return replace(instance, scenarios=of, overrides=overrides, **risk)
+    return replace(instance, scenarios=Scenarios(np.array(names), p), overrides=overrides, **risk)
 
 
 # ---------------------------------------------------------------- one scenario, or all

@@ -8,6 +8,7 @@ import numpy as np
 
 from decomp.model.instance import SERIES, TABLES, Array, InputError, Instance, Overrides, Scenarios
 from decomp.model.refusal import (
+    LEAST_COEFFICIENT,
     Label,
     check_column,
     check_columns,
@@ -34,11 +35,29 @@ def validate_scenarios(instance: Instance) -> None:
     if not instance.n_scenarios:
         return
     fleet = expand(instance)
+    _check_rarity(fleet)
     validate_sites(fleet.microgrids, instance.period_h)
     capacity = series_of(instance, "capacity_gpu")
     check_jobs(instance.jobs, instance.candidates, capacity.min(axis=0))
     for there in capacity if (instance.overrides.series == "capacity_gpu").any() else ():
         check_pools(instance.pools, instance.pool_arcs, there, instance.period_h)
+
+
+def _check_rarity(fleet: Instance) -> None:
+    """No scenario is so rare that solvers leave out what is emitted in it, weighted by its probability."""
+    p, names = fleet.scenarios.probability, fleet.scenarios.name
+    for table in (fleet.sites, fleet.generators):
+        for f in table.columns():
+            if not (f.metadata["coefficient"] and f.metadata["unit"] == "t/MWh"):
+                continue
+            weighted = getattr(table, f.name).reshape(len(p), -1)
+            value = np.where(weighted > 0, weighted, np.inf).min(axis=1, initial=np.inf) / p
+            text = (
+                f"{{p:g}}, must be at least {{least:g}} with a {table.label()}.{f.name} of {{value:g}} t/MWh, which "
+                "solvers drop otherwise; leave the scenario out"
+            )
+            least = LEAST_COEFFICIENT / value
+            refuse(p < least, "scenarios.probability", named("scenario", names), text, p=p, least=least, value=value)
 
 
 def validate_overrides(

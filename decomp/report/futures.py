@@ -33,22 +33,27 @@ def typical(instance: Instance, result: Result) -> tuple[Instance, Result, str]:
     return fleet, replace(alone, dual=None, allowances=None), str(instance.scenarios.name[s])
 
 
-def fan_picture(instance: Instance, schedule: Schedule) -> Picture:
-    """Price, load and import of the fleet over all scenarios."""
-    fleet, n, p = expand(instance), instance.n_scenarios, instance.scenarios.probability
+def fans(instance: Instance, schedule: Schedule) -> tuple[tuple[str, Array], ...]:
+    """What the fleet pays for energy, runs, imports and gets from wind and sun, (scenario, period), with its label."""
+    fleet, n = expand(instance), instance.n_scenarios
 
     def summed(values: Array) -> Array:
         return np.asarray(values.reshape(n, instance.n_sites, -1).sum(axis=1))
 
-    load = load_gpu(fleet, schedule)
-    capacity = fleet.sites.capacity_gpu.sum(axis=0) / n
-    price = (series_of(instance, "buy_price") * instance.sites.capacity_gpu).sum(axis=1) / capacity
-    rows = (
+    gpus = series_of(instance, "capacity_gpu")
+    capacity = np.maximum(gpus.sum(axis=1), 1e-9)
+    price = (series_of(instance, "buy_price") * gpus).sum(axis=1) / capacity
+    return (
         ("mean price of energy,\nUSD/MWh", price),
-        ("GPUs in use, %", 100.0 * summed(load) / capacity),
+        ("GPUs in use, %", 100.0 * summed(load_gpu(fleet, schedule)) / capacity),
         ("import, MW", summed(schedule.import_mw)),
         ("wind and sun used, MW", summed(schedule.renewable_mw)),
     )
+
+
+def fan_picture(instance: Instance, schedule: Schedule) -> Picture:
+    """Price, load and import of the fleet over all scenarios."""
+    rows, p = fans(instance, schedule), instance.scenarios.probability
     clock = TimeAxis.of(instance)
     fig = figure(10.4, 6.4)
     axes: Sequence[Axes] = fig.subplots(len(rows), 1, sharex=True)
@@ -61,9 +66,9 @@ def fan_picture(instance: Instance, schedule: Schedule) -> Picture:
         clock.dress(ax, label=ax is axes[-1])
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     caption = (
-        f"{plural(n, 'scenario')}: the line is the expected value, the shades hold the middle 50 % and 90 % of the "
-        "probability, hour by hour. Price: mean of the sites by their GPUs. Jobs are the same in all scenarios; a wide "
-        "fan of load or import shows where routing, pools and batteries answer what comes."
+        f"{plural(len(p), 'scenario')}: the line is the expected value, the shades hold the middle 50 % and 90 % of "
+        "the probability, hour by hour. Price: mean of the sites by their GPUs. Jobs are the same in all scenarios; "
+        "a wide fan of load or import shows where routing, pools and batteries answer what comes."
     )
     return Picture(svg(fig, "Fans of price, load, import and renewable power over scenarios"), "What may come", caption)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from decomp.bound.coupling import FREE, Coupling, Fixing
 from decomp.bound.lagrangian import Start, first_prices
-from decomp.model.accounts import account
+from decomp.model.accounts import account, allot
 from decomp.model.instance import SERIES, Array, InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result, Schedule
@@ -52,15 +52,20 @@ class Rolling:
                 f"scenarios: the instance has {instance.n_scenarios}, of a run one comes; --history makes those of "
                 "every window"
             )
+        hours = instance.period_h
         if not 1 <= self.step <= self.window:
-            raise InputError(f"step: {self.step} periods, must be between 1 and the window's {self.window}")
+            step, window = hours * self.step, hours * self.window
+            raise InputError(
+                f"step: {step:g} h, must be between the period's {hours:g} h and the window's {window:g} h"
+            )
         jobs = instance.jobs
         late = np.flatnonzero(jobs.mandatory & (self.step + jobs.periods - 1 > self.window))
         if self.window < instance.n_periods and len(late):
             longest = late[np.argmax(jobs.periods[late])]
+            least = hours * (self.step + jobs.periods[longest] - 1)
             raise InputError(
-                f"window: {self.window} periods, must be at least {self.step + jobs.periods[longest] - 1}: "
-                f"a step, and the length of mandatory job {str(jobs.name[longest])!r} less one"
+                f"window: {hours * self.window:g} h, must be at least {least:g} h: a step, and the length of mandatory "
+                f"job {str(jobs.name[longest])!r} less one period"
             )
 
 
@@ -243,7 +248,15 @@ class Planner:
         if result.schedule is None:
             return False
         schedule = of_free_fleet(held, result.schedule, plan)
-        self._do(planned, replace(window, instance=comes), replace(result, schedule=schedule, bound=-np.inf, dual=None))
+        answer = replace(
+            result,
+            bound=-np.inf,
+            schedule=schedule,
+            dual=None,
+            allowances=allot(comes, schedule, None),
+            provenance=result.provenance | {"instance_hash": comes.content_hash()},
+        )
+        self._do(planned, replace(window, instance=comes), answer)
         return True
 
     def _as_it_comes(self, window: Instance, known: Instance) -> Instance:

@@ -18,6 +18,7 @@ from decomp.bound.lagrangian import Start
 from decomp.files.atomic import atomic_path
 from decomp.files.store import instance_hash, read_instance, read_result
 from decomp.model.instance import InputError
+from decomp.model.validate_result import validate_result
 from decomp.rolling.planner import Done, Planned
 from decomp.rolling.write import STATE, plan_path
 from decomp.state.checkpoint import FREE_TO_CHANGE, differences
@@ -56,7 +57,7 @@ def saved(folder: Path, facts: Mapping[str, Any]) -> Saved:
     try:
         with np.load(path, allow_pickle=False) as file:
             state = json.loads(str(file["state"]))
-            start, data = None, dict(state["data"])
+            was, plans, start, data = state["facts"], state["plans"], None, dict(state["data"])
             if state["start"] is not None:
                 carbon_price, step = state["start"]
                 start = Start(file["price"], carbon_price, file["columns"], step)
@@ -69,12 +70,12 @@ def saved(folder: Path, facts: Mapping[str, Any]) -> Saved:
     before = json.loads(json.dumps(facts))
     changes = [
         f"{key} was {old}, is {new}"
-        for key, old, new in differences(state["facts"], before)
-        if key.rpartition(".")[2] not in FREE_TO_CHANGE
+        for key, old, new in differences(was, before)
+        if key.removeprefix("options.") not in FREE_TO_CHANGE
     ]
     if changes:
         raise InputError(f"{folder}: the run there is another one: {'; '.join(changes)}")
-    return Saved(list(_done(folder, state["plans"])), start, data)
+    return Saved(list(_done(folder, plans)), start, data)
 
 
 def refuse_changed(folder: Path, before: Mapping[str, str], data: Mapping[str, str]) -> None:
@@ -89,4 +90,8 @@ def _done(folder: Path, plans: Sequence[Mapping[str, Any]]) -> Iterator[Done]:
         instance, result = read_instance(fleet), read_result(plan)
         if result.schedule is None or instance_hash(plan) != instance.content_hash():
             raise InputError(f"{plan}: not a plan for {fleet.name}")
+        try:
+            validate_result(instance, result)
+        except InputError as error:
+            raise InputError(f"{plan}: {error}") from error
         yield Done(Planned(**row), instance, result.schedule)

@@ -11,6 +11,8 @@ from decomp.ingest.keys import within
 from decomp.ingest.library import Library
 from decomp.ingest.spec import Horizon, Spec
 from decomp.model.instance import SERIES, InputError, Instance
+from decomp.model.refusal import check_names
+from decomp.model.rounding import FIT
 from decomp.model.scenarios import with_scenarios
 from decomp.model.times import start_of
 from decomp.scenarios.known import known
@@ -36,6 +38,9 @@ def from_members(instance: Instance, spec: Spec, library: Library) -> Instance:
         n = len(ensemble.members)
         if ensemble.probability and len(ensemble.probability) != n:
             raise InputError(f"ensemble.probability: {len(ensemble.probability)} of {n} members")
+        if ensemble.probability and abs(sum(ensemble.probability) - 1.0) > FIT:
+            raise InputError(f"ensemble.probability: {sum(ensemble.probability):.9g} in all, must be 1")
+        check_names("ensemble.members", "member", np.array(ensemble.members))
         have = known(instance, spec, library)
         horizon = Horizon(start=start_of(instance), periods=instance.n_periods, period_min=60 * instance.period_h)
         own = {name: getattr(getattr(instance, table), name) for name, table in SERIES.items()}

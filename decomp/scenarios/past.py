@@ -16,6 +16,7 @@ from decomp.ingest.keys import within
 from decomp.ingest.library import Library
 from decomp.ingest.spec import Horizon, Spec
 from decomp.model.instance import SERIES, TABLES, Array, InputError, Instance
+from decomp.model.rounding import FIT
 from decomp.model.scenarios import with_scenarios
 from decomp.model.times import start_of
 from decomp.scenarios.known import known
@@ -54,9 +55,22 @@ class _Days:
     forecast: dict[str, Array]
 
 
+def periods_of_day(instance: Instance) -> int:
+    """Number of periods of a day.
+
+    Raises
+    ------
+    InputError : they do not divide it, so that other days have other times of day.
+    """
+    number = round(DAY_H / instance.period_h)
+    if abs(number * instance.period_h - DAY_H) > FIT * DAY_H:
+        raise InputError(f"period_h: {instance.period_h:.10g} h, must divide a day where a history has its days")
+    return number
+
+
 def _days(instance: Instance, spec: Spec, library: Library, days_ago: int, days: int) -> _Days:
     """The series of `days` days, the first of which begins `days_ago` days before the instance."""
-    start, periods = start_of(instance), days * round(DAY_H / instance.period_h)
+    start, periods = start_of(instance), days * periods_of_day(instance)
     read = _Days({}, {}, {})
     with within(library.spec_name):
         have = known(instance, spec, library)
@@ -83,7 +97,7 @@ def read_past(instance: Instance, spec: Spec, library: Library) -> Past:
     ------
     InputError : a file does not cover the days, or no site of the spec is one of the instance.
     """
-    n, day = instance.n_periods, round(DAY_H / instance.period_h)
+    n, day = instance.n_periods, periods_of_day(instance)
     last = -(-n // day)  # days before the start, of the latest horizon that ends by it
     first = spec.history.days + last - 1
     read = _days(instance, spec, library, first, first)
@@ -108,7 +122,7 @@ def as_known(instance: Instance, spec: Spec, library: Library, count: int) -> In
     ------
     InputError : as for `read_past` and `analogs`.
     """
-    n, day = instance.n_periods, round(DAY_H / instance.period_h)
+    n, day = instance.n_periods, periods_of_day(instance)
     read, expected = _days(instance, spec, library, 0, 1), instance
     for name, forecast in read.forecast.items():
         table = getattr(expected, SERIES[name])

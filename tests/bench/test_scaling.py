@@ -64,6 +64,11 @@ def test_a_study_measures_and_replays(study: Path) -> None:
         assert row["tree"] <= row["total"] and 0 < row["efficiency"] <= 1
 
 
+def test_a_study_shows_its_own_runs_alone(study: Path) -> None:
+    """What an earlier study of more ranks, maybe of another fleet, has left is no row of it."""
+    assert [row["ranks"] for row in read_study(study / "out", [2])] == [2]
+
+
 def test_collecting_shows_the_same(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--collect", str(study / "out")]) == 0
     assert capsys.readouterr().out.strip() in (study / "said.txt").read_text("utf-8")
@@ -72,6 +77,10 @@ def test_collecting_shows_the_same(study: Path, capsys: pytest.CaptureFixture[st
 def test_what_cannot_be_shown_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(main, ["--collect", str(tmp_path)]) == 2
     assert "holds no log of a scaling study" in capsys.readouterr().err
+    for text in ("[]\n", "1\n", "{}\n", '{"event": "iteration"}\n' * 2 + '{"event": "result"}\n', "\xff"):
+        (tmp_path / "1.jsonl").write_text(text, encoding="latin-1")
+        assert run(main, ["--collect", str(tmp_path)]) == 2
+        assert "/1." in capsys.readouterr().err
     (tmp_path / "1.jsonl").write_text('{"event": "iteration"}\n')
     assert run(main, ["--collect", str(tmp_path)]) == 2
     assert "has not come to its end" in capsys.readouterr().err

@@ -174,6 +174,52 @@ def test_outputs_that_cannot_be(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("solve in -o shut/r", "--output: shut/r: {}/shut may not be written to"),
+        ("rolling in -o shut/deep/run", "--output: shut/deep/run: {}/shut may not be written to"),
+        ("frontier in -o shut/f", "--output: shut/f: {}/shut may not be written to"),
+    ],
+)
+def test_a_folder_that_takes_nothing_is_known_before_the_work(
+    line: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The superuser may write anywhere, so that the answer of the operating system is put in its place."""
+    monkeypatch.chdir(tmp_path)
+    write_instance("in", tiny())
+    (tmp_path / "shut").mkdir()
+    monkeypatch.setattr("drivers.arguments.os.access", lambda path, mode: Path(path) != tmp_path / "shut")
+    verb, *rest = line.split()
+    assert common.run(MODULES[verb].main, rest) == common.BAD_INPUT
+    assert words.format(tmp_path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["in/fleet.h5", "n" * 300, "loop/fleet.h5"])
+def test_a_path_that_leads_nowhere_is_bad_input(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").write_bytes(b"")
+    (tmp_path / "loop").symlink_to("loop")
+    assert common.run(MODULES["compare"].main, [path]) == common.BAD_INPUT
+    [told] = capsys.readouterr().err.splitlines()
+    assert path in told
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("scenarios in -o out --count 3000000000", "3000000000: must be a whole number from 1 to 2147483647"),
+        ("scenarios in -o out --count 0", "0: must be a whole number of at least 1"),
+    ],
+)
+def test_the_limit_that_a_number_breaks_is_named(line: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    verb, *rest = line.split()
+    assert common.run(MODULES[verb].main, rest) == common.BAD_INPUT
+    assert words in capsys.readouterr().err
+
+
 NO_NUMBERS = """
 check in r --jobs 0
 check in r --seconds nan

@@ -100,7 +100,8 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lie = replace(back, results=(replace(back.results[0], bound=back.results[0].bound + 1.0), back.results[1]))
     cheaper = replace(back, steps=(replace(step, cost=step.cost - 1.0), *back.steps[1:]))
     cleaner = replace(back, steps=(replace(step, tonnes=0.99 * step.tonnes), *back.steps[1:]))
-    for changed in (lie, cheaper, cleaner, replace(back, minimum_t=1.1 * back.minimum_t + 0.1)):
+    cleanest = replace(back, emissions=0.9 * back.emissions)
+    for changed in (lie, cheaper, cleaner, cleanest, replace(back, minimum_t=1.1 * back.minimum_t + 0.1)):
         write_frontier(out, changed, instance)
         assert run(check_main, [str(fleet), str(out)]) == 1
 
@@ -215,6 +216,24 @@ def test_steps_come_back_as_written_and_a_short_column_is_refused(tmp_path: Path
         read_frontier(out)
     write_frontier(out, replace(frontier, steps=()), instance)
     assert read_frontier(out).steps == ()
+
+
+def test_points_come_back_in_their_order_however_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of more than a thousand do not lie in it, as those of more than ten if they have no zeros."""
+    monkeypatch.setattr("decomp.files.frontiers._point", "point{}".format)
+    instance, frontier = traced(5)
+    n, out = 12, tmp_path / "frontier.h5"
+    bare = replace(frontier.results[0], schedule=None, allowances=None, log=())
+    results = tuple(replace(bare, bound=-float(k)) for k in range(n))
+    budgets = np.linspace(frontier.budgets[0], frontier.budgets[-1], n)
+    write_frontier(out, replace(frontier, budgets=budgets, results=results, emissions=np.full(n, np.inf)), instance)
+    back = read_frontier(out)
+    assert back.budgets.tolist() == budgets.tolist() and [r.bound for r in back.results] == [r.bound for r in results]
+    with h5py.File(out, "r+") as file:
+        del file["emissions"]
+        file["emissions"] = np.zeros(3)
+    with pytest.raises(InputError, match=r"emissions: shape \(3,\), must be \(point\) = \(12,\)"):
+        read_frontier(out)
 
 
 @pytest.mark.parametrize("work", [dict(), dict(jobs=None, candidates=None, streams=None, arcs=None)])

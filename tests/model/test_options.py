@@ -75,6 +75,8 @@ def test_describe_lists_every_option() -> None:
         ({"rel_gap": -1}, "rel_gap: -1, must be a number between 0 and 1"),
         ({"seed": 1.5}, "seed: 1.5, must be an integer"),
         ({"seed": -1}, "must be an integer of at least 0"),
+        ({"seed": 3_000_000_000}, "seed: 3000000000, must be an integer between 0 and 2147483647"),
+        ({"bundle": {"step": math.inf}}, "bundle.step: inf, must be a number between 1e-09 and 1.797693135e+308"),
         ({"seed": [1]}, "seed: [1], must be an integer"),
         ({"method": "magic"}, "method: 'magic', must be one of lagrangian"),
         ({"method": 3}, "method: 3, must be one of lagrangian"),

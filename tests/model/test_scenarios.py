@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import xarray
 
@@ -115,6 +116,40 @@ def test_refusal(table: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError) as error:
         validate(changed(**table))
     assert words in str(error.value)
+
+
+def test_a_scenario_too_rare_for_its_emissions_is_named() -> None:
+    """0.3 t/MWh keep their place in solvers from a probability of 2e-8 / 0.3 on."""
+    base = tiny()
+    for rare, ok in ((6.6e-8, False), (6.7e-8, True)):
+        instance = with_scenarios(base, [1.0 - rare, rare], {}, ["often", "rare"])
+        if ok:
+            validate(instance)
+            continue
+        with pytest.raises(InputError, match=r"scenarios.probability: scenario 'rare': 6.6e-08, must be at least 6.66"):
+            validate(instance)
+
+
+def test_names_of_scenarios_are_those_of_their_labels() -> None:
+    base, p = tiny(), pandas.Series([0.25, 0.75], index=["wet", "dry"])
+    buy = np.repeat(base.sites.buy_price[None], 2, axis=0)
+    buy[1] += 10.0
+    labelled = xarray.DataArray(buy, dims=("scenario", "site", "period"), coords=dict(scenario=["wet", "dry"]))
+    for found in (
+        with_scenarios(base, p, dict(buy_price=buy)),
+        with_scenarios(base, p, dict(buy_price=labelled)),
+        with_scenarios(base, p.to_numpy(), dict(buy_price=labelled)),
+        with_scenarios(base, p, dict(buy_price=labelled), ["wet", "dry"]),
+    ):
+        assert found.scenarios.name.tolist() == ["wet", "dry"]
+        assert series_of(found, "buy_price")[1, 0, 0] == base.sites.buy_price[0, 0] + 10.0
+    assert with_scenarios(base, [0.5, 0.5], dict(buy_price=buy)).scenarios.name.tolist() == ["s0", "s1"]
+    with pytest.raises(InputError, match="scenarios: buy_price: row 0 is labelled 'dry', but scenario 0 is 'wet'"):
+        with_scenarios(base, p, dict(buy_price=labelled[::-1]))
+    with pytest.raises(InputError, match="scenarios.probability: row 0 is labelled 'wet', but scenario 0 is 'dry'"):
+        with_scenarios(base, p, dict(buy_price=buy), ["dry", "wet"])
+    with pytest.raises(InputError, match=r"scenarios.probability: shape \(\), must be"):
+        with_scenarios(base, 0.5, {})  # type: ignore[arg-type]
 
 
 def test_a_fleet_must_work_in_every_scenario() -> None:

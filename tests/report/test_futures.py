@@ -11,16 +11,37 @@ from decomp.evaluation.evaluate import ChangedJob, Evaluation, Interval, costs
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 from decomp.model.accounts import account, by_scenario
-from decomp.model.result import Status
+from decomp.model.instance import SECOND_STAGE
+from decomp.model.result import Schedule, Status
+from decomp.model.scenarios import with_scenarios
 from decomp.report import render
-from decomp.report.futures import scenario_sheet, typical, weighted_quantiles
+from decomp.report.futures import fans, scenario_sheet, typical, weighted_quantiles
 from decomp.report.plans import answers, moved_gpu, plan_sheets, spread_sheets
 from decomp.report.words import figures
+from tiny import tiny
 
 
 def test_quantiles_go_by_probability() -> None:
     values, p = np.array([[3.0, 1.0], [1.0, 2.0], [2.0, 9.0]]), np.array([0.2, 0.7, 0.1])
     assert weighted_quantiles(values, p, (0.05, 0.5, 0.95)).tolist() == [[1.0, 1.0], [1.0, 2.0], [3.0, 9.0]]
+
+
+def test_shares_of_the_fleet_are_of_what_there_is_in_each_scenario() -> None:
+    """Half of a site's GPUs are gone in the second: load is a larger share, and the site's price counts for less."""
+    base = tiny()
+    gpus = np.repeat(base.sites.capacity_gpu[None], 2, axis=0)
+    gpus[1, 0] *= 0.5
+    instance = with_scenarios(base, [0.5, 0.5], dict(capacity_gpu=gpus))
+    sizes = {**base.sizes, "instant": base.n_periods + 1}
+    n = {dim: (2 if dim in SECOND_STAGE else 1) * size for dim, size in sizes.items()}
+    empty = {f.name: np.zeros([n[d] for d in f.metadata["dims"]]) for f in Schedule.columns()}
+    empty["job_site"] = empty["job_start"] = np.full(base.n_jobs, -1)
+    empty["routed_gpu"][:] = 100.0
+    (_, price), (_, used), *_ = fans(instance, Schedule(**empty))
+    weights = np.array([[1.0, 1.0, 1.0], [0.5, 1.0, 1.0]])
+    assert price == pytest.approx(weights @ base.sites.buy_price / weights.sum(axis=1)[:, None])
+    served = 100.0 * len(base.arcs.site)
+    assert used == pytest.approx(np.repeat(100.0 * served / np.array([[3000.0], [2500.0]]), base.n_periods, axis=1))
 
 
 @pytest.mark.slow

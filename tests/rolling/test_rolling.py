@@ -79,8 +79,10 @@ def run_of_days(warm: bool = True) -> Heard:
 
 
 def test_a_window_shorter_than_a_mandatory_job_is_refused() -> None:
-    with pytest.raises(InputError, match=r"must be at least \d+: a step, .* of mandatory job '[\w-]+' less one"):
+    with pytest.raises(InputError, match=r"window: 1 h, must be at least \d+ h: .* mandatory job '[\w-]+' less one"):
         Rolling(window=1, step=1).check(days())
+    with pytest.raises(InputError, match=r"step: 8 h, must be between the period's 1 h and the window's 6 h"):
+        Rolling(window=6, step=8).check(days())
 
 
 def test_the_whole_run_is_certified_and_keeps_the_budget() -> None:
@@ -175,6 +177,7 @@ def test_plans_for_what_is_expected_answer_what_comes() -> None:
     assert [str(f) for f in check(instance, result_of(operation), bound=False).findings] == []
     for (window, result), known in zip(heard, asked, strict=True):
         assert result.schedule is not None
+        assert [str(f) for f in check(window.instance, result, bound=False).findings] == []
         for name, table in SEEN.items():
             now, mine, true = (getattr(getattr(of, table), name) for of in (window.instance, known, instance))
             assert (now[:, 4:] == mine[:, 4:]).all()
@@ -412,6 +415,7 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_been(tmp_path: Path) ->
     ("more", "harm", "said"),
     [
         (["--step", "6"], None, "step was 8, is 6"),
+        (["--options", "other.toml"], None, "options.benders.rel_gap was 0.0001, is 0.01"),
         ([], "state.npz", "state.npz: damaged"),
         ([], "plans/0001.h5", "0001.h5"),
     ],
@@ -424,6 +428,8 @@ def test_another_run_is_not_gone_on_with(
     shutil.copytree(whole, out)
     if harm:
         (out / harm).write_bytes((out / harm).read_bytes()[:-200])
+    (tmp_path / "other.toml").write_text("[improvement]\nstale_finishes = 1\n[benders]\nrel_gap = 0.01\n")
+    more = [str(tmp_path / word) if word == "other.toml" else word for word in more]
     capsys.readouterr()
     assert run(main, [*arguments, *more, "-o", str(out), "--resume"]) == 2
     told = capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 
 from decomp.files.store import read_instance, write_instance
 from decomp.ingest.build import build, open_spec
-from decomp.model.instance import Instance
+from decomp.model.instance import InputError, Instance
 from decomp.model.scenarios import series_of
 from decomp.scenarios.known import SITE_SERIES
 from decomp.scenarios.members import from_members
@@ -184,6 +184,8 @@ def test_a_run_does_not_go_on_with_other_data(
         ("--count 2 --history other.toml", "sites: Z, must be sites of the instance"),
         ("--count 2 --history late.toml", "column A_rt: covers 2022-07-10"),
         ("--ensemble odd.toml", "ensemble.probability: 2 of 3 members"),
+        ("--ensemble sum.toml", "sum.toml: ensemble.probability: 1.1 in all, must be 1"),
+        ("--ensemble twice.toml", "twice.toml: ensemble.members.name: member 1: the name 'm1' is taken"),
         ("--ensemble none.toml", "ensemble: needs members and series"),
         ("--ensemble short.toml", "member m4"),
     ],
@@ -196,11 +198,20 @@ def test_refusal(
     Path("other.toml").write_text(SPEC.replace('name = "A"', 'name = "Z"').replace('name = "B"', 'name = "Y"'))
     Path("late.toml").write_text(SPEC.replace("days = 4", "days = 40"))
     Path("odd.toml").write_text(SPEC.replace("[0.5, 0.3, 0.2]", "[0.5, 0.5]"))
+    Path("sum.toml").write_text(SPEC.replace("[0.5, 0.3, 0.2]", "[0.5, 0.3, 0.3]"))
+    Path("twice.toml").write_text(SPEC.replace('"m2"', '"m1"'))
     Path("none.toml").write_text(SPEC.replace('["m1", "m2", "m3"]', "[]"))
     Path("short.toml").write_text(SPEC.replace('"m3"', '"m4"'))
     assert run(driver.main, ["fleet.h5", "-o", "out.h5", *words.split()]) == BAD_INPUT
     [line] = capsys.readouterr().err.splitlines()
     assert told in line and not Path("out.h5").exists()
+
+
+def test_periods_that_do_not_divide_a_day_have_no_past(folder: Path) -> None:
+    """Other days would be read at other times of day."""
+    odd = replace(fleet(folder), period_h=0.7)
+    with pytest.raises(InputError, match="period_h: 0.7 h, must divide a day"):
+        read_past(odd, *open_spec(folder / "spec.toml", None, ()))
 
 
 def test_a_window_is_known_by_forecasts_and_by_the_day_before(folder: Path) -> None:
