@@ -255,6 +255,9 @@ def find_dataset(file: h5py.Group, key: str) -> h5py.Dataset:
     dataset = file[key] if isinstance(link, h5py.HardLink) else None
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
         raise InputError(f"{label}: must be a dataset inside this file")
+    packed = [name for name in ("scale_factor", "add_offset") if name in dataset.attrs]
+    if packed:
+        raise InputError(f"{label}: is packed ({', '.join(packed)}), must hold the values themselves")
     pipeline = dataset.id.get_create_plist()
     names = {pipeline.get_filter(k)[3].decode() for k in range(pipeline.get_nfilters())}
     if names - FILTERS:

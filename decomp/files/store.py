@@ -321,7 +321,10 @@ def _read_log(file: h5py.Group) -> tuple[Iteration, ...]:
     for f in fields(Iteration):
         if f"log/{f.name}" not in file and f.default is not MISSING:
             continue
-        values = read_values(find_dataset(file, f"log/{f.name}"), f"log.{f.name}", _log_kind(str(f.type))).tolist()
+        dataset = find_dataset(file, f"log/{f.name}")
+        if dataset.shape is None or len(dataset.shape) != 1:
+            raise InputError(f"log.{f.name}: shape {dataset.shape}, must be (iteration)")
+        values = read_values(dataset, f"log.{f.name}", _log_kind(str(f.type))).tolist()
         unknown = "None" in str(f.type)
         columns[f.name] = [None if unknown and value != value else value for value in values]
     if len({len(values) for values in columns.values()}) > 1:

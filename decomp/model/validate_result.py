@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from decomp.model.instance import SECOND_STAGE, Instance
+from decomp.model.instance import SECOND_STAGE, InputError, Instance
 from decomp.model.refusal import Label, check_shapes, named, refuse
 from decomp.model.result import Result
 
@@ -19,6 +19,9 @@ def validate_result(instance: Instance, result: Result) -> None:
     InputError : names the array, the row, the value, and what would be right.
     """
     result.belongs_to(instance)
+    for name in ("bound", "incumbent"):
+        if np.isnan(getattr(result, name)):
+            raise InputError(f"{name}: nan, must be net cost in USD, or infinite where there is none")
     n = max(instance.n_scenarios, 1)
     sizes = {dim: size * (n if dim in SECOND_STAGE else 1) for dim, size in instance.sizes.items()}
     sizes["instant"] = instance.n_periods + 1

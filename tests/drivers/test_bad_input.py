@@ -197,6 +197,10 @@ INSTANCES: dict[str, tuple[Break, str]] = {
         swapped("sites/battery_mwh", "MWh", data=np.ones(3), chunks=(3,), compression="lzf"),
         "sites.battery_mwh: compressed by lzf, must be gzip or nothing",
     ),
+    "packed numbers": (
+        attribute("scale_factor", 0.5, "sites/buy_price"),
+        "sites.buy_price: is packed (scale_factor), must hold the values themselves",
+    ),
     "scalar missing": (without_attribute("carbon_budget_t"), "attribute carbon_budget_t is missing"),
     "scalar in words": (attribute("carbon_budget_t", "none"), "attribute carbon_budget_t is 'none', must be a number"),
     "scalar is an array": (
@@ -286,12 +290,18 @@ RESULTS: dict[str, tuple[Break, str]] = {
     "prices in cents": (attribute("units", "cent", "dual/load_price"), "dual.load_price: units 'cent', must be 'USD"),
     "form missing": (without_attribute("form", "dual"), "attribute dual.form is missing"),
     "log missing": (without("log"), "log.iteration: dataset is missing"),
+    "log of one number": (swapped("log/columns", "1", data=3), "log.columns: shape (), must be (iteration)"),
+    "log of nothing": (
+        edited(lambda f: (f.__delitem__("log/columns"), f.__setitem__("log/columns", h5py.Empty("f8")))),
+        "log.columns: shape None, must be (iteration)",
+    ),
     "log uneven": (swapped("log/bound", "USD", data=np.ones(5)), "log: columns differ in length"),
     "start at half past": (swapped("schedule/job_start", "1", data=np.ones(3)), "schedule.job_start: holds values of"),
 }
 
 
 UNTRUE: dict[str, tuple[Break, str]] = {  # what no schedule can be, of which nothing can be told
+    "bound of no value": (attribute("bound", np.nan), "bound: nan, must be net cost in USD"),
     "no such site": (
         put("schedule/job_site", 0, 9),
         "schedule.job_site: job 'small': 9, must be an index of a site, 0",
