@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from decomp.ingest import gaps
+from decomp.ingest.clock import newest_first
 from decomp.ingest.numbers import BLANK
 from decomp.ingest.records import HOUR, Records, Wanted, utc_text
 from decomp.ingest.stamps import Stamps
@@ -68,7 +69,7 @@ def _between(records: Records, stray: Array, low: int, high: int) -> Array:
     order = np.argsort(row, kind="stable")
     at = np.searchsorted(row[order], stray)
     before, after = start[order[np.maximum(at - 1, 0)]], start[order[np.minimum(at, len(row) - 1)]]
-    downwards = len(start) > 1 and (np.diff(start) < 0).sum() > (np.diff(start) > 0).sum()
+    downwards = newest_first(start)
     far = np.int64(1) << 60
     before = np.where(at > 0, before, far if downwards else -far)
     after = np.where(at < len(row), after, -far if downwards else far)

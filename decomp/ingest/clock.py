@@ -158,12 +158,16 @@ def instants(label: Array, fold: Array, local: tzinfo, step: int, ends: bool) ->
         utc, never = np.where(edge, read.change, utc), never & ~edge
     unsaid = read.twice & (fold < 0)
     if unsaid.any():
-        backwards = len(label) > 1 and (np.diff(label) < 0).sum() > (np.diff(label) > 0).sum()
-        order = np.arange(len(label))[:: -1 if backwards else 1]
+        order = np.arange(len(label))[:: -1 if newest_first(label) else 1]
         for group in _groups(label[order], unsaid[order], read, order):
-            late = _is_late(order[group], label, utc, read, step, order, group)
+            late = _is_late(order, group, label, utc, read, step)
             utc[order[group]] = np.where(late, read.late[order[group]], read.early[order[group]])
     return np.where(never, read.change, utc), never
+
+
+def newest_first(times: Array) -> bool:
+    """Whether times mostly fall from row to row."""
+    return bool((np.diff(times) < 0).sum() > (np.diff(times) > 0).sum())
 
 
 def _groups(label: Array, unsaid: Array, read: Readings, order: Array) -> list[Array]:
@@ -179,8 +183,9 @@ def _groups(label: Array, unsaid: Array, read: Readings, order: Array) -> list[A
     return np.split(at, breaks)
 
 
-def _is_late(rows: Array, label: Array, utc: Array, read: Readings, step: int, order: Array, group: Array) -> Array:
-    """Which rows of a repeated hour are its second passage."""
+def _is_late(order: Array, group: Array, label: Array, utc: Array, read: Readings, step: int) -> Array:
+    """Which rows of a repeated hour are its second passage; `group` : their positions in `order`."""
+    rows = order[group]
     back = np.diff(label[rows]) < 0
     if back.any():
         return np.r_[False, np.cumsum(back) > 0]

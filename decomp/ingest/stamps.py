@@ -119,62 +119,40 @@ def _epochs(texts: Array, form: str) -> tuple[Array, Array, Array, bool]:
 
 def read_stamps(table: Table, file: File, hour: Array | None = None) -> Stamps:
     """What the time columns of the layout say; `hour` is the number (from 0) of a column of `hours_across`."""
-    if file.year_column or file.month_column:
-        label, columns = _from_parts(table, file)
-        offset, names = np.full(len(label), np.nan), np.full(len(label), "", dtype=object)
-        late = False
-    else:
-        label, offset, names, late, columns = _from_column(table, file)
-    fold = np.full(len(label), -1)
-    start, counted = None, False
-    step = min(file.steps)
+    said = _from_parts(table, file) if file.year_column or file.month_column else _from_column(table, file)
     if hour is not None:
-        start, late = 3600 * hour, False
-    elif file.period_column:
-        name = table.first_of(file.period_column)
-        number = _whole(table, name)
-        first = 0 if (number[number >= 0] == 0).any() else 1
-        late = bool(number.max(initial=0) * step >= DAY)
-        start, counted, columns = (number - first) * step, True, name
-        label = np.where(number < first, UNREADABLE, label)
-    elif file.hour_column and not file.minute_column:
-        name = table.first_of(file.hour_column)
-        seconds, mark, good = _hours(table, name, file.range_separator)
-        late = bool((seconds[good] >= DAY).any())
-        ends = file.stamp == "end"
-        lead = 3600 if file.interval_column else step
-        start = seconds - (lead if ends else lead // 2 if file.stamp == "middle" else 0)
-        label, fold, columns = np.where(good, label, UNREADABLE), mark, name
-        if file.interval_column:
-            number = _whole(table, file.interval_column)
-            start = start + (number - 1) * step
-            label = np.where(number < 1, UNREADABLE, label)
-    elif file.hour_column:
-        seconds, mark, good = _hours(table, table.first_of(file.hour_column), file.range_separator)
-        minutes = _whole(table, file.minute_column)
-        late = bool((seconds[good] >= DAY).any())
-        label, fold = np.where(good & (minutes >= 0), label + seconds + 60 * minutes, UNREADABLE), mark
-    return Stamps(label, offset, fold, names, start, counted, late, columns)
+        return replace(said, start_s=3600 * hour, reaches_end=False)
+    if file.period_column:
+        return _in_periods(said, table, file)
+    if file.hour_column and file.minute_column:
+        return _at_minutes(said, table, file)
+    return _in_hours(said, table, file) if file.hour_column else said
 
 
-def _from_column(table: Table, file: File) -> tuple[Array, Array, Array, bool, str]:
+def _of_days(label: Array, columns: str) -> Stamps:
+    """Stamps that say no more than a day."""
+    n = len(label)
+    return Stamps(label, np.full(n, np.nan), np.full(n, -1), np.full(n, "", dtype=object), columns=columns)
+
+
+def _from_column(table: Table, file: File) -> Stamps:
+    """What a column of times or days says, or a line above the table of the day of all rows."""
     if file.day_above:
         for row in table.above:
             label, *_ = parse_times(np.array([c for c in row if c.strip()] or [""], dtype=object), file.day_above)
             if (label != UNREADABLE).any():
-                n = len(table)
-                day = int(label[label != UNREADABLE][0])
-                return np.full(n, day), np.full(n, np.nan), np.full(n, "", dtype=object), False, "the line above"
+                return _of_days(np.full(len(table), int(label[label != UNREADABLE][0])), "the line above")
         raise InputError(f"{table.name}: no line above the table holds a day by day_above = {file.day_above!r}")
     if not file.time_column:
         raise InputError(f"{table.name}: time_column is missing; {table.known_columns('time')}")
     name = table.first_of(file.time_column)
     cells = table.cells(name)
     label, offset, names, late = parse_times(cells.words, file.time_format, file.range_separator)
-    return label[cells.codes], offset[cells.codes], names[cells.codes], late, name
+    rows = cells.codes
+    return Stamps(label[rows], offset[rows], np.full(len(rows), -1), names[rows], reaches_end=late, columns=name)
 
 
-def _from_parts(table: Table, file: File) -> tuple[Array, str]:
+def _from_parts(table: Table, file: File) -> Stamps:
     """Midnight of days given by year, month and day; without a year by month and day in 1904, a leap year."""
     for wanted in ("month_column", "day_column"):
         if not getattr(file, wanted):
@@ -187,7 +165,43 @@ def _from_parts(table: Table, file: File) -> tuple[Array, str]:
     date = months.astype("M8[D]") + np.where(good, day - 1, 0)
     good &= date.astype("M8[M]") == months
     columns = ", ".join(c for c in (file.year_column, file.month_column, file.day_column) if c)
-    return np.where(good, date.astype("M8[s]").astype(np.int64), UNREADABLE), columns
+    return _of_days(np.where(good, date.astype("M8[s]").astype(np.int64), UNREADABLE), columns)
+
+
+def _in_periods(day: Stamps, table: Table, file: File) -> Stamps:
+    """Stamps by the number of the period in its day, from 0 or 1 on."""
+    name, step = table.first_of(file.period_column), min(file.steps)
+    number = _whole(table, name)
+    first = 0 if (number[number >= 0] == 0).any() else 1
+    return replace(
+        day,
+        label=np.where(number < first, UNREADABLE, day.label),
+        start_s=(number - first) * step,
+        counted=True,
+        reaches_end=bool(number.max(initial=0) * step >= DAY),
+        columns=name,
+    )
+
+
+def _in_hours(day: Stamps, table: Table, file: File) -> Stamps:
+    """Stamps by the hour of the day, and where there is a column of them by the interval in it."""
+    name, step = table.first_of(file.hour_column), min(file.steps)
+    seconds, fold, good = _hours(table, name, file.range_separator)
+    length = 3600 if file.interval_column else step
+    start = seconds - {"end": length, "middle": length // 2}.get(file.stamp, 0)
+    if file.interval_column:
+        number = _whole(table, file.interval_column)
+        start, good = start + (number - 1) * step, good & (number >= 1)
+    label, late = np.where(good, day.label, UNREADABLE), bool((seconds >= DAY).any())
+    return replace(day, label=label, fold=fold, start_s=start, reaches_end=late, columns=name)
+
+
+def _at_minutes(day: Stamps, table: Table, file: File) -> Stamps:
+    """Stamps by columns of the hour and the minute."""
+    seconds, fold, good = _hours(table, table.first_of(file.hour_column), file.range_separator)
+    minutes = _whole(table, file.minute_column)
+    label = np.where(good & day.readable & (minutes >= 0), day.label + seconds + 60 * minutes, UNREADABLE)
+    return replace(day, label=label, fold=fold, reaches_end=bool((seconds >= DAY).any()))
 
 
 def _whole(table: Table, name: str) -> Array:
