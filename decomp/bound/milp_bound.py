@@ -30,6 +30,7 @@ FRACTIONAL = 1e-6
 HUGE = 10.0  # times the median size of a site's relaxation, from which it is started first
 SAMPLE = 32  # blocks, and sites, by which the rest is judged
 ABS_GAP = 1e-6  # USD, the least that is asked of a MILP
+BLOCK_SHARE = 0.6  # of the time left, at most, for the MILPs of blocks; the rest is for those of single sites
 
 
 def relax(work: SiteWork) -> tuple[float, float, float]:
@@ -161,7 +162,7 @@ def milp_bound(
     effort = Effort(options.rel_gap, options.site_nodes, options.site_seconds, max(spare, ABS_GAP))
     blocks = partition(c, options.block_sites)
     turns = max(-(-len(blocks) // workers.team.size), 1)
-    longer = min(options.block_seconds, options.block_share * seconds_left / turns)
+    longer = min(options.block_seconds, BLOCK_SHARE * seconds_left / turns)
     inside = site_works(instance, c, without_price(c, prices, blocks)) if blocks else []
     tasks = block_tasks(inside, blocks, effort, longer, end)
 

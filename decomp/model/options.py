@@ -186,8 +186,6 @@ class Improvement(Group):
     least_clusters: int = option(16, "clusters that move in a round whatever their share", low=1)
     scenario_rows: int = option(12, "most sites x scenarios of a cluster's or group's MILP", low=1)
     windows: int = option(2, "parts of the jobs that move in turn where a fleet is one cluster", low=1)
-    attempts: int = option(2, "tries with ever more of these parts, of which the best counts", low=1)
-    growth: float = option(1.4, "factor on sites, runs and (squared) nodes after finishes that brought little", low=1)
     iterations: int = option(6, "iterations that re-price after a round", low=0)
     rounds_per_finish: int = option(4, "most rounds between two finishes", low=1)
     plateau: float = option(1e-4, "relative gain below which a round or a finish brought little", low=0)
@@ -226,7 +224,6 @@ class MilpBound(Group):
     site_nodes: int = option(200, "nodes for a site's MILP", low=1)
     site_seconds: float = option(20.0, "most seconds for a site's MILP", low=0, endless=True)
     block_sites: int = option(4, "most sites that are one MILP, serving streams that no other site can", low=1)
-    block_share: float = option(0.6, "share of the time kept for the bound that goes to such MILPs", low=0, high=1)
     block_seconds: float = option(60.0, "most seconds for such a MILP", low=0, endless=True)
 
 

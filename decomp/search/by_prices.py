@@ -59,6 +59,8 @@ def _common(site: Array, ptr: Array, n_sites: int) -> csr_array:
     return csr_array(member.T @ member)
 
 
+GROWTH = 1.4  # of sites and runs, and squared of nodes, after a finish that brought little
+ATTEMPTS = 2  # at a fleet that is a single cluster, each with one window more than the one before
 LEAST_SCENARIOS = 3  # in a cluster's MILP, if there are as many
 CLAIMANTS = 3  # clusters of a round that may each serve all of a stream's unserved demand
 
@@ -124,7 +126,7 @@ class SearchState:
 
     def effort(self, options: Improvement) -> Improvement:
         """The options at the present level: more sites, runs and nodes with each; a small fleet is a single cluster."""
-        n_sites, growth = len(self.neighbours.tried), options.growth**self.level
+        n_sites, growth = len(self.neighbours.tried), GROWTH**self.level
         grown = replace(
             options,
             cluster_sites=round(options.cluster_sites * growth),
@@ -304,7 +306,7 @@ def improve_round(
 ) -> float:
     """Solve the MILPs of a round's clusters on all ranks and fix the jobs as they say.
 
-    A fleet that is a single cluster is solved `options.attempts` times with other seeds, and the best answer counts.
+    A fleet that is a single cluster is solved ATTEMPTS times with other seeds, and the best answer counts.
 
     Returns
     -------
@@ -323,7 +325,7 @@ def improve_round(
     ]
     tasks.sort(key=lambda task: -sum(len(choice.run) for choice in task.choices))  # the longest first
     if len(tasks) == 1:  # the whole fleet: several attempts are what occupies several ranks
-        seeds = rng.integers(2**31, size=options.attempts)
+        seeds = rng.integers(2**31, size=ATTEMPTS)
         tasks = [replace(tasks[0], windows=options.windows + k, seed=int(seed)) for k, seed in enumerate(seeds)]
     answers = workers.farm(improve_cluster, tasks, until, "cluster moves")
     cut = [(k, m) for k, m in enumerate(answers) if m is not None and m.late]

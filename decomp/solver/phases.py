@@ -23,7 +23,7 @@ from decomp.schedule.finish import finish
 from decomp.schedule.incumbent import Incumbent, incumbent_of
 from decomp.schedule.recommit import recommit
 from decomp.search.by_moves import moved_jobs
-from decomp.search.by_prices import Neighbours, SearchState, StandIns, clusters, improve_round, job_loss
+from decomp.search.by_prices import GROWTH, Neighbours, SearchState, StandIns, clusters, improve_round, job_loss
 from decomp.search.by_resources import linked_groups, replan_round
 from decomp.solver.bounding import apart, doubts, sharpen
 from decomp.solver.temptation import restore_temptation
@@ -213,7 +213,7 @@ def replan(run: Run, patience: int | None = None, most: int | None = None) -> Ou
         if run.small:
             move_jobs(run, run.incumbent)
         else:
-            size = round(options.replan.sites * options.improvement.growth**stale)
+            size = round(options.replan.sites * GROWTH**stale)
             replan_groups(run, run.incumbent.schedule, size, most)
         stale += before - run.cost <= options.improvement.plateau * abs(run.cost)
     run.phase = phase
