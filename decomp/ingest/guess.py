@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import takewhile
+from itertools import dropwhile, pairwise
 from typing import Any
 
 import numpy as np
@@ -37,41 +37,43 @@ PERIODS = re.compile(r"period", re.I)
 def guess_layout(text: str) -> dict[str, Any]:
     """Keys of the layout of a table: separator, lines above and below, header, rows of units, decimal sign."""
     lines = text.rstrip("\n").split("\n")
-    keys: dict[str, Any] = {}
-    comment = sum(line.startswith("#") for line in lines[:50])
-    if comment:
-        keys["comment"] = "#"
     sep, width = guess_separator(lines)
+    commented = any(line.startswith("#") for line in lines[:50])
+    said = [k for k, line in enumerate(lines) if not (commented and line.startswith("#"))]
+    table = _lines_of_table(lines, said, sep, width)
+    top = next((k for k, after in pairwise(table) if not any(line.strip() for line in lines[k + 1 : after])), 0)
+    below = len(lines) - 1 - table[-1] if table else 0
+    keys: dict[str, Any] = {}
+    if commented:
+        keys["comment"] = "#"
     if sep != ",":
         keys["sep"] = sep
-    widths = [width_of(line, sep) for line in lines]
-    # A header may lack the empty cell that every row ends with; a title is one cell among empty ones.
-    least = width - all(line.endswith(sep) for line in lines[-3:])
-    fits = [k for k, w in enumerate(widths) if least <= w <= width + 1 and not (comment and lines[k].startswith("#"))]
-    titles = sum(1 for _ in takewhile(lambda k: sum(map(bool, cells_of(lines[k], sep))) < 2, fits))
-    fits = fits[titles:]
-    top = next((k for k, after in zip(fits, fits[1:], strict=False) if not _blank_between(lines, k, after)), 0)
-    rows = [cells_of(lines[k], sep) for k in fits if k >= top]
-    above = [k for k in range(top) if not (comment and lines[k].startswith("#"))]
-    if above:
+    if any(k < top for k in said):
         keys["skiprows"] = top
-    below = len(lines) - 1 - fits[-1] if fits else 0
     if below and top < len(lines) - below - 2:
         keys["skipfooter"] = below
+    rows = [cells_of(lines[k], sep) for k in table if k >= top]
+    heading = _heading(rows)
+    return keys | heading | _decimal(rows[1 + heading.get("unit_rows", 0) :], sep)
+
+
+def _lines_of_table(lines: list[str], said: list[int], sep: str, width: int) -> list[int]:
+    """Which of the lines that are no comments have about as many cells as most of them, from the header on."""
+    # A header may lack the empty cell that every row ends with; a title is one cell among empty ones.
+    least = width - all(line.endswith(sep) for line in lines[-3:])
+    fits = [k for k in said if least <= width_of(lines[k], sep) <= width + 1]
+    return list(dropwhile(lambda k: sum(map(bool, cells_of(lines[k], sep))) < 2, fits))
+
+
+def _heading(rows: list[list[str]]) -> dict[str, Any]:
+    """Keys of what stands above the values: no header, or rows of units below it."""
     alike = len(rows) > 1 and all(_is_value(a) == _is_value(b) for a, b in zip(rows[0], rows[1], strict=False))
     if alike and any(map(_is_value, rows[0])):
-        keys["header"] = False
-    if "header" not in keys:
-        units = 0
-        while units + 2 < len(rows) and not any(_is_value(cell) for cell in rows[1 + units]):
-            units += 1
-        if 0 < units <= 3:
-            keys["unit_rows"] = units
-    return keys | _decimal(rows[1 + keys.get("unit_rows", 0) :], sep)
-
-
-def _blank_between(lines: list[str], k: int, after: int) -> bool:
-    return any(line.strip() for line in lines[k + 1 : after])
+        return {"header": False}
+    units = 0
+    while units + 2 < len(rows) and not any(_is_value(cell) for cell in rows[1 + units]):
+        units += 1
+    return {"unit_rows": units} if 0 < units <= 3 else {}
 
 
 def _is_value(cell: str) -> bool:
