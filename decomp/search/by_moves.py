@@ -204,18 +204,12 @@ def descend(cost: JobCost, point: Point, task: MoveTask) -> Point:
 
 
 def _better(cost: JobCost, point: Point, task: MoveTask) -> Point | None:
-    """The first point by a move that all cuts promise a gain of, if its cost is lower."""
-    coupling, (run, start) = cost.coupling, (point.fixing.run, point.fixing.start)
-    load, little = cost.load(point.fixing), LITTLE * abs(point.cost)
-    moves, room = np.empty((int(MOST_LOADS / load.size), 6), dtype=np.int64), cost.room - load
-    moves = moves[: move_kernels.list_moves(point.price, room, coupling.jobs, run, start, little, moves)]
-    loads = np.repeat(load[None], len(moves), axis=0)
-    move_kernels.change_loads(coupling.jobs, run, start, moves, loads)
-    loads = loads.reshape(len(moves), load.size)
-    trials = [moved(point.fixing, move) for move in moves]
-    of_runs = cost.of_runs(np.array([trial.run for trial in trials]).reshape(len(moves), len(run)))
-    enough, least, tried = point.cost - little, cost.at_least(loads), np.zeros(len(moves))
-    for _ in range(min(TRIES, len(moves))):
+    """The first cheaper point among those after the moves of which all cuts promise most; None if there is none."""
+    little = LITTLE * abs(point.cost)
+    trials, loads = _moves(cost, point, little)
+    of_runs = cost.of_runs(np.array([trial.run for trial in trials]).reshape(len(trials), len(point.fixing.run)))
+    enough, least, tried = point.cost - little, cost.at_least(loads), np.zeros(len(trials))
+    for _ in range(min(TRIES, len(trials))):
         bound = least.sum(axis=0) + of_runs + tried
         m = int(bound.argmin())
         if bound[m] >= enough or _over(cost, task):
@@ -225,6 +219,17 @@ def _better(cost: JobCost, point: Point, task: MoveTask) -> Point | None:
             return found
         least, tried[m] = np.maximum(least, cost.at_least(loads, newest=True)), np.inf
     return None
+
+
+def _moves(cost: JobCost, point: Point, least: float) -> tuple[list[Fixing], Array]:
+    """What jobs do after each move that gains more than `least`, USD, at the prices; and their load, (move, S x T)."""
+    jobs, run, start = cost.coupling.jobs, point.fixing.run, point.fixing.start
+    load = cost.load(point.fixing)
+    moves, room = np.empty((int(MOST_LOADS / load.size), 6), dtype=np.int64), cost.room - load
+    moves = moves[: move_kernels.list_moves(point.price, room, jobs, run, start, least, moves)]
+    loads = np.repeat(load[None], len(moves), axis=0)
+    move_kernels.change_loads(jobs, run, start, moves, loads)
+    return [moved(point.fixing, move) for move in moves], loads.reshape(len(moves), load.size)
 
 
 def moved(fixing: Fixing, move: Array) -> Fixing:

@@ -138,26 +138,30 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
     while loop.coupling.n_jobs and not run.must_stop() and search.stale < options.stale_finishes:
         if run.late(run.finish_reserve):
             break
-        until = run.deadline - run.finish_reserve
-        started = process_seconds()
-        present = search.effort(options)
-        gained = move(run, present, until)
+        started, present = process_seconds(), search.effort(options)
+        gained = move(run, present, run.deadline - run.finish_reserve)
         round_seconds = process_seconds() - started
         late = run.late(LEAST_ROUND * round_seconds + run.finish_reserve)
         if late or search.rounds >= present.rounds_per_finish or gained <= options.plateau * abs(run.cost):
-            search.rounds = 0
-            before = run.cost
-            complete(run, routing)
-            saved = before - run.cost if np.isfinite(run.cost) else 0.0
-            if saved <= options.plateau * abs(run.cost):
-                search.stale, search.level = search.stale + 1, search.level + 1
-                if run.incumbent is not None:
-                    if replans:
-                        replan(run, patience=1, most=SAMPLE)
-                    loop.refix(run.incumbent.fixing)
-            if late:
-                break
+            complete_and_enlarge(run, routing, replans)
+        if late:
+            break
     return Outcome.DONE
+
+
+def complete_and_enlarge(run: Run, routing: Routing, replans: bool) -> None:
+    """Complete a schedule; if that saves little, go on from the incumbent with larger clusters. See `improve`."""
+    search, before = search_of(run), run.cost
+    search.rounds = 0
+    complete(run, routing)
+    saved = before - run.cost if np.isfinite(run.cost) else 0.0
+    if saved > run.options.improvement.plateau * abs(run.cost):
+        return
+    search.stale, search.level = search.stale + 1, search.level + 1
+    if run.incumbent is not None:
+        if replans:
+            replan(run, patience=1, most=SAMPLE)
+        run.loop.refix(run.incumbent.fixing)
 
 
 def search_of(run: Run) -> SearchState:
