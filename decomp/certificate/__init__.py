@@ -136,8 +136,7 @@ def check(
         return _check_infeasible(instance, result, findings, jobs, seconds)
     account = None
     if result.schedule is None:
-        none = result.status is Status.LIMIT and result.incumbent == np.inf  # nor does it claim one
-        findings.add("schedule", "", "none in the result", "there", undecided=none)
+        findings.add("schedule", "", "none in the result", "there", undecided=_claims_none(result))
     else:
         judge = check_scenarios if instance.n_scenarios else check_schedule
         account = judge(instance, result.schedule, findings)
@@ -215,7 +214,7 @@ def _check_claims(result: Result, findings: Findings) -> None:
     for name in ("bound",) if result.schedule is None else ("bound", "incumbent", "gap_abs", "gap_rel"):
         value = float(getattr(result, name))
         if not np.isfinite(value):
-            findings.add(f"result.{name}", "", value, "finite")
+            findings.add(f"result.{name}", "", value, "finite", undecided=value == -np.inf and _claims_none(result))
             continue
         stated = _stated(result).get(name, value)
         slack = TOLERANCE * max(1e-3 if name == "gap_rel" else 1.0, abs(value))
@@ -231,6 +230,11 @@ def _check_claims(result: Result, findings: Findings) -> None:
     for line in result.log:
         if line.incumbent is not None and line.bound > line.incumbent + slack:
             findings.add("log", f"iteration {line.iteration}", line.bound, f"at most {line.incumbent:.9g} USD")
+
+
+def _claims_none(result: Result) -> bool:
+    """Whether a result says that its time was over before there was a schedule."""
+    return result.status is Status.LIMIT and result.schedule is None and result.incumbent == np.inf
 
 
 def _stated(result: Result) -> dict[str, Any]:

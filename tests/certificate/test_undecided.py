@@ -55,6 +55,8 @@ def test_a_bound_alone_is_no_rejection(tmp_path: Path, capsys: pytest.CaptureFix
         write_result(tmp_path / "r.h5", bare, instance)
         assert run(main, [str(tmp_path / "i.h5"), str(tmp_path / "r.h5")]) == code
         assert f"certificate: {verdict}" in capsys.readouterr().out
+    nothing = replace(result, status=Status.LIMIT, incumbent=np.inf, bound=-np.inf, schedule=None, dual=None)
+    assert check(instance, nothing).verdict == "NOT RE-PROVED", "its time was over before there was a bound"
 
 
 def test_nothing_is_cheaper_than_the_optimum() -> None:
