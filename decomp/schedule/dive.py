@@ -1,4 +1,4 @@
-"""The dive of the Lagrangian heuristic: fix the most decided jobs, re-price, repeat until all are fixed."""
+"""The dive of the Lagrangian heuristic: fix decided and wide jobs, re-price, repeat until all are fixed."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from dataclasses import replace
 import numpy as np
 
 from decomp.bound import job_kernels
-from decomp.bound.coupling import FREE, REJECTED, Coupling, Fixing, JobRows
+from decomp.bound.coupling import FREE, REJECTED, Coupling, Fixing
 from decomp.bound.lagrangian import BundleStep, LagrangianLoop
 from decomp.model.instance import Array
 from decomp.model.options import Recovery
 from decomp.schedule import placing
 
 NEAR = 0.01  # share of what its load costs, that a job decided before may lose against its best run
-CHEAPER = 0.03  # share of what its load costs, by which a place must be cheaper for a fixed job to give way
 
 
 Heard = Callable[[BundleStep], bool]  # told of every iteration; answers whether the time for more of them is over
 
 
 def dive(loop: LagrangianLoop, options: Recovery, heard: Heard) -> Fixing:
-    """Fix the most decided jobs, let the prices answer, repeat; the contested rest goes by price and room.
+    """Fix decided jobs and the widest others, let the prices answer, repeat; what is contested goes by price and room.
 
     When time is over, all that is left goes at once.
     """
     while (loop.master.fixing.run == FREE).any():
-        loop.refix(_fix_most_decided(loop, options))
+        loop.refix(_fix_some(loop, options))
         for _ in range(options.dive_iterations):
             if heard(loop.iterate()):
                 options = replace(options, dive_share=1.0, dive_iterations=0)
@@ -47,15 +46,18 @@ def keep_decided(loop: LagrangianLoop, before: Fixing) -> None:
     loop.refix(Fixing(np.where(known & near, run, FREE), np.where(known & near, start, -1)))
 
 
-def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
-    """Fix every nearly decided job, and at least a share of the free ones, where they fit."""
+def _fix_some(loop: LagrangianLoop, options: Recovery) -> Fixing:
+    """Fix every nearly decided job, then the widest, to at least a share of the free ones, where they fit.
+
+    Narrow jobs find room beside wide ones, but not these beside those: so the widest go first, however undecided.
+    """
     master, jobs, relaxed = loop.master, loop.coupling.jobs, loop.master.work()
     run, start = master.fixing.run.copy(), master.fixing.start.copy()
     room = loop.coupling.least(loop.coupling.usable - fixed_load(loop.coupling, run, start))
     price = loop.coupling.summed(master.price)
     free = np.flatnonzero(run == FREE)
     top = relaxed.share[free].max(axis=1)
-    order = free[np.lexsort((free, -jobs.gpus[free] * jobs.length[free], -np.round(top, 3), jobs.optional[free]))]
+    order = free[np.lexsort((free, -jobs.gpus[free], top < options.decided, jobs.optional[free]))]
     least = int(np.ceil(max(options.dive_share * len(free), 0.03 * len(run))))
     for rank, j in enumerate(order):
         slot = int(np.argmax(relaxed.share[j]))
@@ -63,34 +65,12 @@ def _fix_most_decided(loop: LagrangianLoop, options: Recovery) -> Fixing:
             break
         k, s = int(relaxed.run[j, slot]), int(relaxed.start[j, slot])
         if k >= 0 and not placing.runs_fit(room, jobs, j, k, s):
-            k, s = _make_room(price, room, jobs, Fixing(run, start), j, k, s)
+            value, k, s = placing.best_place(price, room, jobs, j)
+            if np.isinf(value):
+                _, k, s = job_kernels.best_start(price, jobs, j)
         run[j], start[j] = k, s
         placing.put_run(room, jobs, j, k, s, 1.0)
     return Fixing(run, start)
-
-
-def _make_room(
-    price: Array, room: Array, jobs: JobRows, fixing: Fixing, j: int, wanted: int, when: int
-) -> tuple[int, int]:
-    """Candidate and start of job j, which does not fit into the room left at those that it should have.
-
-    It goes where it fits or is rejected; but where that is much cheaper one of the fixed jobs gives way to it, and
-    `fixing` and `room` change. Else the last of those that compete for a place would lose it, however large they are.
-    """
-    value, k, s = placing.best_place(price, room, jobs, j)
-    asked = float(job_kernels.run_value(price, jobs, j, wanted, when))
-    much = CHEAPER * abs(asked - jobs.cost[wanted])
-    if asked < value - much:
-        together, exchange = placing.best_exchange(price, room, jobs, j, fixing.run, fixing.start)
-        if together < value - much:
-            k, s, other, *place = exchange
-            placing.put_run(room, jobs, other, fixing.run[other], fixing.start[other], -1.0)
-            fixing.run[other], fixing.start[other] = place
-            placing.put_run(room, jobs, other, *place, 1.0)
-            return k, s
-    if np.isinf(value):
-        _, k, s = job_kernels.best_start(price, jobs, j)
-    return k, s
 
 
 def room_for_all(loop: LagrangianLoop, fixing: Fixing) -> Fixing:

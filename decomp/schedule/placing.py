@@ -76,22 +76,6 @@ def exchange(price, room, rows, j, k, other, run, start):
 
 
 @compiled
-def best_exchange(price, room, rows, j, run, start):
-    """The cheapest exchange for job j, which has no run: see `exchange`, with a job that runs at a candidate site.
-
-    Returns its value (inf: there is none), candidate and start of j, the other job, and its candidate and start.
-    """
-    best, found = np.inf, (-1, -1, -1, -1, -1)
-    for k in range(rows.ptr[j], rows.ptr[j + 1]):
-        for other in range(len(run)):
-            if run[other] >= 0 and rows.site[run[other]] == rows.site[k]:
-                value, s, k2, s2 = exchange(price, room, rows, j, k, other, run, start)
-                if value < best:
-                    best, found = value, (k, s, other, k2, s2)
-    return best, found
-
-
-@compiled
 def fit_pools(price, room, rows, rate):
     """Make pool rates fit into the room, and do missing work at the cheapest places that have some."""
     n = price.shape[1]

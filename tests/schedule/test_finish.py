@@ -80,6 +80,22 @@ def test_dive_decides_every_job_within_its_rules(seed: int) -> None:
     assert (load <= instance.sites.capacity_gpu * (1 + 1e-9)).all()
 
 
+def test_a_dive_loses_little_where_jobs_are_large() -> None:
+    """Fleets in which most jobs are undecided in the beginning: what the model promises with all jobs fixed."""
+    lost = []
+    for seed in range(6):
+        loop = loop_of(generate("fleet", sites=6, periods=24, period_h=1.0, seed=seed), Bundle())
+        for _ in range(30):
+            if loop.iterate().converged(1e-4):
+                break
+        bound = loop.centre.bound
+        dive(loop, OPTIONS, deaf)
+        for _ in range(15):
+            model = loop.iterate().model
+        lost.append((model - bound) / abs(model))
+    assert np.mean(lost) < 0.012
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_placed_work_fits(seed: int) -> None:
     instance, loop = dived(seed)
