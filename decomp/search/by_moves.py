@@ -207,7 +207,9 @@ def _better(cost: JobCost, point: Point, task: MoveTask) -> Point | None:
     """The first cheaper point among those after the moves of which all cuts promise most; None if there is none."""
     little = LITTLE * abs(point.cost)
     trials, loads = _moves(cost, point, little)
-    of_runs = cost.of_runs(np.array([trial.run for trial in trials]).reshape(len(trials), len(point.fixing.run)))
+    if not trials:
+        return None
+    of_runs = cost.of_runs(np.array([trial.run for trial in trials]))
     enough, least, tried = point.cost - little, cost.at_least(loads), np.zeros(len(trials))
     for _ in range(min(TRIES, len(trials))):
         bound = least.sum(axis=0) + of_runs + tried

@@ -34,6 +34,8 @@ LEAST_ROUND = 0.25  # of the last round's time; with less left no round is begun
 FIRST_ROUNDS = 4  # rounds of cluster moves before the first schedule of a large fleet
 LEAST_SHARE = 0.4  # of the time limit, left by these rounds
 DEARER = 5e-4  # relative; a completed schedule than the master's model says of its jobs: 1e-4 to 1e-3 were seen
+FEW_SITES = 12  # in so small a fleet moves of jobs alone gain as much in the same time as after cluster moves
+COMMIT_SHARE = 0.2  # of the time left, kept for the commitments after moves of jobs
 SAMPLE = 12  # groups of a round of the resource-directive search between rounds of the price-directive one
 
 Routing = Callable[[Run], "Incumbent | None"]  # with the jobs fixed: routing and carbon allowances, then the dispatch
@@ -117,7 +119,7 @@ def by_benders(run: Run) -> Incumbent | None:
 
 
 def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) -> Outcome:
-    """Phase: price-directive large-neighbourhood search; in a small fleet with a schedule moves of jobs instead.
+    """Phase: price-directive large-neighbourhood search; in small fleets moves of jobs follow, in the smallest at once.
 
     When rounds gain little a schedule is completed; when that is hardly cheaper than the incumbent, the search goes on
     from the incumbent with larger clusters.
@@ -131,7 +133,8 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
     if not if_apart and apart(loop):
         return Outcome.SKIPPED
     search, run.phase = search_of(run), "improve"
-    if replans and run.small and run.incumbent is not None:
+    moves = replans and run.small and run.incumbent is not None
+    if moves and (loop.coupling.n_places <= FEW_SITES or loop.coupling.copies > 1):
         return replan(run, patience=1)  # it goes on when the sites' integers have had their turn
     if replans and loop.coupling.copies > 1:  # what groups gain needs no completed schedule, which takes long
         replan(run)
@@ -143,6 +146,10 @@ def improve(run: Run, routing: Routing, replans: bool, if_apart: bool = True) ->
         round_seconds = process_seconds() - started
         late = run.late(LEAST_ROUND * round_seconds + run.finish_reserve)
         if late or search.rounds >= present.rounds_per_finish or gained <= options.plateau * abs(run.cost):
+            if moves:
+                search.rounds = 0
+                complete(run, routing)
+                return replan(run, patience=1)
             complete_and_enlarge(run, routing, replans)
         if late:
             break
@@ -186,7 +193,8 @@ def move_jobs(run: Run, incumbent: Incumbent) -> None:
     options, phase, run.phase = run.options.moves, run.phase, "moves"
     seeds = search_of(run).rng.integers(2**31, size=options.searches)
     effort = Effort(options.commitment_gap, options.commitment_nodes)
-    moved = moved_jobs(run.instance, incumbent.schedule, run.workers, options, seeds, run.deadline)
+    until = run.before_deadline(COMMIT_SHARE)
+    moved = moved_jobs(run.instance, incumbent.schedule, run.workers, options, seeds, until)
     schedule = recommit(run.instance, moved, run.workers, effort, run.deadline)
     found = None if schedule is None else incumbent_of(run.instance, run.loop.coupling, schedule)
     if found is not None and run.offer(found):

@@ -198,6 +198,11 @@ class Run:
         """Until the deadline: of the search for schedules, and in the end of the whole solve; inf in a replay."""
         return np.inf if self.stops.replayed else self.deadline - process_seconds()
 
+    def before_deadline(self, share: float) -> float:
+        """When so large a share of the time left is still to come, by the clock of the process."""
+        now = process_seconds()
+        return now + (1.0 - share) * (self.deadline - now)
+
     @property
     def finish_reserve(self) -> float:
         """Seconds kept for the next completion of a schedule: what the last one took, and some."""

@@ -23,7 +23,7 @@ from decomp.schedule.dive import fixed_load
 from decomp.schedule.group_lp import GroupTask
 from decomp.schedule.incumbent import fixing_of
 from decomp.schedule.recommit import recommit
-from decomp.search import move_kernels
+from decomp.search import by_moves, move_kernels
 from decomp.search.by_moves import JobCost, MoveTask, moved, moved_jobs, search_moves
 from decomp.solver.solve import solve
 from loops import workers_of
@@ -66,6 +66,16 @@ def test_cuts_are_lower_bounds_on_exact_costs(seed: int) -> None:
         again = cost.at(trial)
         assert bound <= again.cost + 1e-6 * abs(again.cost)
         assert cost.at_least(load, newest=True).sum() + cost.of_runs(trial.run) == pytest.approx(again.cost, rel=1e-9)
+
+
+def test_a_search_ends_where_no_move_promises_a_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    instance, result = rough(0)
+    monkeypatch.setattr(by_moves, "LITTLE", 1.0)  # no move gains as much as all the cost
+    answer = search_moves(MoveTask(GroupTask(instance, result.schedule), Moves(programs=40), 1, np.inf))
+    here = JobCost(Coupling.of(instance), GroupTask(instance, result.schedule)).at(
+        fixing_of(Coupling.of(instance), result.schedule)
+    )
+    assert answer.cost <= here.cost and not answer.late
 
 
 def test_cuts_of_programs_that_end_early_are_lower_bounds() -> None:
