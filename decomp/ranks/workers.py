@@ -9,6 +9,7 @@ A share that fails is an answer with a flag, never an exception between two coll
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -94,6 +95,7 @@ class Workers:
         self.stops, self.end, self.until = Stops(), np.inf, np.inf
         self.dismissed = False
         self._services: dict[type[Service], Service] = {}
+        self._failed: set[str] = set()  # kinds of tasks of which one failed
 
     def add(self, service: S) -> S:
         """Take a service that needs more than the workers to be made; every rank adds it before it is asked for."""
@@ -124,9 +126,15 @@ class Workers:
         """Results of independent tasks, each on whoever is free, in the order asked. Root only.
 
         `work` is a function of a module; none is started after `until`, seconds by the root's clock. A task
-        that failed or was not started gives None.
+        that failed or was not started gives None; the first failure of its kind is told on standard error.
         """
-        return [None if a.error else a.value for a in self.answers(work, tasks, until, what)]
+        answers = self.answers(work, tasks, until, what)
+        failed = [a.error for a in answers if a.error not in (None, NOT_DONE)]
+        if failed and what not in self._failed:
+            self._failed.add(what)
+            text = f"warning: {what}: {len(failed)} of {len(tasks)} failed, the solve goes on without: {failed[0]}"
+            print(text, file=sys.stderr, flush=True)
+        return [None if a.error else a.value for a in answers]
 
     def answers(
         self,

@@ -20,6 +20,7 @@ from decomp.lp.watch import STOP_SIGNALS
 from decomp.model.instance import InputError
 from decomp.ranks.mpi import AtRoot, Serial, TaskAnswer
 from decomp.ranks.team import NOT_DONE
+from decomp.ranks.workers import Workers
 from drivers.common import make_team, run
 from running import CHECKOUT, find_mpiexec, run_limited
 
@@ -43,6 +44,14 @@ def test_same_numbers_on_any_number_of_ranks(mpirun: Callable[..., Any], n: int)
     assert answer["sum"] == float(np.exp(rows).sum()).hex()
     assert answer["sites"] == [0, 1, 2, 3, 4] and answer["dtype"] == "int64"
     assert answer["ranks"] == list(range(n)) and all(answer["heard"])
+
+
+def test_what_fails_in_a_farm_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    workers = Workers(Serial())
+    for _ in range(2):
+        assert workers.farm(lambda n: 12 // n, [4, 0], what="shares") == [3, None]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: shares: 1 of 2 failed") and "ZeroDivisionError" in line and "test_team.py" in line
 
 
 @pytest.mark.parametrize("n", [2, 3])
