@@ -69,7 +69,7 @@ def inspect_file(path: str | Path, preset: str = "") -> Inspection:
     ------
     InputError : no table in it, or no such preset.
     """
-    path = Path(path)
+    path = Path(path).absolute()  # so that "." has a name
     library = Library(path.parent)
     data = library.bytes_of(path.name)
     text, encoding = read_text(data, path)

@@ -28,8 +28,10 @@ def reduced(instance: Instance, count: int) -> Instance:
 
     Raises
     ------
-    InputError : it has fewer, or `count` is less than 1.
+    InputError : it has fewer, or none, or `count` is less than 1.
     """
+    if not instance.n_scenarios:
+        raise InputError("reduce: the instance has no scenarios; --count or --ensemble makes some")
     if not 1 <= count <= instance.n_scenarios:
         raise InputError(f"reduce: {count} of {instance.n_scenarios} scenarios, must be between 1 and all of them")
     kept, probability = forward_selection(distances(instance), instance.scenarios.probability, count)

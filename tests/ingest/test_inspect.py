@@ -99,3 +99,12 @@ def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path, capsys: pytest.
     (tmp_path / "f.csv").write_bytes(b"PAR1\0\0")
     assert driver.run(driver.main, [str(tmp_path / "f.csv")]) == 2
     assert capsys.readouterr().err == "error: f.csv: is no text but a Parquet file\n"
+
+
+def test_a_folder_by_any_name_is_no_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (".", str(tmp_path)):
+        assert driver.run(driver.main, [name]) == 2
+        assert capsys.readouterr().err.startswith(f"error: {tmp_path.name}: is a folder")

@@ -180,7 +180,7 @@ def test_a_run_does_not_go_on_with_other_data(
         ("--count 3 --ensemble spec.toml", "--count: not with --ensemble"),
         ("--count 3 --data .", "--data: only with --history or --ensemble"),
         ("--count 3 --reduce 5", "reduce: 5 of 3 scenarios"),
-        ("--reduce 1", "reduce: 1 of 0 scenarios"),
+        ("--reduce 1", "reduce: the instance has no scenarios"),
         ("--count 2 --history other.toml", "sites: Z, must be sites of the instance"),
         ("--count 2 --history late.toml", "column A_rt: covers 2022-07-10"),
         ("--ensemble odd.toml", "ensemble.probability: 2 of 3 members"),
