@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import highspy
 import numpy as np
 
 from decomp.lp.block import Model
-from decomp.lp.highs import Effort, has_point, keeping_bans, set_start, to_highs
+from decomp.lp.highs import Effort, has_point, keeping_bans, run_lp, to_highs
 from decomp.model.accounts import complete
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
@@ -20,6 +21,8 @@ from decomp.ranks.workers import Workers
 from decomp.schedule.group_lp import GroupAnswer, GroupTask, by_scenario, fixed_integers, hold, schedule_of
 from decomp.schedule.redispatch import redispatch_group, redispatch_model
 from decomp.schedule.subinstance import merge_all
+
+INTEGRAL, ANY = 1e-6, 0.5  # how far from an integer a value may be, to be held there
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,21 +54,31 @@ def recommit(instance: Instance, schedule: Schedule, workers: Workers, effort: E
 
 
 def commit_anew(task: CommitmentTask) -> GroupAnswer:
-    """Decide the commitments anew, starting from the present ones where they can carry the jobs."""
+    """Decide the commitments anew, where the linear relaxation does not; the present ones stay if they are cheaper.
+
+    (Relaxation-enforced neighbourhood search, Berthold 2014: it leaves a tenth of the commitments, whose MILP is solved
+    several times faster.)
+    """
     instance, schedule = task.fleet.instance, task.fleet.schedule
     model, _ = redispatch_model(task.fleet)
     points = [_dispatched(hold(model, fixed_integers(instance, schedule)))]
-    solver = to_highs(model, integer=model.integer)
-    if points[0] is not None:
-        set_start(solver, points[0])
-    task.effort.within(task.until - root_seconds()).run(solver)
+    relaxed = to_highs(model)
+    if run_lp(relaxed):
+        solver = to_highs(_held(model, relaxed, INTEGRAL), integer=model.integer)
+        task.effort.within(task.until - root_seconds()).run(solver)
+        if has_point(solver):
+            points.append(_dispatched(_held(model, solver, ANY)))
     late = root_seconds() > task.until
-    if has_point(solver):
-        low, high, integer = model.low.copy(), model.high.copy(), model.integer
-        low[integer] = high[integer] = np.round(np.array(solver.getSolution().col_value)[integer])
-        points.append(_dispatched(replace(model, low=low, high=high)))
     best = min((x for x in points if x is not None), key=lambda x: float(model.cost @ x), default=None)
     return GroupAnswer(None if best is None else schedule_of(task.fleet, model, best), late)
+
+
+def _held(model: Model, solver: highspy.Highs, within: float) -> Model:
+    """The model with those of its integers held that a solution has within so much of an integer."""
+    point = np.array(solver.getSolution().col_value)
+    nearest = np.round(point)
+    held = model.integer & (np.abs(point - nearest) <= within)
+    return replace(model, low=np.where(held, nearest, model.low), high=np.where(held, nearest, model.high))
 
 
 def _dispatched(model: Model) -> Array | None:
