@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.sparse import csc_matrix
@@ -103,6 +103,12 @@ class Model:
     columns: dict[str, Array]
     bans: Array
     rows: dict[str, Array] = field(default_factory=dict)
+
+    def held_at(self, point: Array, integer: Array, within: float = 0.5) -> Model:
+        """The model with columns (mask `integer`) held at integers that a point (column,) has so near; default: all."""
+        nearest = np.round(point)
+        held = integer & (np.abs(point - nearest) <= within)
+        return replace(self, low=np.where(held, nearest, self.low), high=np.where(held, nearest, self.high))
 
 
 def either(block: Block, prefix: str, first: Array, second: Array, most: tuple[Array, Array], relaxed: bool) -> None:

@@ -237,10 +237,7 @@ def _mip(model: Model, integer: Array, effort: Effort) -> Array | None:
 
 def _with_integers_fixed(model: Model, integer: Array, x: Array) -> Array:
     """The best continuous part for the rounded integers (x itself where that LP fails)."""
-    fixed = np.round(x[integer])
-    low, high = model.low.copy(), model.high.copy()
-    low[integer] = high[integer] = fixed
-    solver = to_highs(replace(model, low=low, high=high))
+    solver = to_highs(model.held_at(x, integer))
     if not run_lp(solver):
         return x
     return np.array(solver.getSolution().col_value)

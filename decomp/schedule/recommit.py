@@ -6,9 +6,8 @@ than that price. The MILP divides work and budget anew together with the commitm
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import highspy
 import numpy as np
 
 from decomp.lp.block import Model
@@ -22,7 +21,7 @@ from decomp.schedule.group_lp import GroupAnswer, GroupTask, by_scenario, fixed_
 from decomp.schedule.redispatch import redispatch_group, redispatch_model
 from decomp.schedule.subinstance import merge_all
 
-INTEGRAL, ANY = 1e-6, 0.5  # how far from an integer a value may be, to be held there
+INTEGRAL = 1e-6  # how far from an integer a relaxed commitment may be, to be held there
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,21 +63,15 @@ def commit_anew(task: CommitmentTask) -> GroupAnswer:
     points = [_dispatched(hold(model, fixed_integers(instance, schedule)))]
     relaxed = to_highs(model)
     if run_lp(relaxed):
-        solver = to_highs(_held(model, relaxed, INTEGRAL), integer=model.integer)
+        point = np.array(relaxed.getSolution().col_value)
+        solver = to_highs(model.held_at(point, model.integer, INTEGRAL), integer=model.integer)
         task.effort.within(task.until - root_seconds()).run(solver)
         if has_point(solver):
-            points.append(_dispatched(_held(model, solver, ANY)))
+            point = np.array(solver.getSolution().col_value)
+            points.append(_dispatched(model.held_at(point, model.integer)))
     late = root_seconds() > task.until
     best = min((x for x in points if x is not None), key=lambda x: float(model.cost @ x), default=None)
     return GroupAnswer(None if best is None else schedule_of(task.fleet, model, best), late)
-
-
-def _held(model: Model, solver: highspy.Highs, within: float) -> Model:
-    """The model with those of its integers held that a solution has within so much of an integer."""
-    point = np.array(solver.getSolution().col_value)
-    nearest = np.round(point)
-    held = model.integer & (np.abs(point - nearest) <= within)
-    return replace(model, low=np.where(held, nearest, model.low), high=np.where(held, nearest, model.high))
 
 
 def _dispatched(model: Model) -> Array | None:

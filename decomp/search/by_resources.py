@@ -67,9 +67,7 @@ def replan(task: ReplanTask) -> GroupAnswer:
     if gain <= 0.0 or point is None:
         return GroupAnswer(None, late)
     if planned is task.group:
-        low, high = model.low.copy(), model.high.copy()
-        low[model.integer] = high[model.integer] = np.round(point[model.integer])
-        x = keeping_bans(model, to_highs(replace(model, low=low, high=high)))
+        x = keeping_bans(model, to_highs(model.held_at(point, model.integer)))
     else:
         model, runs = planning_model(task.group, choices)
         x = solve_integral(with_runs(model, runs, here), task.effort)
