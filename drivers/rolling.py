@@ -24,9 +24,9 @@ from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
 from decomp.model.text import markdown_table, number
-from decomp.rolling.planner import Expect, Operation, Planned, Planner, Rolling, roll
+from decomp.rolling.planner import Operation, Planned, Planner, Rolling, roll
 from decomp.rolling.resume import Saved, refuse_changed, save, saved
-from decomp.rolling.windows import Executed, Window
+from decomp.rolling.windows import Executed, Expect, Window
 from decomp.rolling.write import STATE, clear, result_of, write_plan, write_windows
 from decomp.scenarios.known import known
 from decomp.scenarios.past import as_known

@@ -18,12 +18,13 @@ from decomp.model.devices import entry_terms
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Schedule
 
+TABLES = ("devices", "device_variables", "device_rows", "device_entries")
 ROUNDING = 1e-6  # relative; by what a solver may have missed a row before, which the window cannot mend
 
 
 def cut_devices(instance: Instance, done: Schedule, now: int, end: int) -> tuple[dict[str, Any], Array]:
     """The tables of devices for periods [now, end), and the rows of the run's variables that they have."""
-    d, v, r, e = (getattr(instance, n) for n in ("devices", "device_variables", "device_rows", "device_entries"))
+    d, v, r, e = (getattr(instance, name) for name in TABLES)
     own = e.quantity == 0
     variable = np.searchsorted(v.device, r.device[e.row]) + e.at
     period = np.where(own, v.period[np.where(own, variable, 0)] if len(v.period) else -1, e.period)
@@ -67,6 +68,11 @@ def cut_devices(instance: Instance, done: Schedule, now: int, end: int) -> tuple
         ),
     )
     return tables, kept
+
+
+def no_devices(instance: Instance) -> dict[str, Any]:
+    """The tables of devices without a row."""
+    return {name: getattr(instance, name).take([]) for name in TABLES}
 
 
 def _moved(table: Any, timed: Array, now: int) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +20,7 @@ from decomp.model.options import Options
 from decomp.model.result import Result, Schedule
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Team
-from decomp.rolling.windows import Executed, Window
+from decomp.rolling.windows import Executed, Expect, Window
 from decomp.schedule.held import of_free_fleet, with_decisions_of
 from decomp.schedule.incumbent import fixing_of
 from decomp.solver.series import Ask, led_by_root
@@ -29,7 +28,6 @@ from decomp.state.solve_state import Listener, Run
 
 COLUMNS_CARRIED = 6  # answers of each site whose prices are asked again
 SHORT_STEP = 3.0  # first proximal step from prices that are nearly right
-CUT_BY_WHAT_IS_KNOWN = ("carbon_budget_t", "device_rows", "device_entries")  # they depend on what comes after a window
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,6 @@ class Operation:
 
 Tell = Callable[[Planned, Window, Result], None]
 Keep = Callable[[Sequence[Planned], Start | None], None]
-Expect = Callable[[Instance], Instance]  # a window as it will come -> as it is known when it starts, maybe in scenarios
 
 
 class Last(NamedTuple):
@@ -169,13 +166,13 @@ class Planner:
         self.past = Executed(instance, foresight=rolling.foresight, switch_usd=rolling.switch_usd)
         self.plans: list[Planned] = []
         self.last: Last | None = None
-        self.ahead: tuple[Window, Instance] | None = None
+        self.ahead: Window | None = None
 
     def do_again(self, done: Sequence[Done], start: Start | None) -> None:
         """Go to where an earlier run of the same instance was: what `keep` was called with the last time."""
         window: Window | None = None
         for planned, instance, plan in done:
-            cut = self.past.window(self.rolling.window, self.rolling.step)
+            cut = self._cut()
             if (instance.sizes, instance.start_utc) != (cut.instance.sizes, cut.instance.start_utc):
                 raise InputError(f"plan {planned.number}: its window is another one than {cut.now} to {cut.end}")
             window = replace(cut, instance=instance)
@@ -193,39 +190,32 @@ class Planner:
         """
         self.ahead = None if self.past.complete else self._cut()
 
-    def _cut(self, all_carbon: bool = False) -> tuple[Window, Instance]:
-        """The next window, and its instance as it is known when it starts."""
-        window_of = partial(self.past.window, self.rolling.window, self.rolling.step, all_carbon=all_carbon)
-        window = window_of()
-        if self.expect is None:
-            return window, window.instance
-        known = self.expect(window.instance)
-        window = window_of(known=known.sites)
-        return window, replace(known, **{name: getattr(window.instance, name) for name in CUT_BY_WHAT_IS_KNOWN})
+    def _cut(self, all_carbon: bool = False) -> Window:
+        return self.past.window(self.rolling.window, self.rolling.step, all_carbon=all_carbon, expect=self.expect)
 
     def run(self, ask: Ask) -> Operation:
         """Plan window after window, and do the first step of each plan; ends early where a window has none."""
         while not (self.past.complete or ask.signalled):
-            (window, known), self.ahead = self.ahead or self._cut(), None
-            done = self._plan(ask, window, known)
+            window, self.ahead = self.ahead or self._cut(), None
+            done = self._plan(ask, window)
             if done is None and window.end < self.past.instance.n_periods and not ask.signalled:
-                done = self._plan(ask, *self._cut(all_carbon=True))
+                done = self._plan(ask, self._cut(all_carbon=True))
             self.keep(self.plans, self.last.start if self.last else None)
             if not done:
                 break
         return Operation(self.past, tuple(self.plans), ask.signalled)
 
-    def _plan(self, ask: Ask, window: Window, known: Instance) -> bool | None:
+    def _plan(self, ask: Ask, window: Window) -> bool | None:
         """Plan a window and do its first step; whether that was done, None where there is no plan."""
         start = shifted(*self.last, window) if self.rolling.warm and self.last is not None else None
         began, ended = process_seconds(), list[Start | None]()
         options = self._options(start)
-        result = ask(known, options, start=start, after=lambda run: ended.append(harvest(run)))
+        result = ask(window.known, options, start=start, after=lambda run: ended.append(harvest(run)))
         if result.schedule is None:
             return None
-        planned = self._row(window, known, start, result, process_seconds() - began)
+        planned = self._row(window, start, result, process_seconds() - began)
         if self.expect is not None:
-            return not ask.signalled and self._answer(ask, planned, window, known, result.schedule)
+            return not ask.signalled and self._answer(ask, planned, window, result.schedule)
         self._do(planned, window, result)
         after = ended[-1] if ended else None  # the extensive form has no prices
         self.last = Last(window, result.schedule, after) if after is not None else None
@@ -240,9 +230,9 @@ class Planner:
         options: Options = self.options.updated(recovery=recovery.updated(**few).to_dict())
         return options
 
-    def _answer(self, ask: Ask, planned: Planned, window: Window, known: Instance, plan: Schedule) -> bool:
+    def _answer(self, ask: Ask, planned: Planned, window: Window, plan: Schedule) -> bool:
         """Answer what comes during the step, jobs and commitments held, and do it; whether that can be."""
-        comes = self._as_it_comes(window.instance, known)
+        comes = self._as_it_comes(window)
         held = with_decisions_of(comes, plan)
         result = ask(held, self.options)
         if result.schedule is None:
@@ -259,11 +249,12 @@ class Planner:
         self._do(planned, replace(window, instance=comes), answer)
         return True
 
-    def _as_it_comes(self, window: Instance, known: Instance) -> Instance:
+    def _as_it_comes(self, window: Window) -> Instance:
         """The window with what comes during the step, and what is expected later."""
-        during, mixed = np.arange(window.n_periods) < self.rolling.step, window
+        mixed = window.instance
+        during = np.arange(mixed.n_periods) < self.rolling.step
         for name, table in SERIES.items():
-            comes, expected = (getattr(getattr(of, table), name) for of in (window, known))
+            comes, expected = (getattr(getattr(of, table), name) for of in (window.instance, window.known))
             values = {name: np.where(during, comes, expected)}
             mixed = replace(mixed, **{table: replace(getattr(mixed, table), **values)})
         return mixed
@@ -274,9 +265,9 @@ class Planner:
         self.tell(planned, window, result)
         self.past.do(window, result.schedule, self.rolling.step)
 
-    def _row(self, window: Window, known: Instance, start: Start | None, result: Result, seconds: float) -> Planned:
+    def _row(self, window: Window, start: Start | None, result: Result, seconds: float) -> Planned:
         assert result.schedule is not None
-        sums, moved = account(known, result.schedule), window.moved(result.schedule)
+        sums, moved = account(window.known, result.schedule), window.moved(result.schedule)
         return Planned(
             number=len(self.plans),
             now=window.now,

@@ -7,6 +7,7 @@ is left, the peak that is already to be paid for, and its share of the carbon bu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,9 +19,12 @@ from decomp.model.reach import charged
 from decomp.model.result import Schedule
 from decomp.model.rounding import fits
 from decomp.model.times import stamp, start_of
-from decomp.rolling.device_cut import cut_devices
+from decomp.rolling.device_cut import cut_devices, no_devices
 
 ALIVE_MW = 1e-7  # output of a generator that is on with no output: the initial state knows on from off by output alone
+
+
+Expect = Callable[[Instance], Instance]  # a window as it will come -> with the series that are expected, or scenarios
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +32,12 @@ class Window:
     """Periods [now, end) of a run as an instance; `jobs`, `pool_arcs` and `device_variables` are the rows of the run's
     that it has.
 
+    `instance` : as it will come. `known` : as it is known when it starts.
     `running` (job) marks the jobs that have started before; `target` (job) is the site of the last plan, -1 for none.
     """
 
     instance: Instance
+    known: Instance
     now: int
     end: int
     jobs: Array
@@ -136,41 +142,48 @@ class Executed:
 
     # ------------------------------------------------------------ windows
 
-    def window(self, length: int, step: int, *, all_carbon: bool = False, known: Sites | None = None) -> Window:
+    def window(self, length: int, step: int, *, all_carbon: bool = False, expect: Expect | None = None) -> Window:
         """The next `length` periods, of which `step` will be done.
 
         Parameters
         ----------
         all_carbon : the window may emit all that is left.
-        known : sites with their series from now on as they are known now, see `as_known`; default: as they will be.
-            The carbon budget and the rows of devices that reach beyond the window go by these. The window's own series
-            are those that will be.
+        expect : gives the window, still without devices and budget, the series that are known of it when it starts;
+            default: those that will be. How much of the budget is its own, and what rows of devices that reach beyond
+            it ask of it, depend on later periods: they go by what is known.
+
+        Raises
+        ------
+        InputError : by `expect`.
         """
         whole, now, end = self.instance, self.now, min(self.now + length, self.instance.n_periods)
-        foreseen = whole if known is None else self.as_known(known)
         jobs, running = self._jobs(end, now + step)
         pools = self._pools(end)
-        candidates = self._candidates(jobs, running)
         pool_arcs = np.flatnonzero(np.isin(whole.pool_arcs.pool, pools))
-        budget = self.carbon_left() if all_carbon else self.allowance(foreseen.sites.between(now, whole.n_periods), end)
-        devices, variables = cut_devices(foreseen, self.schedule(), now, end)
         instance = replace(
             whole,
-            **devices,
+            **no_devices(whole),
+            carbon_budget_t=np.inf,
             sites=self._sites(end),
             generators=self._generators(),
             streams=whole.streams.between(now, end),
             overrides=whole.overrides.between(now, end),
             jobs=self._job_table(jobs, running, end),
-            candidates=candidates,
+            candidates=self._candidates(jobs, running),
             pools=self._pool_table(pools, end),
             pool_arcs=replace(
                 whole.pool_arcs.take(pool_arcs), pool=np.searchsorted(pools, whole.pool_arcs.pool[pool_arcs])
             ),
-            carbon_budget_t=budget,
             start_utc=stamp(start_of(whole, now)),
         )
-        return Window(instance, now, end, jobs, pool_arcs, running[jobs], self.target[jobs], variables)
+        known, foreseen = instance, whole
+        if expect is not None:
+            known = expect(instance)
+            foreseen = self.as_known(known.sites)
+        budget = self.carbon_left() if all_carbon else self.allowance(foreseen.sites.between(now, whole.n_periods), end)
+        devices, variables = cut_devices(foreseen, self.schedule(), now, end)
+        instance, known = (replace(of, carbon_budget_t=budget, **devices) for of in (instance, known))
+        return Window(instance, known, now, end, jobs, pool_arcs, running[jobs], self.target[jobs], variables)
 
     def _sites(self, end: int) -> Any:
         sites, now = self.instance.sites, self.now
