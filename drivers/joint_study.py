@@ -65,7 +65,7 @@ def open_input(args: argparse.Namespace) -> tuple[Options, Instance]:
         raise InputError("variants: joint must be one of them, what the others are measured by")
     sizes = {size: getattr(args, size) for size in SIZES}
     fleet = generate(args.family, **sizes, seed=args.seed, **settings(args.set))
-    small = fleet.n_sites * fleet.n_periods <= Options().closing.site_periods
+    small = fleet.n_sites * fleet.n_periods <= Options().extensive_finish.site_periods
     return Options().updated(rel_gap=args.rel_gap if args.rel_gap is not None else OPTIMAL if small else COARSE), fleet
 
 

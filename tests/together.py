@@ -24,7 +24,7 @@ from decomp.solver.solve import solve
 from drivers.common import make_team
 
 ASKED = (("benders", "expected"), ("hybrid", "every"))
-BUNDLE = dict(max_iterations=15, lane_size=4)
+BUNDLE = dict(max_iterations=15, part_size=4)
 BRIEF: dict[str, Any] = dict(rel_gap=1e-3, bundle=BUNDLE, improvement=dict(stale_finishes=1))
 
 

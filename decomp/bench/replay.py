@@ -176,7 +176,7 @@ class Recorder(Workers):
 def record(instance: Instance, options: Options, read: SiteReader) -> list[ReplayStep]:
     """Solve an instance, with all its scenarios, in this process and return the chain of its steps."""
     instance = expand(instance)
-    rows = instance.n_sites * instance.n_periods / options.bundle.lane_size
+    rows = instance.n_sites * instance.n_periods / options.bundle.part_size
     workers = Recorder(OneForAll(), rows)
     muster(instance, workers, read)
     run = Run(instance, workers, options, Hooks(listeners=[workers]))

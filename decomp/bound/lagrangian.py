@@ -175,7 +175,7 @@ class LagrangianLoop:
         scale = typical_price(price, coupling)
         self.least_value = scale * (np.abs(price).mean(axis=1, keepdims=True) <= FREE * scale)
         scales = Scales(scale, typical_emissions(answer, *answers), typical_cost(coupling, answer, *answers))
-        self.master = Master(coupling, workers, first, scales, options.lane_size)
+        self.master = Master(coupling, workers, first, scales, options.part_size)
         self.master.add(answer)
         self.centre = self.proof(first, answer)
         for trial_prices, found in zip(more, answers, strict=True):

@@ -56,12 +56,12 @@ class Layout:
     periods: Array
 
     @classmethod
-    def of(cls, shape: tuple[int, int], lane_size: int, size: int) -> Layout:
-        """For a shape (sites, periods) and a number of ranks: n blocks if sites * periods >= n^2 * `lane_size`.
+    def of(cls, shape: tuple[int, int], part_size: int, size: int) -> Layout:
+        """For a shape (sites, periods) and a number of ranks: n blocks if sites * periods >= n^2 * `part_size`.
 
         For twice as many blocks halve the work and double the messages.
         """
-        blocks = power_of_two(math.sqrt(shape[0] * shape[1] / lane_size))
+        blocks = power_of_two(math.sqrt(shape[0] * shape[1] / part_size))
         ranks = min(blocks, power_of_two(size))
         return cls(blocks, ranks, shape[1] * np.arange(ranks + 1) // ranks)
 

@@ -96,16 +96,16 @@ class Master:
         workers: Workers,
         prices: Multipliers,
         scales: Scales,
-        lane_size: int,
+        part_size: int,
     ):
-        """`prices` : the first ones. `lane_size` : see `Layout.of`."""
+        """`prices` : the first ones. `part_size` : see `Layout.of`."""
         self.coupling, self.parts = coupling, workers.of(PartService)
         self.price, self.reached = prices.links.copy(), prices
         self.weight, self.carbon_weight, self.risk_weight = scales.weights(coupling)
         self.step = 1.0
         self.fixing = Fixing(*coupling.free_jobs())
         self.held = np.zeros(len(self.price), dtype=np.int64)  # columns of each site
-        self.layout = Layout.of(coupling.capacity.shape, lane_size, workers.team.size)
+        self.layout = Layout.of(coupling.capacity.shape, part_size, workers.team.size)
         self._centre: Array | None = None  # of the last proposal
         self._number = next(NUMBERS)
         weakref.finalize(self, self.parts.forgotten.append, self._number)

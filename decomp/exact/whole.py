@@ -14,7 +14,7 @@ from decomp.state.solve_state import Outcome, Run
 
 def finish_whole(run: Run) -> Outcome:
     """Hand incumbent and goal to HiGHS if the gap is open and the fleet small enough."""
-    instance, options = run.instance, run.options.closing
+    instance, options = run.instance, run.options.extensive_finish
     if run.must_stop() or instance.n_sites * instance.n_periods > options.site_periods:
         return Outcome.SKIPPED
     from decomp.extensive.pyomo_model import solve_extensive  # pyomo takes seconds to import

@@ -146,7 +146,7 @@ class Bundle(Group):
     step: float = option(10.0, "first proximal step, relative to the natural scale of the prices", low=1e-9)
     serious: float = option(0.1, "least share of the predicted increase that moves the centre", low=0, high=1)
     accuracy: float = option(0.03, "gap of the master, relative to the increase that it predicts", low=1e-9, high=1)
-    lane_size: int = option(10_000, "sites x periods; from n^2 times as many on the master has n parts", low=1)
+    part_size: int = option(10_000, "sites x periods; from n^2 times as many on the master has n parts", low=1)
     max_passes: int = option(40, "most block-coordinate passes of a master", low=1)
 
 
@@ -160,9 +160,9 @@ class Recovery(Group):
     settle_iterations: int = option(30, "iterations of the bound with all jobs fixed, before the finish", low=0)
     site_rel_gap: float = option(5e-4, "relative gap of a site's dispatch in the finish", low=0, high=1)
     site_nodes: int = option(50, "nodes for a site's dispatch in the finish", low=1)
-    polish_sites: int = option(10, "sites of a group that is redispatched jointly, integers held", low=1)
+    redispatch_sites: int = option(10, "sites of a group that is redispatched jointly, integers held", low=1)
     repair_gap: float = option(1e-3, "relative gap of the small models that repair a finish", low=0, high=1)
-    repair_seconds: float = option(60.0, "most seconds for such a model", low=0, endless=True)
+    repair_seconds: float = option(60.0, "most seconds for a model that repairs a finish", low=0, endless=True)
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Improvement(Group):
     """Neighbourhood search over clusters of sites."""
 
     cluster_sites: int = option(4, "sites of a cluster", low=1)
-    runs_kept: int = option(3, "runs of a job in a cluster's MILP besides those its relaxation uses", low=1)
+    runs_kept: int = option(3, "runs (site, start) of a job in a cluster's MILP besides the relaxation's", low=1)
     cluster_nodes: int = option(20, "nodes for a cluster's MILP", low=1)
     rel_gap: float = option(3e-4, "relative gap of a cluster's MILP", low=0, high=1)
     whole_sites: int = option(8, "most sites of a fleet that is searched as one cluster", low=0)
@@ -196,8 +196,8 @@ class Improvement(Group):
 class Replan(Group):
     """Hybrid only: groups of sites plan their jobs anew with what the schedule allots to them."""
 
-    sites: int = option(3, "sites of a group", low=1)
-    runs_kept: int = option(3, "runs of a job in a group's MILP besides those its relaxation uses", low=1)
+    sites: int = option(3, "sites of a group that is replanned", low=1)
+    runs_kept: int = option(3, "runs (site, start) of a job in a group's MILP besides the relaxation's", low=1)
     nodes: int = option(50, "nodes for a group's MILP", low=1)
     rel_gap: float = option(1e-4, "relative gap of a group's MILP", low=0, high=1)
 
@@ -206,13 +206,13 @@ class Replan(Group):
 class Moves(Group):
     """Hybrid only: in a small fleet, single jobs move and pairs change places."""
 
-    site_periods: int = option(4000, "most sites x periods of such a fleet; in larger ones groups are replanned", low=0)
-    scenarios: int = option(30, "most scenarios of such a fleet", low=0)
+    site_periods: int = option(4000, "most sites x periods of a fleet whose jobs move singly", low=0)
+    scenarios: int = option(30, "most scenarios of a fleet whose jobs move singly", low=0)
     searches: int = option(2, "searches from the incumbent that go on side by side", low=1)
     programs: int = option(800, "linear programs of a search, one for each scenario of a move that it evaluates", low=1)
     placed_anew: int = option(4, "jobs placed anew, at random prices, where no move gains", low=1)
-    commitment_gap: float = option(2e-4, "relative gap of the MILP that then commits anew", low=0, high=1)
-    commitment_nodes: int = option(20, "nodes for that MILP", low=1)
+    commitment_gap: float = option(2e-4, "relative gap of the MILP of the commitments", low=0, high=1)
+    commitment_nodes: int = option(20, "nodes for the MILP of the commitments", low=1)
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ class MilpBound(Group):
     site_nodes: int = option(200, "nodes for a site's MILP", low=1)
     site_seconds: float = option(20.0, "most seconds for a site's MILP", low=0, endless=True)
     block_sites: int = option(4, "most sites that are one MILP, serving streams that no other site can", low=1)
-    block_seconds: float = option(60.0, "most seconds for such a MILP", low=0, endless=True)
+    block_seconds: float = option(60.0, "most seconds for the MILP of several sites", low=0, endless=True)
 
 
 @dataclass(frozen=True)
@@ -232,17 +232,17 @@ class Branching(Group):
     """Hybrid only: branch and bound on the jobs of a small fleet."""
 
     site_periods: int = option(400, "most sites x periods of a fleet whose jobs are branched on", low=0)
-    jobs: int = option(12, "most jobs of such a fleet", low=0)
+    jobs: int = option(12, "most jobs of a fleet whose jobs are branched on", low=0)
     nodes: int = option(2000, "most nodes of the tree", low=1)
     seconds: float = option(60.0, "most seconds for the tree", low=0, endless=True)
 
 
 @dataclass(frozen=True)
-class Closing(Group):
+class ExtensiveFinish(Group):
     """Hybrid only: a small fleet's open gap goes to a MILP solver, with the incumbent."""
 
     site_periods: int = option(400, "most sites x periods of a fleet solved as one model in the end", low=0)
-    seconds: float = option(120.0, "most seconds for that model", low=0, endless=True)
+    seconds: float = option(120.0, "most seconds for the whole fleet as one model", low=0, endless=True)
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ class Options(Group):
     rel_gap: float = option(1e-3, "relative gap at which a solve stops", low=0, high=1)
     time_limit_seconds: float = option(np.inf, "wall seconds after which a solve stops", low=0, endless=True)
     seed: int = option(0, "seed of every random choice", low=0)
-    small_fleet: int = option(16, "most sites of a fleet that counts as small", low=0)
+    small_fleet: int = option(16, "most sites of a fleet that counts as small: its jobs may move singly", low=0)
     bundle: Bundle = group(Bundle)
     recovery: Recovery = group(Recovery)
     benders: Benders = group(Benders)
@@ -262,7 +262,7 @@ class Options(Group):
     moves: Moves = group(Moves)
     milp_bound: MilpBound = group(MilpBound)
     branching: Branching = group(Branching)
-    closing: Closing = group(Closing)
+    extensive_finish: ExtensiveFinish = group(ExtensiveFinish)
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str], **unless_said: Any) -> Options:

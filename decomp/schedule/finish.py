@@ -57,7 +57,7 @@ def finish(
         return workers.of(SiteService).dispatch(instance, [Dispatch(*part, effort) for part in parts])
 
     def settled(schedule: Schedule) -> Schedule:
-        return redispatched(instance, schedule, workers, options.polish_sites) if joint else schedule
+        return redispatched(instance, schedule, workers, options.redispatch_sites) if joint else schedule
 
     carbon = loop.centre.own_money[1]
     plans, kept = ask(np.arange(len(carbon)), carbon), True

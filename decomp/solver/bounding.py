@@ -18,7 +18,7 @@ from decomp.state.solve_state import Outcome, Run
 
 STEPS_TO_A_SCHEDULE = 40  # iterations whose time the bound leaves for the dive and the completion of a schedule
 MORE_ITERATIONS = 60  # of the bound before the sites' MILPs
-BANNED_SHARE = 0.2  # of the time left after the first schedule, at most, for the bound by answers that keep the ban
+ONE_WAY_SHARE = 0.2  # of the time left after the first schedule, at most, for the bound by answers that keep the ban
 RUNAWAY = 1e4  # USD/t; at a larger carbon price the run checks whether the budget can be kept at all
 
 
@@ -79,7 +79,7 @@ def raise_bound(run: Run) -> Outcome:
     return Outcome.DONE
 
 
-def raise_banned(run: Run) -> Outcome:
+def raise_one_way_bound(run: Run) -> Outcome:
     """Phase: the bound with the ban on importing and exporting at once, where the schedule was sought without it.
 
     Each iteration takes a MILP of every site, so that it comes after the first schedule. The search then goes on as it
@@ -91,7 +91,7 @@ def raise_banned(run: Run) -> Outcome:
     run.loop.refix(Fixing(*run.loop.coupling.free_jobs()))
     iterate_bound(run, tolerance)
     if keep_ban_from_here(run, tolerance):
-        iterate_bound(run, tolerance, share=BANNED_SHARE)
+        iterate_bound(run, tolerance, share=ONE_WAY_SHARE)
         run.ask_so(Ban.UNTEMPTED)
     run.loop.refix(fixing)
     return Outcome.DONE

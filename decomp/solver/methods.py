@@ -11,7 +11,7 @@ from functools import partial
 
 from decomp.exact.branching import branch
 from decomp.exact.whole import finish_whole
-from decomp.solver.bounding import raise_banned, raise_bound
+from decomp.solver.bounding import raise_bound, raise_one_way_bound
 from decomp.solver.phases import (
     Routing,
     bound_integers,
@@ -49,16 +49,16 @@ def _milp_bound(routing: Routing) -> Phase:
 
 
 BOUND = Phase("bound", raise_bound, "python")
-BANNED = Phase("banned", raise_banned, "python")
+ONE_WAY = Phase("one-way bound", raise_one_way_bound, "python")
 BRANCH = Phase("branch", branch, "branching")
 WHOLE = Phase("whole", finish_whole, "extensive form")
 REPLAN = Phase("replan", replan, "recovery")
 
 METHODS: dict[str, tuple[Phase, ...]] = {
-    "lagrangian": (BOUND, _dive(by_prices), BANNED, _improve(by_prices), _milp_bound(by_prices)),
-    "benders": (BOUND, _dive(by_benders), BANNED, _improve(by_benders), _milp_bound(by_benders)),
+    "lagrangian": (BOUND, _dive(by_prices), ONE_WAY, _improve(by_prices), _milp_bound(by_prices)),
+    "benders": (BOUND, _dive(by_benders), ONE_WAY, _improve(by_benders), _milp_bound(by_benders)),
     "hybrid": (
-        *(BOUND, _dive(by_prices), BANNED, _improve(by_prices, replans=True), _milp_bound(by_prices)),
+        *(BOUND, _dive(by_prices), ONE_WAY, _improve(by_prices, replans=True), _milp_bound(by_prices)),
         *(BRANCH, WHOLE, REPLAN),
     ),
 }

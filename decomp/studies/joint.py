@@ -99,7 +99,7 @@ class Solver:
 
     def small(self, instance: Instance) -> bool:
         """Whether the optimum is asked for and the extensive form can be solved to it."""
-        few = instance.n_sites * instance.n_periods <= self.options.closing.site_periods
+        few = instance.n_sites * instance.n_periods <= self.options.extensive_finish.site_periods
         return few and self.options.rel_gap <= OPTIMAL
 
     def extensive(self, instance: Instance) -> Result:

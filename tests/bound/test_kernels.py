@@ -138,7 +138,7 @@ def test_stream_pass_minimises_cost_and_proximal_term(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(15))
 def test_no_block_update_makes_the_augmented_lagrangian_worse(seed: int, blocks: int) -> None:
     instance = generate("small", seed=seed, jobs=6)
-    loop = loop_of(instance, Bundle(lane_size=max(instance.n_sites * instance.n_periods // blocks**2, 1)))
+    loop = loop_of(instance, Bundle(part_size=max(instance.n_sites * instance.n_periods // blocks**2, 1)))
     for _ in range(2):
         loop.iterate()
     [part], m, c = loop.master.parts.parts.values(), loop.master, loop.coupling

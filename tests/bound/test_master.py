@@ -75,9 +75,9 @@ def test_fixing_jobs_raises_the_bound_and_freeing_them_restores_it() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
 def test_ranks_share_the_lanes_that_a_fleet_asks_for(size: int) -> None:
-    """Lanes do not depend on the ranks; every site and period is some rank's, and only one's."""
+    """Blocks do not depend on the ranks; every site and period is some rank's, and only one's."""
     for shape, blocks in (((1, 24), 1), ((399, 96), 1), ((420, 96), 2), ((1_000, 96), 2), ((10_000, 96), 8)):
-        layout = Layout.of(shape, Bundle().lane_size, size)
+        layout = Layout.of(shape, Bundle().part_size, size)
         assert layout.blocks == blocks and layout.ranks <= min(size, blocks) and blocks % layout.ranks == 0
         assert 2 * layout.ranks > min(size, blocks)
         seen = np.zeros(shape, dtype=int)

@@ -119,7 +119,7 @@ def test_sites_that_share_nothing_are_closed_by_their_own_milps() -> None:
     """No search is needed, and the certificate agrees."""
     fleet = generate("fleet", sites=3, periods=12, jobs=12, seed=1, period_h=1.0)
     alone = replace(within(fleet, 1).instance, carbon_budget_t=np.inf)
-    result = solve(alone, Serial(), Options().updated(rel_gap=2e-3, closing=dict(site_periods=0)))
+    result = solve(alone, Serial(), Options().updated(rel_gap=2e-3, extensive_finish=dict(site_periods=0)))
     assert result is not None and result.dual is not None
     assert result.dual.form == "work" and result.gap_rel <= 2e-3
     assert not any(it.phase == "improve" for it in result.log)

@@ -26,7 +26,7 @@ GOAL = 1e-4
 ALONE = Options.from_dict(  # without what else could close such a gap
     dict(
         rel_gap=GOAL,
-        closing=dict(site_periods=0),
+        extensive_finish=dict(site_periods=0),
         improvement=dict(stale_finishes=1),
         milp_bound=dict(block_sites=1),
     )

@@ -62,7 +62,7 @@ def test_every_method_runs_what_fits(case: str) -> None:
     truth = solve_extensive(instance, rel_gap=1e-9)
     assert truth.schedule is not None and (truth.schedule.job_site == 0).all()
     for method in METHODS[:3]:
-        result = decomp.solve(instance, method=method, rel_gap=1e-3, closing=dict(site_periods=0))
+        result = decomp.solve(instance, method=method, rel_gap=1e-3, extensive_finish=dict(site_periods=0))
         assert result is not None and result.schedule is not None and (result.schedule.job_site == 0).all(), method
         assert result.incumbent == pytest.approx(truth.incumbent, rel=1e-5, abs=1e-3), method
         assert result.bound <= truth.incumbent + 1e-5 * max(1.0, abs(truth.incumbent)), method
@@ -87,7 +87,7 @@ def test_hard_work_at_its_full_rate_is_done() -> None:
     validate(instance)
     truth = 1.2 * (300.0 + 0.1) * PRICE.sum()
     for method in METHODS:
-        result = decomp.solve(instance, method=method, closing=dict(site_periods=0))
+        result = decomp.solve(instance, method=method, extensive_finish=dict(site_periods=0))
         assert result is not None and result.incumbent == pytest.approx(truth, rel=1e-6), method
         assert decomp.check(instance, result).findings == (), method
 

@@ -1,4 +1,4 @@
-"""Polishing: with integers held, the rest is settled to the optimum, and what comes out is a schedule."""
+"""Redispatch: with integers held, the rest is settled to the optimum, and what comes out is a schedule."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def test_without_time_nothing_changes() -> None:
 def test_hybrid_moves_jobs_of_small_fleets_only() -> None:
     instance = generate("fleet", sites=3, periods=8, period_h=1.0, seed=1)
     options = dict(rel_gap=0.0, bundle=dict(max_iterations=10), improvement=dict(stale_finishes=1))
-    options |= dict(branching=dict(site_periods=0), closing=dict(site_periods=0), moves=dict(programs=10))
+    options |= dict(branching=dict(site_periods=0), extensive_finish=dict(site_periods=0), moves=dict(programs=10))
     for small, phase in ((3, "moves"), (2, "replan")):
         result = solve(instance, Serial(), Options.from_dict(options | dict(small_fleet=small)))
         assert result is not None

@@ -189,7 +189,7 @@ def test_hybrid_replans_in_the_time_that_prices_leave() -> None:
     instance = generate("fleet", sites=3, periods=12, period_h=1.0, seed=1)
     # what the MILPs of whole blocks claim can take minutes to prove again
     options = dict(rel_gap=0.0, improvement=dict(stale_finishes=1), milp_bound=dict(block_sites=1))
-    options |= dict(branching=dict(site_periods=0), closing=dict(site_periods=0), small_fleet=0)
+    options |= dict(branching=dict(site_periods=0), extensive_finish=dict(site_periods=0), small_fleet=0)
     costs = {}
     for method in ("lagrangian", "hybrid"):
         result = solved(instance, method=method, **options)

@@ -116,7 +116,7 @@ def test_contested_sites_against_the_extensive_form(seed: int) -> None:
     truth = decomp.solve(instance, method="extensive", rel_gap=1e-3)
     assert truth is not None and truth.schedule is not None
     slack = 1e-6 * max(1.0, abs(truth.incumbent))
-    few = dict(improvement=dict(stale_finishes=1), branching=dict(nodes=20), closing=dict(site_periods=0))
+    few = dict(improvement=dict(stale_finishes=1), branching=dict(nodes=20), extensive_finish=dict(site_periods=0))
     result = solved(instance, METHODS[seed % 3], rel_gap=1e-2, **few)
     assert result.schedule is not None
     assert (result.schedule.job_site[instance.jobs.mandatory] >= 0).all()

@@ -25,7 +25,7 @@ OPTIONS = """
 rel_gap = 2e-3
 [bundle]
 max_iterations = 25
-lane_size = 4
+part_size = 4
 [improvement]
 stale_finishes = 1
 rounds_per_finish = 2

@@ -23,7 +23,7 @@ MORE = int(os.environ.get("DECOMP_RANDOM_SCENARIOS", "0"))  # so many seeds from
 SEEDS = range(MORE) if MORE else seldom([2, 3, 5, 1, 6, 8, 11, 4], daily=3)
 METHODS: dict[str, dict[str, Any]] = {  # with what is enough for them
     "hybrid": {},
-    "branching": dict(method="hybrid", closing=dict(site_periods=0), improvement=dict(stale_finishes=1)),
+    "branching": dict(method="hybrid", extensive_finish=dict(site_periods=0), improvement=dict(stale_finishes=1)),
     "lagrangian": dict(method="lagrangian", improvement=dict(stale_finishes=1)),
     "benders": dict(method="benders"),
 }

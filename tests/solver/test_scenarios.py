@@ -233,7 +233,7 @@ def test_the_certificate_rejects_commitments_that_differ() -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_branching_closes_what_prices_leave(seed: int, tmp_path: Path) -> None:
     instance = stochastic(seed)
-    options = dict(method="hybrid", improvement=dict(stale_finishes=1), closing=dict(site_periods=0))
+    options = dict(method="hybrid", improvement=dict(stale_finishes=1), extensive_finish=dict(site_periods=0))
     result = solve(instance, Serial(), Options.from_dict(options))
     assert result is not None and result.dual is not None
     truth = solve_extensive(instance, time_limit=600.0)
@@ -260,7 +260,8 @@ def test_integers_of_sites_raise_the_bound() -> None:
 
 @pytest.mark.parametrize("most, phase", [(4, "replan"), (5, "moves")])
 def test_groups_are_replanned_where_scenarios_are_too_many_for_moves(most: int, phase: str) -> None:
-    small = dict(closing=dict(site_periods=0), branching=dict(site_periods=0), moves=dict(scenarios=most, programs=20))
+    none = dict(site_periods=0)
+    small = dict(extensive_finish=none, branching=none, moves=dict(scenarios=most, programs=20))
     costs = {}
     for method in ("lagrangian", "hybrid"):
         options = Options.from_dict(dict(method=method, rel_gap=0.0, improvement=dict(stale_finishes=1), **small))

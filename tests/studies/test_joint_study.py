@@ -29,7 +29,7 @@ from running import refused
 
 pytestmark = pytest.mark.slow
 
-ONCE = dict(branching=dict(site_periods=0), closing=dict(site_periods=0))  # nothing is solved twice
+ONCE = dict(branching=dict(site_periods=0), extensive_finish=dict(site_periods=0))  # nothing is solved twice
 NEAR = Options().updated(rel_gap=1e-6, **ONCE)
 
 
