@@ -147,6 +147,7 @@ def _present_supply(task: ClusterTask, k: int) -> tuple[Array, float]:
     load = columns["load"]
     low[load] = high[load] = np.minimum(task.load[k], high[load])
     cost = model.cost + task.carbon_price * model.emission
+    cost[columns["export"]] = np.maximum(cost[columns["export"]], -cost[columns["import"]])  # else it does both at once
     solver = to_highs(replace(model, low=low, high=high, cost=cost))
     if not run_lp(solver):
         low[load], cost[load] = 0.0, -DEAR * (1.0 + float(np.abs(cost).max()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,25 +99,47 @@ def test_cost_of_load_is_convex_where_energy_costs_and_ends_at_capacity(tasks: l
                 assert (np.diff(rising) >= -1e-6 * (1.0 + np.abs(rising[1:]))).all()
 
 
+def standing(sites: dict[str, Any], load: Array) -> ClusterTask:
+    """Sites with a load (site, T), GPU, that stays as it is."""
+    n, none = load.shape[1], np.zeros(0, dtype=int)
+    return ClusterTask(
+        choices=(), runs_kept=2, effort=Effort(0.0, 100), until=np.inf, windows=1, seed=0,
+        grids=build_instance(len(load), n, 1.0, sites=sites).microgrids, period_h=1.0, carbon_price=0.0, load=load,
+        fixed_load=load, arc_site=none, arc_stream=none, arc_cost=np.zeros(0), demand=np.zeros((0, n)),
+        unserved=np.zeros(0), leave_price=np.zeros((0, n)), leave_room=np.zeros((0, n)), copies=1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("sell", "credit"), [(50.0, 0.5), (290.0, 0.0)])
+def test_load_is_priced_beside_a_dispatch_that_does_not_import_and_export_at_once(sell: float, credit: float) -> None:
+    """Wind of 0.5 MW is enough for 300 GPU, however well exports are paid: all import adds to the peak."""
+    sites = dict(capacity_gpu=1000.0, power_slope_mw_per_gpu=1e-3, power_intercept_mw=0.0, pue=1.0, wind_mw=0.5)
+    sites |= dict(import_limit_mw=2.0, export_limit_mw=1.0, buy_price=50.0, sell_price=sell, demand_charge=40.0)
+    sites |= dict(carbon_intensity=0.3, export_credit=credit)
+    width, cost = cost_pieces(replace(standing(sites, np.full((1, 2), 300.0)), carbon_price=600.0), 0)
+    there = width[0] > 0
+    assert width[0, there] == pytest.approx([500.0, 500.0])
+    assert cost[0, there] == pytest.approx([1e-3 * (50 + 0.3 * 600), 1e-3 * (50 + 0.3 * 600 + 40)])
+
+
 def test_a_site_whose_battery_cannot_keep_up_its_load_gives_jobs_away() -> None:
     """0.5 MW of import and 0.2 MWh in store meet 0.8 MW for two hours: 400 GPU h of inference are dropped.
 
     With the job at the other site all is served, for 0.4 MWh more of import.
     """
-    none, demand, price, penalty = np.zeros((2, 4)), np.array([[0.0, 0.0, 500.0, 500.0]]), 50.0, 3.0
+    demand, price, penalty = np.array([[0.0, 0.0, 500.0, 500.0]]), 50.0, 3.0
     sites = dict(capacity_gpu=1000.0, power_slope_mw_per_gpu=1e-3, power_intercept_mw=0.0, pue=1.0)
     sites |= dict(import_limit_mw=[[0.5], [2.0]], buy_price=price, sell_price=price, discharge_efficiency=1.0)
     sites |= dict(battery_mwh=[0.2, 0.0], battery_initial_mwh=[0.2, 0.0], charge_mw=[1.0, 0.0], discharge_mw=[1.0, 0.0])
     job = np.array([[0.0, 0.0, 300.0, 300.0], [0.0] * 4])
     run, start, free = np.array([0, 1]), np.array([2, 2]), np.zeros(2)
-    task = ClusterTask(
+    task = replace(
+        standing(sites, job + np.concatenate([demand, np.zeros((1, 4))])),
         choices=(JobChoice(0, 300.0, 2, run, run, start, free, 0),),
-        runs_kept=2, effort=Effort(0.0, 100), until=np.inf, windows=1, seed=0,
-        grids=build_instance(2, 4, 1.0, sites=sites).microgrids, period_h=1.0, carbon_price=0.0,
-        load=job + np.concatenate([demand, np.zeros((1, 4))]), fixed_load=none, demand=demand,
-        arc_site=np.array([0]), arc_stream=np.array([0]), arc_cost=np.zeros(1), unserved=np.array([penalty]),
-        leave_price=np.zeros((1, 4)), leave_room=np.zeros((1, 4)), copies=1,
-    )  # fmt: skip
+        **dict(fixed_load=np.zeros((2, 4)), demand=demand, unserved=np.array([penalty])),
+        **dict(arc_site=np.array([0]), arc_stream=np.array([0]), arc_cost=np.zeros(1)),
+        **dict(leave_price=np.zeros((1, 4)), leave_room=np.zeros((1, 4))),
+    )
     move = improve_cluster(task)
     assert move.run.tolist() == [1] and move.gain == pytest.approx(400 * penalty - 0.4 * price, abs=1e-6)
 
