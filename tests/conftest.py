@@ -36,14 +36,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def mpirun() -> Callable[..., Finished]:
-    """mpirun(n, target, *arguments, seconds=300): a module ("drivers.solve") or a script (.py) on n ranks."""
+    """mpirun(n, target, *arguments, **environment): a module ("drivers.solve") or a script (.py) on n ranks."""
     mpiexec = find_mpiexec()
     if mpiexec is None:
         pytest.skip("no mpiexec")
 
-    def run(n: int, target: str | Path, *arguments: object, seconds: float = 300.0, **environment: str) -> Finished:
+    def run(n: int, target: str | Path, *arguments: object, **environment: str) -> Finished:
         program = [str(target)] if str(target).endswith(".py") else ["-m", str(target)]
         command = [mpiexec, "-n", str(n), sys.executable, "-m", "mpi4py", *program, *map(str, arguments)]
-        return run_limited(command, seconds, **environment)
+        return run_limited(command, **environment)
 
     return run

@@ -77,7 +77,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(env, symlinks=True)
 
     def pip(*arguments: object) -> None:
-        done = run_limited([sys.executable, "-m", "pip", *map(str, arguments)], 300, PYTHONPATH="")
+        done = run_limited([sys.executable, "-m", "pip", *map(str, arguments)], PYTHONPATH="")
         assert done.returncode == 0, done.stderr
 
     pip("wheel", "--no-deps", "--no-build-isolation", "-w", folder, source)

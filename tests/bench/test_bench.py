@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 KEYS = {"method", "family", "sites", "seed", "limit_seconds", "rel_gap", "command", "seconds", "cpu_seconds"}
 KEYS |= {"memory_mb", "bound", "incumbent", "gap", "outcome", "machine", "versions", "run", "commit", "warm_up_seconds"}
-TINY = ["--sites", "2", "--periods", "8", "--time-limit", "120", "--rel-gap", "0.05", "--ranks", "1"]
+TINY = ["--sites", "2", "--periods", "8", "--time-limit", "3600", "--rel-gap", "0.05", "--ranks", "1"]
 CASE = cases.Case("fleet", 10, 60.0, 0.002, ())
 
 
@@ -79,7 +78,7 @@ def test_every_rival_bounds_the_optimum(name: str, tmp_path: Path) -> None:
     build(instance).write_mps(tmp_path / "small.mps")
     write_instance(tmp_path / "small.h5", instance)
     slow = RIVALS[name].kind == "baseline" or name == "highs-pdlp"
-    model, limit = f"small.{'h5' if RIVALS[name].kind == 'baseline' else 'mps'}", "8" if slow else "60"
+    model, limit = f"small.{'h5' if RIVALS[name].kind == 'baseline' else 'mps'}", "8" if slow else "3600"
     command = [sys.executable, "-m", "drivers.rivals", name, str(tmp_path / model), "--time-limit", limit]
     finished = run_limited(command)
     said = bench.last_json(finished.stdout)
@@ -215,23 +214,31 @@ def test_without_a_model_the_rivals_rows_say_why(tmp_path: Path, monkeypatch: py
     assert [row["outcome"] for row in lines(tmp_path / "bench.jsonl")] == ["no model: export: out of memory"]
 
 
+def has_ended(process: int, within: float) -> bool:
+    """Whether it ends in so many seconds, though nobody may have asked for its exit code yet."""
+    until, state = time.monotonic() + within, Path(f"/proc/{process}/stat")
+    while time.monotonic() < until:
+        try:
+            if state.read_text("utf-8").rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def test_a_command_that_does_not_end_is_ended_with_all_it_started(tmp_path: Path) -> None:
     """Even if it will not hear of it and its child sits in a session of its own."""
     child = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     parent = (
         f"import signal, subprocess, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-        f"child = subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True); "
+        f"child = subprocess.Popen([sys.executable, '-I', '-S', '-c', {child!r}], start_new_session=True); "
         "print(child.pid, flush=True); child.wait()"
     )
-    ended = measure([sys.executable, "-c", parent], 2.0)
-    assert ended.overdue and ended.code == -signal.SIGKILL and ended.seconds >= 2.0 + MERCY_SECONDS
+    ended = measure([sys.executable, "-I", "-S", "-c", parent], 4.0)
+    assert ended.overdue and ended.code == -signal.SIGKILL and ended.seconds >= 4.0 + MERCY_SECONDS
     if Path("/proc/self/stat").exists():
-        time.sleep(0.5)
-        with pytest.raises(ProcessLookupError):
-            state = Path(f"/proc/{int(ended.out)}/stat")
-            if state.exists() and state.read_text("utf-8").rpartition(")")[2].split()[0] == "Z":
-                raise ProcessLookupError  # ended; nobody has asked for its exit code yet
-            os.kill(int(ended.out), 0)
+        assert has_ended(int(ended.out), within=300.0)
 
 
 def test_measured_memory_is_that_of_all_processes() -> None:

@@ -47,7 +47,7 @@ def test_rows_with_scenarios_have_their_own_name_and_no_budget() -> None:
 def test_it_encloses_the_optimum(tmp_path: Path, mpirun: Callable[..., Any]) -> None:
     instance = generate("fleet", sites=2, periods=6, jobs=4, scenarios=2, budget=100.0)
     write_instance(tmp_path / "fleet.h5", instance)
-    words = ("mpi-sppy", tmp_path / "fleet.h5", "--time-limit", 60, "--rel-gap", 0.01)
+    words = ("mpi-sppy", tmp_path / "fleet.h5", "--time-limit", 3600, "--rel-gap", 0.01)
     done = mpirun(3, "drivers.rivals", *words, PYTHONPATH=os.environ.get("PYTHONPATH", str(CHECKOUT)))
     assert done.returncode == 0, done.stderr
     last = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")][-1]

@@ -44,7 +44,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run_limited([sys.executable, "-m", "drivers.generate", *words]).returncode == 0
     words = ["--ranks", "1,2", "--rel-gap", "0.05", "--replay", "--sites", "100", "--on", "4,64"]
     command = [sys.executable, "-m", "drivers.scaling", str(folder / "fleet.h5"), "-o", str(folder / "out"), *words]
-    done = run_limited(command, 200)
+    done = run_limited(command)
     assert done.returncode == 0, done.stderr
     (folder / "said.txt").write_text(done.stdout, "utf-8")
     return folder

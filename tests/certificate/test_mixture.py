@@ -20,9 +20,7 @@ from decomp.ranks.mpi import Serial
 
 pytestmark = pytest.mark.slow
 
-OPTIONS = Options.from_dict(
-    dict(rel_gap=0.01, improvement=dict(stale_finishes=1), moves=dict(programs=30), recovery=dict(repair_seconds=2.0))
-)
+OPTIONS = Options.from_dict(dict(rel_gap=0.01, improvement=dict(stale_finishes=1), moves=dict(programs=30)))
 
 
 @cache

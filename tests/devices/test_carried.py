@@ -154,7 +154,7 @@ def test_benders_with_devices_is_certified_around_the_optimum() -> None:
 @pytest.mark.slow
 def test_the_frontier_with_devices_encloses_the_optimum(tmp_path: Path) -> None:
     instance = equipped(decomp.generate("small", seed=8))
-    frontier = trace(instance, Serial(), options(rel_gap=0.01, recovery=dict(repair_seconds=2.0)), 3)
+    frontier = trace(instance, Serial(), options(rel_gap=0.01), 3)
     assert frontier is not None
     for budget in (*frontier.budgets, *(0.5 * (frontier.budgets[1:] + frontier.budgets[:-1]))):
         truth = solve_extensive(at_budget(instance, budget), time_limit=600.0)

@@ -46,7 +46,7 @@ NOTE = r"(?:<!-- (?P<note>(?:parsed only|file): [^>]+) -->\n+)?"
 BLOCK = re.compile(NOTE + r"^```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.M | re.S)
 
 # What makes a command short enough for a test; everything else is run as it stands.
-SHORTER = [(r"--sites \d+", "--sites 3 --periods 24 --jobs 4"), (r"--time-limit \d+", "--time-limit 120")]
+SHORTER = [(r"--sites \d+", "--sites 3 --periods 24 --jobs 4"), (r"--time-limit \d+", "--time-limit 3600")]
 SHORTER += [(r"mpiexec -n \d+", "mpiexec -n 2"), (r"--rel-gap \S+", "--rel-gap 0.1")]
 SHORTER += [(r"(?<=joint_study -o joint)$", " --variants joint --sweeps")]
 SHORTER += [(r"joint_study -o joint-fleet", "joint_study -o joint-fleet --variants joint no-routing")]

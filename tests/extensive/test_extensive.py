@@ -1,5 +1,6 @@
 """The extensive form against numbers worked out on paper, one test or more for every equation."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -444,8 +445,9 @@ def test_time_limit_is_a_limit_not_a_claim():
 
 def test_build_has_named_columns_and_is_fast():
     instance = generate("fleet", sites=3, seed=1)
+    began = time.process_time()
     form = build(instance)
-    assert form.build_seconds < 20
+    assert time.process_time() - began < 20 and form.build_seconds > 0
     assert {"imp_2_95", "gpu_0_0", "reject_14", "emis_1"} <= set(form.columns)
     assert len(set(form.columns)) == len(form.columns)
     assert len(set(form.rows)) == len(form.rows)

@@ -36,7 +36,7 @@ from tiny import plain
 
 pytestmark = pytest.mark.slow
 
-OPTIONS = Options.from_dict(dict(rel_gap=0.01, improvement=dict(stale_finishes=1), recovery=dict(repair_seconds=2.0)))
+OPTIONS = Options.from_dict(dict(rel_gap=0.01, improvement=dict(stale_finishes=1)))
 SEEDS = (5, 8, 14)
 
 

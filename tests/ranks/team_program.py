@@ -26,6 +26,14 @@ from decomp.ranks.workers import Workers
 from drivers.common import make_team, run
 
 
+def meet(place: str, count: int) -> None:
+    """Wait at a place until so many processes have come there."""
+    folder = Path(os.environ["MEETING"])
+    (folder / f"{place}-{os.getpid()}").touch()
+    while len(list(folder.glob(f"{place}-*"))) < count:
+        time.sleep(0.01)
+
+
 def dealt(team: Team, rows: Any, owner: Any) -> Any:
     """A rank's own rows of what the root holds."""
     if not team.is_root:
@@ -81,13 +89,18 @@ def some(team: Team) -> dict[str, Any]:
 def square(task: int) -> int:
     if task == 3:
         raise ValueError("three is too many")
-    time.sleep(0.01)
     return task * task
 
 
 def tasks(team: Team) -> dict[str, Any]:
     """A failing task is an answer; answers are in task order; then the team goes on."""
-    answers = team.map_tasks(square, range(12), what="squares")
+
+    def work(task: int) -> int:
+        if task != 3:
+            meet("squares", team.size)
+        return square(task)
+
+    answers = team.map_tasks(work, range(12), what="squares")
     none = team.map_tasks(square, [])
     late = team.map_tasks(square, [1, 2], until=0.0)
     team.barrier()
@@ -103,10 +116,16 @@ def tasks(team: Team) -> dict[str, Any]:
 
 
 def uneven(team: Team) -> dict[str, Any]:
-    """While the root works on a long task, the others get all the short ones."""
-    naps = [1.0] + 8 * [0.05]
-    answers = team.map_tasks(time.sleep, naps)
-    return dict(ranks=[a.rank for a in answers], clock=team.clock())
+    """While one rank works on a long task, which ends with the last short one, the other gets all these."""
+    done = Path(os.environ["MEETING"])
+
+    def work(task: int) -> None:
+        while task == 0 and len(list(done.iterdir())) < 8:
+            time.sleep(0.01)
+        if task:
+            (done / str(task)).touch()
+
+    return dict(ranks=[a.rank for a in team.map_tasks(work, range(9))])
 
 
 def refused(team: Team) -> dict[str, Any]:
@@ -144,21 +163,21 @@ def dying(team: Team) -> dict[str, Any]:
 def stalling(team: Team) -> dict[str, Any]:
     """The last rank never comes to the gather."""
     if team.rank == team.size - 1:
-        time.sleep(60)
+        time.sleep(600)
     team.gather(1, "site answers")
     return {}
 
 
 def stalling_root(team: Team) -> dict[str, Any]:
     if team.is_root:
-        time.sleep(60)
+        time.sleep(600)
     team.bcast(None, "prices")
     return {}
 
 
 def stalling_task(team: Team) -> dict[str, Any]:
     """A worker gets stuck in a task, the root does not."""
-    team.map_tasks(lambda seconds: team.is_root or time.sleep(seconds), [60, 60, 60], what="clusters")
+    team.map_tasks(lambda seconds: team.is_root or time.sleep(seconds), [600, 600, 600], what="clusters")
     return {}
 
 
@@ -221,7 +240,7 @@ def listening(team: Team) -> dict[str, Any]:
 def waiting(team: Team) -> dict[str, Any]:
     """The time that ranks wait for each other is counted."""
     if team.rank == team.size - 1:
-        time.sleep(0.3)
+        time.sleep(2.0)
     team.barrier()
     waits = team.gather(team.waited_seconds)
     return {} if waits is None else dict(waits=waits, clock=team.clock())
@@ -241,18 +260,23 @@ def path(team: Team) -> dict[str, Any]:
     time.sleep(0.2)
     team.barrier()
     together = team.path_seconds()
-    team.map_tasks(toil, [0.2] * 4)
+
+    def work(seconds: float) -> None:
+        meet("toil", 2)
+        toil(seconds)
+
+    team.map_tasks(work, [0.2] * 4)
     return dict(together=together - start, tasks=team.path_seconds() - together)
 
 
 def left(until: float) -> tuple[int, float]:
     """The process, and the seconds it has by its word."""
-    time.sleep(0.02)
+    meet("left", 2)
     return os.getpid(), until - root_seconds()
 
 
 def skewed(team: Team) -> dict[str, Any]:
-    """The clock on the wall of every rank but the root is years ahead; a task is to be done in 500 s."""
+    """The clock on the wall of every rank but the root is years ahead; a task is to be done in a million seconds."""
     if not team.is_root:
         time.time = lambda: 4e9  # type: ignore[assignment]
         time.sleep(0.3)
@@ -260,7 +284,7 @@ def skewed(team: Team) -> dict[str, Any]:
     if not team.is_root:
         workers.serve()
         return {}
-    found = workers.farm(left, [workers.deadline(team.clock() + 500.0)] * 20)
+    found = workers.farm(left, [workers.deadline(team.clock() + 1e6)] * 20)
     workers.dismiss()
     processes, seconds = zip(*found, strict=True)
     return dict(processes=len(set(processes)), least=min(seconds), most=max(seconds))

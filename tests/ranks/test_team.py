@@ -28,9 +28,9 @@ PROGRAM = Path(__file__).with_name("team_program.py")
 RANKS = (1, 2, 3, 7)
 
 
-def play(mpirun: Callable[..., Any], n: int, scene: str, *arguments: object) -> dict[str, Any]:
-    """Run a scene that ends well; what the root printed."""
-    done = mpirun(n, PROGRAM, scene, *arguments)
+def play(mpirun: Callable[..., Any], n: int, scene: str, meeting: Path | None = None) -> dict[str, Any]:
+    """Run a scene that ends well, with a folder in which its ranks meet; what the root printed."""
+    done = mpirun(n, PROGRAM, scene, **({} if meeting is None else dict(MEETING=str(meeting))))
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     assert answer.pop("mpi") == (n > 1)
@@ -68,8 +68,8 @@ def test_some_ranks_exchange_values_while_the_others_wait(mpirun: Callable[..., 
 
 
 @pytest.mark.parametrize("n", RANKS)
-def test_a_failing_task_is_an_answer(mpirun: Callable[..., Any], n: int) -> None:
-    answer = play(mpirun, n, "tasks")
+def test_a_failing_task_is_an_answer(mpirun: Callable[..., Any], n: int, tmp_path: Path) -> None:
+    answer = play(mpirun, n, "tasks", tmp_path)
     assert answer["values"] == [None if i == 3 else i * i for i in range(12)]
     [error] = answer["errors"]
     assert error.startswith("ValueError: three is too many (team_program.py:")
@@ -78,28 +78,28 @@ def test_a_failing_task_is_an_answer(mpirun: Callable[..., Any], n: int) -> None
     assert answer["late"] == 2 * ["not done before the stop"]
 
 
-def test_short_tasks_do_not_wait_for_the_root_to_finish_a_long_one(mpirun: Callable[..., Any]) -> None:
-    ranks = play(mpirun, 2, "uneven")["ranks"]
+def test_short_tasks_do_not_wait_for_the_root_to_finish_a_long_one(mpirun: Callable[..., Any], tmp_path: Path) -> None:
+    ranks = play(mpirun, 2, "uneven", tmp_path)["ranks"]
     long_one = ranks[0]
     assert ranks.count(long_one) == 1 and len(ranks) == 9
 
 
-def test_deadlines_go_by_the_roots_clock_alone(mpirun: Callable[..., Any]) -> None:
-    answer = play(mpirun, 2, "skewed")
+def test_deadlines_go_by_the_roots_clock_alone(mpirun: Callable[..., Any], tmp_path: Path) -> None:
+    answer = play(mpirun, 2, "skewed", tmp_path)
     assert answer["processes"] == 2
-    assert 300 < answer["least"] <= answer["most"] <= 500.1
+    assert 0.9e6 < answer["least"] <= answer["most"] <= 1e6 + 0.1
     asked = [path for path in (CHECKOUT / "decomp").rglob("*.py") if "time.time()" in path.read_text("utf-8")]
     assert asked == []
 
 
 def test_waiting_is_counted_and_the_clock_is_the_roots(mpirun: Callable[..., Any]) -> None:
     answer = play(mpirun, 3, "waiting")
-    assert min(answer["waits"][:2]) > 0.25 > answer["waits"][2]
-    assert 0.3 < answer["clock"] < 60
+    *others, late = answer["waits"]
+    assert min(others) > max(late, 0.25) and answer["clock"] > max(others)
 
 
-def test_the_path_is_the_longest_chain_of_work_on_any_ranks(mpirun: Callable[..., Any]) -> None:
-    answer = play(mpirun, 2, "path")
+def test_the_path_is_the_longest_chain_of_work_on_any_ranks(mpirun: Callable[..., Any], tmp_path: Path) -> None:
+    answer = play(mpirun, 2, "path", tmp_path)
     assert 0.3 <= answer["together"] < 0.4  # and not 0.1, 0.4 or the 0.5 that it took
     assert 0.4 <= answer["tasks"] < 0.7  # two or three of the four tasks one after the other
 
@@ -128,7 +128,7 @@ def test_an_error_on_one_rank_ends_all_without_mpi4py_as_runner() -> None:
     mpiexec = find_mpiexec()
     if mpiexec is None:
         pytest.skip("no mpiexec")
-    done = run_limited([mpiexec, "-n", "2", sys.executable, str(PROGRAM), "raising"], 30)
+    done = run_limited([mpiexec, "-n", "2", sys.executable, str(PROGRAM), "raising"])
     assert done.returncode == 5
 
 
@@ -142,14 +142,18 @@ def test_a_rank_that_ends_before_mpi_begins_does_not_keep_the_others_waiting(
 ) -> None:
     script = tmp_path / "half.py"
     script.write_text(
-        "import os\n"
+        "import atexit, os, pathlib, time\n"
         "from decomp.ranks import mpi\n"
+        "ended = pathlib.Path(os.environ['MEETING'], 'ended')\n"
         "if any(os.environ.get(name) == '1' for name in ('PMI_RANK', 'PMIX_RANK', 'OMPI_COMM_WORLD_RANK')):\n"
+        "    atexit.register(ended.touch)\n"
         "    raise ImportError('this node lacks a module')\n"
+        "while not ended.exists():\n"
+        "    time.sleep(0.01)\n"
         "mpi.START_SECONDS = 1.0\n"
         "mpi.load_mpi()\n"
     )
-    done = mpirun(2, script)
+    done = mpirun(2, script, MEETING=str(tmp_path))
     assert done.returncode != 0
     assert "this node lacks a module" in done.stderr and "in load_mpi" in done.stderr
 
@@ -165,7 +169,7 @@ def test_a_rank_that_ends_before_mpi_begins_does_not_keep_the_others_waiting(
 def test_a_rank_that_stalls_is_named_and_shows_its_stack(
     mpirun: Callable[..., Any], scene: str, who: str, where: str, line: str
 ) -> None:
-    done = mpirun(3, PROGRAM, scene, 1.0)
+    done = mpirun(3, PROGRAM, scene, 3.0)
     assert done.returncode == 5
     assert who in done.stderr and where in done.stderr
     assert line in done.stderr
@@ -210,7 +214,7 @@ def test_serial_team() -> None:
     assert [a.value for a in answers] == [1.0, None, 0.5]
     assert answers[1].error is not None and answers[1].error.startswith("ZeroDivisionError")
     assert isinstance(answers[0], TaskAnswer)
-    assert team.waited_seconds < 0.1 and team.clock() > 0
+    assert team.waited_seconds < 0.1 * team.clock()
 
 
 def test_serial_team_stops_at_a_signal() -> None:
@@ -293,6 +297,6 @@ def test_a_foreign_launcher_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PMI_SIZE", "PMIX_RANK", "PALS_RANKID", "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(name, raising=False)
     assert isinstance(make_team(), Serial)
-    done = run_limited([sys.executable, str(PROGRAM), "numbers"], 60, OMPI_COMM_WORLD_SIZE="4")
+    done = run_limited([sys.executable, str(PROGRAM), "numbers"], OMPI_COMM_WORLD_SIZE="4")
     assert done.returncode == 2
     assert "error: started as 4 ranks, but the MPI library sees 1: the launcher is not" in done.stderr

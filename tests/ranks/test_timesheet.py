@@ -50,7 +50,7 @@ def test_a_result_says_where_its_time_went(tmp_path):
     write_result(tmp_path / "r.h5", result, instance)
     seconds = read_result(tmp_path / "r.h5").provenance["rank_seconds"]
     assert {"start", "sites", "master", "dispatch", "python"} <= set(seconds)
-    assert seconds.get(IDLE, [0.0])[0] < 0.1, "alone there is nobody to wait for"
+    assert seconds.get(IDLE, [0.0])[0] < 0.1 * sum(map(sum, seconds.values())), "alone there is nobody to wait for"
     assert sum(time_shares(seconds).values()) == pytest.approx(1.0)
     assert sum(map(sum, seconds.values())) <= process_seconds()
     screen = io.StringIO()

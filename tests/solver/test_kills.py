@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("DECOMP_KILLS", "3"))
 RANKS = 3
-GONE_SECONDS = 120.0
+GONE_SECONDS = 600.0  # of which all but a few are for a busy machine
 START_SECONDS, LATEST_SECONDS = 4.0, 3.0  # of the kill: after the start, or after the first checkpoint
 OPTIONS = "rel_gap = 0.0\n[improvement]\nstale_finishes = 100\n[bundle]\nlane_size = 4\n"
 
@@ -90,9 +90,11 @@ def test_killed_and_resumed(folder: Path, mpirun: Callable[..., Any], kill: int,
         while not early and not saved.exists() and run.poll() is None:
             time.sleep(0.05)
         time.sleep(moment)
-        family = descendants(run.pid)
-        ranks = {rank: process for process, rank in family.items() if rank}
-        assert len(ranks) == RANKS and run.poll() is None
+        ranks: dict[str, int] = {}
+        while len(ranks) < RANKS and run.poll() is None:
+            family = descendants(run.pid)
+            ranks = {rank: process for process, rank in family.items() if rank}
+        assert run.poll() is None
         os.kill(ranks[victim], signal.SIGKILL)
         killed = time.monotonic()
         while any(map(alive, family)) and time.monotonic() - killed < GONE_SECONDS:
@@ -106,7 +108,7 @@ def test_killed_and_resumed(folder: Path, mpirun: Callable[..., Any], kill: int,
     before = read_result(saved) if saved.exists() else None
     n = RANKS if kill % 2 else chance.choice([1, 2, 4])
     more = ["--resume", saved] if before else []
-    done = mpirun(n, "drivers.solve", *common, *more, "--rel-gap", 0.1, seconds=300)
+    done = mpirun(n, "drivers.solve", *common, *more, "--rel-gap", 0.1)
     result = read_result(out)
     with capfd.disabled():
         place = f"rank {victim} after {moment:.1f} s ({before.log[-1].phase if before else 'start'})"

@@ -25,7 +25,7 @@ from tiny import bare_sites
 
 pytestmark = pytest.mark.slow
 
-GENEROUS = 150.0  # seconds in which anything here has ended on the busiest machine; without limits it takes minutes
+GENEROUS = 150.0  # processor seconds in which anything here has ended; without limits it takes many minutes
 
 
 def flat(price: float = 40.0) -> Instance:
@@ -53,11 +53,11 @@ def right(instance: Instance, result: Result | None) -> bool:
     return result is not None and [str(f) for f in check(instance, result).findings] == []
 
 
-def test_equal_prices_are_solved_by_the_tree_within_the_limit() -> None:
+def test_equal_prices_are_solved_by_the_tree() -> None:
     """The master's simplex method went round in circles here for minutes."""
-    instance, began = flat(), time.monotonic()
-    result = decomp.solve(instance, method="hybrid", rel_gap=1e-4, time_limit=GENEROUS)
-    assert time.monotonic() - began < 1.5 * GENEROUS
+    instance, began = flat(), time.process_time()
+    result = decomp.solve(instance, method="hybrid", rel_gap=1e-4, branching=dict(seconds=np.inf))
+    assert time.process_time() - began < GENEROUS
     assert result is not None and result.status is Status.GAP_REACHED and result.log[-1].phase == "branch"
     assert result.incumbent == pytest.approx(solve_extensive(instance, rel_gap=1e-9).incumbent, rel=1e-4)
     assert right(instance, result)
@@ -84,7 +84,7 @@ def test_a_signal_ends_a_linear_program_of_the_tree(number: signal.Signals, monk
 
 
 def test_a_signal_ends_the_extensive_form_with_its_bound() -> None:
-    instance, began = generate("fleet", sites=2, periods=48, seed=1), time.monotonic()
+    instance, began = generate("fleet", sites=2, periods=48, seed=1), time.process_time()
 
     def report(it: Iteration) -> None:
         os.kill(os.getpid(), signal.SIGUSR1)
@@ -92,28 +92,28 @@ def test_a_signal_ends_the_extensive_form_with_its_bound() -> None:
     with Serial():
         result = solve_extensive(instance, rel_gap=0.0, report=report)
     assert result.status is Status.LIMIT and result.provenance["highs_status"] == "Interrupted by user"
-    assert time.monotonic() - began < GENEROUS
+    assert time.process_time() - began < GENEROUS
 
 
 def test_a_model_that_is_not_built_in_time_is_given_up() -> None:
     """Building it would take longer than anybody waits; and a signal is heard then, too."""
     large = generate("fleet", sites=60, seed=1)
-    began = time.monotonic()
+    began = time.process_time()
     result = solve_extensive(large, time_limit=0.5)
     assert (result.status, result.bound, result.schedule) == (Status.LIMIT, -np.inf, None)
     with Serial() as team:
         os.kill(os.getpid(), signal.SIGTERM)
         result = solve_extensive(large)
         assert team.signalled and result.status is Status.LIMIT
-    assert time.monotonic() - began < GENEROUS
+    assert time.process_time() - began < GENEROUS
 
 
 @pytest.mark.parametrize("method", ["lagrangian", "benders", "hybrid"])
 def test_no_method_goes_on_long_after_its_limit(method: str) -> None:
     """A fleet that would keep it busy for minutes, with no schedule yet when the time is over."""
     instance = generate("fleet", sites=40, seed=3)
-    began = time.monotonic()
+    began = time.process_time()
     result = decomp.solve(instance, method=method, rel_gap=0.0, time_limit=2.0)
-    assert time.monotonic() - began < GENEROUS
+    assert time.process_time() - began < GENEROUS
     assert result is not None and result.status is Status.LIMIT and np.isfinite(result.bound)
     assert watch.seconds_left() == np.inf, "the limit was that of this solve alone"
