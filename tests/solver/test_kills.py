@@ -29,7 +29,7 @@ KILLS = int(os.environ.get("DECOMP_KILLS", "3"))
 RANKS = 3
 GONE_SECONDS = 600.0  # of which all but a few are for a busy machine
 START_SECONDS, LATEST_SECONDS = 4.0, 3.0  # of the kill: after the start, or after the first checkpoint
-OPTIONS = "rel_gap = 0.0\n[improvement]\nstale_finishes = 100\n[bundle]\nlane_size = 4\n"
+OPTIONS = "rel_gap = 0.0\n[improvement]\nstale_finishes = 100\n[bundle]\npart_size = 4\n"
 
 
 def descendants(root: int) -> dict[int, str]:
