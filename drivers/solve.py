@@ -133,7 +133,7 @@ def work(args: argparse.Namespace, team: Team, options: Options, given: Input) -
                 beside=args.output,
                 stops=Stops(stopped, lambda number, answer: log.event("stop", dict(question=number, answer=answer))),
             ),
-            saved=saved,
+            start=saved,
         )
         if result is not None and instance is not None:
             write_result(args.output, result, instance)

@@ -32,8 +32,7 @@ def solve(
     *,
     read: SiteReader | None = None,
     hooks: Hooks | None = None,
-    saved: Checkpoint | None = None,
-    start: Start | None = None,
+    start: Start | Checkpoint | None = None,
     since: float = 0.0,
 ) -> Result | None:
     """Solve an instance on all ranks of a team, by the method of the options.
@@ -45,8 +44,7 @@ def solve(
     options : the same on every rank.
     read : returns the microgrids of given sites; default takes them from the root's instance.
     hooks : who is told, what is written beside the result, and a run to repeat (root only).
-    saved : where to go on from (root only).
-    start : prices to start from (root only); default: the marginal cost of energy.
+    start : prices to start from, or a saved state to go on from (root only); default: the marginal cost of energy.
     since : seconds of the process before this solve, from which its time limit counts (root only).
 
     Returns
@@ -60,7 +58,7 @@ def solve(
     hooks = hooks or Hooks()
     if options.method == "extensive":
         with team.patient():
-            return team.at_root(lambda: _extensive(instance, team, options, hooks, since, saved), "extensive form")
+            return team.at_root(lambda: _extensive(instance, team, options, hooks, start, since), "extensive form")
     instance = None if instance is None else expand(instance)
     workers = muster(instance, Workers(team), read, hooks.beside)
     if not team.is_root:
@@ -69,22 +67,13 @@ def solve(
         return None
     assert instance is not None
     run = Run(instance, workers, options, hooks, since)
-    run.start = start
     workers.stops = run.stops
     workers.limit(since + options.time_limit_seconds)
     saver = Saver(run, *hooks.checkpoint) if hooks.checkpoint else None
     run.listeners += [saver] if saver else []
     try:
         with team.sheet.section(OTHER):
-            try:
-                run.present = resume(saved, run) if saved else first_loop(run)
-                for phase in phases_left(options.method, run.phase):
-                    with team.sheet.section(phase.section):
-                        phase.work(run)
-            except Infeasible as proof:
-                run.infeasible = proof
-            except Interrupted:
-                run.stops.cut()
+            _work(run, start)
         run.rank_seconds = workers.rank_seconds()
         if saver and run.infeasible is None:
             saver.save()
@@ -92,6 +81,23 @@ def solve(
     finally:
         workers.dismiss()
     return run.result()
+
+
+def _work(run: Run, start: Start | Checkpoint | None) -> None:
+    """Go through the phases that are before the run, unless one proves that there is no schedule, or is cut short."""
+    try:
+        if isinstance(start, Checkpoint):
+            run.present = resume(start, run)
+        else:
+            run.start = start
+            run.present = first_loop(run)
+        for phase in phases_left(run.options.method, run.phase):
+            with run.team.sheet.section(phase.section):
+                phase.work(run)
+    except Infeasible as proof:
+        run.infeasible = proof
+    except Interrupted:
+        run.stops.cut()
 
 
 def refuse_state(options: Options, asked: bool) -> None:
@@ -103,11 +109,17 @@ def refuse_state(options: Options, asked: bool) -> None:
 
 
 def _extensive(
-    instance: Instance | None, team: Team, options: Options, hooks: Hooks, since: float, saved: Checkpoint | None
+    instance: Instance | None,
+    team: Team,
+    options: Options,
+    hooks: Hooks,
+    start: Start | Checkpoint | None,
+    since: float,
 ) -> Result | None:
     """Everything in one model, solved by HiGHS at the root: the truth for small instances."""
     if instance is None or not team.is_root:
         return None
+    saved = isinstance(start, Checkpoint)
     refuse_state(options, bool(saved or hooks.checkpoint or (hooks.stops and hooks.stops.replayed)))
     from decomp.extensive.pyomo_model import solve_extensive  # pyomo takes a second to import
 

@@ -221,7 +221,7 @@ def test_an_interrupted_solve_with_devices_goes_on(tmp_path: Path) -> None:
         before = solve(fleet(), team, rules, hooks=Hooks(listeners=[Stopper("improve")], checkpoint=(path, 1e9)))
     assert before is not None and before.status is Status.LIMIT and before.schedule is not None
     saved = read_checkpoint(path, fleet(), rules)
-    after = solve(fleet(), Serial(), rules, saved=saved)
+    after = solve(fleet(), Serial(), rules, start=saved)
     assert after is not None and after.log[: len(before.log)] == before.log and len(after.log) > len(before.log)
     assert after.bound >= before.bound - 1e-9 * abs(before.bound) and after.incumbent <= before.incumbent + 1e-9
     assert check(fleet(), after).ok

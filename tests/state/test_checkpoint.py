@@ -83,7 +83,7 @@ def interrupted(folder: Path, phase: str) -> Path:
 
 def resumed(path: Path, **values: Any) -> Result:
     changed = options(**values)
-    result = solve(instance(), Serial(), changed, saved=read_checkpoint(path, instance(), changed))
+    result = solve(instance(), Serial(), changed, start=read_checkpoint(path, instance(), changed))
     assert result is not None
     return result
 
@@ -125,7 +125,7 @@ def test_a_fleet_with_scenarios_goes_on_where_it_was(tmp_path: Path, phase: str,
     before = read_result(path)
     with Serial() as team:
         saved = read_checkpoint(path, fleet, options())
-        after = solve(fleet, team, options(), hooks=Hooks(listeners=[Enough()]), saved=saved)
+        after = solve(fleet, team, options(), hooks=Hooks(listeners=[Enough()]), start=saved)
     assert after is not None and after.schedule is not None
     assert after.log[: len(before.log)] == before.log and len(after.log) > len(before.log)
     slack = 1e-9 * abs(before.bound)
@@ -146,7 +146,7 @@ def test_a_bound_that_rests_on_the_ban_is_not_lost(tmp_path: Path, phase: str) -
         stop = Hooks(listeners=[Stopper(phase, 1, above=relaxed + 100.0)], checkpoint=(path, 1e9))
         solve(fleet, team, options(), hooks=stop)
     before, chosen = read_result(path), options(rel_gap=0.9)
-    after = solve(fleet, Serial(), chosen, saved=read_checkpoint(path, fleet, chosen))
+    after = solve(fleet, Serial(), chosen, start=read_checkpoint(path, fleet, chosen))
     assert after is not None and after.bound >= before.bound - 1e-9 * abs(before.bound)
     assert after.bound > relaxed + 100.0
 
@@ -190,10 +190,10 @@ def test_another_gap_and_time_limit_are_free(tmp_path: Path) -> None:
 def test_another_method_goes_on_from_it_and_its_bound_is_kept(tmp_path: Path) -> None:
     first, second = interrupted(tmp_path, "improve"), tmp_path / "second.h5"
     hybrid, saved = options(method="hybrid"), read_checkpoint(first, instance(), options())
-    closed = solve(instance(), Serial(), hybrid, saved=saved, hooks=Hooks(checkpoint=(second, 1e9)))
+    closed = solve(instance(), Serial(), hybrid, start=saved, hooks=Hooks(checkpoint=(second, 1e9)))
     assert closed is not None and closed.bound > read_result(first).bound
     assert closed.log[-1].phase in ("branch", "whole")
-    again = solve(instance(), Serial(), hybrid, saved=read_checkpoint(second, instance(), hybrid))
+    again = solve(instance(), Serial(), hybrid, start=read_checkpoint(second, instance(), hybrid))
     assert again is not None and (again.bound, again.incumbent) == (closed.bound, closed.incumbent)
     assert again.log == closed.log  # nothing was left to do
 
@@ -204,7 +204,7 @@ def test_bound_and_cost_are_established_anew(tmp_path: Path) -> None:
     saved = read_checkpoint(path, instance(), options())
     object.__setattr__(saved.result, "bound", saved.result.bound + 1e6)
     object.__setattr__(saved.result, "incumbent", saved.result.incumbent - 1e6)
-    result = solve(instance(), Serial(), options(), saved=saved)
+    result = solve(instance(), Serial(), options(), start=saved)
     assert result is not None and [str(f) for f in check(instance(), result).findings] == []
 
 
