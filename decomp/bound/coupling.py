@@ -16,7 +16,7 @@ from decomp.bound.multipliers import Multipliers, Risk
 from decomp.model.instance import Array, Instance
 from decomp.model.rounding import with_exact_fits
 
-FREE, REJECTED = -2, -1
+FREE, REJECTED = job_kernels.FREE, -1
 
 
 class StreamRows(NamedTuple):

@@ -12,6 +12,8 @@ import numpy as np
 from decomp.bound.column_kernels import TINY
 from decomp.compiled import compiled
 
+FREE = -2  # in the place of a candidate: the job is not fixed
+
 
 @compiled
 def mark_allowed_starts(capacity, gpus, length, release, n_starts, ptr, site, first, allowed):
@@ -135,13 +137,13 @@ def put_load(price, total, curve, amount, i, start, end):
 def job_pass(price, curve, rows, fixed, run, start, share):
     """Pairwise Frank-Wolfe steps from each free job's worst run in use to its best, jobs in turn (Gauss-Seidel).
 
-    Updates `run`, `start`, `share` and `price`; `fixed` (J,) is FREE (-2) for free jobs; curve = step * weight.
+    Updates `run`, `start`, `share` and `price`; `fixed` (J,) is FREE for free jobs; curve = step * weight.
     """
     total, bends = sums_before(price), sums_before(curve)
     scratch = np.empty(price.shape[1] + 1)
     site, cost = rows.site, rows.cost
     for j in range(len(rows.gpus)):
-        if fixed[j] != -2:
+        if fixed[j] != FREE:
             continue
         gpus, length = rows.gpus[j], rows.length[j]
         value, k, s = cheapest_run(total, rows, j, scratch)
@@ -194,7 +196,7 @@ def propose_job_steps(price, rows, fixed, run, start, share, first, step):
     proposed, n = np.empty((len(rows.gpus) // step + 1, 6)), 0
     site, cost, values = rows.site, rows.cost, np.empty(share.shape[1])
     for j in range(first, len(rows.gpus), step):
-        if fixed[j] != -2:
+        if fixed[j] != FREE:
             continue
         value, k, s = cheapest_run(total, rows, j, scratch)
         if rows.optional[j] and value >= 0.0:
@@ -313,7 +315,7 @@ def job_values(price, rows, fixed, fixed_start, first, step):
     values = np.empty((len(rows.gpus) - first + step - 1) // step)
     for n in range(len(values)):
         j = first + n * step
-        if fixed[j] != -2:
+        if fixed[j] != FREE:
             values[n] = run_sum(total, rows.site, rows.cost, rows.gpus[j], rows.length[j], fixed[j], fixed_start[j])
         else:
             value = cheapest_run(total, rows, j, scratch)[0]

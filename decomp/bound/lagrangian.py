@@ -24,7 +24,7 @@ from decomp.site.service import SiteAnswers, SiteService
 STILL = 0.01  # emissions below that share of the largest at any of the first prices set no scale
 LONGER, SHORTER, MOST = 1.3, 0.7, 20.0  # factors on the step of prices in a period of a scenario, and their range
 WORTH = 0.1  # scale of prices of load where energy is free, relative to what work is worth
-FREE = 1e-3  # of that; prices of energy below it count as free
+FREE_ENERGY = 1e-3  # of that; prices of energy below it count as free
 CALMER, BOLD, BOLDER = 0.25, 1.5, 4.0  # factors on the step of scenarios' weights
 ROUNDING = 1e-9  # relative
 LONGEST_STEP = 1e5  # largest proximal step; an infeasible fixing of jobs has an unbounded dual
@@ -123,7 +123,7 @@ def first_prices(coupling: Coupling, sites: Sites, carbon_price: float) -> Array
 def typical_price(price: Array, coupling: Coupling) -> float:
     """Scale of the prices of load, USD per GPU and period: the first ones' mean; by work's worth if energy is free."""
     first, worth = float(np.mean(np.abs(price))), WORTH * coupling.worth()
-    return first if first > FREE * worth else worth
+    return first if first > FREE_ENERGY * worth else worth
 
 
 def typical_emissions(first: SiteAnswers, *others: SiteAnswers) -> float:
@@ -173,7 +173,7 @@ class LagrangianLoop:
         more = [coupling.multipliers(p, first.carbon) for p in others]
         answer, *answers = (self.ask(prices) for prices in (first, *more))
         scale = typical_price(price, coupling)
-        self.least_value = scale * (np.abs(price).mean(axis=1, keepdims=True) <= FREE * scale)
+        self.least_value = scale * (np.abs(price).mean(axis=1, keepdims=True) <= FREE_ENERGY * scale)
         scales = Scales(scale, typical_emissions(answer, *answers), typical_cost(coupling, answer, *answers))
         self.master = Master(coupling, workers, first, scales, options.part_size)
         self.master.add(answer)
