@@ -143,6 +143,28 @@ def read_at_root(team: Team, read: Callable[[], tuple[Shared, Own]], elsewhere: 
     return team.at_root(look, "reading the instance"), own
 
 
+def code_of(team: Team, work: Callable[[], int]) -> int:
+    """The exit code of work that all ranks do: the root's, on every rank.
+
+    What the root meets alone ends all ranks together, too: input that turns out to be wrong as late as that, a file
+    that cannot be written. By then the others have done their share, and wait here.
+    """
+    code, failure = 0, None
+    try:
+        code = work()
+    except (InputError, OSError) as error:
+        if team.agreed_on(error) or not team.is_root:
+            raise
+        failure = error
+
+    def end() -> int:
+        if failure is not None:
+            raise failure
+        return code
+
+    return team.at_root(end, "exit code")
+
+
 def what_there_is(instance: Instance) -> str:
     """How many there are of what a reader has a name for."""
     named = ("site", "period", "generator", "device", "stream", "job", "pool", "scenario")

@@ -22,12 +22,13 @@ from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
 from decomp.model.text import markdown_table
+from decomp.ranks.mpi import Team
 from decomp.report import write_report
 from decomp.report.plans import run_of, worth_rows
 from decomp.state.progress import Progress
 
 from .arguments import SEED, Arguments, whole
-from .common import add_options, make_team, options_of, read_at_root, read_result_of, run
+from .common import add_options, code_of, make_team, options_of, read_at_root, read_result_of, run
 
 LIMIT, INFEASIBLE = 3, 4
 LISTED = 40  # jobs; all are in --json
@@ -72,15 +73,19 @@ def open_input(args: argparse.Namespace) -> tuple[Options, Input]:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     with make_team() as team:
-        options, (instance, result, fresh) = read_at_root(team, lambda: open_input(args), Input())
-        values = not args.cost_only
-        with Progress(root=team.is_root and not args.json and sys.stdout.isatty()) as progress:
-            found = evaluate(instance, result, team, options, fresh=fresh, values=values, listeners=(progress,))
-        code = 0
-        if found is not None and instance is not None and result is not None:
-            code = finish(args, found, instance, result)
-        code = team.bcast(code, "exit code")
-    return int(code)
+        options, given = read_at_root(team, lambda: open_input(args), Input())
+        return code_of(team, lambda: work(args, team, options, given))
+
+
+def work(args: argparse.Namespace, team: Team, options: Options, given: Input) -> int:
+    """Evaluate, write and show what was found; the exit code."""
+    instance, result, fresh = given
+    values = not args.cost_only
+    with Progress(root=team.is_root and not args.json and sys.stdout.isatty()) as progress:
+        found = evaluate(instance, result, team, options, fresh=fresh, values=values, listeners=(progress,))
+    if found is None or instance is None or result is None:
+        return 0
+    return finish(args, found, instance, result)
 
 
 def finish(args: argparse.Namespace, evaluation: Evaluation, instance: Instance, result: Result) -> int:

@@ -24,6 +24,7 @@ from decomp.model.instance import InputError, Instance
 from decomp.model.options import Options
 from decomp.model.result import Result
 from decomp.model.text import markdown_table, number
+from decomp.ranks.mpi import Team
 from decomp.rolling.planner import Operation, Planned, Planner, Rolling, roll
 from decomp.rolling.resume import Saved, refuse_changed, save, saved
 from decomp.rolling.windows import Executed, Expect, Window
@@ -34,7 +35,7 @@ from decomp.state.checkpoint import or_warn
 from decomp.state.progress import Progress
 
 from .arguments import AMOUNT, POSITIVE, Arguments, whole
-from .common import BRIEF, add_options, make_team, options_of, read_at_root, run
+from .common import BRIEF, add_options, code_of, make_team, options_of, read_at_root, run
 from .ingest import data_of
 
 NO_PLAN = 3
@@ -133,10 +134,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     with make_team() as team:
         _, planner = read_at_root(team, lambda: (None, open_input(args)), None)
-        with Progress(root=team.is_root and not args.quiet) as progress:
-            operation = roll(planner, team, (progress,))
-        code = team.bcast(0 if operation is None else finish(args, operation), "exit code")
-    return int(code)
+        return code_of(team, lambda: work(args, team, planner))
+
+
+def work(args: argparse.Namespace, team: Team, planner: Planner | None) -> int:
+    """Run the fleet, write and show what came of it; the exit code."""
+    with Progress(root=team.is_root and not args.quiet) as progress:
+        operation = roll(planner, team, (progress,))
+    return 0 if operation is None else finish(args, operation)
 
 
 def finish(args: argparse.Namespace, operation: Operation) -> int:

@@ -25,7 +25,7 @@ from decomp.state.progress import JsonLog, Progress
 from decomp.state.solve_state import Hooks
 
 from .arguments import PATIENCE, SECONDS, Arguments
-from .common import add_options, make_team, options_of, read_at_root, run
+from .common import add_options, code_of, make_team, options_of, read_at_root, run
 
 LATE = "give up when a rank keeps the others waiting for so long (default 600)"
 
@@ -84,9 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with make_team(args.patience) as team:
         nothing = Input(None, None, None, JsonLog(None))
         options, given = read_at_root(team, lambda: open_input(args, team), nothing)
-        result = work(args, team, options, given)
-        code = team.bcast(None if result is None else result.status.exit_code, "exit code")
-    return int(code)
+        return code_of(team, lambda: work(args, team, options, given))
 
 
 def reason(result: Result) -> str:
@@ -100,8 +98,8 @@ def reason(result: Result) -> str:
     return f"stopped with {found}, before the gap that was asked for"
 
 
-def work(args: argparse.Namespace, team: Team, options: Options, given: Input) -> Result | None:
-    """Solve, show, save."""
+def work(args: argparse.Namespace, team: Team, options: Options, given: Input) -> int:
+    """Solve, show, save; the exit code."""
     instance, saved, stopped, log = given
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(root=team.is_root))
@@ -135,13 +133,14 @@ def work(args: argparse.Namespace, team: Team, options: Options, given: Input) -
             ),
             start=saved,
         )
-        if result is not None and instance is not None:
-            write_result(args.output, result, instance)
-            progress.close(result)
-            log.close(result)
-            if result.status.exit_code:
-                print(reason(result), file=sys.stderr)
-        return result
+        if result is None or instance is None:
+            return 0
+        write_result(args.output, result, instance)
+        progress.close(result)
+        log.close(result)
+        if result.status.exit_code:
+            print(reason(result), file=sys.stderr)
+        return result.status.exit_code
 
 
 if __name__ == "__main__":
