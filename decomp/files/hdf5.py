@@ -19,6 +19,7 @@ import numpy as np
 
 from decomp.files.atomic import PathLike, atomic_path
 from decomp.model.instance import OPTIONAL, SECOND_STAGE, Array, InputError, Table, dims_by_scenario
+from decomp.model.strict import shown
 
 SCHEMA_VERSION = 1
 CHUNK_BYTES = 1 << 16  # of a (row, period) dataset: some 85 sites at 96 periods
@@ -144,23 +145,31 @@ def holds(path: PathLike, *formats: str) -> bool:
 
 def read_attribute(group: h5py.Group, name: str, kind: type) -> Any:
     """A scalar attribute as str, int or float."""
-    label = name if group.name == "/" else f"{group.name[1:]}.{name}"
+    label = _label(group, name)
     value = _get_attribute(group, name)
     if value is None:
         raise InputError(f"attribute {label} is missing")
     wanted: Any = {str: str, int: int, float: int | float}[kind]
     if not isinstance(value, wanted) or isinstance(value, bool):
         what = {str: "text", int: "an integer", float: "a number"}[kind]
-        raise InputError(f"attribute {label} is {value!r}, must be {what}")
+        raise InputError(f"attribute {label} is {shown(value)}, must be {what}")
     return kind(value)
 
 
 def _get_attribute(target: h5py.Group | h5py.Dataset, name: str) -> Any:
-    """An attribute, text as str and arrays of one as plain numbers; None if there is none."""
-    value = target.attrs.get(name)
-    if isinstance(value, np.ndarray | np.generic) and value.size == 1:
-        value = value.item()
-    return value.decode() if isinstance(value, bytes) else value
+    """An attribute as plain text, number or list, arrays of one as what they hold; None if there is none."""
+    try:
+        value = target.attrs.get(name)
+        if isinstance(value, np.ndarray | np.generic):
+            value = value.item() if value.size == 1 else value.tolist()
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        raise InputError(f"attribute {_label(target, name)} holds text that is not UTF-8") from None
+
+
+def _label(target: h5py.Group | h5py.Dataset, name: str) -> str:
+    """What belongs to a group or a dataset, as it is named in a message."""
+    return name if target.name == "/" else f"{target.name[1:].replace('/', '.')}.{name}"
 
 
 def read_sizes(file: h5py.File, dims: Sequence[str]) -> dict[str, int]:
@@ -240,7 +249,7 @@ def read_column(
         raise InputError(f"{table}.{key}: shape {dataset.shape}, must be ({', '.join(dims)}) = {shape}")
     unit = _get_attribute(dataset, "units")
     if not isinstance(unit, str) or unit != meta["unit"]:
-        given = "no units attribute" if unit is None else f"units {unit!r}"
+        given = "no units attribute" if unit is None else f"units {shown(unit)}"
         raise InputError(f"{table}.{key}: {given}, must be {meta['unit']!r}")
     values = read_values(dataset, f"{table}.{key}", meta["kind"], rows)
     return values.reshape(flat) if scenarios else values
@@ -274,7 +283,10 @@ def read_values(dataset: h5py.Dataset, label: str, kind: str, rows: Array | None
         what = {"f8": "real numbers", "i8": "integers", "?": "0 or 1", "U": "text"}[kind]
         raise InputError(f"{label}: holds values of type {dataset.dtype}, must be {what}")
     if kind == "U":
-        text: Array = np.array(dataset.asstr()[...], dtype=str).reshape(dataset.shape)
+        try:
+            text: Array = np.array(dataset.asstr()[...], dtype=str).reshape(dataset.shape)
+        except UnicodeDecodeError:
+            raise InputError(f"{label}: holds text that is not UTF-8") from None
         return text if rows is None else text[rows]
     values = _rows(dataset, rows)
     if kind == "?" and np.any((values != 0) & (values != 1)):

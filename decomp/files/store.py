@@ -289,12 +289,6 @@ def read_body(group: h5py.Group, sizes: dict[str, int]) -> Result:
     if "allowances" in group:
         price = read_attribute(group["allowances"], "abatement_usd_per_t", float)
         allowances = read_table(group, "allowances", Allowances, sizes, scenarios=n, abatement_usd_per_t=price)
-    try:
-        provenance = json.loads(read_attribute(group, "provenance", str))
-    except ValueError as error:
-        raise InputError(f"attribute provenance is not JSON: {error}") from error
-    if not isinstance(provenance, dict):
-        raise InputError(f"attribute provenance is {shown(provenance)}, must be a JSON object")
     return Result(
         status=Status(status),
         bound=read_attribute(group, "bound", float),
@@ -302,10 +296,40 @@ def read_body(group: h5py.Group, sizes: dict[str, int]) -> Result:
         schedule=read_table(group, "schedule", Schedule, sizes, scenarios=n) if "schedule" in group else None,
         dual=dual,
         log=_read_log(group),
-        provenance=provenance,
+        provenance=_read_provenance(group),
         ray=ray,
         allowances=allowances,
     )
+
+
+def _read_provenance(group: h5py.Group) -> dict[str, Any]:
+    """What the result says of itself: any facts, but those that this package reads are what it writes."""
+    try:
+        facts = json.loads(read_attribute(group, "provenance", str))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"attribute provenance is not JSON: {error}") from error
+    if not isinstance(facts, dict):
+        raise InputError(f"attribute provenance is {shown(facts)}, must be a JSON object")
+    for name, (fits, what) in FACTS.items():
+        if name in facts and not fits(facts[name]):
+            raise InputError(f"attribute provenance: {name} is {shown(facts[name])}, must be {what}")
+    return facts
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_seconds(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(v, list) and all(map(_is_number, v)) for v in value.values())
+
+
+FACTS: dict[str, tuple[Callable[[Any], bool], str]] = dict(
+    instance_hash=(lambda value: isinstance(value, str), "text"),
+    options=(lambda value: isinstance(value, dict), "an object of options by name"),
+    rank_seconds=(_are_seconds, "an object of lists, the seconds of every rank"),
+    wall_seconds=(_is_number, "a number of seconds"),
+)
 
 
 def _scalars(file: h5py.File) -> dict[str, Any]:

@@ -286,6 +286,21 @@ RESULTS: dict[str, tuple[Break, str]] = {
     "bound missing": (without_attribute("bound"), "attribute bound is missing"),
     "provenance not JSON": (attribute("provenance", "{"), "attribute provenance is not JSON"),
     "provenance a list": (attribute("provenance", "[1]"), "attribute provenance is [1], must be a JSON object"),
+    "provenance nested too deep": (attribute("provenance", "[" * 20_000), "attribute provenance is not JSON"),
+    "seconds of no rank": (
+        attribute("provenance", '{"rank_seconds": {"dive": 3}}'),
+        "attribute provenance: rank_seconds is {'dive': 3}, must be an object of lists, the seconds of every rank",
+    ),
+    "options listed": (
+        attribute("provenance", '{"options": ["rel_gap"]}'),
+        "attribute provenance: options is ['rel_gap'], must be an object of options by name",
+    ),
+    "not Unicode": (attribute("status", np.bytes_(b"\xe9")), "attribute status holds text that is not UTF-8"),
+    "units not Unicode": (
+        attribute("units", np.bytes_(b"\xe9"), "schedule/import_mw"),
+        "attribute schedule.import_mw.units holds text that is not UTF-8",
+    ),
+    "bound of several": (attribute("bound", [1.0, 2.0]), "attribute bound is [1.0, 2.0], must be a number"),
     "schedule incomplete": (without("schedule/import_mw"), "schedule.import_mw: dataset is missing"),
     "prices in cents": (attribute("units", "cent", "dual/load_price"), "dual.load_price: units 'cent', must be 'USD"),
     "form missing": (without_attribute("form", "dual"), "attribute dual.form is missing"),
@@ -309,6 +324,10 @@ UNTRUE: dict[str, tuple[Break, str]] = {  # what no schedule can be, of which no
     "below no site": (
         put("schedule/job_site", 0, -7),
         "schedule.job_site: job 'small': -7, must be an index of a site",
+    ),
+    "negative price of carbon": (
+        attribute("carbon_price", -1.0, "dual"),
+        "dual.carbon_price: -1 USD/t, must be finite and not negative",
     ),
     "ends too late": (
         edited(
