@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,13 +23,14 @@ from decomp.model.instance import Array, InputError, Instance
 from decomp.model.options import Options
 from decomp.model.refusal import NUMBER_LIMIT
 from decomp.model.text import markdown_table, number
+from decomp.model.validate_result import validate_frontier
 from decomp.ranks.clock import process_seconds
 from decomp.ranks.mpi import Team
 from decomp.state.checkpoint import Spacing
 from decomp.state.progress import Progress
 
 from .arguments import POSITIVE, Arguments
-from .common import BRIEF, add_options, make_team, options_of, read_at_root, run
+from .common import BRIEF, add_options, code_of, make_team, options_of, read_at_root, run
 
 LIMIT, INFEASIBLE = 3, 4
 MOST_BUDGETS = 1000
@@ -78,18 +80,27 @@ def open_input(args: argparse.Namespace) -> tuple[tuple[Options, int | list[floa
     """Everything that can be wrong with the input is wrong here, before any work."""
     parser().keep_apart(args)
     options, instance = options_of(args, BRIEF), read_instance(args.instance)
-    if args.resume and instance_hash(args.resume) != instance.content_hash():
-        raise InputError(f"{args.resume}: the frontier of another instance")
-    known = read_frontier(args.resume) if args.resume else None
+    known = read_known(args.resume, instance) if args.resume else None
     return (options, read_budgets(args.budgets)), Input(instance, known)
+
+
+def read_known(path: Path, instance: Instance) -> Frontier:
+    """The frontier in a file, if it is of this instance."""
+    if instance_hash(path) != instance.content_hash():
+        raise InputError(f"{path}: the frontier of another instance")
+    frontier = read_frontier(path)
+    try:
+        validate_frontier(instance, frontier)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return frontier
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     with make_team() as team:
         (options, budgets), given = read_at_root(team, lambda: open_input(args), Input())
-        code = team.bcast(work(args, team, options, budgets, given), "exit code")
-    return int(code)
+        return code_of(team, lambda: work(args, team, options, budgets, given))
 
 
 def work(args: argparse.Namespace, team: Team, options: Options, budgets: int | list[float], given: Input) -> int:

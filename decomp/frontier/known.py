@@ -10,10 +10,10 @@ from decomp.bound.coupling import Coupling, Fixing
 from decomp.bound.lagrangian import LagrangianLoop
 from decomp.frontier.group_curve import mix
 from decomp.model.accounts import account, complete, emissions_t
-from decomp.model.frontier import CurveStep
+from decomp.model.frontier import CurveStep, Frontier
 from decomp.model.instance import Array, Instance
 from decomp.model.result import Result
-from decomp.schedule.incumbent import Incumbent, incumbent_of
+from decomp.schedule.incumbent import Incumbent, admits, incumbent_of
 from decomp.state.solve_state import Run
 
 
@@ -45,6 +45,15 @@ class KnownCurve:
         if float(emissions_t(self.instance, schedule).sum()) > budget:
             return None
         return incumbent_of(self.instance, self.coupling, schedule)
+
+
+def known_curves(instance: Instance, coupling: Coupling, frontier: Frontier) -> list[KnownCurve]:
+    """The cost curves of an earlier frontier's steps; a schedule that breaks a hard rule is left out."""
+    chains = [
+        [step for step in chain if admits(instance, incumbent_of(instance, coupling, step.schedule))]
+        for chain in frontier.chains()
+    ]
+    return [KnownCurve(instance, coupling, chain) for chain in chains if len(chain) > 1]
 
 
 def take(run: Run, result: Result) -> None:

@@ -20,7 +20,7 @@ from decomp.bound.infeasible import least_emissions, refuse_power_and_work
 from decomp.bound.lagrangian import LagrangianLoop, first_prices
 from decomp.frontier.envelope import Envelope
 from decomp.frontier.fleet_curve import cost_curve
-from decomp.frontier.known import KnownCurve, take
+from decomp.frontier.known import known_curves, take
 from decomp.lp.watch import Interrupted
 from decomp.model.accounts import emissions_t
 from decomp.model.frontier import Frontier, at_budget
@@ -79,11 +79,10 @@ def trace(
     ------
     Infeasible : there is no schedule at any budget.
     Interrupted : time or a stop signal ended it before the first bound.
-    InputError : the method is not the hybrid one, whose phases these are; or there are scenarios; on all ranks.
+    InputError : the method is not the hybrid one, whose phases these are; or there are scenarios; on all ranks. Or a
+        budget asked for is below the certified minimum; at the root.
     """
-    team.at_root(lambda: _refuse_scenarios(instance), "frontier")
-    if options.method != "hybrid":
-        raise InputError(f"method: {options.method!r}, a frontier is traced by the phases of method 'hybrid'")
+    team.at_root(lambda: _refuse(instance, options), "frontier")
     workers = muster(instance, Workers(team), read)
     if not team.is_root:
         with team.sheet.section(OTHER):
@@ -97,8 +96,10 @@ def trace(
         workers.dismiss()
 
 
-def _refuse_scenarios(instance: Instance | None) -> None:
-    """Cost curves change the jobs group by group, and jobs are common to all scenarios."""
+def _refuse(instance: Instance | None, options: Options) -> None:
+    """Other methods have other phases; cost curves change the jobs group by group, which scenarios have in common."""
+    if options.method != "hybrid":
+        raise InputError(f"method: {options.method!r}, a frontier is traced by the phases of method 'hybrid'")
     if instance is not None and instance.n_scenarios:
         raise InputError(
             f"scenarios: {instance.n_scenarios}, a frontier is of a fleet without them; `solve` with other carbon "
@@ -151,8 +152,7 @@ class FrontierLoop:
         for budget, result in zip(known.budgets.tolist(), known.results, strict=True):
             self.runs[budget] = run = self._run(budget)
             take(run, result)
-        chains = (chain for chain in known.chains() if len(chain) > 1)
-        self.envelope.curves += [KnownCurve(self.unlimited, self.loop.coupling, chain) for chain in chains]
+        self.envelope.curves += known_curves(self.unlimited, self.loop.coupling, known)
 
     def _spread(self, least: int, most: int) -> None:
         """Bounds at budgets between the minimum and where the budget is slack, and schedules in the gaps."""

@@ -16,17 +16,20 @@ import h5py
 import numpy as np
 import pytest
 
+from decomp.bound.coupling import Coupling
 from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 from decomp.files.frontiers import read_frontier, write_frontier
 from decomp.files.store import write_instance
 from decomp.frontier import trace as trace_module
+from decomp.frontier.known import known_curves
 from decomp.frontier.trace import trace
 from decomp.lp.watch import Interrupted
 from decomp.model.frontier import Frontier, at_budget
 from decomp.model.instance import Array, InputError, Instance, Microgrids
 from decomp.model.options import Options
 from decomp.model.scenarios import with_scenarios
+from decomp.model.validate_result import validate_frontier
 from decomp.ranks.mpi import Serial
 from drivers.check import main as check_main
 from drivers.common import run
@@ -173,6 +176,58 @@ def test_another_frontier_is_not_gone_on_from(tmp_path: Path, capsys: pytest.Cap
     assert run(main, [str(fleet), "-o", str(out), "--resume", str(other)]) == 2
     assert capsys.readouterr().err == f"error: {other}: the frontier of another instance\n" and not out.exists()
     assert run(main, [str(fleet), "-o", str(out), "--resume", str(fleet)]) == 2
+
+
+@pytest.mark.parametrize(
+    "key, at, value, words",
+    [
+        ("point001/dual/load_price", (0, 1), np.inf, "point 1: dual.load_price: site 0, period 1: inf, must be finite"),
+        ("point000/schedule/job_site", 0, 99, "point 0: schedule.job_site: job 'job0': 99, must be an index of a site"),
+        ("step_schedules/job_start", (2, 0), -9, "step 2: schedule.job_start: job 'job0': -9, must be a period"),
+        ("step_schedules/import_mw", (0, 1, 0), np.nan, "step 0: schedule.import_mw: site 1, period 0: nan, must be"),
+    ],
+)
+def test_a_frontier_that_cannot_be_is_not_gone_on_from(
+    key: str, at: Any, value: Any, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet, out = tmp_path / "fleet.h5", tmp_path / "frontier.h5"
+    instance, frontier = traced(14)
+    write_instance(fleet, instance)
+    write_frontier(out, frontier, instance)
+    with h5py.File(out, "r+") as file:
+        if key.endswith("job_start"):
+            file["step_schedules/job_site"][at] = int(instance.candidates.site[0])
+        file[key][at] = value
+    assert run(main, [str(fleet), "-o", str(out), "--resume", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {out}: {words}") and said.count("\n") == 1
+
+
+def test_a_job_where_it_may_not_run_is_refused() -> None:
+    instance, frontier = traced(14)
+    candidates, schedule = instance.candidates, frontier.steps[0].schedule
+    j = int(np.flatnonzero(np.bincount(candidates.job) == 1)[0])
+    other = 1 - int(candidates.site[candidates.job == j][0])
+    job_site, job_start = np.array(schedule.job_site), np.array(schedule.job_start)
+    job_site[j], job_start[j] = other, 0
+    wrong = replace(frontier.steps[0], schedule=replace(schedule, job_site=job_site, job_start=job_start))
+    words = rf"step 0: schedule.job_site: job 'job{j}': {other}, must be a site that the job may run at"
+    with pytest.raises(InputError, match=words):
+        validate_frontier(instance, replace(frontier, steps=(wrong, *frontier.steps[1:])))
+
+
+def test_steps_that_break_a_rule_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    instance, frontier = traced(14)
+    coupling = Coupling.of(instance)
+    steps = [len(chain) for chain in frontier.chains()]
+    found = [len(curve.schedules) for curve in known_curves(instance, coupling, frontier)]
+    assert found == [n for n in steps if n > 1] and capsys.readouterr().err == ""
+    first = frontier.steps[0]
+    wrong = replace(first, schedule=replace(first.schedule, import_mw=first.schedule.import_mw - 50.0))
+    changed = replace(frontier, steps=(wrong, *frontier.steps[1:]))
+    found = [len(curve.schedules) for curve in known_curves(instance, coupling, changed)]
+    assert found == [n for n in (steps[0] - 1, *steps[1:]) if n > 1]
+    assert "it breaks a hard rule" in capsys.readouterr().err
 
 
 def test_nothing_known_is_nothing_written(
