@@ -64,7 +64,7 @@ class Gap:
 
     @property
     def causes(self) -> dict[str, float]:
-        """Unconverged dual, site integers, and the rest: duality and recovery; sums to the total."""
+        """Unconverged dual, site integers, and the rest: duality gap and heuristic; sums to the total."""
         integers = float(self.integers.sum())
         return dict(unconverged=self.unconverged, integers=integers, rest=self.total - self.unconverged - integers)
 
@@ -183,9 +183,9 @@ def _work_loss(instance: Instance, worlds: list[_World], schedule: Schedule, dua
 def _left(instance: Instance, schedule: Schedule) -> tuple[Array, Array]:
     """Penalties on inference not served (stream) and deferrable work not done (pool), USD."""
     unserved = instance.period_h * instance.streams.unserved_penalty * schedule.unserved_gpu.sum(axis=1)
-    price, short = instance.pools.shortfall_penalty, schedule.pool_shortfall_gpu_h
-    hard = np.isinf(price)
-    return unserved, np.where(hard, 0.0, np.where(hard, 0.0, price) * short)
+    price = instance.pools.shortfall_penalty
+    price = np.where(np.isinf(price), 0.0, price)  # such work has to be done
+    return unserved, price * schedule.pool_shortfall_gpu_h
 
 
 def _paid_on_load(world: _World) -> tuple[Array, Array]:
