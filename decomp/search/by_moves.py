@@ -29,6 +29,7 @@ from decomp.schedule.group_lp import GroupTask, by_scenario
 from decomp.schedule.incumbent import fixing_of
 from decomp.schedule.redispatch import redispatch_model
 from decomp.search import move_kernels
+from decomp.site.grid_ban import untempted
 
 LITTLE = 5e-5  # relative to the cost: a move that gains less is none
 MOST_LOADS = 2e7  # sites x periods of all moves listed at a time
@@ -153,11 +154,17 @@ class JobCost:
 
 
 def search_moves(task: MoveTask) -> MoveAnswer:
-    """Search better runs of the jobs by iterated local search, starting from the present ones."""
+    """Search better runs of the jobs by iterated local search, starting from the present ones.
+
+    The programs would import and export at once for the sake of credits; so exports are credited with less, if may be.
+    """
     fleet, coupling = task.fleet, Coupling.of(task.fleet.instance)
-    cost, rng = JobCost(coupling, fleet), np.random.default_rng(task.seed)
-    best = trial = cost.at(fixing_of(coupling, fleet.schedule))
-    in_vain = 0
+    rng, in_vain = np.random.default_rng(task.seed), 0
+    for instance in (untempted(fleet.instance), fleet.instance):  # the budget may be beyond reach without all credits
+        cost = JobCost(coupling, replace(fleet, instance=instance))
+        best = trial = cost.at(fixing_of(coupling, fleet.schedule))
+        if np.isfinite(best.cost):
+            break
     while np.isfinite(best.cost) and in_vain < KICKS and not _over(cost, task):
         trial, in_vain = descend(cost, trial, task), in_vain + 1
         if trial.cost < best.cost:

@@ -62,6 +62,12 @@ def credited(instance: Instance) -> bool:
     return bool(((s.carbon_intensity < s.export_credit) & (s.import_limit_mw > 0) & (s.export_limit_mw > 0)).any())
 
 
+def untempted(instance: Instance) -> Instance:
+    """The instance with exports credited with no more carbon than imports are charged with."""
+    s = instance.sites
+    return replace(instance, sites=replace(s, export_credit=np.minimum(s.export_credit, s.carbon_intensity)))
+
+
 class BannedSite:
     """The subproblem of site `i` of `grids` with the binaries of (5); `period_h` : length of a period, hours."""
 

@@ -11,6 +11,7 @@ import pytest
 from decomp.bound import job_kernels
 from decomp.bound.coupling import Coupling, Fixing
 from decomp.certificate import check
+from decomp.extensive.pyomo_model import solve_extensive
 from decomp.families import generate
 from decomp.lp.highs import Effort
 from decomp.model.accounts import account, allot
@@ -27,6 +28,7 @@ from decomp.search import by_moves, move_kernels
 from decomp.search.by_moves import JobCost, MoveTask, moved, moved_jobs, search_moves
 from decomp.solver.solve import solve
 from loops import workers_of
+from tiny import plain
 
 LONG = 600.0
 
@@ -76,6 +78,17 @@ def test_a_search_ends_where_no_move_promises_a_gain(monkeypatch: pytest.MonkeyP
         fixing_of(Coupling.of(instance), result.schedule)
     )
     assert answer.cost <= here.cost and not answer.late
+
+
+@pytest.mark.parametrize("wind, budget", [([[0.3], [0.3]], 0.5), ([[0.5], [0.0]], 0.1)])
+def test_credits_of_exports_do_not_hide_what_jobs_cost(wind: list[list[float]], budget: float) -> None:
+    """No search claims less than the optimum by importing and exporting at once, unless all credits are needed."""
+    sites = dict(export_credit=0.9, wind_mw=np.array(wind) * np.ones(6))
+    instance = plain(sites=sites, carbon_budget_t=budget, streams=None, arcs=None)
+    truth = solve_extensive(instance, rel_gap=1e-9)
+    assert truth.schedule is not None
+    answer = search_moves(MoveTask(GroupTask(instance, truth.schedule), Moves(programs=20), 1, np.inf))
+    assert np.isfinite(answer.cost) and (answer.cost >= truth.incumbent - 1e-6) == (budget > 0.1)
 
 
 def test_cuts_of_programs_that_end_early_are_lower_bounds() -> None:
