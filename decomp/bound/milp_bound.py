@@ -16,6 +16,7 @@ import highspy
 import numpy as np
 
 from decomp.bound.coupling import REJECTED, Coupling, Fixing, hourly
+from decomp.bound.joint_prices import packed_relaxation, repriced
 from decomp.bound.lagrangian import DualPoint
 from decomp.bound.stream_blocks import SiteBlock, join, partition, rise, without_price
 from decomp.bound.work_prices import SiteWork, WorkPrices, site_with_work, site_works, translate
@@ -72,7 +73,8 @@ def solve_milp(task: MilpTask) -> tuple[float, bool, Array | None]:
     Dual bound of the MILP, USD (-inf: none); whether the clock ended it; of a site alone that the clock did not end,
     the rows of the runs in its best point, if it has one.
     """
-    model = site_with_work(task.work, *task.beside)
+    works = (task.work, *task.beside)
+    model = site_with_work(*works, packed=[packed_relaxation(work)[1] for work in works])
     solver, unit = to_bound(model, model.integer)
     if task.beside:
         _for_the_bound(solver)
@@ -135,10 +137,11 @@ def milp_bound(
 ) -> WorkProof:
     """The bound with the sites' integers, at prices of load translated to prices of work. Root only.
 
-    First every site's relaxation is solved, then MILPs: blocks, sites much larger than the others, and the rest by
-    falling estimate of the gain, so that no long one is left to the end. A site that fails or has no time left counts
-    with what was proved before, at the same prices. Claimed is what was proved less the MILPs' gap, since another
-    solver that checks it may stop there; the smallest gains, up to `spare` together, are not claimed and need no check.
+    In a small fleet the work is first priced once more, see `joint_prices`. Every site's relaxation is solved, then
+    MILPs: blocks, sites much larger than the others, and the rest by falling estimate of the gain, so that no long one
+    is left to the end. A site that fails or has no time left counts with what was proved before, at the same prices.
+    Claimed is what was proved less the MILPs' gap, since another solver that checks it may stop there; the smallest
+    gains, up to `spare` together, are not claimed and need no check.
 
     Parameters
     ----------
@@ -150,6 +153,8 @@ def milp_bound(
     until = workers.team.clock() + seconds_left
     end = workers.deadline(until)
     prices, lower = translate(c, point)
+    if 1 < c.n_places <= options.joint_sites:
+        prices, lower = repriced(instance, c, workers, (prices, lower), until)
     works = site_works(instance, c, prices)
     relaxed = workers.farm(relax, works, until, "relaxations")
     lower = np.maximum(lower, [-np.inf if r is None else r[0] for r in relaxed])

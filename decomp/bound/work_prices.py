@@ -6,6 +6,7 @@ instead: the work is then in the sites' problems, whose integers strengthen the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from decomp.bound import job_kernels
 from decomp.bound.coupling import Coupling
 from decomp.bound.lagrangian import DualPoint
+from decomp.bound.packing import Packing, Runs, add_packing
 from decomp.lp.block import Block, Model
 from decomp.model.instance import Array, Instance, Microgrids
 from decomp.site.equations import add_site
@@ -58,11 +60,11 @@ def translate(c: Coupling, point: DualPoint) -> tuple[WorkPrices, Array]:
         places = price[site, c.pools.start[p] : c.pools.end[p]]
         pool[p] = _level(places, rate, c.pools.work[p], c.pools.penalty[p])
         np.add.at(lower, site, rate * np.minimum(places - pool[p], 0.0).sum(axis=1))
-    _leave_to_its_site(c, stream, job, lower)
+    leave_to_its_site(c, stream, job, lower)
     return WorkPrices(stream, job, pool, point.carbon_price), lower
 
 
-def _leave_to_its_site(c: Coupling, stream: Array, job: Array, lower: Array) -> None:
+def leave_to_its_site(c: Coupling, stream: Array, job: Array, lower: Array) -> None:
     """Price work with a single place at the cost of leaving it undone, so that its site alone decides on it.
 
     In place: `stream`, `job` rise; by as much times the work, `lower` of the site falls. A mandatory job keeps its
@@ -115,6 +117,11 @@ class SiteWork:
     gpus: Array
     cost: Array
     must: Array
+
+    @property
+    def runs(self) -> Runs:
+        """What the runs take of the site's capacity."""
+        return Runs(self.job, self.start, self.length, self.gpus, self.grids.sites.capacity_gpu[0])
 
 
 def site_works(instance: Instance, c: Coupling, prices: WorkPrices) -> list[SiteWork]:
@@ -171,29 +178,39 @@ def _by_site(site: Array, n_sites: int) -> list[Array]:
     return np.split(order, np.searchsorted(site[order], np.arange(1, n_sites)))
 
 
-def site_with_work(work: SiteWork, *beside: SiteWork) -> Model:
+def site_with_work(work: SiteWork, *beside: SiteWork, packed: Sequence[Packing] = ()) -> Model:
     """The MILP of a site, or of a block of sites, that chooses its work; costs include the carbon price.
 
-    The binaries of (5) and (6) are relaxed: they hardly raise the bound and double the time. Within a block a stream is
-    served once and a job runs once. A mandatory job without another place has to run.
+    `packed` : of each site, the periods whose jobs are in the convex hull of the sets that fit; default: none.
+    """
+    model = work_block((work, *beside), packed).finish()
+    return replace(model, cost=model.cost + work.carbon_price * model.emission)
+
+
+def work_block(works: Sequence[SiteWork], packed: Sequence[Packing] = ()) -> Block:
+    """Sites that choose their work, without the cost of carbon.
+
+    The binaries of (5) and (6) are relaxed: they hardly raise the bound and double the time. Among several sites a
+    stream is served once, by rows "streams" (stream, T), -1 for none, in the order of the streams' numbers; and a job
+    runs once, by rows "once" in the order of the jobs'. A mandatory job without another place has to run.
     """
     block, fluid, runs = Block(), [], []
-    works = (work, *beside)
-    for w in works:
-        add_site(block, w.grids, 0, w.period_h, relaxed=True)
+    for work in works:
+        add_site(block, work.grids, 0, work.period_h, relaxed=True)
         link = block.add_rows(0.0, 0.0, (-1.0, block.columns["load"]))
-        fluid.append(_add_fluid(block, w, link, bool(beside)))
-        runs.append(_add_runs(block, w, link))
-    if beside:
+        fluid.append(_add_fluid(block, work, link, len(works) > 1))
+        runs.append(_add_runs(block, work, link))
+    if len(works) > 1:
         _share_streams(block, works, fluid)
     jobs, first, number = np.unique(np.concatenate([w.job for w in works]), return_index=True, return_inverse=True)
     run = np.concatenate(runs)
     if len(jobs):
         least = np.where(np.concatenate([w.must for w in works])[first], 1.0, -np.inf)
-        once = block.add_rows(least, 1.0, (0.0, np.repeat(run[:1], len(jobs))))
-        block.add_entries(once[number], run, 1.0)
-    model = block.finish()
-    return replace(model, cost=model.cost + work.carbon_price * model.emission)
+        block.rows["once"] = block.add_rows(least, 1.0, (0.0, np.repeat(run[:1], len(jobs))))
+        block.add_entries(block.rows["once"][number], run, 1.0)
+    for work, columns, packing in zip(works, runs, packed, strict=False):
+        add_packing(block, work.runs, columns, packing)
+    return block
 
 
 def _add_runs(block: Block, work: SiteWork, link: Array) -> Array:
@@ -224,10 +241,11 @@ def _add_fluid(block: Block, work: SiteWork, link: Array, shared: bool) -> Array
     return columns
 
 
-def _share_streams(block: Block, works: tuple[SiteWork, ...], fluid: list[Array]) -> None:
+def _share_streams(block: Block, works: Sequence[SiteWork], fluid: list[Array]) -> None:
     """Add rows: the sites of a block together serve no stream beyond its demand in any period."""
     stream = np.concatenate([w.stream for w in works])
     most, columns = np.concatenate([w.fluid_most for w in works]), np.concatenate(fluid)
+    shared = [np.zeros((0, most.shape[1]), dtype=int)]
     for d in np.unique(stream[stream >= 0]):
         arcs = np.flatnonzero(stream == d)
         demand = most[arcs[0]]
@@ -237,3 +255,5 @@ def _share_streams(block: Block, works: tuple[SiteWork, ...], fluid: list[Array]
         for column in columns[arcs]:
             at = column >= 0
             block.add_entries(rows[at], column[at], 1.0)
+        shared.append(rows[None])
+    block.rows["streams"] = np.concatenate(shared)

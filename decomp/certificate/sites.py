@@ -18,8 +18,12 @@ import numpy as np
 
 from decomp.certificate.devices import add_devices, power_reach
 from decomp.certificate.model import Builder, Program
+from decomp.certificate.packing import add_packing, fitting_sets
 from decomp.certificate.terms import largest, possible_starts
 from decomp.model.instance import Array
+
+MATTERS = 1e-6
+"""Least dual of a period's sets, USD, with which it gets them in the MILP."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,10 @@ class SiteProof:
 
 
 def prove_block(tasks: Sequence[SiteTask]) -> SiteProof:
-    """Prove what the sites claim together (USD) by the LP relaxation, else by the MILP, first with the bans relaxed."""
+    """Prove what the sites claim together (USD) by the LP relaxation, else by the MILP, first with the bans relaxed.
+
+    Where the sites choose their jobs, both also know which jobs fit side by side.
+    """
     begun = time.perf_counter()
     program = block_program(tasks)
     claimed, seconds = sum(task.claimed for task in tasks), sum(task.seconds for task in tasks)
@@ -77,6 +84,11 @@ def prove_block(tasks: Sequence[SiteTask]) -> SiteProof:
         return proof("LP", "no dispatch exists for any load")
     if lower >= enough or not program.integer.any():
         return proof("LP", "" if lower >= enough else "its relaxation is exact and stays below")
+    if any(task.work is not None for task in tasks):
+        program, packed = _packed_program(tasks, seconds - (time.perf_counter() - begun))
+        lower = max(lower, packed)
+        if lower >= enough:
+            return proof("LP")
     reason = ""
     for bans, limit in product((False, True), (claimed, enough)):
         if (left := seconds - (time.perf_counter() - begun)) <= 0.0:
@@ -96,10 +108,32 @@ def prove_block(tasks: Sequence[SiteTask]) -> SiteProof:
 
 
 def block_program(tasks: Sequence[SiteTask]) -> Program:
-    """The sites' problems as one program; its value is net cost in USD less what their load and work are paid.
+    """The sites' problems as one program; its value is net cost in USD less what their load and work are paid."""
+    return _build(tasks)[0].program()
 
-    What several of them may take, they take once: demand of a stream, and jobs.
+
+def _packed_program(tasks: Sequence[SiteTask], seconds: float) -> tuple[Program, float]:
+    """The program with the sets of jobs that fit, and what its relaxation proves, USD.
+
+    It has them for the periods alone that matter to the relaxation.
     """
+    builder, sites = _build(tasks)
+    packings = [
+        {} if task.work is None else fitting_sets(site, largest(task.site.capacity_gpu))
+        for task, site in zip(tasks, sites, strict=True)
+    ]
+    sums = [add_packing(builder, site, packing) for site, packing in zip(sites, packings, strict=True)]
+    program = builder.program()
+    dual, _ = program.linear_duals(max(seconds, 0.01))
+    builder, sites = _build(tasks)
+    for site, packing, rows in zip(sites, packings, sums, strict=True):
+        matter = [t for t, value in zip(packing, dual[rows], strict=True) if abs(value) > MATTERS]
+        add_packing(builder, site, {t: packing[t] for t in matter})
+    return builder.program(), program.safe_bound(dual)
+
+
+def _build(tasks: Sequence[SiteTask]) -> tuple[Builder, list[SimpleNamespace]]:
+    """The sites side by side. What several of them may take, they take once: demand of a stream, and jobs."""
     builder = Builder()
     sites = [add_site(builder, task) for task in tasks]
     works = [task.work for task in tasks if task.work is not None]
@@ -108,7 +142,7 @@ def block_program(tasks: Sequence[SiteTask]) -> Program:
         _share(builder, stream, np.concatenate([site.routed for site in sites]), most)
         begun = np.concatenate([site.begun for site in sites])
         _share(builder, np.concatenate([site.begun_job for site in sites]), begun, np.ones(len(begun)))
-    return builder.program()
+    return builder, sites
 
 
 def _share(builder: Builder, owner: Array, columns: Array, most: Array) -> None:
@@ -122,7 +156,7 @@ def _share(builder: Builder, owner: Array, columns: Array, most: Array) -> None:
 def add_site(builder: Builder, task: SiteTask) -> SimpleNamespace:
     """Add one site; returns the columns that couple it: routed, begun, pool, emission (t per unit).
 
-    `begun_job`, `begun_at` : job and period of the columns `begun`.
+    `begun_job`, `begun_at`, `begun_for`, `begun_gpu` : job, first period, periods and GPU of the columns `begun`.
     """
     site, step, battery = task.site, task.period_h, task.site.battery_mwh > 0
     n_periods = len(site.capacity_gpu)
@@ -286,4 +320,5 @@ def _work(builder: Builder, work: Any, capacity: Array, step: float, load: Array
     pool = builder.columns(rate.shape, 0.0, rate, step * work.pool_cost[:, None])
     for arc in pool:
         builder.entries(rows, arc, 1.0)
-    return dict(routed=routed, begun=begun, begun_job=work.job[row], begun_at=start, pool=pool)
+    jobs = dict(begun_job=work.job[row], begun_at=start, begun_for=runs, begun_gpu=work.gpus[row])
+    return dict(routed=routed, begun=begun, pool=pool, **jobs)

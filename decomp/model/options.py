@@ -220,6 +220,7 @@ class MilpBound(Group):
     """The bound once more, from the sites' MILPs at prices of the work itself."""
 
     share: float = option(0.15, "share of the time limit kept for the MILPs of the bound", low=0, high=0.9)
+    joint_sites: int = option(16, "most sites of a fleet whose work one linear program prices again", low=0)
     rel_gap: float = option(1e-4, "relative gap of a site's MILP", low=0, high=1)
     site_nodes: int = option(200, "nodes for a site's MILP", low=1)
     site_seconds: float = option(20.0, "most seconds for a site's MILP", low=0, endless=True)

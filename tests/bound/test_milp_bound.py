@@ -179,7 +179,7 @@ def test_a_site_fifty_times_slower_than_the_rest_is_begun_first() -> None:
 
 def test_failing_sites_count_with_what_they_proved_before() -> None:
     instance, workers, c, point = example()
-    alone = MilpBound().updated(block_sites=1)
+    alone = MilpBound().updated(block_sites=1, joint_sites=0)
     every = milp_bound(instance, c, workers, point, alone, np.inf)
     prices, lower = translate(c, point)
     relaxed = [relax(work)[0] for work in site_works(instance, c, prices)]
