@@ -22,6 +22,9 @@ from decomp.ranks.clock import root_seconds
 from decomp.ranks.workers import Workers
 
 MATTERS = 1e-6  # USD, least dual of a period's sets
+LITTLE = (
+    1e-4  # relative; where sets prove no more than that at the prices of load, better prices are not worth the time
+)
 SHARE = 0.3  # of the time left, at most, for the linear program
 
 
@@ -77,38 +80,37 @@ def repriced(
 ) -> tuple[WorkPrices, Array]:
     """Prices of work that prove more than the given ones, with the sites' lower bounds at them (S,), USD; or those.
 
-    `proved` : prices and the lower bounds so far. Root only.
+    `proved` : prices, and lower bounds that know of no sets. Root only.
     """
-    prices, lower = proved
+    prices, free = proved
     found = workers.farm(packed_relaxation, site_works(instance, c, prices), until, "relaxations")
-    lower = np.maximum(lower, [-np.inf if answer is None else answer[0] for answer in found])
-    unserved = np.broadcast_to(c.streams.unserved[:, None], prices.stream.shape)
-    free = replace(prices, stream=unserved, job=np.zeros(c.n_jobs))
-    works = [replace(w, must=~c.jobs.optional[w.job]) for w in site_works(instance, c, replace(free, carbon=0.0))]
-    packed = tuple({} if answer is None else answer[1] for answer in found)
-    if not any(packed):
+    lower = np.maximum(free, [-np.inf if answer is None else answer[0] for answer in found])
+    gain, bound = float(lower.sum() - free.sum()), float(lower.sum()) + prices.terms(c)
+    if not gain > LITTLE * abs(bound):
         return prices, lower
+    unserved = np.broadcast_to(c.streams.unserved[:, None], prices.stream.shape)
+    unpaid = replace(prices, stream=unserved, job=np.zeros(c.n_jobs), carbon=0.0)
+    works = [replace(w, must=~c.jobs.optional[w.job]) for w in site_works(instance, c, unpaid)]
+    packed = tuple({} if answer is None else answer[1] for answer in found)
     now = workers.team.clock()
     task = JointTask(tuple(works), packed, c.budget, c.carbon_cap, workers.deadline(now + SHARE * (until - now)))
     (dual,) = workers.farm(joint_duals, [task], until, "prices of work")
     if workers.stops.ask(lambda: dual is None) or dual is None:
         return prices, lower
-    new = _priced(c, free, works, *dual)
+    new = _priced(c, unpaid, works, *dual)
     again = workers.farm(packed_relaxation, site_works(instance, c, new), until, "relaxations")
     better = np.array([-np.inf if answer is None else answer[0] for answer in again])
-    if better.sum() + new.terms(c) > lower.sum() + prices.terms(c):
-        return new, better
-    return prices, lower
+    return (new, better) if better.sum() + new.terms(c) > bound else (prices, lower)
 
 
 def _priced(
-    c: Coupling, free: WorkPrices, works: list[SiteWork], stream: Array, job: Array, carbon: float
+    c: Coupling, unpaid: WorkPrices, works: list[SiteWork], stream: Array, job: Array, carbon: float
 ) -> WorkPrices:
     """Prices of work by the duals of the fleet's relaxation; work with a single place is left to its site."""
-    streams, jobs = free.stream.copy(), free.job.copy()
+    streams, jobs = unpaid.stream.copy(), unpaid.job.copy()
     numbers = np.unique(np.concatenate([w.stream for w in works]))
     streams[numbers[numbers >= 0]] += stream
     jobs[np.unique(np.concatenate([w.job for w in works]))] = job
     jobs = np.where(c.jobs.optional, np.minimum(jobs, 0.0), jobs)
     leave_to_its_site(c, streams, jobs, np.zeros(c.n_places))
-    return replace(free, stream=streams, job=jobs, carbon=float(np.clip(carbon, 0.0, c.carbon_cap)))
+    return replace(unpaid, stream=streams, job=jobs, carbon=float(np.clip(carbon, 0.0, c.carbon_cap)))

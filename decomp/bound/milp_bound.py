@@ -137,8 +137,8 @@ def milp_bound(
 ) -> WorkProof:
     """The bound with the sites' integers, at prices of load translated to prices of work. Root only.
 
-    In a small fleet the work is first priced once more, see `joint_prices`. Every site's relaxation is solved, then
-    MILPs: blocks, sites much larger than the others, and the rest by falling estimate of the gain, so that no long one
+    Every site's relaxation is solved; in a small fleet the work is then priced once more, see `joint_prices`. MILPs
+    follow: blocks, sites much larger than the others, and the rest by falling estimate of the gain, so that no long one
     is left to the end. A site that fails or has no time left counts with what was proved before, at the same prices.
     Claimed is what was proved less the MILPs' gap, since another solver that checks it may stop there; the smallest
     gains, up to `spare` together, are not claimed and need no check.
@@ -153,11 +153,13 @@ def milp_bound(
     until = workers.team.clock() + seconds_left
     end = workers.deadline(until)
     prices, lower = translate(c, point)
-    if 1 < c.n_places <= options.joint_sites:
-        prices, lower = repriced(instance, c, workers, (prices, lower), until)
     works = site_works(instance, c, prices)
     relaxed = workers.farm(relax, works, until, "relaxations")
     lower = np.maximum(lower, [-np.inf if r is None else r[0] for r in relaxed])
+    if 1 < c.n_places <= options.joint_sites:
+        prices, lower = repriced(instance, c, workers, (prices, lower), until)
+        works = site_works(instance, c, prices)
+        relaxed = workers.farm(relax, works, until, "relaxations")
     money = np.array([0.0 if r is None else r[1] for r in relaxed])
     size = np.array([0.0 if r is None else r[2] for r in relaxed])
     huge = size > HUGE * np.median(size)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from decomp.bound.coupling import Coupling
 from decomp.bound.joint_prices import packed_relaxation, repriced
 from decomp.bound.lagrangian import LagrangianLoop, first_prices
-from decomp.bound.milp_bound import WorkProof, dual_of_work
+from decomp.bound.milp_bound import WorkProof, dual_of_work, relax
 from decomp.bound.packing import Runs, maximal_sets, packing_of
 from decomp.bound.work_prices import SiteWork, WorkPrices, site_with_work, site_works, translate
 from decomp.certificate.bound import prove_bound
@@ -129,13 +129,25 @@ def total(c: Coupling, prices: WorkPrices, lower: Array) -> float:
 
 def test_the_duals_of_the_fleet_s_relaxation_prove_more() -> None:
     instance, workers, c, before = example()
-    lower = np.array([packed_relaxation(work)[0] for work in works()])
-    prices, better = repriced(instance, c, workers, (before, lower), np.inf)
-    gain = total(c, prices, better) - total(c, before, lower)
-    assert gain > 1e-3 * abs(total(c, before, lower))
+    plain, packed = (np.array([prove(work)[0] for work in works()]) for prove in (relax, packed_relaxation))
+    prices, better = repriced(instance, c, workers, (before, plain), np.inf)
+    gain = total(c, prices, better) - total(c, before, packed)
+    assert gain > 1e-3 * abs(total(c, before, packed))
     assert better == pytest.approx([packed_relaxation(work)[0] for work in site_works(instance, c, prices)], rel=1e-9)
-    twice = repriced(instance, c, workers, (prices, better), np.inf)
+    plain = np.array([relax(work)[0] for work in site_works(instance, c, prices)])
+    twice = repriced(instance, c, workers, (prices, plain), np.inf)
     assert total(c, *twice) <= total(c, prices, better) + 0.2 * gain, "once is nearly enough"
+
+
+def test_where_sets_prove_next_to_nothing_prices_stay() -> None:
+    """Jobs of a tenth of a site at most, of which only a few may run at the same time."""
+    instance = generate("fleet", sites=3, periods=12, jobs=4, seed=1, period_h=1.0, job_high=0.2)
+    _, _, _, before = example()
+    workers, c = muster(instance, Workers(StandIns({"prices of work": pytest.fail}))), Coupling.of(instance)
+    prices = WorkPrices(np.full((instance.n_streams, 12), 0.2), np.zeros(c.n_jobs), np.zeros(0), before.carbon)
+    plain = np.array([relax(work)[0] for work in site_works(instance, c, prices)])
+    same, lower = repriced(instance, c, workers, (prices, plain), np.inf)
+    assert same is prices and (lower >= plain).all()
 
 
 @pytest.mark.parametrize("budget", [np.inf, 0.7, 10.0])
