@@ -205,7 +205,7 @@ INSTANCES: dict[str, tuple[Break, str]] = {
     "scalar in words": (attribute("carbon_budget_t", "none"), "attribute carbon_budget_t is 'none', must be a number"),
     "scalar is an array": (
         attribute("period_h", [1.0, 1.0]),
-        "attribute period_h is array([1., 1.]), must be a number",
+        "attribute period_h is [1.0, 1.0], must be a number",
     ),
     "scalar true": (attribute("period_h", True), "attribute period_h is"),
     "hash missing": (without_attribute("content_hash"), "attribute content_hash is missing"),
