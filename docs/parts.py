@@ -96,14 +96,13 @@ TABLES: dict[str, Columns] = {
     ),
     "distance": (
         ("sites", "sites", number),
-        ("delay one way, µs", "delay_us", number),
-        ("ping, there and back, ms", "round_trip_ms", lambda value: number(value, 2)),
+        ("line, delay one way", "line", str),
         ("message of MPI, ms", "message_ms", lambda value: number(value, 2)),
         ("runs", "runs", str),
-        ("processor s along the path", "path_seconds", one_digit),
+        ("solve, wall s", "wall_seconds", one_digit),
+        ("its loop, wall s", "loop_seconds", one_digit),
         ("replayed, s", "replayed_seconds", one_digit),
-        ("of it messages", "added_seconds", lambda value: number(value, 2)),
-        ("wall s, busy machine", "wall_seconds", one_digit),
+        ("off by", "off", percent),
     ),
     "foreseen": (
         *LOOP,
