@@ -22,9 +22,7 @@ from decomp.ranks.clock import root_seconds
 from decomp.ranks.workers import Workers
 
 MATTERS = 1e-6  # USD, least dual of a period's sets
-LITTLE = (
-    1e-4  # relative; where sets prove no more than that at the prices of load, better prices are not worth the time
-)
+LITTLE = 1e-4  # relative; where sets prove less at the prices of load, better prices are not worth the time
 SHARE = 0.3  # of the time left, at most, for the linear program
 
 

@@ -122,6 +122,8 @@ def _packed_program(tasks: Sequence[SiteTask], seconds: float) -> tuple[Program,
         {} if task.work is None else fitting_sets(site, largest(task.site.capacity_gpu))
         for task, site in zip(tasks, sites, strict=True)
     ]
+    if not any(packings):  # the relaxation is the one already solved
+        return builder.program(), -np.inf
     sums = [add_packing(builder, site, packing) for site, packing in zip(sites, packings, strict=True)]
     program = builder.program()
     dual, _ = program.linear_duals(max(seconds, 0.01))
